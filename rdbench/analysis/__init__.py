@@ -1,0 +1,1 @@
+"""Aggregates with intervals, computed from stored rows."""

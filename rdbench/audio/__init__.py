@@ -1,0 +1,1 @@
+"""Clips, corpora, loading, resampling, channels and alignment."""

@@ -1,0 +1,81 @@
+"""The one interface behind which every codec stands.
+
+A codec turns an `AudioBatch` at one of its native rates into an `Encoded`, and a `DecoderInput`
+back into an `AudioBatch` of exactly the reference's lengths, with the delay that it declares
+removed. It never computes a rate (`rdbench.rate` does, from the `Encoded`) and never changes its
+input.
+
+Models whose output depends on padding must see each clip at its true length: `by_length` runs a
+function over groups of equally long clips and puts the results together again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rdbench.types import (
+    AudioBatch,
+    CodecError,
+    CodecInfo,
+    DecoderInput,
+    Encoded,
+    OperatingPoint,
+    Posterior,
+    Variant,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Codec(ABC):
+    """A codec at one or more operating points.
+
+    info: what it is. points: the rates it can be run at, cheapest first. nested: whether one
+    encode at the last point serves every lower one through `at`.
+    """
+
+    info: CodecInfo
+    points: tuple[OperatingPoint, ...]
+    nested: bool = False
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants this codec can decode, the headline one first."""
+        return (Variant.CODES,)
+
+    def point(self, name: str) -> OperatingPoint:
+        """The operating point called `name`; raises CodecError with the names there are."""
+        for point in self.points:
+            if point.name == name:
+                return point
+        known = ", ".join(p.name for p in self.points)
+        raise CodecError(f"{self.info.name} has no operating point {name!r}; it has: {known}")
+
+    def to(self, device: torch.device | str) -> Codec:
+        """Moves a model codec to `device`; the others stay where they are. Returns itself."""
+        return self
+
+    @abstractmethod
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        """Encodes clips, (clips, channels, time) at a native rate and channel count."""
+
+    def at(self, encoded: Encoded, point: OperatingPoint) -> Encoded:
+        """Cuts what was encoded at the last point to a lower one (nested codecs only)."""
+        raise CodecError(f"{self.info.name} is not nested: encode at {point.name!r} instead")
+
+    def decoder_input(
+        self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
+    ) -> DecoderInput:
+        """What the decoder receives under `variant`; `clip_seeds` has one seed for each clip."""
+        if variant is not Variant.CODES or isinstance(encoded.payload, Posterior):
+            raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
+        return DecoderInput(
+            encoded.payload, encoded.lengths, encoded.sample_rate, encoded.channels, encoded.side
+        )
+
+    @abstractmethod
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        """Decodes to the lengths, rate and channels that `decoder_input` states."""

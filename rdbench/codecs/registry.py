@@ -1,0 +1,107 @@
+"""Names to codecs: a table of lazy import strings, entry points, and `module:Class` where allowed.
+
+A factory is called as `factory(points=..., **options)`. `points` is what the spec lists: numbers
+are kbps, strings are names of points, None means the family's default points. It returns a
+`Codec` whose `points` are those asked for, cheapest first. A wrong option or point raises
+CodecError.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from rdbench.codecs.base import Codec
+from rdbench.types import CodecError
+
+ENTRY_POINT_GROUP = "rdbench.codecs"
+
+BUILT_IN: Mapping[str, str] = {
+    "identity": "rdbench.codecs.anchors:Identity",
+    "lowpass": "rdbench.codecs.anchors:LowPass",
+    "opus": "rdbench.codecs.pyav:Opus",
+    "mp3": "rdbench.codecs.pyav:Mp3",
+    "aac": "rdbench.codecs.pyav:Aac",
+    "lyra": "rdbench.codecs.lyra:Lyra",
+    "encodec_24khz": "rdbench.codecs.encodec:Encodec24",
+    "encodec_48khz": "rdbench.codecs.encodec:Encodec48",
+    "dac_16khz": "rdbench.codecs.dac:Dac16",
+    "dac_24khz": "rdbench.codecs.dac:Dac24",
+    "dac_44khz": "rdbench.codecs.dac:Dac44",
+    "dac_44khz_16kbps": "rdbench.codecs.dac:Dac44High",
+}
+
+
+def names() -> list[str]:
+    """Every codec name that a spec may use, built in or installed."""
+    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def is_code(name: str) -> bool:
+    """Whether `name` is a `module:Class`, which runs only with permission."""
+    return ":" in name
+
+
+def create(
+    name: str,
+    *,
+    points: Sequence[float | str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    allow_code: bool = False,
+) -> Codec:
+    """Builds the codec called `name`.
+
+    Raises CodecError for an unknown name, option or point, and for `module:Class` without
+    `allow_code`.
+    """
+    factory = _factory(name, allow_code=allow_code)
+    chosen = dict(options or {})
+    _check_options(name, factory, chosen)
+    codec = factory(points=points, **chosen)
+    if not isinstance(codec, Codec):
+        raise CodecError(f"{name!r} made a {type(codec).__name__}; it must make an rdbench Codec")
+    return codec
+
+
+def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:
+    if is_code(name):
+        if not allow_code:
+            raise CodecError(
+                f"codec {name!r} is Python code that would be run; add --allow-code if you trust it"
+            )
+        return _load(name, name)
+    if name in BUILT_IN:
+        return _load(name, BUILT_IN[name])
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name == name:
+            return _load(name, entry.value)
+    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known codecs: {', '.join(names())}"
+    raise CodecError(f"there is no codec {name!r}; {hint}")
+
+
+def _load(name: str, path: str) -> Callable[..., Any]:
+    module_name, _, attribute = path.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise CodecError(f"codec {name!r} cannot be imported from {path!r}: {error}") from error
+    if not callable(factory):
+        raise CodecError(f"codec {name!r}: {path!r} is not a class or a function")
+    return factory  # type: ignore[no-any-return]
+
+
+def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(factory).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = sorted(set(parameters) - {"points"})
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(known) or '–'}"
+            raise CodecError(f"codec {name!r} has no option {option!r}; {hint}")

@@ -1,0 +1,1 @@
+"""Plan, batching and execution of a benchmark."""

@@ -1,0 +1,1 @@
+"""Metric definitions, their backends, and the registry of their keys."""

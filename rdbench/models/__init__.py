@@ -1,0 +1,1 @@
+"""Architectures and bottlenecks behind our own checkpoints."""

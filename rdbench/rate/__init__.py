@@ -1,0 +1,1 @@
+"""What a bit is: every kind of rate, computed from an `Encoded`."""

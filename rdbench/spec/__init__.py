@@ -1,0 +1,1 @@
+"""The benchmark spec and the protocol, validated."""

@@ -1,0 +1,61 @@
+"""One row of a run: what was measured, on what, how, and how it ended.
+
+A row belongs to a unit of work, named by `unit`, the hash of everything that could change the
+value (see `rdbench.engine.keys`). Rates are stored in bits with the clip's unpadded `seconds`
+beside them: the rate of a point over many clips is total bits over total seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from rdbench.types import Status
+
+SCHEMA_VERSION = 1
+
+
+class Kind(StrEnum):
+    """What a row measures."""
+
+    RATE = "rate"
+    METRIC = "metric"
+    COST = "cost"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured quantity.
+
+    unit_key: hash of the unit of work. clip: the clip's name; "" for quantities of a whole point.
+    group: the unit of sampling (speaker, session, …). seconds: unpadded seconds of the excerpt
+    (0 where there is no clip). kind, key: for example rate/payload, metric/pesq_wb,
+    cost/encode_rtf. unit: "bit", "dB", … backend: which program computed it (for rates, the
+    probability model). value is NaN unless status is ok.
+    """
+
+    unit_key: str
+    system: str
+    curve: str
+    point: str
+    variant: str
+    clip: str
+    domain: str
+    group: str
+    seconds: float
+    kind: Kind
+    key: str
+    value: float
+    unit: str
+    backend: str
+    status: Status
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by column name."""
+        return {k: str(v) if isinstance(v, StrEnum) else v for k, v in asdict(self).items()}
+
+
+COLUMNS: tuple[str, ...] = tuple(Row.__dataclass_fields__)
+TEXT_COLUMNS: tuple[str, ...] = tuple(c for c in COLUMNS if c not in ("seconds", "value"))

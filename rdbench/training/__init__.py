@@ -1,0 +1,1 @@
+"""Recipes that train checkpoints to a target rate."""

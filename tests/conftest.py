@@ -1,0 +1,31 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def find_shared() -> Path | None:
+    """The shared data folder: RDBENCH_SHARED, or shared/data beside the checkout."""
+    candidates = [Path(p) for p in (os.environ.get("RDBENCH_SHARED"),) if p]
+    candidates.append(REPOSITORY.parent / "shared" / "data")
+    for candidate in candidates:
+        if (candidate / "clips" / "manifest.csv").is_file():
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real clips and the Lyra models; skips where it is missing."""
+    folder = find_shared()
+    if folder is None:
+        pytest.skip(
+            "no shared data: set RDBENCH_SHARED to the folder that holds clips/manifest.csv"
+        )
+    return folder
