@@ -333,7 +333,7 @@ class CodecInfo:
     """What the engine and the reader of a figure need to know of a codec.
 
     sample_rates: rates it takes natively, ascending; empty where any rate is taken.
-    channels: channel counts it takes natively, ascending.
+    channels: channel counts it takes natively, ascending; empty where any count is taken.
     frame_rate: frames per second, None where it has none or it varies.
     delay: samples that the codec declares and its `decode` has already removed.
     parameters: number of model parameters, None for signal-processing codecs.

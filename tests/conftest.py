@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Importing torch inside the first example would look like a slow test.
+settings.register_profile("rdbench", deadline=None)
+settings.load_profile("rdbench")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -13,6 +13,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 from rdbench.codecs.base import Codec
@@ -96,9 +97,14 @@ def _load(name: str, path: str) -> Callable[..., Any]:
 
 
 def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(factory).parameters
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # some classes written in C tell nothing about their arguments
+        parameters = MappingProxyType({})
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return
+    if "points" not in parameters:
+        raise CodecError(f"codec {name!r} cannot be built: it takes no argument `points`")
     known = sorted(set(parameters) - {"points"})
     for option in options:
         if option not in known:

@@ -1,1 +1,1 @@
-"""Architectures and bottlenecks behind our own checkpoints."""
+"""Architectures and bottlenecks behind our own checkpoints, and their file format."""

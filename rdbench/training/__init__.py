@@ -1,1 +1,1 @@
-"""Recipes that train checkpoints to a target rate."""
+"""Recipes that train checkpoints to a target rate; free of metric packages and PyAV."""

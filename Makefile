@@ -1,0 +1,55 @@
+# All the set-up there is. `make quickstart` and `make test` each work on a fresh machine with
+# Python >= 3.11 and make; nothing has to be installed before.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Numeric libraries use one thread in each process; processes use the cores.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+WORKERS ?= auto
+
+.PHONY: help quickstart test lint types contracts unit test-long clean
+
+help:
+	@echo "make quickstart  environment, install, the embedded benchmark; prints table and figures"
+	@echo "make test        environment, install, lint, types, import contract, tests"
+	@echo "make test-long   the longer checks (marker slow)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "rdbench needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,test]'
+	@touch $@ $(VENV)/.base
+
+quickstart: $(VENV)/.base
+	$(BIN)/rdbench run benchmarks/quick.yaml
+
+test: lint types contracts unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+contracts: $(VENV)/.test
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.test
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not cuda"
+
+test-long: $(VENV)/.test
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow"
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,269 @@
+"""From rows per clip to numbers per point: means, rates, intervals, and what is missing.
+
+Domains are never pooled, and every number carries how many clips it rests on. The mean of a score
+is over clips with status ok; the rate of a point is total bits over total seconds. Intervals come
+from one bootstrap over groups of clips, whose weights all systems share (`bootstrap`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rdbench.analysis.bootstrap import Intervals, Method, ratio_intervals, resample_weights
+from rdbench.store.schema import COLUMNS, Kind
+from rdbench.types import RateKind, StoreError, Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What one aggregate is about.
+IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "backend"]
+# What a rate is joined to a score by.
+PLACE = ["system", "curve", "point", "variant", "domain"]
+POINT_COLUMNS = [
+    *IDENTITY, "value", "low", "high", "unit", "n_ok", "n_total", "n_undefined", "n_failed",
+    "n_groups", "note", "reason",
+]  # fmt: skip
+ONCE_PER_POINT = "measured once per point: no interval"
+NOT_FINITE = "the value is not a finite number although its status is ok"
+
+
+def points(
+    frame: pd.DataFrame,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    method: Method = "bca",
+) -> pd.DataFrame:
+    """One row per (system, curve, point, variant, domain, kind, key, backend) of `frame`.
+
+    frame: the columns of `rdbench.store.schema.Row`. The result has `POINT_COLUMNS`: value, low
+    and high in `unit` ("kbps" for rates); n_ok, n_undefined, n_failed clips out of n_total, the
+    clips that this system, point and variant was given in this domain; n_groups, the groups with
+    a value; note, on the interval; reason, the most frequent one among clips without a value.
+    Rows of a whole point (clip "") have no interval.
+
+    Raises StoreError where columns are missing.
+    """
+    import pandas as pd
+
+    rows = _prepared(frame)
+    if rows.empty:
+        return pd.DataFrame(columns=POINT_COLUMNS)
+    per_clip = rows[rows["clip"] != ""]
+    tables = []
+    for domain, part in per_clip.groupby("domain", sort=False, observed=True):
+        table, numerators, denominators = _sums(part, part["sampling_group"])
+        weights = resample_weights(
+            numerators.shape[1],
+            resamples=resamples,
+            # Of its own for each domain, whichever other domains a run holds.
+            seed=[seed, zlib.crc32(str(domain).encode())],
+        )
+        found = ratio_intervals(
+            numerators, denominators, weights, confidence=confidence, method=method
+        )
+        tables.append(_with_intervals(table, found))
+    whole = rows[rows["clip"] == ""]
+    if not whole.empty:
+        tables.append(_whole_points(whole))
+    result = pd.concat(tables, ignore_index=True)
+    order = rows.drop_duplicates(IDENTITY)[IDENTITY]
+    return order.merge(result, on=IDENTITY, how="left")[POINT_COLUMNS]
+
+
+def rate_distortion(
+    points: pd.DataFrame, headline: Mapping[str, str | None], *, rate: str = "headline"
+) -> pd.DataFrame:
+    """Each score of `points` beside the rate of the same system, point, variant and domain.
+
+    headline: per system the rate kind that stands for it, None for an anchor. rate: "headline",
+    or one rate kind for all systems. The variant `coded` always has the kind `coded`.
+
+    Adds rate_kind ("" for anchors), rate_backend, kbps, kbps_low, kbps_high (NaN where that rate
+    was not measured), anchor, and rate_point: whether (rate, score) is a point that can be
+    transmitted. Decoding the mean at the price of the KL is not: such rows carry the sample's
+    rate and rate_point False.
+    """
+    scores = points[points["kind"] == Kind.METRIC.value].copy()
+    kinds = [
+        _rate_kind(system, variant, headline, rate)
+        for system, variant in zip(scores["system"], scores["variant"], strict=True)
+    ]
+    scores["rate_kind"] = kinds
+    rates = points[(points["kind"] == Kind.RATE.value)].rename(
+        columns={
+            "key": "rate_kind", "backend": "rate_backend",
+            "value": "kbps", "low": "kbps_low", "high": "kbps_high",
+        }
+    )[[*PLACE, "rate_kind", "rate_backend", "kbps", "kbps_low", "kbps_high"]]  # fmt: skip
+    joined = scores.merge(_for_every_variant(rates, scores), on=[*PLACE, "rate_kind"], how="left")
+    joined["rate_backend"] = joined["rate_backend"].fillna("")
+    joined["anchor"] = [headline.get(system) is None for system in joined["system"]]
+    transmittable = joined["variant"].isin([Variant.CODES, Variant.SAMPLE, Variant.CODED])
+    joined["rate_point"] = transmittable & ~joined["anchor"] & joined["kbps"].notna()
+    return joined.drop(columns="kind")
+
+
+def common_clips(
+    frame: pd.DataFrame,
+    systems: Sequence[str],
+    *,
+    key: str,
+    headline: Mapping[str, str | None] | None = None,
+) -> pd.DataFrame:
+    """The rows of `systems` on the clips that all of them have, for the metric `key`.
+
+    A clip stays when every point and variant of every system has an ok score for it and, with
+    `headline`, an ok rate of that kind. Kept are the rows of `key` and all rates on those clips;
+    a system without any score leaves nothing. Per domain, as everything.
+    """
+    rows = _prepared(frame)
+    rows = rows[rows["system"].isin(list(systems)) & (rows["clip"] != "")]
+    wanted = (rows["kind"] == Kind.METRIC.value) & (rows["key"] == key)
+    rates = rows["kind"] == Kind.RATE.value
+    needed = wanted.copy()
+    if headline is not None:
+        kinds = rows["system"].map({name: kind or "" for name, kind in headline.items()})
+        needed |= rates & (rows["key"] == kinds)
+    kept = []
+    for domain, part in rows[needed].groupby("domain", sort=False, observed=True):
+        scored = set(part.loc[part["kind"] == Kind.METRIC.value, "system"])
+        units = part.groupby(IDENTITY, sort=False, observed=True).ngroups
+        ok = part[part["ok"]].groupby("clip", observed=True).size()
+        clips = ok.index[ok == units] if scored == set(systems) else ok.index[:0]
+        chosen = (wanted | rates) & (rows["domain"] == domain) & rows["clip"].isin(clips)
+        kept.append(rows[chosen])
+    import pandas as pd
+
+    result = pd.concat(kept) if kept else rows.iloc[:0]
+    return result[list(COLUMNS)]
+
+
+def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `ok`, `sampling_group`, `numerator` and `denominator`, without duplicates."""
+    absent = [column for column in COLUMNS if column not in frame.columns]
+    if absent:
+        raise StoreError(
+            f"the measurements lack the columns {', '.join(absent)}; were they made by rdbench?"
+        )
+    rows = frame.copy()
+    for column in rows.columns:
+        if rows[column].dtype == "category":
+            rows[column] = rows[column].astype(str)
+    rows = rows.astype({"value": float, "seconds": float})
+    rows = _fill_backends(rows)
+    # A unit that was done again replaces what it gave before; no clip counts twice.
+    rows = rows.drop_duplicates([*IDENTITY, "clip"], keep="last")
+
+    is_rate = rows["kind"] == Kind.RATE.value
+    usable = np.isfinite(rows["value"]) & (~is_rate | (rows["seconds"] > 0))
+    broken = (rows["status"] == "ok") & ~usable
+    rows["status"] = rows["status"].mask(broken, "failed")
+    rows["reason"] = rows["reason"].mask(broken, NOT_FINITE)
+    rows["ok"] = rows["status"] == "ok"
+    rows["sampling_group"] = rows["group"].where(rows["group"] != "", rows["clip"])
+    numerator = rows["value"].where(~is_rate, rows["value"] / 1000)
+    rows["numerator"] = numerator.where(rows["ok"], 0.0)
+    rows["denominator"] = rows["seconds"].where(is_rate, 1.0).where(rows["ok"], 0.0)
+    return rows
+
+
+def _fill_backends(rows: pd.DataFrame) -> pd.DataFrame:
+    """Counts failures that name no backend with the one that scored the other clips."""
+    blank = (rows["backend"] == "") & (rows["status"] != "ok")
+    if not blank.any():
+        return rows
+    place = [column for column in IDENTITY if column != "backend"]
+    named = rows.loc[rows["backend"] != "", IDENTITY].drop_duplicates()
+    named = named.drop_duplicates(place, keep=False).rename(columns={"backend": "only"})
+    only = rows[place].merge(named, on=place, how="left")["only"].fillna("").to_numpy()
+    rows["backend"] = rows["backend"].where(~blank, only)
+    return rows
+
+
+def _sums(
+    part: pd.DataFrame, groups: pd.Series[str]
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The aggregates of one domain, and their sums per group (aggregates, groups)."""
+    import pandas as pd
+
+    grouped = part.groupby(IDENTITY, sort=False, observed=True)
+    number = grouped.ngroup().to_numpy()
+    table = grouped.agg(unit=("unit", "first")).reset_index()
+    table["unit"] = table["unit"].mask(table["kind"] == Kind.RATE.value, "kbps")
+    codes, names = pd.factorize(groups, sort=True)
+    cells = number * len(names) + codes
+    size, shape = len(table) * len(names), (len(table), len(names))
+    numerators, denominators = (
+        np.bincount(cells, weights=part[column].to_numpy(float), minlength=size).reshape(shape)
+        for column in ("numerator", "denominator")
+    )
+    for status in ("ok", "undefined", "failed"):
+        hits = (part["status"] == status).to_numpy(float)
+        counts = np.bincount(number, weights=hits, minlength=len(table))
+        table[f"n_{status}"] = counts.astype(np.int64)
+    clips = part.groupby(PLACE, sort=False, observed=True)["clip"].nunique()
+    table = table.merge(clips.rename("n_total").reset_index(), on=PLACE, how="left")
+    return _with_reasons(table, part), numerators, denominators
+
+
+def _with_reasons(table: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Adds the most frequent reason among the rows that are not ok."""
+    missing = part[~part["ok"]]
+    counts = missing.groupby([*IDENTITY, "reason"], sort=True, observed=True).agg(
+        n=("clip", "size")
+    )
+    ordered = counts.reset_index().sort_values("n", ascending=False, kind="stable")
+    reasons = ordered.drop_duplicates(IDENTITY)[[*IDENTITY, "reason"]]
+    table = table.merge(reasons, on=IDENTITY, how="left")
+    table["reason"] = table["reason"].fillna("")
+    return table
+
+
+def _with_intervals(table: pd.DataFrame, found: Intervals) -> pd.DataFrame:
+    return table.assign(
+        value=found.value, low=found.low, high=found.high, n_groups=found.groups, note=found.notes
+    )
+
+
+def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:
+    table, numerators, denominators = _sums(rows, rows["system"])
+    total, count = numerators.sum(axis=1), denominators.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(count > 0, total / count, np.nan)
+    return table.assign(value=value, low=np.nan, high=np.nan, n_groups=0, note=ONCE_PER_POINT)
+
+
+def _rate_kind(system: str, variant: str, headline: Mapping[str, str | None], rate: str) -> str:
+    kind = headline.get(system)
+    if kind is None:
+        return ""
+    if variant == Variant.CODED:
+        return RateKind.CODED.value
+    return str(kind) if rate == "headline" else rate
+
+
+def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Rates for each variant that was scored.
+
+    A KL belongs to the posterior, whatever is decoded from it: a variant without rates of its own
+    (the mean) has those of its point, but never the bits of the coded stream.
+    """
+    import pandas as pd
+
+    own = [column for column in PLACE if column != "variant"]
+    wanted = scores[[*PLACE, "rate_kind"]].drop_duplicates()
+    has_own = wanted.merge(rates[[*PLACE, "rate_kind"]].drop_duplicates(), how="left",
+                           indicator=True)  # fmt: skip
+    orphans = has_own[has_own["_merge"] == "left_only"].drop(columns="_merge")
+    orphans = orphans[orphans["variant"] != Variant.CODED.value]
+    shared = rates[rates["variant"] != Variant.CODED.value]
+    shared = shared.drop_duplicates([*own, "rate_kind", "rate_backend"]).drop(columns="variant")
+    lent = orphans.merge(shared, on=[*own, "rate_kind"], how="inner")
+    return pd.concat([rates, lent], ignore_index=True) if len(lent) else rates

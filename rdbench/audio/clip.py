@@ -1,0 +1,110 @@
+"""What is evaluated: clips, each a whole file or a part of one, gathered in a corpus.
+
+A clip knows where its audio lies and what it is (domain, group), and holds no audio. Its name is
+the posix path relative to the corpus, with `#start+duration` behind it where a part of the file
+is meant, and is unique within the corpus. The group (speaker, session, loop family) is the unit
+of sampling of every statistic; the clip itself where nothing better is known.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+from rdbench.types import SpecError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file, or a part of one.
+
+    name: unique in its corpus. path: the file. domain: "speech", "music", "sound", …
+    group: the unit of sampling that the clip belongs to.
+    start, duration: the part that is meant, in seconds; None is up to the end of the file.
+    """
+
+    name: str
+    path: Path
+    domain: str
+    group: str
+    start: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Clips under one name, in a fixed order; `description` says in words what they are.
+
+    Raises SpecError where there are none, or where two have one name.
+    """
+
+    name: str
+    clips: tuple[Clip, ...]
+    description: str
+
+    def __post_init__(self) -> None:
+        if not self.clips:
+            raise SpecError(f"corpus {self.name!r} holds no clips; add at least one")
+        name, count = Counter(clip.name for clip in self.clips).most_common(1)[0]
+        if count > 1:
+            raise SpecError(
+                f"corpus {self.name!r} holds the clip {name!r} {count} times; keep one of them"
+            )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains there are, in the order of their first clips."""
+        return tuple(dict.fromkeys(clip.domain for clip in self.clips))
+
+    def select(self, domains: Iterable[str] | None = None, limit: int | None = None) -> Corpus:
+        """The corpus cut to some `domains` and to at most `limit` clips, its order kept.
+
+        A limit takes the first clip of each domain, then the second of each, and so on, so that
+        a short trial sees every domain. Raises SpecError for a domain that no clip has, and for
+        a limit below 1.
+        """
+        clips = self.clips
+        if domains is not None:
+            wanted = set(domains)
+            for domain in sorted(wanted - set(self.domains)):
+                near = difflib.get_close_matches(domain, self.domains, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has: {_listed(self.domains)}"
+                raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
+            clips = tuple(clip for clip in clips if clip.domain in wanted)
+        if limit is not None:
+            if limit < 1:
+                raise SpecError(f"a limit of {limit} clips leaves nothing; ask for 1 or more")
+            clips = _first_of_each_domain(clips, limit)
+        return replace(self, clips=clips)
+
+
+def part_name(file: str, start: float, duration: float | None) -> str:
+    """The name of a clip: `file`, with `#start+duration` (seconds) where a part is meant.
+
+    >>> part_name("a/b.wav", 0.0, None), part_name("a/b.wav", 1.5, 2.0)
+    ('a/b.wav', 'a/b.wav#1.5+2')
+    """
+    if start == 0.0 and duration is None:
+        return file
+    return f"{file}#{_seconds(start)}+{'end' if duration is None else _seconds(duration)}"
+
+
+def _seconds(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _first_of_each_domain(clips: tuple[Clip, ...], limit: int) -> tuple[Clip, ...]:
+    by_domain: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_domain.setdefault(clip.domain, []).append(clip)
+    in_turn = (clip for turn in zip_longest(*by_domain.values()) for clip in turn if clip)
+    kept = {clip.name for clip, _ in zip(in_turn, range(limit), strict=False)}
+    return tuple(clip for clip in clips if clip.name in kept)

@@ -1,0 +1,324 @@
+"""Reading audio files, and preparing from them the excerpts that are encoded and scored.
+
+Files are read by libsndfile: WAV, FLAC, OGG (Vorbis, Opus) and MP3, also AIFF; 8 to 192 kHz; 1 to
+8 channels; integer and float samples. Samples become float32 with full scale at ±1 and are never
+scaled or clamped.
+
+An excerpt is what the protocol makes of a clip: cut, brought to the protocol's channels, then to
+its rate by the one resampler. The cut is made on the protocol's sample grid, so that every clip
+that is long enough gives the same number of samples whatever its native rate, and batches are
+full. A shorter clip stays whole. Only the part of the file that the excerpt depends on is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from rdbench.audio.clip import Clip
+from rdbench.audio.resample import context, resample, resampled_length
+from rdbench.types import AudioError, SpecError
+
+if TYPE_CHECKING:
+    import soundfile
+
+MIN_RATE, MAX_RATE = 8_000, 192_000
+MAX_CHANNELS = 8
+MIN_SECONDS = 0.02
+"""The shortest audio that is read: one frame of the usual speech codecs."""
+MAX_VALUES = 2**29
+"""The most samples × channels that are read at once: 2 GiB, 93 minutes of stereo at 48 kHz."""
+
+# libsndfile enters MP3 (and, seldom, Vorbis) in mid-stream without what its frames build on: the
+# first samples come out wrong. It is let in a second earlier, longer than any bit reservoir.
+_PRE_ROLL = {"MP3": 1.0, "OGG": 1.0}  # seconds
+_BLOCK = 2**16  # frames
+_CLOSE_TO_END = 0.01  # seconds that a manifest's rounded duration may overshoot
+_FULL_SCALE = 1.0 - 2.0**-15  # the largest positive 16-bit sample
+_CLIPPED_RUN = 3  # samples in a row at full scale
+_SILENCE = 2.0**-15  # under the smallest step of 16 bits
+
+Layout = Literal["mono", "stereo", "native"]
+
+
+@dataclass(frozen=True)
+class ExcerptProtocol:
+    """To what every clip is brought before it is encoded.
+
+    sample_rate: in hertz. channels: "mono", "stereo", or "native" (as the file has them).
+    excerpt_seconds: length of the excerpts; None: whole clips. gain: "none", the only one: levels
+    are left as they are. Raises SpecError for other values.
+    """
+
+    sample_rate: int
+    channels: Layout
+    excerpt_seconds: float | None
+    gain: str = "none"
+
+    def __post_init__(self) -> None:
+        if not MIN_RATE <= self.sample_rate <= MAX_RATE:
+            raise SpecError(
+                f"protocol sample_rate is {self.sample_rate} Hz; "
+                f"it must be between {MIN_RATE} and {MAX_RATE}"
+            )
+        if self.channels not in ("mono", "stereo", "native"):
+            raise SpecError(
+                f"protocol channels is {self.channels!r}; it must be 'mono', 'stereo' or 'native'"
+            )
+        seconds = self.excerpt_seconds
+        if seconds is not None and not MIN_SECONDS <= seconds < math.inf:
+            raise SpecError(
+                f"protocol excerpt_seconds is {seconds}; it must be {MIN_SECONDS} or more, "
+                "or null for whole clips"
+            )
+        if self.gain != "none":
+            raise SpecError(f"protocol gain is {self.gain!r}; the only one there is is 'none'")
+
+    @property
+    def excerpt_samples(self) -> int | None:
+        """Samples of a full excerpt at `sample_rate`; None for whole clips."""
+        if self.excerpt_seconds is None:
+            return None
+        return round(self.excerpt_seconds * self.sample_rate)
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The audio of a clip under a protocol.
+
+    samples: float32 (channels, time) at `sample_rate` hertz.
+    start_seconds: where in the file it begins.
+    sha256: of the samples' bytes, the rate and the channels: the content that is scored.
+    notes: what a reader of the scores should know (short, upsampled, silent, clipped).
+    """
+
+    clip: Clip
+    samples: torch.Tensor
+    sample_rate: int
+    native_sample_rate: int
+    native_channels: int
+    start_seconds: float
+    sha256: str
+    notes: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return int(self.samples.shape[-1]) / self.sample_rate
+
+
+def read(
+    path: str | Path, *, start: float = 0.0, duration: float | None = None
+) -> tuple[torch.Tensor, int]:
+    """Reads `duration` seconds from `start` on; None is up to the end of the file.
+
+    Returns float32 samples (channels, time), full scale at ±1, and the rate in hertz. Silent and
+    clipped audio is audio. Raises AudioError, with the reason, for a file that is missing,
+    damaged, cut off, empty, shorter than MIN_SECONDS or larger than MAX_VALUES, that has another
+    rate or more channels than stated above, or that holds NaN or infinite samples.
+    """
+    with _opened(Path(path)) as file:
+        first, count = _part(file, str(path), start, duration)
+        return _frames(file, str(path), first, count), int(file.samplerate)
+
+
+def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
+    """The excerpt of `clip` under `protocol`: the middle of it, where the clip is longer.
+
+    A clip that is not longer than the excerpt is kept whole, with a note. Mono is the mean of the
+    channels; mono becomes stereo by doubling; from more than two channels, stereo is the first
+    two as left and right, each averaged with the mean of all others.
+    Raises AudioError as `read` does, its message naming the clip.
+    """
+    with _opened(clip.path, clip.name) as file:
+        first, count = _part(file, clip.name, clip.start, clip.duration)
+        native, channels = int(file.samplerate), int(file.channels)
+        rate = protocol.sample_rate
+        total = resampled_length(count, native, rate)
+        wanted = protocol.excerpt_samples
+        length = total if wanted is None else min(wanted, total)
+        offset = (total - length) // 2
+        window = _window(offset, length, count, native, rate)
+        read_in = _frames(file, clip.name, first + window.start, len(window))
+    prepared = resample(_with_layout(read_in, protocol.channels), native, rate)
+    # The window begins where the grids of both rates meet, so this division leaves nothing over.
+    skipped = offset - window.start * rate // native
+    samples = prepared[:, skipped : skipped + length].contiguous()
+    return Excerpt(
+        clip=clip,
+        samples=samples,
+        sample_rate=rate,
+        native_sample_rate=native,
+        native_channels=channels,
+        start_seconds=first / native + offset / rate,
+        sha256=_sha256(samples, rate),
+        notes=_notes(read_in, samples, native, protocol),
+    )
+
+
+@contextmanager
+def _opened(path: Path, name: str | None = None) -> Iterator[soundfile.SoundFile]:
+    """Opens a file and checks its header; what libsndfile says becomes one sentence."""
+    import soundfile
+
+    name = name or str(path)
+    if not path.is_file():
+        raise AudioError(f"{name} cannot be read: there is no file {str(path)!r}")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{name} cannot be read: the file is empty (0 bytes)")
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_header(file, name)
+            yield file
+    except soundfile.SoundFileError as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise AudioError(
+            f"{name} cannot be read: {reason}; give a WAV, FLAC, OGG or MP3 file"
+        ) from error
+    except OSError as error:
+        raise AudioError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _check_header(file: soundfile.SoundFile, name: str) -> None:
+    if file.frames <= 0:
+        raise AudioError(f"{name} holds no samples; leave it out or record it again")
+    if not MIN_RATE <= file.samplerate <= MAX_RATE:
+        raise AudioError(
+            f"{name} has a sample rate of {file.samplerate} Hz; "
+            f"rdbench takes {MIN_RATE} to {MAX_RATE} Hz"
+        )
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise AudioError(
+            f"{name} has {file.channels} channels; rdbench takes 1 to {MAX_CHANNELS}, split it"
+        )
+
+
+def _part(
+    file: soundfile.SoundFile, name: str, start: float, duration: float | None
+) -> tuple[int, int]:
+    """First frame and count of frames of a part."""
+    rate, frames = int(file.samplerate), _length(file)
+    lasts = frames / rate
+    if not 0 <= start < math.inf or (duration is not None and not 0 < duration < math.inf):
+        raise AudioError(
+            f"{name}: start {start} and duration {duration} are not a part of a file; "
+            "give seconds, 0 or more"
+        )
+    first = round(start * rate)
+    count = frames - first if duration is None else round(duration * rate)
+    if first >= frames or first + count > frames + _CLOSE_TO_END * rate:
+        end = "" if duration is None else f" up to {start + duration:g} s"
+        raise AudioError(
+            f"{name} lasts {lasts:g} s, but the part from {start:g} s{end} is asked for; "
+            "mend start and duration"
+        )
+    count = min(count, frames - first)
+    if count < MIN_SECONDS * rate:
+        raise AudioError(
+            f"{name} is too short: {count} sample{'s' * (count != 1)} ({count / rate:.4g} s), "
+            f"where at least {MIN_SECONDS} s are needed"
+        )
+    return first, count
+
+
+def _length(file: soundfile.SoundFile) -> int:
+    """Frames in a file: what its header says, but for MP3, where that may be a guess.
+
+    An MP3 without a Xing header has its length guessed from its size, some 2 % off in a try, so
+    it is decoded once, in blocks.
+    """
+    if file.format != "MP3":
+        return int(file.frames)
+    frames = 0
+    while count := len(file.read(_BLOCK, dtype="float32")):
+        frames += count
+    return frames
+
+
+def _frames(file: soundfile.SoundFile, name: str, first: int, count: int) -> torch.Tensor:
+    """Reads frames as float32 (channels, time), once the header's promise is found bearable."""
+    lead = min(first, round(_PRE_ROLL.get(file.format, 0.0) * file.samplerate))
+    if (lead + count) * file.channels > MAX_VALUES:
+        raise AudioError(
+            f"{name} is too long to be read at once: {count / file.samplerate:.0f} s of "
+            f"{file.channels} channels at {file.samplerate} Hz; give start and duration"
+        )
+    try:
+        file.seek(first - lead)
+        data = file.read(lead + count, dtype="float32", always_2d=True)[lead:]
+    except MemoryError as error:
+        raise AudioError(f"{name} does not fit into memory; give start and duration") from error
+    if len(data) < count:
+        raise AudioError(
+            f"{name} is cut off: its header promises {file.frames} samples, but they end at "
+            f"{first + len(data)}; replace the file"
+        )
+    samples = torch.from_numpy(data.T.copy())
+    bad = int((~samples.isfinite()).sum())
+    if bad:
+        raise AudioError(
+            f"{name} holds {bad} NaN or infinite sample{'s' * (bad != 1)}; replace the file"
+        )
+    return samples
+
+
+def _window(offset: int, length: int, count: int, native: int, rate: int) -> range:
+    """The native samples on which output samples offset … offset + length depend.
+
+    Its start is a multiple of native / gcd, so that it falls on a sample of both rates and the
+    resampler's phases are those that the whole clip would have.
+    """
+    if native == rate:
+        return range(offset, offset + length)
+    down = native // math.gcd(native, rate)
+    reach = context(native, rate)
+    start = max(0, offset * native // rate - reach)
+    stop = min(count, -(-(offset + length) * native // rate) + reach + 1)
+    return range(start // down * down, stop)
+
+
+def _with_layout(samples: torch.Tensor, layout: Layout) -> torch.Tensor:
+    channels = samples.shape[0]
+    if layout == "native" or (layout, channels) in (("mono", 1), ("stereo", 2)):
+        return samples
+    if layout == "mono":
+        return samples.mean(0, keepdim=True)
+    if channels == 1:
+        return samples.expand(2, -1)
+    return (samples[:2] + samples[2:].mean(0, keepdim=True)) / 2
+
+
+def _sha256(samples: torch.Tensor, rate: int) -> str:
+    array = samples.numpy()
+    content = array if sys.byteorder == "little" else array.byteswap()
+    digest = hashlib.sha256(f"float32le {rate} Hz {samples.shape[0]} channels\n".encode())
+    digest.update(content.tobytes())
+    return digest.hexdigest()
+
+
+def _notes(
+    native: torch.Tensor, samples: torch.Tensor, native_rate: int, protocol: ExcerptProtocol
+) -> tuple[str, ...]:
+    notes = []
+    rate, wanted = protocol.sample_rate, protocol.excerpt_samples
+    if wanted is not None and samples.shape[-1] < wanted:
+        notes.append(
+            f"short: {samples.shape[-1] / rate:.3f} s, kept whole "
+            f"(excerpts are {protocol.excerpt_seconds:g} s)"
+        )
+    if native_rate < rate:
+        notes.append(f"upsampled from {native_rate} Hz: nothing above {native_rate / 2:g} Hz")
+    if float(samples.abs().max()) < _SILENCE:
+        notes.append("silent: no sample reaches -90 dBFS")
+    full = (native.abs() >= _FULL_SCALE).unfold(-1, _CLIPPED_RUN, 1).all(-1)
+    if bool(full.any()):
+        notes.append(f"clipped: {_CLIPPED_RUN} or more samples in a row at full scale")
+    return tuple(notes)

@@ -1,0 +1,59 @@
+"""The entry point `rdbench`: one subcommand per module, errors as one sentence.
+
+Exit codes: 0 every unit done, 1 some units failed, 2 usage (something that the user can mend before
+any work), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rdbench.cli import listing, report, run
+from rdbench.types import RdbenchError
+from rdbench.version import __version__
+
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="rdbench",
+    help="A rate–distortion benchmark for audio codecs and audio VAEs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.command)
+app.command("report")(report.command)
+app.command("codecs")(listing.codecs)
+app.command("metrics")(listing.metrics)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rdbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """A rate–distortion benchmark for audio codecs and audio VAEs."""
+
+
+def entry() -> None:
+    """Runs the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except RdbenchError as error:
+        typer.echo(f"rdbench: {error}", err=True)
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        typer.echo("rdbench: interrupted; what was measured is kept, run again to go on", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,113 @@
+"""The manifest: what a run was, so that its numbers can be read years later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.channels import policy
+from rdbench.engine.environment import hardware, versions
+from rdbench.engine.plan import Metric, PlannedClip, System
+from rdbench.types import CodecError
+
+if TYPE_CHECKING:
+    from rdbench.audio.clip import Corpus
+    from rdbench.spec.model import BenchmarkSpec
+
+
+def manifest(
+    *,
+    spec: BenchmarkSpec,
+    corpus: Corpus,
+    clips: Sequence[PlannedClip],
+    systems: Sequence[System],
+    metrics: Mapping[str, Metric],
+    device: str,
+    workers: int,
+    batch_seconds: float,
+    finished: str | None,
+) -> dict[str, Any]:
+    """Everything beside the rows, to be written as JSON. finished: ISO 8601 in UTC, None while the run goes on."""
+    from rdbench.audio.resample import RESAMPLER
+
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "finished": finished,
+        "spec": spec.model_dump(mode="json"),
+        "protocol": {
+            "fingerprint": spec.protocol.fingerprint(RESAMPLER),
+            "resampler": RESAMPLER,
+            **spec.protocol.model_dump(mode="json"),
+        },
+        "execution": {
+            "device": device,
+            "workers": workers,
+            "batch_seconds": batch_seconds,
+            "threads": "1 per worker; protocol.threads for models and tensor metrics",
+        },
+        "corpus": {
+            "name": corpus.name,
+            "description": corpus.description,
+            "clips": [_clip(planned) for planned in clips],
+        },
+        "metrics": {key: metric.card() for key, metric in metrics.items()},
+        "systems": {system.name: _system(system, spec) for system in systems},
+        "versions": versions(),
+        "hardware": hardware(device),
+    }
+
+
+def _clip(planned: PlannedClip) -> dict[str, Any]:
+    clip = planned.clip
+    return {
+        "name": clip.name,
+        "domain": clip.domain,
+        "group": clip.group,
+        "start": clip.start,
+        "duration": clip.duration,
+        "content": planned.content,
+    }
+
+
+def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
+    card: dict[str, Any] = {
+        "codec": system.spec.codec,
+        "curve": system.spec.curve,
+        "label": system.spec.label,
+        "headline": str(system.headline) if system.headline else None,
+        "points": [point.name for point in system.points],
+        "target_kbps": {point.name: point.target_kbps for point in system.points},
+        "variants": [variant.value for variant in system.variants],
+        "failure": system.failure,
+    }
+    info = system.info
+    if info is None:
+        return card
+    return card | {
+        "family": info.family,
+        "version": info.version,
+        "weights_sha256": info.weights_sha256,
+        "parameters": info.parameters,
+        "frame_rate_hz": info.frame_rate,
+        "declared_delay_samples": info.delay,
+        "sample_rates_hz": list(info.sample_rates),
+        "channels": _channel_policies(system, spec),
+        "licence": info.licence,
+        "citation": info.citation,
+        "details": {key: str(value) for key, value in info.details.items()},
+    }
+
+
+def _channel_policies(system: System, spec: BenchmarkSpec) -> dict[str, str]:
+    """By layout of the protocol, how the reference meets the codec's channels."""
+    assert system.info is not None
+    policies = {}
+    for layout in spec.protocol.channels.values():
+        counts = {"mono": [1], "stereo": [2]}.get(layout, [1, 2])
+        for count in counts:
+            try:
+                policies[f"{count}"] = policy(system.info, count).value
+            except CodecError:
+                policies[f"{count}"] = "refused"
+    return policies

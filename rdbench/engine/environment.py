@@ -1,0 +1,69 @@
+"""What a run was made with: versions and hardware, for the manifest."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "numpy",
+    "av",
+    "encodec",
+    "descript-audio-codec",
+    "ai-edge-litert",
+    "pesq",
+    "pystoi",
+    "visqol-python",
+    "soundfile",
+    "safetensors",
+)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of rdbench and of the packages that numbers depend on."""
+    from rdbench.version import __version__
+
+    found = {"rdbench": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Processor, cores that this process may use, memory in bytes, and the device's name."""
+    import psutil
+    import torch
+
+    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "device": device,
+        "accelerator": accelerator,
+    }
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

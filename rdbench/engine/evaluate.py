@@ -1,0 +1,312 @@
+"""Runs the units of a plan: device and worker processes at the same time.
+
+Batches of equally long references go through the systems one after the other. Model codecs and
+tensor metrics run here, on the device; packet codecs and the metrics of reference packages run in
+the pool, whose results are taken in between. Every result goes to the ledger as soon as it is
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from rdbench.audio.load import load_excerpt
+from rdbench.engine.batch import Batch, as_array
+from rdbench.engine.plan import Metric, PlannedClip, Step, System, batches_of
+from rdbench.engine.reconstruct import Reconstruction, reconstruct
+from rdbench.engine.scoring import Scoring
+from rdbench.engine.worker import run_codec
+from rdbench.types import AudioBatch, RdbenchError, RunsOn
+
+if TYPE_CHECKING:
+    from rdbench.audio.load import Excerpt, ExcerptProtocol
+    from rdbench.engine.ledger import Ledger
+    from rdbench.engine.pool import WorkerPool
+    from rdbench.engine.progress import Progress
+
+Loaded = tuple[PlannedClip, "Excerpt | str"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run; none of it changes a value beyond the bounds that the protocol states.
+
+    device: "cpu", "cuda", "cuda:1". batch_seconds: audio in one batch. timeout: seconds that a
+    pool job may take for each point. align: shift reconstructions by their residual delay.
+    """
+
+    device: str
+    batch_seconds: float
+    timeout: float
+    align: bool = False
+
+
+@dataclass
+class _Collected:
+    """Reconstructions of one pool system on one batch, until every clip has come back."""
+
+    waiting: int
+    found: dict[str, tuple[Step, dict[int, Reconstruction]]] = field(default_factory=dict)
+
+    def add(self, step: Step, index: int, result: Reconstruction) -> None:
+        self.found.setdefault(repr(step.id), (step, {}))[1][index] = result
+
+
+class Evaluator:
+    """Measures every open step of the ledger.
+
+    metrics, protocols: by domain.
+    """
+
+    def __init__(
+        self,
+        *,
+        systems: Sequence[System],
+        metrics: Mapping[str, Sequence[Metric]],
+        protocols: Mapping[str, ExcerptProtocol],
+        ledger: Ledger,
+        pool: WorkerPool,
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        self._systems = systems
+        self._metrics = metrics
+        self._protocols = protocols
+        self._ledger = ledger
+        self._pool = pool
+        self._settings = settings
+        self._progress = progress
+        self._largest: dict[str, int] = {}
+
+    def run(self, clips: Sequence[PlannedClip]) -> None:
+        """Evaluates `clips`; those with nothing open are not even loaded."""
+        self._fail_unbuilt(clips)
+        clips = [clip for clip in clips if self._is_open(clip)]
+        batches = batches_of(clips, largest=self._batch_size(clips))
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
+            ahead = loader.submit(self._load, batches[0]) if batches else None
+            for index in range(len(batches)):
+                assert ahead is not None
+                loaded = ahead.result()
+                if index + 1 < len(batches):
+                    ahead = loader.submit(self._load, batches[index + 1])
+                for batch in self._group(loaded):
+                    self._evaluate(batch)
+        self._pool.wait()
+
+    # -- loading
+
+    def _batch_size(self, clips: Iterable[PlannedClip]) -> int:
+        domains = {clip.clip.domain for clip in clips}
+        longest = max((self._protocols[d].excerpt_seconds or 0.0 for d in domains), default=0.0)
+        # Whole clips have lengths of their own and seldom share a batch; 10 s is a usual length.
+        return max(1, int(self._settings.batch_seconds / (longest or 10.0)))
+
+    def _load(self, clips: Sequence[PlannedClip]) -> list[Loaded]:
+        return [(planned, self._excerpt(planned)) for planned in clips]
+
+    def _excerpt(self, planned: PlannedClip) -> Excerpt | str:
+        if planned.failure:
+            return planned.failure
+        try:
+            return load_excerpt(planned.clip, self._protocols[planned.clip.domain])
+        except RdbenchError as error:
+            return str(error)
+
+    def _group(self, loaded: Sequence[Loaded]) -> list[Batch]:
+        groups: dict[tuple[int, ...], list[tuple[PlannedClip, Excerpt]]] = {}
+        for planned, excerpt in loaded:
+            if isinstance(excerpt, str):
+                self._fail_clip(planned, excerpt)
+            else:
+                groups.setdefault(tuple(excerpt.samples.shape), []).append((planned, excerpt))
+        return [
+            Batch(
+                [planned for planned, _ in members],
+                [excerpt for _, excerpt in members],
+                self._metrics[members[0][0].clip.domain],
+                self._settings.device,
+            )
+            for members in groups.values()
+        ]
+
+    # -- systems
+
+    def _evaluate(self, batch: Batch) -> None:
+        systems = [s for s in self._systems if s.info and s.takes(batch.domain)]
+        for system in systems:
+            if system.info and system.info.runs_on is RunsOn.POOL:
+                self._submit_codec(system, batch)
+        for system in systems:
+            if system.info and system.info.runs_on is RunsOn.DEVICE:
+                self._run_on_device(system, batch, range(len(batch.clips)))
+                self._pool.drain()
+
+    def _open_steps(self, system: System, clip: PlannedClip) -> list[Step]:
+        if not system.takes(clip.clip.domain):
+            return []
+        return [step for step in system.steps if self._ledger.wants(step, clip)]
+
+    def _submit_codec(self, system: System, batch: Batch) -> None:
+        steps = {i: self._open_steps(system, clip) for i, clip in enumerate(batch.clips)}
+        steps = {i: wanted for i, wanted in steps.items() if wanted}
+        collected = _Collected(len(steps))
+        for index, wanted in steps.items():
+            self._submit_clip(batch, index, wanted, collected)
+
+    def _submit_clip(
+        self, batch: Batch, index: int, wanted: Sequence[Step], collected: _Collected
+    ) -> None:
+        system = wanted[0].system
+
+        def done(results: list[Reconstruction]) -> None:
+            for step, result in zip(wanted, results, strict=True):
+                collected.add(step, index, result)
+            self._collect(batch, collected)
+
+        def lost(reason: str) -> None:
+            if len(wanted) > 1:  # one bad point must not cost the others
+                collected.waiting += len(wanted) - 1
+                for step in wanted:
+                    self._submit_clip(batch, index, [step], collected)
+                return
+            step = wanted[0]
+            failure = f"{step}: {reason}"
+            collected.add(
+                step, index, Reconstruction(step.point.name, step.variant, None, {}, failure)
+            )
+            self._collect(batch, collected)
+
+        self._pool.submit(
+            run_codec,
+            system.recipe,
+            as_array(batch.reference, index),
+            batch.reference.sample_rate,
+            [(step.point.name, step.variant.value) for step in wanted],
+            batch.clips[index].seed,
+            timeout=self._settings.timeout * len(wanted),
+            done=done,
+            lost=lost,
+        )
+
+    def _collect(self, batch: Batch, collected: _Collected) -> None:
+        collected.waiting -= 1
+        if collected.waiting:
+            return
+        for step, results in collected.found.values():
+            self._progress.at(step.system.name, step.point.name)
+            whole: dict[int, Reconstruction] = {}
+            for index, result in sorted(results.items()):
+                if result.audio is None:
+                    self._record(step, batch, [index], result)
+                else:
+                    whole[index] = result
+            if whole:
+                joined = _join(list(whole.values()), self._settings.device)
+                self._record(step, batch, list(whole), joined)
+
+    def _run_on_device(self, system: System, batch: Batch, indices: Sequence[int]) -> None:
+        largest = self._largest.get(system.name, len(indices))
+        if len(indices) > largest:
+            for start in range(0, len(indices), largest):
+                self._run_on_device(system, batch, indices[start : start + largest])
+            return
+        wanted = {
+            step.id: step for i in indices for step in self._open_steps(system, batch.clips[i])
+        }
+        if not wanted:
+            return
+        try:
+            self._reconstruct_and_record(system, batch, indices, list(wanted.values()))
+        except torch.cuda.OutOfMemoryError as error:
+            self._halve(system, batch, indices, error)
+
+    def _reconstruct_and_record(
+        self, system: System, batch: Batch, indices: Sequence[int], wanted: Sequence[Step]
+    ) -> None:
+        assert system.codec is not None
+        by_name = {(step.point.name, step.variant): step for step in wanted}
+        with torch.inference_mode():
+            for result in reconstruct(
+                system.codec,
+                batch.part(indices),
+                wanted=list(by_name),
+                clip_seeds=[batch.clips[i].seed for i in indices],
+            ):
+                self._progress.at(system.name, result.point)
+                self._record(by_name[result.point, result.variant], batch, indices, result)
+                self._pool.drain()
+
+    def _halve(
+        self, system: System, batch: Batch, indices: Sequence[int], error: Exception
+    ) -> None:
+        torch.cuda.empty_cache()
+        if len(indices) == 1:
+            clip = batch.clips[indices[0]]
+            reason = f"{system.name}: out of device memory with a single clip ({error})"
+            for step in self._open_steps(system, clip):
+                self._ledger.fail_step(step, clip, reason, batch.seconds)
+            return
+        half = (len(indices) + 1) // 2
+        if half < self._largest.get(system.name, len(indices)):
+            self._largest[system.name] = half
+            self._progress.say(f"{system.name}: out of device memory; batches of {half} from here")
+        self._run_on_device(system, batch, indices[:half])
+        self._run_on_device(system, batch, indices[half:])
+
+    def _record(
+        self, step: Step, batch: Batch, indices: Sequence[int], result: Reconstruction
+    ) -> None:
+        """Writes rates and scores of the clips at `indices`, in the order of `result`."""
+        for position, index in enumerate(indices):
+            clip = batch.clips[index]
+            if result.rates and self._ledger.wants(step, clip):
+                rates = [items[position] for items in result.rates.values()]
+                self._ledger.rates(step, clip, rates)
+            if result.audio is None:
+                self._ledger.fail_step(step, clip, result.failure, batch.seconds)
+        if result.audio is not None:
+            Scoring(
+                step=step,
+                batch=batch,
+                indices=indices,
+                audio=result.audio,
+                ledger=self._ledger,
+                pool=self._pool,
+                timeout=self._settings.timeout,
+                align=self._settings.align,
+            ).run()
+
+    # -- failures
+
+    def _is_open(self, clip: PlannedClip) -> bool:
+        return any(self._open_steps(system, clip) for system in self._systems)
+
+    def _fail_clip(self, clip: PlannedClip, reason: str) -> None:
+        for system in self._systems:
+            for step in self._open_steps(system, clip):
+                self._ledger.fail_step(step, clip, reason)
+
+    def _fail_unbuilt(self, clips: Sequence[PlannedClip]) -> None:
+        for system in self._systems:
+            if system.codec is None:
+                for clip in clips:
+                    for step in self._open_steps(system, clip):
+                        self._ledger.fail_step(step, clip, system.failure)
+
+
+def _join(results: Sequence[Reconstruction], device: str) -> Reconstruction:
+    """Single-clip results of one step as one batch on the device."""
+    audio = [result.audio for result in results if result.audio is not None]
+    joined = AudioBatch(
+        torch.cat([one.samples for one in audio]).to(device),
+        torch.cat([one.lengths for one in audio]),
+        audio[0].sample_rate,
+    )
+    rates = {kind: [result.rates[kind][0] for result in results] for kind in results[0].rates}
+    return Reconstruction(results[0].point, results[0].variant, joined, rates)

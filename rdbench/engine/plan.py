@@ -1,0 +1,305 @@
+"""What is to be done: systems, clips, quantities, and the keys of their units.
+
+A unit is one quantity (a metric, the rates, the residual delay) of one clip at one point and
+variant of one system. Its key is built from digests of its parts, so that planning a hundred
+thousand units takes seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.keys import clip_seed, digest, file_sha256
+from rdbench.engine.worker import CodecRecipe
+from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
+from rdbench.store.schema import Kind
+from rdbench.types import (
+    CodecInfo,
+    MissingExtraError,
+    OperatingPoint,
+    RateKind,
+    Variant,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from rdbench.audio.clip import Clip, Corpus
+    from rdbench.codecs.base import Codec
+    from rdbench.spec.model import BenchmarkSpec, SystemSpec
+
+RESIDUAL_DELAY = "residual_delay"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the spec with the backend that computes it here."""
+
+    definition: MetricDefinition
+    backend: DeviceBackend | PoolBackend
+
+    @property
+    def key(self) -> str:
+        """The metric's key."""
+        return self.definition.key
+
+    def card(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        values = asdict(self.definition)
+        values["domains"] = list(self.definition.domains)
+        return values | {
+            "backend": self.backend.name,
+            "backend_version": self.backend.version,
+            "tolerance": self.backend.tolerance,
+        }
+
+
+@dataclass
+class System:
+    """A system of the spec, with its codec, or with the reason why it cannot be run."""
+
+    spec: SystemSpec
+    recipe: CodecRecipe
+    codec: Codec | None
+    failure: str = ""
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.spec.name
+
+    @property
+    def info(self) -> CodecInfo | None:
+        """What the codec says of itself."""
+        return self.codec.info if self.codec else None
+
+    @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """The operating points; for a codec that could not be built, those that were asked for."""
+        if self.codec:
+            return self.codec.points
+        return tuple(OperatingPoint(str(point), None) for point in self.spec.points or ("",))
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants to decode."""
+        if self.spec.variants:
+            return tuple(Variant(name) for name in self.spec.variants)
+        return self.codec.variants if self.codec else (Variant.CODES,)
+
+    @property
+    def headline(self) -> RateKind | None:
+        """The rate kind that stands for the system; None for anchors."""
+        return self.codec.info.headline if self.codec else None
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every point under every variant, cheapest point first."""
+        return [Step(self, point, variant) for point in self.points for variant in self.variants]
+
+    def takes(self, domain: str) -> bool:
+        """Whether the spec wants this system on `domain`."""
+        return self.spec.domains is None or domain in self.spec.domains
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One system at one operating point under one variant."""
+
+    system: System
+    point: OperatingPoint
+    variant: Variant
+
+    @property
+    def id(self) -> tuple[str, str, Variant]:
+        """Names the step within its run."""
+        return self.system.name, self.point.name, self.variant
+
+    def __str__(self) -> str:
+        return f"{self.system.name} at {self.point.name}"
+
+
+@dataclass(frozen=True)
+class PlannedClip:
+    """A clip with the identity of its content.
+
+    content: digest of the file's bytes and the part that is used; "" where it cannot be read.
+    failure: why it cannot be read.
+    """
+
+    clip: Clip
+    content: str
+    seed: int
+    failure: str = ""
+
+
+def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
+    """Builds every codec of the spec.
+
+    Raises CodecError for what the user can mend in the spec (unknown names, options, points).
+    Missing weights or extras are kept as the system's failure: the other systems go on.
+    """
+    systems = []
+    for item in spec.systems:
+        points = tuple(item.points) if item.points is not None else None
+        recipe = CodecRecipe(
+            item.codec, points, json.dumps(spec.options_for(item), sort_keys=True), allow_code
+        )
+        try:
+            systems.append(System(item, recipe, recipe.build()))
+        except (WeightsError, MissingExtraError) as error:
+            systems.append(System(item, recipe, None, str(error)))
+    return systems
+
+
+def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
+    """Identifies the content of every clip; a file that cannot be read becomes a failure."""
+    hashes: dict[str, str] = {}
+    planned = []
+    for clip in corpus.clips:
+        path = str(clip.path)
+        try:
+            if path not in hashes:
+                hashes[path] = file_sha256(clip.path)
+        except OSError as error:
+            reason = f"{clip.name} cannot be read: {error.strerror or error}"
+            planned.append(PlannedClip(clip, "", 0, reason))
+            continue
+        content = digest([hashes[path], clip.start, clip.duration])
+        planned.append(PlannedClip(clip, content, clip_seed(seed, content)))
+    return planned
+
+
+def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
+    """The metrics of `domain` in the spec's order, those that are not valid on it left out."""
+    from rdbench.metrics.registry import backend, definition
+
+    chosen = []
+    for item in spec.metrics_for(domain):
+        meant = definition(item.key)
+        if not meant.domains or domain in meant.domains:
+            chosen.append(Metric(meant, backend(item.key, item.backend)))
+    return tuple(chosen)
+
+
+class UnitKeys:
+    """Makes the keys of units; every part is hashed once.
+
+    fingerprint: of the protocol. machine: what a cost depends on beside the codec. metrics: all
+    of the run, by key.
+    """
+
+    def __init__(
+        self,
+        *,
+        fingerprint: str,
+        machine: Any,
+        device_class: str,
+        dtype: str,
+        seed: int,
+        metrics: Mapping[str, Metric],
+    ) -> None:
+        self._run = digest([fingerprint, device_class, dtype])
+        self._machine = digest(machine)
+        self._seed = seed
+        self._steps: dict[tuple[str, str, Variant], str] = {}
+        self._clips: dict[tuple[str, str], str] = {}
+        self._quantities: dict[str, str] = {
+            key: digest([key, m.definition.version, m.backend.name, m.backend.version])
+            for key, m in metrics.items()
+        }
+
+    def key(self, step: Step, clip: PlannedClip, what: str) -> str:
+        """The key of one unit; `what` is a metric key, RESIDUAL_DELAY, or "rate/<kind>"."""
+        parts = (
+            self._run,
+            self._step(step),
+            self._clip(clip),
+            self._quantities.get(what, what),
+        )
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+    def cost_key(self, step: Step, what: str) -> str:
+        """The key of one cost of a step, on this machine."""
+        parts = (self._run, self._machine, self._step(step), what)
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+    def all(
+        self,
+        systems: Iterable[System],
+        metrics: Mapping[str, Sequence[Metric]],
+        clips: Sequence[PlannedClip],
+        costs: Iterable[str],
+    ) -> set[str]:
+        """Every key that a row of this plan may have, all kinds of rate included."""
+        rates = [f"{Kind.RATE}/{kind}" for kind in RateKind]
+        costs = tuple(costs)
+        keys = set()
+        for step in (step for system in systems for step in system.steps):
+            keys |= {self.cost_key(step, what) for what in costs}
+            for clip in clips:
+                if step.system.takes(clip.clip.domain):
+                    measured = quantities(step.system, metrics[clip.clip.domain])
+                    keys |= {self.key(step, clip, what) for what in (*rates, *measured)}
+        return keys
+
+    def _step(self, step: Step) -> str:
+        if step.id not in self._steps:
+            system, info = step.system, step.system.info
+            self._steps[step.id] = digest(
+                [
+                    system.name,
+                    system.spec.curve,
+                    system.recipe.name,
+                    dict(system.spec.options),
+                    info and [info.version, info.weights_sha256],
+                    step.point.name,
+                    dict(step.point.settings),
+                    step.variant.value,
+                    self._seed if step.variant is Variant.SAMPLE else None,
+                ]
+            )
+        return self._steps[step.id]
+
+    def _clip(self, planned: PlannedClip) -> str:
+        clip = planned.clip
+        name = (clip.name, clip.domain)
+        if name not in self._clips:
+            self._clips[name] = digest([planned.content, clip.name, clip.domain, clip.group])
+        return self._clips[name]
+
+
+def quantities(system: System, metrics: Iterable[Metric]) -> list[str]:
+    """What is measured of each clip at each point of `system`."""
+    rates = [f"{Kind.RATE}/{system.headline}"] if system.headline else []
+    return [*rates, RESIDUAL_DELAY, *(metric.key for metric in metrics)]
+
+
+def batches_of(clips: Sequence[PlannedClip], *, largest: int) -> list[list[PlannedClip]]:
+    """Splits clips into batches of one domain, those of like duration together.
+
+    largest: clips per batch. Exact lengths are known only after loading, so that the engine
+    groups again; sorting by the duration in the file's header keeps those groups full.
+    """
+    by_domain: dict[str, list[PlannedClip]] = {}
+    for clip in clips:
+        by_domain.setdefault(clip.clip.domain, []).append(clip)
+    batches = []
+    for members in by_domain.values():
+        ordered = sorted(members, key=lambda c: (-_duration_hint(c.clip), c.clip.name))
+        batches += [ordered[i : i + largest] for i in range(0, len(ordered), largest)]
+    return batches
+
+
+def _duration_hint(clip: Clip) -> float:
+    if clip.duration is not None:
+        return clip.duration
+    import soundfile
+
+    try:
+        return float(soundfile.info(str(clip.path)).duration)
+    except (OSError, RuntimeError):
+        return 0.0

@@ -1,0 +1,173 @@
+"""What runs inside a worker process: packet codecs and the metrics of reference packages.
+
+A worker lives for a whole run and keeps the codecs and metric backends that it has built. Its
+jobs are plain functions of picklable arguments; they return results with reasons instead of
+raising, so that one bad point does not cost its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rdbench.types import Score, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from rdbench.codecs.base import Codec
+    from rdbench.engine.reconstruct import Reconstruction
+    from rdbench.metrics.base import PoolBackend
+
+    Channels = npt.NDArray[np.float32]  # (channels, time)
+
+
+@dataclass(frozen=True)
+class CodecRecipe:
+    """What rebuilds a codec in another process.
+
+    points: as in the spec. options: the spec's options as JSON, so that a recipe can be hashed.
+    """
+
+    name: str
+    points: tuple[float | str, ...] | None
+    options: str
+    allow_code: bool
+
+    def build(self) -> Codec:
+        """The codec; raises CodecError as the registry does."""
+        from rdbench.codecs.registry import create
+
+        return create(
+            self.name,
+            points=self.points,
+            options=json.loads(self.options),
+            allow_code=self.allow_code,
+        )
+
+
+@dataclass(frozen=True)
+class MetricChoice:
+    """One metric and the backend that computes it."""
+
+    key: str
+    backend: str
+
+
+def limit_threads(threads: int) -> None:
+    """Initializer: numeric libraries of this process use `threads` threads.
+
+    Set through the environment, before any of them is imported.
+    """
+    for variable in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ):
+        os.environ[variable] = str(threads)
+
+
+@cache
+def _codec(recipe: CodecRecipe) -> Codec:
+    import torch
+
+    torch.set_num_threads(1)
+    return recipe.build()
+
+
+@cache
+def _backend(choice: MetricChoice) -> PoolBackend:
+    from rdbench.metrics.base import PoolBackend
+    from rdbench.metrics.registry import backend
+
+    built = backend(choice.key, choice.backend)
+    assert isinstance(built, PoolBackend)
+    built.warm_up()
+    return built
+
+
+def run_codec(
+    recipe: CodecRecipe,
+    samples: Channels,
+    sample_rate: int,
+    wanted: Sequence[tuple[str, str]],
+    seed: int,
+) -> list[Reconstruction]:
+    """Encodes and decodes one clip (channels, time) at the wanted (point, variant) pairs."""
+    import torch
+
+    from rdbench.engine.reconstruct import reconstruct
+    from rdbench.types import AudioBatch, Variant
+
+    codec = _codec(recipe)
+    lengths = torch.tensor([samples.shape[-1]], dtype=torch.int64)
+    audio = AudioBatch(torch.from_numpy(samples)[None], lengths, sample_rate)
+    pairs = [(point, Variant(variant)) for point, variant in wanted]
+    return list(reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed]))
+
+
+def score_clip(
+    choices: Sequence[tuple[MetricChoice, int]],
+    references: Mapping[int, Channels],
+    reconstructions: Sequence[Mapping[int, Channels]],
+) -> list[list[Score]]:
+    """Scores some reconstructions of one clip.
+
+    choices: metrics with the sample rate (hertz) at which each is computed. references: the clip
+    (channels, time) by sample rate; reconstructions: likewise, one mapping each. Returns per
+    reconstruction the scores in the order of `choices`.
+    """
+    results: list[list[Score]] = [[] for _ in reconstructions]
+    for choice, rate in choices:
+        try:
+            built = _backend(choice)
+            prepared = [built.prepare(channel, rate) for channel in references[rate]]
+        except Exception as error:
+            failure = _failed(choice, error)
+            for scores in results:
+                scores.append(failure)
+            continue
+        for scores, reconstruction in zip(results, reconstructions, strict=True):
+            scores.append(_score(choice, built, prepared, reconstruction[rate], rate))
+    return results
+
+
+def _score(
+    choice: MetricChoice,
+    backend: PoolBackend,
+    prepared: Sequence[Any],
+    channels: Channels,
+    rate: int,
+) -> Score:
+    try:
+        return average_channels(
+            [
+                backend.score(item, reconstruction=channel, sample_rate=rate)
+                for item, channel in zip(prepared, channels, strict=True)
+            ]
+        )
+    except Exception as error:
+        return _failed(choice, error)
+
+
+def _failed(choice: MetricChoice, error: Exception) -> Score:
+    from rdbench.types import RdbenchError
+
+    if isinstance(error, RdbenchError):
+        return Score.failed(str(error))
+    return Score.failed(f"{choice.key} raised {type(error).__name__}: {error}")
+
+
+def average_channels(scores: Sequence[Score]) -> Score:
+    """The mean over channels; a channel without a score leaves the clip without one."""
+    for index, score in enumerate(scores):
+        if score.status is not Status.OK:
+            where = f" (channel {index + 1} of {len(scores)})" if len(scores) > 1 else ""
+            return Score(score.value, score.status, score.reason + where)
+    return Score(sum(score.value for score in scores) / len(scores))

@@ -1,0 +1,120 @@
+"""PESQ, wide band (ITU-T P.862.2) and narrow band (P.862 with P.862.1), by the package `pesq`.
+
+PESQ aligns both signals in time and level, transforms them to loudness over Bark bands, and sums
+symmetric and asymmetric disturbances to a raw score x (-0.5 … 4.5). What is reported here is
+never x but the listening quality that the Recommendations map it to (MOS-LQO):
+
+    narrow band, P.862.1:  0.999 + 4 / (1 + exp(-1.4945 x + 4.6607))    identity 4.5486
+    wide band,   P.862.2:  0.999 + 4 / (1 + exp(-1.3669 x + 3.8224))    identity 4.6439
+
+Conventions:
+- `pesq_wb` at 16 kHz, `pesq_nb` at 8 kHz, each from audio that the engine has resampled;
+- the package divides both signals by their common peak and PESQ itself levels them, so gain and
+  polarity do not count;
+- clips under a quarter of a second, silent signals, and references in which the Recommendation's
+  utterance detector finds no speech are `undefined`; any other error of the package is `failed`;
+- valid for speech alone. P.862 was validated on 8 to 20 s of it; the package holds 50 utterances
+  at most, so clips of many minutes are not for it.
+
+Rix, Beerends, Hollier and Hekstra, "Perceptual evaluation of speech quality", ICASSP 2001;
+ITU-T P.862 (2001), P.862.1 (2003), P.862.2 (2007).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from rdbench.metrics.base import Direction, MetricDefinition, PoolBackend
+from rdbench.metrics.packages import distribution_version, finite, without_signal
+from rdbench.types import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_SHORTEST_SECONDS = 0.25  # the package's BufferTooShortError
+
+
+def _definition(
+    key: str, *, name: str, rate: int, ceiling: float, definition: str, citation: str
+) -> MetricDefinition:
+    return MetricDefinition(
+        key=key,
+        version=1,
+        name=name,
+        unit="MOS-LQO",
+        direction=Direction.HIGHER,
+        lower=0.999,
+        upper=ceiling,
+        identity=ceiling,
+        domains=("speech",),
+        sample_rate=rate,
+        minimum_seconds=_SHORTEST_SECONDS,
+        needs_alignment=False,
+        joint_channels=False,
+        definition=definition,
+        citation=citation,
+    )
+
+
+# The ceilings are the mappings above at x = 4.5.
+DEFINITIONS: tuple[MetricDefinition, ...] = (
+    _definition(
+        "pesq_wb",
+        name="PESQ (wide band)",
+        rate=16000,
+        ceiling=4.643889,
+        definition="wide-band PESQ at 16 kHz, mapped to MOS-LQO by P.862.2",
+        citation="ITU-T P.862.2 (2007); Rix et al., ICASSP 2001",
+    ),
+    _definition(
+        "pesq_nb",
+        name="PESQ (narrow band)",
+        rate=8000,
+        ceiling=4.548639,
+        definition="narrow-band PESQ at 8 kHz, mapped to MOS-LQO by P.862.1",
+        citation="ITU-T P.862 (2001) and P.862.1 (2003); Rix et al., ICASSP 2001",
+    ),
+)
+
+
+class PesqBackend(PoolBackend):
+    """The package `pesq`; `key` is pesq_wb or pesq_nb."""
+
+    name = "reference"
+    tolerance = 0.0
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.mode = key.removeprefix("pesq_")
+
+    @cached_property
+    def version(self) -> str:  # type: ignore[override]
+        """The package's version; raises MissingExtraError where it is not installed."""
+        return f"pesq {distribution_version('pesq', self.key)}"
+
+    def score(
+        self, prepared: Any, *, reconstruction: npt.NDArray[np.float32], sample_rate: int
+    ) -> Score:
+        """MOS-LQO of one channel (time,), both signals at `sample_rate` hertz."""
+        if (
+            silent := without_signal(reference=prepared, reconstruction=reconstruction)
+        ) is not None:
+            return silent
+        from pesq import BufferTooShortError, NoUtterancesError, pesq
+
+        try:
+            value = pesq(sample_rate, prepared, reconstruction, self.mode)
+        except BufferTooShortError:
+            return Score.undefined(f"shorter than {_SHORTEST_SECONDS} s")
+        except NoUtterancesError:
+            return Score.undefined("PESQ found no utterance")
+        except Exception as error:
+            return Score.failed(f"{self.key}: {type(error).__name__}: {error}")
+        return finite(value, self.key)
+
+
+def backends(key: str) -> dict[str, PoolBackend]:
+    """The backends of `key`, the first being the default."""
+    return {"reference": PesqBackend(key)}

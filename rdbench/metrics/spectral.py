@@ -1,0 +1,314 @@
+"""Distances between spectra: DAC's two training losses, and the log-spectral distance.
+
+With |X| the magnitude of an STFT (Hann window of w samples, hop w/4, frames centred on the
+samples 0, w/4, …, the clip reflected at its ends) and M the Slaney-normalized mel filterbank over
+0 … rate/2 on Slaney's scale, as in librosa:
+
+    mel_dac  = Σ_w  mean | log10 max(M_w|X|, ε) - log10 max(M_w|Y|, ε) |
+               w = 32, 64, …, 2048 with 5, 10, …, 320 bands
+    stft_dac = Σ_w  mean | log10 max(|X|, ε)² - log10 max(|Y|, ε)² |  +  mean | |X| - |Y| |
+               w = 2048, 512
+
+with ε = 1e-5 and means over channels, frames and bins. They equal `MelSpectrogramLoss` and
+`MultiScaleSTFTLoss` of descript-audio-codec under the settings of its training (`conf/base.yml`),
+not under the class defaults, which give other values. Kumar et al., "High-fidelity audio
+compression with improved RVQGAN", NeurIPS 2023 (arXiv 2306.06546). Mel bands depend on the sample
+rate, hence the rate in the key.
+
+The log-spectral distance (Gray and Markel, "Distance measures for speech processing", IEEE TASSP
+24(5), 1976) of frames t and bins k is here
+
+    lsd = mean_t sqrt( mean_k ( 10 log10 max(P, δ) - 10 log10 max(Q, δ) )² )   in dB
+
+with P and Q the power spectra of frames that lie wholly within the clip (Hann window of 2048
+samples, hop 512, at the protocol's rate; a last part shorter than a hop is left out), scaled so
+that a sinusoid at full scale peaks at 0 dB, and a floor δ of -100 dB. The floor gives digital
+silence a spectrum and, 26 dB above the rounding noise of 16-bit audio, keeps that noise out.
+
+Clips are transformed in groups of exactly equal length: no value depends on padding or on the
+other clips. What is kept of a reference takes about 18 (mel), 16 (STFT) and 8 (LSD) bytes for
+each of its samples. Channels have equally many values, so the mean over channels is the joint mean.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from rdbench.metrics.base import DeviceBackend, Direction, MetricDefinition
+from rdbench.metrics.ragged import check_match, cut, equal_lengths
+from rdbench.types import AudioBatch, Score
+
+if TYPE_CHECKING:
+    import torch
+
+RATES = {"16k": 16000, "24k": 24000, "44k": 44100, "48k": 48000}
+MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
+MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)
+STFT_WINDOWS = (2048, 512)
+CLAMP = 1e-5
+
+LSD_WINDOW = 2048
+LSD_HOP = 512
+LSD_FLOOR_DB = -100.0
+
+# Reflection by half a window needs one sample more than that half.
+_SHORTEST_REFLECTED = max(*MEL_WINDOWS, *STFT_WINDOWS) // 2 + 1
+
+# Transformed at once: the shortest window makes 17 complex bins of every 8 samples, and larger
+# parts leave the caches of a CPU (2**22 took 1.4 times as long).
+_SAMPLES = 2**20
+
+_CITATION = (
+    "Kumar et al., High-fidelity audio compression with improved RVQGAN, NeurIPS 2023, "
+    "arXiv 2306.06546; settings: descript-audio-codec, conf/base.yml"
+)
+
+
+def _definition(
+    key: str,
+    name: str,
+    definition: str,
+    *,
+    rate: int | None,
+    citation: str,
+    unit: str = "",
+    aligned: bool = False,
+) -> MetricDefinition:
+    return MetricDefinition(
+        key=key,
+        version=1,
+        name=name,
+        unit=unit,
+        direction=Direction.LOWER,
+        lower=0.0,
+        upper=math.inf,
+        identity=0.0,
+        domains=(),
+        sample_rate=rate,
+        minimum_seconds=_SHORTEST_REFLECTED / rate if rate else 0.0,
+        needs_alignment=aligned,
+        joint_channels=False,
+        definition=definition,
+        citation=citation,
+    )
+
+
+DEFINITIONS: tuple[MetricDefinition, ...] = (
+    *(
+        _definition(
+            f"mel_dac_{label}",
+            f"Mel distance (DAC, {rate / 1000:g} kHz)",
+            "sum over seven windows (32 to 2048 samples) of the mean absolute difference of log10 "
+            f"mel magnitudes at {rate} Hz, as in DAC's training",
+            rate=rate,
+            citation=_CITATION,
+            aligned=True,  # windows of 32 samples: a delay of 16 alone gives 0.3 to 0.5
+        )
+        for label, rate in RATES.items()
+    ),
+    *(
+        _definition(
+            f"stft_dac_{label}",
+            f"STFT distance (DAC, {rate / 1000:g} kHz)",
+            "sum over two windows (2048 and 512 samples) of the mean absolute differences of log10 "
+            f"power and of magnitude at {rate} Hz, as in DAC's training",
+            rate=rate,
+            citation=_CITATION,
+        )
+        for label, rate in RATES.items()
+    ),
+    _definition(
+        "lsd",
+        "Log-spectral distance",
+        f"mean over frames of the RMS over bins of the difference of log power spectra (Hann "
+        f"window {LSD_WINDOW}, hop {LSD_HOP}, floor {LSD_FLOOR_DB:g} dB of full scale); clips of "
+        f"fewer than {LSD_WINDOW} samples are undefined",
+        rate=None,
+        unit="dB",
+        citation="Gray and Markel, Distance measures for speech processing, IEEE TASSP 24(5), 1976",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Clips of one length and their features, one (clips, …) tensor per window."""
+
+    length: int
+    indices: list[int]
+    features: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """References (for checking that a reconstruction matches) and their features."""
+
+    audio: AudioBatch
+    groups: list[_Group]
+
+
+class _SpectralDistance(DeviceBackend):
+    """A sum over windows of distances between spectral features.
+
+    rate: the only sample rate it takes, in hertz, or None. shortest: samples a clip needs.
+    """
+
+    name = "torch"
+    version = "1"
+    tolerance = 1e-4
+
+    def __init__(self, *, rate: int | None, shortest: int) -> None:
+        self.rate = rate
+        self.shortest = shortest
+
+    @abstractmethod
+    def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
+        """One feature per window of (clips, channels, time)."""
+
+    @abstractmethod
+    def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+        """Distance of two features of one window, float64 (clips,)."""
+
+    def prepare(self, reference: AudioBatch) -> _Prepared:
+        """The features of every reference that is long enough."""
+        if self.rate not in (None, reference.sample_rate):
+            raise ValueError(f"defined at {self.rate} Hz, not {reference.sample_rate} Hz")
+        groups = [
+            _Group(length, indices, self._features(cut(reference, indices, length)))
+            for length, indices in equal_lengths(reference, limit=_SAMPLES)
+            if length >= self.shortest
+        ]
+        return _Prepared(reference, groups)
+
+    def score(self, prepared: _Prepared, *, reconstruction: AudioBatch) -> list[Score]:
+        """One distance per clip, joint over its channels."""
+        import torch
+
+        check_match(prepared.audio, reconstruction)
+        scores = [self._too_short(length) for length in reconstruction.lengths.tolist()]
+        for group in prepared.groups:
+            features = self._features(cut(reconstruction, group.indices, group.length))
+            parts = [self._distance(x, y) for x, y in zip(group.features, features, strict=True)]
+            for index, value in zip(group.indices, torch.stack(parts).sum(0).tolist(), strict=True):
+                scores[index] = _finite(value)
+        return scores
+
+    def _too_short(self, length: int) -> Score:
+        return Score.undefined(f"{length} samples; the longest window needs {self.shortest}")
+
+
+class MelDistance(_SpectralDistance):
+    """`mel_dac_*` as the module defines it."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate=rate, shortest=_SHORTEST_REFLECTED)
+        self._rate = rate
+
+    def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
+        features = []
+        for window, bands in zip(MEL_WINDOWS, MEL_BANDS, strict=True):
+            magnitude = _magnitude(samples, window, window // 4, center=True)
+            bank = _mel_bank(self._rate, window, bands, str(samples.device))
+            features.append((magnitude.transpose(-1, -2) @ bank).clamp_(min=CLAMP).log10_())
+        return features
+
+    def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+        return _mean_absolute(reference - reconstruction)
+
+
+class StftDistance(_SpectralDistance):
+    """`stft_dac_*` as the module defines it."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate=rate, shortest=_SHORTEST_REFLECTED)
+
+    def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
+        return [_magnitude(samples, window, window // 4, center=True) for window in STFT_WINDOWS]
+
+    def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+        # Logarithms are cheap and magnitudes are large, so the reference keeps only the latter.
+        logs = [x.clamp(min=CLAMP).square_().log10_() for x in (reference, reconstruction)]
+        return _mean_absolute(logs[0].sub_(logs[1])) + _mean_absolute(reference - reconstruction)
+
+
+class LogSpectralDistance(_SpectralDistance):
+    """`lsd` as the module defines it."""
+
+    def __init__(self) -> None:
+        super().__init__(rate=None, shortest=LSD_WINDOW)
+
+    def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
+        magnitude = _magnitude(samples, LSD_WINDOW, LSD_HOP, center=False)
+        full_scale = LSD_WINDOW / 4  # half of the window's sum: a unit sinusoid on a bin
+        floor = 10 ** (LSD_FLOOR_DB / 20)
+        return [(magnitude / full_scale).clamp_(min=floor).log10_().mul_(20)]
+
+    def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+        frames = (reference - reconstruction).square_().mean(dim=-2).sqrt_()
+        return frames.double().flatten(1).mean(dim=1)
+
+
+def backends(key: str) -> dict[str, DeviceBackend]:
+    """The backends of `key`, the first being the default."""
+    if key == "lsd":
+        return {"torch": LogSpectralDistance()}
+    rate = RATES[key.rpartition("_")[2]]
+    return {"torch": MelDistance(rate) if key.startswith("mel_") else StftDistance(rate)}
+
+
+def _finite(value: float) -> Score:
+    if math.isfinite(value):
+        return Score(value)
+    return Score.failed("the audio holds samples that are not finite")
+
+
+def _mean_absolute(difference: torch.Tensor) -> torch.Tensor:
+    """Mean of |difference| per clip, summed in float64: (clips, …) to (clips,). Overwrites it."""
+    import torch
+
+    return difference.abs_().flatten(1).mean(dim=1, dtype=torch.float64)
+
+
+def _magnitude(samples: torch.Tensor, window: int, hop: int, *, center: bool) -> torch.Tensor:
+    """|STFT| of (clips, channels, time): (clips, channels, bins, frames)."""
+    import torch
+
+    clips, channels, time = samples.shape
+    spectrum = torch.stft(
+        samples.reshape(clips * channels, time),
+        n_fft=window,
+        hop_length=hop,
+        window=_hann(window, str(samples.device)),
+        center=center,
+        pad_mode="reflect",
+        return_complex=True,
+    )
+    magnitude: torch.Tensor = spectrum.abs()
+    return magnitude.reshape(clips, channels, *magnitude.shape[1:])
+
+
+@cache
+def _hann(window: int, device: str) -> torch.Tensor:
+    import torch
+
+    return torch.hann_window(window, dtype=torch.float64).float().to(device)
+
+
+@cache
+def _mel_bank(rate: int, window: int, bands: int, device: str) -> torch.Tensor:
+    """Slaney's mel filterbank, float32 (bins, bands)."""
+    import warnings
+
+    from torchaudio.functional import melscale_fbanks
+
+    with warnings.catch_warnings():
+        # At 48 kHz the lowest of five bands falls between two bins: in DAC's loss it is empty too.
+        warnings.simplefilter("ignore", UserWarning)
+        bank: torch.Tensor = melscale_fbanks(
+            window // 2 + 1, 0.0, rate / 2, bands, rate, norm="slaney", mel_scale="slaney"
+        )
+    return bank.to(device)

@@ -1,0 +1,147 @@
+"""NSIM, the similarity of two patches of a spectrogram.
+
+For patches r and d (bands × frames), with local means under a Gaussian window w of 3 × 3
+(σ = 0.5, border values repeated) written ⟨·⟩,
+
+    μ_r = ⟨r⟩, σ_r² = ⟨r²⟩ − μ_r², σ_rd = ⟨r d⟩ − μ_r μ_d, and the same for d,
+
+    NSIM = (2 μ_r μ_d + C1) / (μ_r² + μ_d² + C1) · (σ_rd + C3) / (σ_r σ_d + C3)
+
+at every point; C1 = (0.01 L)², C3 = (0.03 L)² / 2 with L = 1 although the values are decibels.
+Its mean over the frames is the similarity of a band, the mean over bands that of the patches.
+
+The dynamic programme needs the similarity of each patch of the reference with the patches of the
+reconstruction at every offset. Of the nine-point sums only ⟨r d⟩ depends on both; arrays are laid
+out (bands, frames, offsets) so that every operation runs along offsets.
+
+Sources: Hines et al. 2015 (NSIM: Hines and Harte, Speech Communication 54, 2012); constants as in
+visqol-python 3.8.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+C1 = 0.01**2
+C3 = 0.03**2 / 2.0
+# Weights of the window: corner, side, centre.
+CORNER, SIDE, CENTRE = 0.0113033910173052, 0.0838251475442633, 0.619485845753726
+CPU_BLOCK = (1, 64)  # patches and offsets at a time, so that arrays stay in the cache
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike pairs of patches are.
+
+    bands: mean NSIM per band (pairs, bands). spread: its standard deviation over frames (with
+    n − 1). level: mean of the reconstruction's patch per band.
+    """
+
+    bands: torch.Tensor
+    spread: torch.Tensor
+    level: torch.Tensor
+
+    @property
+    def total(self) -> torch.Tensor:
+        """Mean over bands, (pairs,)."""
+        return self.bands.mean(dim=-1)
+
+
+def compare(
+    reference: torch.Tensor, reconstruction: torch.Tensor, frames: torch.Tensor
+) -> Similarity:
+    """NSIM of pairs of patches (pairs, bands, frames), of which the first `frames` (pairs,) count."""
+    longest = reference.shape[-1]
+    index = torch.arange(longest, device=reference.device)
+    repeated = torch.minimum(index, frames[:, None] - 1)[:, None].expand_as(reference)
+    # The border is repeated past the last frame, and pairs come last, as in `sliding`.
+    ours, theirs = (
+        patch.gather(-1, repeated).permute(1, 2, 0) for patch in (reference, reconstruction)
+    )
+    similarity = _points(ours, _statistics(ours), theirs, _statistics(theirs))
+    inside = (index < frames[:, None]).T
+    count = frames.to(similarity)
+    mean = torch.where(inside, similarity, 0.0).sum(1) / count
+    deviation = torch.where(inside, similarity - mean[:, None], 0.0)
+    spread = (deviation.square().sum(1) / (count - 1.0).clamp(min=1.0)).sqrt()
+    level = torch.where(inside, theirs, 0.0).sum(1) / count
+    return Similarity(mean.T, spread.T, level.T)
+
+
+def sliding(patches: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
+    """Similarity of patches with the spectrogram at every offset, (patches, offsets).
+
+    patches: (patches, bands, frames). spectrogram: (bands, offsets + frames − 1).
+    """
+    count, _, length = patches.shape
+    offsets = spectrogram.shape[-1] - length + 1
+    windows = spectrogram.unfold(-1, length, 1).transpose(1, 2)[..., None, :]
+    pairs = patches.permute(1, 2, 0)[..., None].contiguous()  # (bands, frames, patches, 1)
+    ours = _statistics(pairs)
+    out = patches.new_empty((count, offsets))
+    patch_step, offset_step = (count, offsets) if patches.is_cuda else CPU_BLOCK
+    for start in range(0, offsets, offset_step):
+        columns = slice(start, start + offset_step)
+        part = windows[..., columns].contiguous()
+        theirs = _statistics(part)
+        for first in range(0, count, patch_step):
+            rows = slice(first, first + patch_step)
+            points = _points(pairs[:, :, rows], ours.select(rows), part, theirs)
+            out[rows, columns] = points.mean(dim=(0, 1))
+    return out
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Local mean, its square, and standard deviation, (bands, frames, …)."""
+
+    mean: torch.Tensor
+    square: torch.Tensor
+    deviation: torch.Tensor
+
+    def select(self, rows: slice) -> _Statistics:
+        """Those of some patches."""
+        return _Statistics(
+            self.mean[:, :, rows], self.square[:, :, rows], self.deviation[:, :, rows]
+        )
+
+
+def _statistics(patch: torch.Tensor) -> _Statistics:
+    mean = _smooth(patch * SIDE)
+    square = mean.square()
+    variance = _smooth(patch.square() * SIDE) - square
+    # A variance below zero is rounding; as zero it leaves C3 in the denominator, as it should.
+    return _Statistics(mean, square, variance.clamp_(min=0.0).sqrt_())
+
+
+def _points(
+    reference: torch.Tensor, ours: _Statistics, reconstruction: torch.Tensor, theirs: _Statistics
+) -> torch.Tensor:
+    """NSIM at every point, (bands, frames, …), of patches that broadcast to each other."""
+    product = ours.mean * theirs.mean
+    similarity = _smooth((reference * SIDE) * reconstruction)
+    similarity -= product
+    similarity += C3
+    similarity *= product.mul_(2.0).add_(C1)
+    denominator = torch.mul(ours.deviation, theirs.deviation, out=product).add_(C3)
+    denominator *= (ours.square + C1) + theirs.square
+    similarity /= denominator
+    return similarity
+
+
+def _smooth(scaled: torch.Tensor) -> torch.Tensor:
+    """Local means over (bands, frames, …), given times SIDE, which saves an operation."""
+    vertical = torch.empty_like(scaled)
+    torch.add(scaled[:-2], scaled[2:], out=vertical[1:-1])
+    torch.add(scaled[0], scaled[1], out=vertical[0])
+    torch.add(scaled[-1], scaled[-2], out=vertical[-1])
+    sides = torch.add(vertical, scaled, alpha=SIDE / CORNER)
+    out = vertical.add_(scaled, alpha=CENTRE / SIDE)
+    weight = CORNER / SIDE
+    out[:, 1:].add_(sides[:, :-1], alpha=weight)
+    out[:, :-1].add_(sides[:, 1:], alpha=weight)
+    out[:, 0].add_(sides[:, 0], alpha=weight)
+    out[:, -1].add_(sides[:, -1], alpha=weight)
+    return out

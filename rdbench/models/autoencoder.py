@@ -1,0 +1,114 @@
+"""An autoencoder: a backbone around a bottleneck, built from one configuration.
+
+Inside, latents are (clips, frames, channels); the public methods give and take
+(clips, channels, frames), as the types of rdbench do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rdbench.models.bottleneck import GaussianBottleneck, RvqBottleneck
+from rdbench.models.config import AutoencoderConfig, DacConfig, GaussianConfig
+from rdbench.models.dac_backbone import DacDecoder, DacEncoder
+from rdbench.models.spectral import SpectralDecoder, SpectralEncoder
+
+
+class Pass(NamedTuple):
+    """What one training pass gives.
+
+    audio: the reconstruction, shaped as the input. mean, scale: the posterior, (clips, channels,
+    frames), None for RVQ. commitment, codebook: the quantizer's losses, zero for a Gaussian.
+    """
+
+    audio: torch.Tensor
+    mean: torch.Tensor | None
+    scale: torch.Tensor | None
+    commitment: torch.Tensor
+    codebook: torch.Tensor
+
+
+class Autoencoder(nn.Module):
+    """The model that `config` describes, with fresh weights from torch's global generator."""
+
+    encoder: SpectralEncoder | DacEncoder
+    decoder: SpectralDecoder | DacDecoder
+    bottleneck: GaussianBottleneck | RvqBottleneck
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        latents = config.bottleneck.channels
+        if isinstance(config.backbone, DacConfig):
+            self.encoder = DacEncoder(config.backbone)
+            self.decoder = DacDecoder(config.backbone, latents)
+        else:
+            self.encoder = SpectralEncoder(config.backbone, config.channels)
+            self.decoder = SpectralDecoder(config.backbone, config.channels, latents)
+        features = self.encoder.features
+        if isinstance(config.bottleneck, GaussianConfig):
+            self.bottleneck = GaussianBottleneck(config.bottleneck, features)
+        else:
+            self.bottleneck = RvqBottleneck(config.bottleneck, features)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+    def frames(self, length: int) -> int:
+        """Frames that stand for `length` samples: the last one may be partly padding."""
+        return -(-length // self.config.hop)
+
+    def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and scale, (clips, channels, frames) each, of audio (clips, channels, time)."""
+        assert isinstance(self.bottleneck, GaussianBottleneck), "an RVQ model has no posterior"
+        mean, scale = self.bottleneck(self.encoder(self._whole(audio)))
+        return mean.transpose(1, 2), scale.transpose(1, 2)
+
+    def codes(self, audio: torch.Tensor, codebooks: int | None = None) -> torch.Tensor:
+        """Codes int64 (clips, codebooks, frames) of audio (clips, channels, time)."""
+        assert isinstance(self.bottleneck, RvqBottleneck), "a Gaussian model has no codes"
+        latents = self.bottleneck(self.encoder(self._whole(audio)))
+        return self.bottleneck.quantize(latents, codebooks)[1]
+
+    def dequantize(self, codes: torch.Tensor) -> torch.Tensor:
+        """The latent (clips, channels, frames) of codes (clips, codebooks, frames)."""
+        assert isinstance(self.bottleneck, RvqBottleneck), "a Gaussian model has no codes"
+        return self.bottleneck.dequantize(codes).transpose(1, 2)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        """Audio (clips, channels, frames · hop) of a latent (clips, channels, frames)."""
+        audio: torch.Tensor = self.decoder(latent.transpose(1, 2))
+        return audio
+
+    def forward(self, audio: torch.Tensor, passthrough: float = 0.0) -> Pass:
+        """One training pass; randomness comes from torch's global generator.
+
+        passthrough: probability, for each clip, that the bottleneck is bypassed (the decoder sees
+        the mean without noise, or the latent without quantization).
+        """
+        features = self.encoder(self._whole(audio))
+        zero = torch.zeros((), device=audio.device)
+        mean = scale = None
+        if isinstance(self.bottleneck, GaussianBottleneck):
+            clean, deviation = self.bottleneck(features)
+            latent = clean + deviation * torch.randn_like(clean)
+            mean, scale = clean.transpose(1, 2), deviation.transpose(1, 2)
+            commitment = codebook = zero
+        else:
+            clean = self.bottleneck(features)
+            latent, _, commitment, codebook = self.bottleneck.quantize(clean)
+        if passthrough > 0.0:
+            bypass = torch.rand(clean.shape[0], 1, 1, device=clean.device) < passthrough
+            latent = torch.where(bypass, clean, latent)
+        out = self.decoder(latent)[..., : audio.shape[-1]]
+        return Pass(out, mean, scale, commitment, codebook)
+
+    def _whole(self, audio: torch.Tensor) -> torch.Tensor:
+        """Zero-pads the end to whole frames."""
+        return F.pad(audio, (0, -audio.shape[-1] % self.config.hop))

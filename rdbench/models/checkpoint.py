@@ -1,0 +1,271 @@
+"""Checkpoints: safetensors whose header carries the configuration and the provenance.
+
+A safetensors file is 8 bytes of header length (little-endian), a JSON header that names every
+tensor with its type, shape and byte range, and the bytes. Our header's metadata holds
+
+    rdbench.format       version of this layout, an integer as text
+    rdbench.config       the AutoencoderConfig, JSON
+    rdbench.provenance   what trained it, JSON: recipe, data hash, steps, seed, commit, …
+
+Nothing in a file is executed. The header is read and held against limits before a tensor is
+allocated, and the tensors must be exactly those that the configuration calls for. Weights may be
+stored in half precision; a loaded model computes in float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from rdbench.models.config import AutoencoderConfig
+from rdbench.types import WeightsError
+
+if TYPE_CHECKING:
+
+    from rdbench.models.autoencoder import Autoencoder
+
+FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 16 * 2**20
+MAX_TENSORS = 20_000
+MAX_PARAMETERS = 4 * 10**9
+_ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself, read without its tensors."""
+
+    config: AutoencoderConfig
+    provenance: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def save(
+    path: Path, model: Autoencoder, provenance: Mapping[str, Any], *, half: bool = True
+) -> None:
+    """Writes `model` to `path`, whole or not at all; `half` stores float16.
+
+    Raises OSError where the disk refuses; an older file at `path` then stays as it was.
+    """
+    import torch
+    from safetensors.torch import save as to_bytes
+
+    kind = torch.float16 if half else torch.float32
+    tensors = {
+        name: value.detach().to("cpu", kind).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    metadata = {
+        "rdbench.format": str(FORMAT_VERSION),
+        "rdbench.config": model.config.model_dump_json(),
+        "rdbench.provenance": json.dumps(provenance, sort_keys=True),
+    }
+    write_atomically(path, to_bytes(tensors, metadata))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes beside `path`, flushes to the disk and renames, so that `path` is always whole."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_header(path: Path) -> Header:
+    """Configuration, provenance and tensor shapes of the checkpoint at `path`.
+
+    Raises WeightsError for a file that is absent, truncated, of another format or a newer version.
+    """
+    entries = _raw_header(path)
+    metadata = entries.pop("__metadata__", {})
+    version = metadata.get("rdbench.format", "") if isinstance(metadata, dict) else ""
+    if not str(version).isdigit():
+        raise WeightsError(
+            f"{path} is a safetensors file but no rdbench checkpoint: its header holds no "
+            "rdbench.format; give a file that `rdbench train` wrote"
+        )
+    if int(version) > FORMAT_VERSION:
+        raise WeightsError(
+            f"{path} has checkpoint format {version}, newer than {FORMAT_VERSION}, the newest that "
+            "this rdbench reads; upgrade rdbench"
+        )
+    shapes = _check_tensors(path, entries)
+    try:
+        config = AutoencoderConfig.model_validate_json(metadata["rdbench.config"])
+        provenance = json.loads(metadata.get("rdbench.provenance", "{}"))
+    except (KeyError, TypeError, ValidationError, ValueError) as error:
+        raise WeightsError(
+            f"{path} has no usable configuration in its header ({_first_line(error)}); "
+            "fetch or train it again"
+        ) from error
+    return Header(config, provenance, shapes)
+
+
+def load(path: Path) -> tuple[Autoencoder, Header]:
+    """The model at `path`, float32 on the CPU, in evaluation mode, and its header.
+
+    Raises WeightsError as `read_header` does, and where tensors are missing, extra or misshapen.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from rdbench.models.autoencoder import Autoencoder
+
+    header = read_header(path)
+    with torch.device("meta"):
+        model = Autoencoder(header.config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    _compare(path, expected, header.shapes)
+    # Built again for real: buffers outside the state dict (windows) need their values.
+    with torch.random.fork_rng(devices=[]):
+        model = Autoencoder(header.config)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read ({_first_line(error)}); fetch it again") from (
+            error
+        )
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"{path} holds NaN or infinity in {name!r}; use another checkpoint")
+    model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=True)
+    return model.eval(), header
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _raw_header(path: Path) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            _refuse_other_formats(path, start)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if length < 2 or length > MAX_HEADER_BYTES:
+                raise WeightsError(
+                    f"{path} is not a safetensors file (no header at its start); "
+                    "give a file that `rdbench train` wrote"
+                )
+            text = file.read(length)
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"there is no checkpoint {path}; give the path of a .safetensors file"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    if len(text) < length:
+        raise WeightsError(f"{path} is truncated within its header; fetch it again")
+    try:
+        entries = json.loads(text)
+        assert isinstance(entries, dict)
+    except (AssertionError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} is not a safetensors file (its header is not JSON); "
+            "give a file that `rdbench train` wrote"
+        ) from error
+    _check_extent(path, entries, size - 8 - length)
+    return entries
+
+
+def _refuse_other_formats(path: Path, start: bytes) -> None:
+    # A zip archive (torch.save) or a bare pickle, protocol 2 and up: both can run code.
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"):
+        raise WeightsError(
+            f"{path} is a pickle or zip file, which can run code and is not read; "
+            "save the weights as safetensors"
+        )
+
+
+def _check_extent(path: Path, entries: Mapping[str, Any], available: int) -> None:
+    try:
+        ends = [
+            int(entry["data_offsets"][1])
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        ]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} has a damaged header; fetch it again") from error
+    if max(ends, default=0) > available:
+        raise WeightsError(
+            f"{path} is truncated: {available} bytes of tensors where its header promises "
+            f"{max(ends)}; fetch it again"
+        )
+    if max(ends, default=0) < available:
+        raise WeightsError(f"{path} has bytes behind its last tensor; fetch it again")
+
+
+def _check_tensors(path: Path, entries: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    if len(entries) > MAX_TENSORS:
+        raise WeightsError(
+            f"{path} lists {len(entries)} tensors, more than {MAX_TENSORS}; "
+            "give a file that `rdbench train` wrote"
+        )
+    shapes: dict[str, tuple[int, ...]] = {}
+    total = 0
+    for name, entry in entries.items():
+        shape, kind = entry.get("shape"), entry.get("dtype")
+        sound = isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
+        if not sound or kind not in _ITEM_BYTES:
+            raise WeightsError(
+                f"{path} holds {name!r} of type {kind} and shape {shape}, where real numbers are "
+                "needed; give a file that `rdbench train` wrote"
+            )
+        count = 1
+        for dimension in shape:
+            count *= dimension
+        total += count
+        begin, end = entry["data_offsets"]
+        if end - begin != count * _ITEM_BYTES[kind]:
+            raise WeightsError(f"{path} has a damaged header at {name!r}; fetch it again")
+        shapes[name] = tuple(shape)
+    if total > MAX_PARAMETERS:
+        raise WeightsError(
+            f"{path} holds {total} numbers, more than {MAX_PARAMETERS}; give a smaller model"
+        )
+    return shapes
+
+
+def _compare(
+    path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> None:
+    for name in expected:
+        if name not in found:
+            raise WeightsError(
+                f"{path} lacks the tensor {name!r} that its configuration calls "
+                "for; fetch or train it again"
+            )
+    for name, shape in found.items():
+        if name not in expected:
+            raise WeightsError(
+                f"{path} holds the tensor {name!r}, which its configuration does "
+                "not know; fetch or train it again"
+            )
+        if shape != expected[name]:
+            raise WeightsError(
+                f"{path} holds {name!r} of shape {list(shape)} where its configuration calls for "
+                f"{list(expected[name])}; fetch or train it again"
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,221 @@
+"""What a report needs from a run's manifest: labels, headline rates, metric cards, the caption.
+
+Read with patience: a manifest that lacks a label or a metric's card still gives a figure, which
+then shows the plain key.
+
+Used of the manifest (`rdbench.store.manifest.Manifest`, or its fields as a mapping; all optional):
+
+    systems   name -> label, curve, headline (rate kind or None), failure; in the spec's order
+    metrics   key -> the fields of `rdbench.metrics.base.MetricDefinition`; in the spec's order
+    corpus    its name, or a mapping with name or description
+    protocol  mapping; its values (or mappings by domain) appear in the caption
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdbench.report.names import clean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdbench.store.manifest import Manifest
+
+    Source = Mapping[str, Any] | Manifest
+
+RESIDUAL_DELAY = "residual_delay"
+ARROWS = {"higher": "↑", "lower": "↓"}
+VARIANTS = ("codes", "sample", "coded", "mean")
+
+RATE_MEANING: Mapping[str, str] = {
+    "nominal": "frames × Σ log2(codebook size), plus side information",
+    "entropy": "length of a decodable stream under a probability model of the tokens",
+    "kl": "KL(q(z|x) ‖ p(z)) / ln 2, a bound for a sample of the latent, not a bitstream",
+    "coded": "length of a decodable stream of the quantized latent (variant coded)",
+    "payload": "bits in the codec's packets",
+    "container": "bits of the whole file",
+}
+
+
+@dataclass(frozen=True)
+class SystemCard:
+    """A system as a report names it. anchor: it has no rate by nature."""
+
+    name: str
+    label: str
+    curve: str
+    headline: str | None
+    anchor: bool
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """A metric as a report names it. direction: "higher", "lower", or "" where unknown."""
+
+    key: str
+    name: str
+    unit: str = ""
+    direction: str = ""
+    lower: float = math.nan
+    upper: float = math.nan
+    identity: float = math.nan
+
+    @property
+    def arrow(self) -> str:
+        """Points to where better is."""
+        return ARROWS.get(self.direction, "")
+
+    @property
+    def title(self) -> str:
+        """Name and unit, "PESQ-WB (MOS-LQO)"."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """A run as a report describes it; `systems` and `metrics` in the spec's order."""
+
+    systems: Mapping[str, SystemCard]
+    metrics: Mapping[str, MetricCard]
+    corpus: str
+    protocol: str
+
+    @property
+    def headlines(self) -> dict[str, str | None]:
+        """Headline rate kind per system."""
+        return {name: card.headline for name, card in self.systems.items()}
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Curves on the rate axis, in order."""
+        named = (card.curve for card in self.systems.values() if not card.anchor)
+        return tuple(dict.fromkeys(named))
+
+    def curve_label(self, curve: str) -> str:
+        """The label of a curve: that of its system where it has just one."""
+        labels = [card.label for card in self.systems.values() if card.curve == curve]
+        return labels[0] if len(labels) == 1 else clean(curve)
+
+
+def describe(points: pd.DataFrame, manifest: Source) -> RunCard:
+    """Reads `manifest`, and adds plain cards for what `points` holds beyond it."""
+    said = manifest if isinstance(manifest, Mapping) else vars(manifest)
+    systems = {
+        name: _system(name, _mapping(entry))
+        for name, entry in _mapping(said.get("systems")).items()
+    }
+    for name, curve in points[["system", "curve"]].drop_duplicates().itertuples(index=False):
+        systems.setdefault(name, _system(name, {"curve": curve}))
+    metrics = {
+        key: _metric(key, _mapping(entry)) for key, entry in _mapping(said.get("metrics")).items()
+    }
+    scores = points[points["kind"] == "metric"]
+    for key, unit in scores[["key", "unit"]].drop_duplicates("key").itertuples(index=False):
+        metrics.setdefault(key, _metric(key, {"unit": unit}))
+    return RunCard(
+        systems, metrics, _corpus(said.get("corpus")), _protocol(_mapping(said.get("protocol")))
+    )
+
+
+def ordered(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """`names` without repetition, those in `known` first and in its order."""
+    unique = list(dict.fromkeys(names))
+    return [n for n in known if n in unique] + [n for n in unique if n not in known]
+
+
+def scored_metrics(points: pd.DataFrame, card: RunCard) -> list[tuple[str, str]]:
+    """The (key, backend) pairs of `points` that are scores of quality, in the spec's order."""
+    scores = points[(points["kind"] == "metric") & (points["key"] != RESIDUAL_DELAY)]
+    pairs = scores[["key", "backend"]].drop_duplicates()
+    return [
+        (key, backend)
+        for key in ordered(list(pairs["key"]), list(card.metrics))
+        for backend in pairs.loc[pairs["key"] == key, "backend"]
+    ]
+
+
+def records(frame: pd.DataFrame) -> list[Any]:
+    """The rows as named tuples, whose fields are plain values."""
+    return list(frame.itertuples(index=False))
+
+
+def clips_text(points: pd.DataFrame) -> str:
+    """How many clips and groups one domain's numbers rest on."""
+    clips, groups = int(points["n_total"].max()), int(points["n_groups"].max())
+    text = f"{clips} clip{'s' * (clips != 1)}"
+    return text if groups == clips else f"{text} in {groups} group{'s' * (groups != 1)}"
+
+
+def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
+    headline = entry.get("headline")
+    return SystemCard(
+        name=name,
+        label=clean(entry.get("label") or name),
+        curve=str(entry.get("curve") or name),
+        headline=str(headline) if headline else None,
+        anchor=not headline and not entry.get("failure"),
+    )
+
+
+def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:
+    return MetricCard(
+        key=key,
+        name=clean(entry.get("name") or key),
+        unit=clean(entry.get("unit") or ""),
+        direction=str(entry.get("direction") or ""),
+        lower=_number(entry.get("lower")),
+        upper=_number(entry.get("upper")),
+        identity=_number(entry.get("identity")),
+    )
+
+
+def _corpus(entry: Any) -> str:
+    if isinstance(entry, Mapping):
+        entry = entry.get("description") or entry.get("name")
+    return clean(str(entry), longest=160) if entry else "not named"
+
+
+def _protocol(protocol: Mapping[str, Any]) -> str:
+    parts = [
+        _setting(str(key), value)
+        for key, value in protocol.items()
+        if key != "fingerprint" and not isinstance(value, list | tuple)
+    ]
+    return ", ".join(parts) or "not stated"
+
+
+def _setting(key: str, value: Any) -> str:
+    """One value of the protocol in words; a mapping is by domain."""
+    name = clean(key.replace("_", " "))
+    if isinstance(value, Mapping):
+        if len(value) == 1:
+            return _setting(key, next(iter(value.values())))
+        return f"{name} " + " / ".join(
+            f"{clean(str(domain))}: {_quantity(key, item)}" for domain, item in value.items()
+        )
+    if key == "excerpt_seconds":
+        return "whole clips" if value is None else f"excerpts of {_quantity(key, value)}"
+    return f"{name} {_quantity(key, value)}"
+
+
+def _quantity(key: str, value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if key == "sample_rate":
+            return f"{value / 1000:g} kHz"
+        return f"{value:g} s" if key.endswith("_seconds") else f"{value:g}"
+    return clean(str(value))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -1,0 +1,76 @@
+"""Columns of text, as a Markdown table or aligned for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rdbench.report.names import markdown
+
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading with its cells; numbers stand to the right."""
+
+    title: str
+    cells: Sequence[str]
+    right: bool = False
+
+    @property
+    def width(self) -> int:
+        """The widest cell or heading, in terminal cells."""
+        return max(map(_cells, (self.title, *self.cells)))
+
+    def padded(self, text: str) -> str:
+        """`text` filled up to the column's width."""
+        fill = " " * (self.width - _cells(text))
+        return fill + text if self.right else text + fill
+
+
+def packed(head: Sequence[Column], columns: Iterable[Column], *, width: int) -> list[list[Column]]:
+    """Spreads `columns` over tables of at most `width`, each with `head` in front."""
+    start = sum(column.width + 3 for column in head) + 1
+    blocks: list[list[Column]] = []
+    used = width + 1
+    for column in columns:
+        needed = column.width + 3
+        if used + needed > width:
+            blocks.append([*head])
+            used = start
+        blocks[-1].append(column)
+        used += needed
+    return blocks
+
+
+def markdown_table(columns: Sequence[Column]) -> str:
+    """A Markdown table that is aligned in a terminal too; cells are taken literally."""
+    safe = [
+        Column(markdown(c.title), [markdown(cell) for cell in c.cells], c.right) for c in columns
+    ]
+    rule = ["-" * (c.width + 1) + ":" if c.right else "-" * (c.width + 2) for c in safe]
+    lines = [_row(c.padded(c.title) for c in safe), "|" + "|".join(rule) + "|"]
+    lines += [_row(c.padded(c.cells[index]) for c in safe) for index in range(len(safe[0].cells))]
+    return "\n".join(lines)
+
+
+def aligned(columns: Sequence[Column]) -> str:
+    """The same without rules, for a terminal."""
+    lines = [GAP.join(c.padded(c.title) for c in columns)]
+    lines += [
+        GAP.join(c.padded(c.cells[index]) for c in columns)
+        for index in range(len(columns[0].cells))
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cells(text: str) -> int:
+    """Terminal cells: a wide sign takes two."""
+    from rich.cells import cell_len
+
+    return cell_len(text)

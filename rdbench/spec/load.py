@@ -1,0 +1,298 @@
+"""Reads a benchmark spec from YAML, and says in one sentence what is wrong with it.
+
+YAML comes from other people: only the safe loader reads it, duplicate keys are refused (YAML would
+silently keep the last), and the size of the file and of what its aliases expand to are limited.
+
+The names of metrics and codecs belong to registries of other rooms, so the caller hands them in:
+
+    load_spec(path, metric_keys=metrics.registry.keys(), codec_names=codecs.registry.names())
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Hashable
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec, nearest
+from rdbench.types import SpecError
+
+MAX_BYTES = 128 * 1024
+MAX_NODES = 50_000
+_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+# What PyYAML raises on broken documents beside its own errors (a bad `!!int`, a huge number, …).
+_YAML_ERRORS = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+def load_spec(
+    path: Path,
+    *,
+    metric_keys: Collection[str],
+    codec_names: Collection[str],
+    data: Path | None = None,
+) -> BenchmarkSpec:
+    """Reads and validates the spec at `path`.
+
+    Args:
+        path: a YAML file.
+        metric_keys: every metric key there is.
+        codec_names: every codec name there is; `module:Class` is accepted as well.
+        data: a folder that replaces the corpus's own: for a manifest, the folder that holds a
+            file of the manifest's name (or the manifest itself); for a folder, the folder.
+
+    Raises:
+        SpecError: one sentence with the file, the place in it, and the nearest valid name.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    try:
+        spec = BenchmarkSpec.model_validate(content)
+    except ValidationError as error:
+        raise SpecError(f"spec {path}: {_sentence(error)}") from None
+    try:
+        _check_names(spec, metric_keys, codec_names)
+    except SpecError as error:
+        raise SpecError(f"spec {path}: {error}") from None
+    spec._folder = path.parent.absolute()
+    return spec if data is None else _with_data(spec, Path(data), path)
+
+
+def with_limit(spec: BenchmarkSpec, limit: int) -> BenchmarkSpec:
+    """The spec with at most `limit` clips; raises SpecError for less than one."""
+    if limit < 1:
+        raise SpecError(f"a limit of {limit} clips leaves nothing; ask for 1 or more")
+    return _with_corpus(spec, {"limit": limit})
+
+
+def with_option(spec: BenchmarkSpec, system: str, key: str, value: str) -> BenchmarkSpec:
+    """The spec with one codec option of one system replaced.
+
+    value: as it would stand in the spec (so `10` is a number), but a path that starts with `./`
+    or `../` is meant from the current folder.
+
+    Raises:
+        SpecError: for a system that the spec has not.
+    """
+    names = [item.name for item in spec.systems]
+    if system not in names:
+        raise SpecError(f"the spec has no system {system!r}; {nearest(system, names)}")
+    try:
+        parsed = yaml.load(value, Loader=_Loader)
+    except _YAML_ERRORS:
+        parsed = value
+    if isinstance(parsed, str) and parsed.startswith(("./", "../")):
+        parsed = "./" + os.path.relpath(parsed, spec.folder)
+    systems = tuple(
+        item.model_copy(update={"options": {**item.options, key: parsed}})
+        if item.name == system
+        else item
+        for item in spec.systems
+    )
+    return _with(spec, {"systems": systems})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read as data only; raises SpecError with one sentence."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SpecError(
+            f"spec {path} cannot be read ({error.strerror}); give the path of a YAML file"
+        ) from None
+    if len(raw) > MAX_BYTES:
+        raise SpecError(f"spec {path} is larger than {MAX_BYTES // 1024} KiB; it is no spec")
+    try:
+        content = yaml.load(raw.decode("utf-8"), Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise SpecError(f"spec {path} is not valid YAML{where}: {error.problem}") from None
+    except _YAML_ERRORS as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise SpecError(f"spec {path} is not valid YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise SpecError(f"spec {path} must be a mapping of keys, not {_type_name(content)}")
+    if not _small(content):
+        raise SpecError(f"spec {path} expands to more than {MAX_NODES} values; it is no spec")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with duplicate keys refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key: Any = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice; keep one", key_node.start_mark
+                )
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _small(content: Any) -> bool:
+    """Whether `content` has at most MAX_NODES values, aliases (also circular ones) expanded."""
+    pending = [content]
+    count = 0
+    while pending:
+        item = pending.pop()
+        count += 1
+        if count + len(pending) > MAX_NODES:
+            return False
+        if isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, list | tuple | set):
+            pending += item
+    return True
+
+
+def _check_names(
+    spec: BenchmarkSpec, metric_keys: Collection[str], codec_names: Collection[str]
+) -> None:
+    for domain, metrics in spec.metrics.items():
+        for index, metric in enumerate(metrics):
+            if metric.key not in metric_keys:
+                raise SpecError(
+                    f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "
+                    f"{nearest(metric.key, list(metric_keys))}"
+                )
+    for index, system in enumerate(spec.systems):
+        if system.codec not in codec_names and not _CODE.fullmatch(system.codec):
+            raise SpecError(
+                f"`systems[{index}].codec`: there is no codec {system.codec!r}; "
+                f"{nearest(system.codec, list(codec_names))}"
+            )
+
+
+def _with_data(spec: BenchmarkSpec, data: Path, path: Path) -> BenchmarkSpec:
+    corpus = spec.corpus
+    if corpus.kind == "embedded" or corpus.path is None:
+        raise SpecError(f"spec {path} uses the embedded corpus, so --data has nothing to replace")
+    target = data.absolute()
+    if corpus.kind == "manifest" and target.is_dir():
+        target = target / Path(corpus.path).name
+    if corpus.kind == "manifest" and not target.is_file():
+        raise SpecError(f"--data: there is no manifest {target}; name the folder that holds it")
+    if corpus.kind == "folder" and not target.is_dir():
+        raise SpecError(
+            f"--data: there is no folder {target}; name the folder that holds the clips"
+        )
+    # Relative, so that a results manifest does not carry the paths of the machine that made it.
+    return _with_corpus(spec, {"path": os.path.relpath(target, spec.folder), "root": None})
+
+
+def _with_corpus(spec: BenchmarkSpec, update: dict[str, Any]) -> BenchmarkSpec:
+    return _with(spec, {"corpus": CorpusSpec(**spec.corpus.model_dump() | update)})
+
+
+def _with(spec: BenchmarkSpec, update: dict[str, Any]) -> BenchmarkSpec:
+    changed = spec.model_copy(update=update)
+    changed._folder = spec.folder
+    return changed
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first of pydantic's errors as one sentence, unknown keys before all others.
+
+    A misspelt key makes a required one missing too; the misspelling is what helps.
+    """
+    errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    # A list whose items are wrong is also said to be too short.
+    places = [item["loc"] for item in errors]
+    errors = [
+        item
+        for item in errors
+        if not any(
+            place != item["loc"] and place[: len(item["loc"])] == item["loc"] for place in places
+        )
+    ]
+    text = _one(errors[0])
+    more = len(errors) - 1
+    return f"{text} (and {more} more)" if more else text
+
+
+def _one(error: ErrorDetails) -> str:
+    location = error["loc"]
+    where = f"`{_path(location)}`" if _path(location) else "the spec"
+    return f"{where}{_complaint(error['type'], location, error['input'], error)}"
+
+
+def _complaint(kind: str, location: tuple[int | str, ...], value: Any, error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    if kind == "value_error":
+        return f": {context.get('error', error['msg'])}"
+    if kind == "extra_forbidden":
+        known = _model_at(location[:-1]).model_fields
+        text = f"is not a known key; {nearest(str(location[-1]), known)}"
+    elif kind == "missing":
+        text = "is missing; add it"
+    elif kind in ("literal_error", "enum"):
+        choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        text = f"is {_shown(value)}; {nearest(str(value), choices, many='choose from')}"
+    elif kind == "string_pattern_mismatch":
+        text = f"is {_shown(value)}; use a name without slashes, and without a dot at its end"
+    elif kind in ("dict_type", "model_type", "model_attributes_type"):
+        text = f"must be a mapping of keys, not {_type_name(value)}"
+    elif kind in ("tuple_type", "list_type"):
+        text = f"must be a list, not {_type_name(value)}"
+    else:
+        reason = error["msg"].removeprefix("Input ").removeprefix("Value ")
+        text = f"is {_shown(value)}, but it {reason}"
+    return f" {text}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`systems[2].poinst`; the `default` that one value for all domains became is left out."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part not in (DEFAULT, "[key]"):
+            text += f".{part}" if text else str(part)
+    return text
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that is validated at a place of the spec."""
+    model: type[BaseModel] = BenchmarkSpec
+    for part in location:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        model = (_model_in(field.annotation) if field else None) or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _type_name(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing", bool: "yes/no"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "another type")

@@ -1,0 +1,342 @@
+"""What a benchmark spec may say: typed, frozen, nothing unknown allowed.
+
+A spec holds only what its author wrote: paths stay as written (relative to the spec's folder), so
+that a manifest made from `model_dump(mode="json")` says the same on every machine. Names of
+metrics and codecs are checked where a spec is loaded (`rdbench.spec.load`), because the registries
+belong to other rooms.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from rdbench.types import SpecError, Variant
+
+DEFAULT = "default"
+"""The key of a mapping by domain that stands for every domain not named (also written `*`)."""
+
+T = TypeVar("T")
+
+# Names become parts of file names, table cells and legend entries.
+Name = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f/\\]*[^\x00-\x20/\\.]$"
+    ),
+]
+Channels = Literal["mono", "stereo", "native"]
+SampleRate = Annotated[StrictInt, Field(ge=8000, le=192_000)]
+Count = Annotated[StrictInt, Field(ge=1)]
+
+
+def _by_domain(value: Any) -> Any:
+    """One value for all domains becomes a mapping, so that there is one form from here on."""
+    if not isinstance(value, dict):
+        return {DEFAULT: value}
+    if "*" in value and DEFAULT in value:
+        raise ValueError(f"has both '*' and {DEFAULT!r}, which mean the same; keep one")
+    return {DEFAULT if key == "*" else key: item for key, item in value.items()}
+
+
+def _point(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a point is a number of kbps or the name of a point")
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("the name of a point is empty")
+    elif not math.isfinite(value) or value <= 0:
+        raise ValueError("a rate in kbps must be a positive number")
+    return value
+
+
+Point = Annotated[int | float | str, BeforeValidator(_point)]
+SampleRates = Annotated[dict[Name, SampleRate], BeforeValidator(_by_domain)]
+ChannelLayouts = Annotated[dict[Name, Channels], BeforeValidator(_by_domain)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CorpusSpec(_Model):
+    """Which clips.
+
+    kind: the embedded default, every audio file of a folder, or a CSV/JSONL manifest.
+    path: the folder or the manifest; relative to the spec's folder.
+    root: where a manifest's files lie; None is the manifest's own folder.
+    domains: only clips of these domains; None is all.
+    domain: the domain of all files of a folder.
+    limit: at most this many clips.
+    allow_outside: whether a manifest may name files outside its root.
+    """
+
+    kind: Literal["embedded", "folder", "manifest"] = "embedded"
+    path: str | None = None
+    root: str | None = None
+    domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    domain: Name | None = None
+    limit: Count | None = None
+    allow_outside: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "embedded" and (self.path or self.root):
+            raise ValueError("the embedded corpus takes no path; set `kind: folder` or `manifest`")
+        if self.kind != "embedded" and not self.path:
+            raise ValueError(f"a {self.kind} corpus needs a `path`")
+        if self.kind != "folder" and self.domain:
+            raise ValueError("`domain` is for a folder; choose clips of a manifest with `domains`")
+        if self.kind != "manifest" and (self.root or self.allow_outside):
+            raise ValueError("`root` and `allow_outside` are for a manifest")
+        return self
+
+    @property
+    def folder_domain(self) -> str:
+        """The domain of all files of a folder."""
+        return self.domain or "audio"
+
+
+@dataclass(frozen=True)
+class DomainProtocol:
+    """The protocol on one domain.
+
+    sample_rate: hertz. channels: mono, stereo or native. excerpt_seconds: None is whole clips.
+    """
+
+    sample_rate: int
+    channels: Channels
+    excerpt_seconds: float | None
+    gain: str
+
+
+class ProtocolSpec(_Model):
+    """How clips are brought to one form before anything is encoded or scored.
+
+    sample_rate (hertz), channels: one value, or a mapping by domain; kept as a mapping whose key
+        `default` stands for the domains not named.
+    excerpt_seconds: length of the excerpt of each clip; None is the whole clip.
+    gain: `none` is the only one there is: a level taken from the reference is side information.
+    alignment: `declared` removes the codec's declared delay; `residual` also removes the residual
+        delay found by cross-correlation.
+    seed: of everything drawn at random. dtype: of models and device metrics.
+    threads: CPU threads of one model or metric, part of the protocol since results depend on it.
+    """
+
+    sample_rate: SampleRates = Field(min_length=1)
+    channels: ChannelLayouts = Field(default={DEFAULT: "native"}, min_length=1)
+    excerpt_seconds: float | None = Field(default=3.0, gt=0, le=3600)
+    gain: Literal["none"] = "none"
+    alignment: Literal["declared", "residual"] = "declared"
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+    dtype: Literal["float32"] = "float32"
+    threads: Annotated[StrictInt, Field(ge=1, le=1024)] = 1
+
+    def for_domain(self, domain: str) -> DomainProtocol:
+        """The protocol on `domain`; raises SpecError where the spec says nothing for it."""
+        return DomainProtocol(
+            sample_rate=_of_domain(self.sample_rate, domain, "protocol.sample_rate"),
+            channels=_of_domain(self.channels, domain, "protocol.channels"),
+            excerpt_seconds=self.excerpt_seconds,
+            gain=self.gain,
+        )
+
+    def fingerprint(self, resampler: str) -> str:
+        """SHA-256 (hex) of the canonical JSON of the protocol and the resampler's name."""
+        content = self.model_dump(mode="json") | {"resampler": resampler}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class MetricSpec(_Model):
+    """A metric by key, and the backend that computes it ("auto" is the registry's first)."""
+
+    key: str
+    backend: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_key(cls, value: Any) -> Any:
+        return {"key": value} if isinstance(value, str) else value
+
+
+class SystemSpec(_Model):
+    """A codec with its options and the points it is run at.
+
+    codec: a registry name, or `module:Class` (code, which runs only with permission).
+    name: unique in the spec; the curve, or else the codec, where none is given.
+    curve: what figures join and BD-rate compares; the name where none is given.
+    label: how tables and legends call it; the curve where none is given.
+    points: kbps (numbers) or names of points (text); None is the codec's default.
+    options: for the codec; see `BenchmarkSpec.options_for` for paths.
+    domains: the domains it is run on; None is all. variants: None is the codec's default.
+    """
+
+    codec: Annotated[str, StringConstraints(min_length=1)]
+    name: Name
+    curve: Name
+    label: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    points: tuple[Point, ...] | None = Field(default=None, min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    variants: tuple[Variant, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        filled = {key: item for key, item in value.items() if item is not None}
+        if isinstance(codec := filled.get("codec"), str):
+            # `module:Class` and paths are no names; the class is.
+            short = codec.rpartition(":")[2].rpartition(".")[2] or codec
+            filled.setdefault("name", filled.get("curve", short))
+        if isinstance(name := filled.get("name"), str):
+            filled.setdefault("curve", name)
+        filled.setdefault("label", filled.get("curve", ""))
+        return filled
+
+    @field_validator("points", "domains", "variants")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return _unique(value)
+
+
+class CostSpec(_Model):
+    """The pass that measures costs: on how many clips, how often each."""
+
+    enabled: bool = True
+    clips: Count = 2
+    repeats: Count = 3
+
+
+class TimeoutSpec(_Model):
+    """How long one unit of work may take, in seconds."""
+
+    unit_seconds: float = Field(default=120.0, gt=0)
+
+
+class BenchmarkSpec(_Model):
+    """A whole benchmark. Made by `rdbench.spec.load.load_spec`, which knows the spec's folder."""
+
+    name: Name
+    description: str = ""
+    corpus: CorpusSpec
+    protocol: ProtocolSpec
+    metrics: dict[Name, tuple[MetricSpec, ...]] = Field(min_length=1)
+    systems: tuple[SystemSpec, ...] = Field(min_length=1)
+    costs: CostSpec = CostSpec()
+    timeouts: TimeoutSpec = TimeoutSpec()
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_default(cls, value: Any) -> Any:
+        return _by_domain(value) if isinstance(value, dict) else value
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_once(
+        cls, value: dict[str, tuple[MetricSpec, ...]]
+    ) -> dict[str, tuple[MetricSpec, ...]]:
+        for domain, metrics in value.items():
+            try:
+                _unique(tuple(metric.key for metric in metrics))
+            except ValueError as error:
+                raise ValueError(f"{domain}: {error}") from None
+        return value
+
+    @field_validator("systems")
+    @classmethod
+    def _names_once(cls, value: tuple[SystemSpec, ...]) -> tuple[SystemSpec, ...]:
+        names = [system.name for system in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two systems are called {name!r}; give each its own `name`")
+        return value
+
+    @property
+    def folder(self) -> Path:
+        """The spec file's folder, from which its relative paths start."""
+        return self._folder
+
+    @property
+    def corpus_path(self) -> Path | None:
+        """The corpus folder or manifest; None for the embedded corpus."""
+        return self._located(self.corpus.path)
+
+    @property
+    def corpus_root(self) -> Path | None:
+        """Where a manifest's files lie; None is the manifest's own folder."""
+        return self._located(self.corpus.root)
+
+    def options_for(self, system: SystemSpec) -> dict[str, Any]:
+        """The options of `system` for its codec.
+
+        Text that starts with `./` or `../` is a path relative to the spec's folder.
+        """
+        return {
+            key: str(self._located(value))
+            if isinstance(value, str) and value.startswith(("./", "../"))
+            else value
+            for key, value in system.options.items()
+        }
+
+    def metrics_for(self, domain: str) -> tuple[MetricSpec, ...]:
+        """The metrics of `domain`, in the spec's order.
+
+        Raises SpecError where the spec says nothing for it.
+        """
+        return _of_domain(self.metrics, domain, "metrics")
+
+    def _located(self, path: str | None) -> Path | None:
+        # os.path.normpath only tidies the text: resolving links would change what files are called.
+        return None if path is None else Path(os.path.normpath(self._folder / path))
+
+
+def nearest(name: str, known: Mapping[str, Any] | list[str], *, many: str = "known") -> str:
+    """The end of an error sentence: the nearest of `known` names, or all of them."""
+    names = [str(item) for item in known]
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"{many}: {', '.join(names) or 'none'}"
+
+
+def _of_domain(by_domain: Mapping[str, T], domain: str, path: str) -> T:
+    if domain in by_domain:
+        return by_domain[domain]
+    if DEFAULT in by_domain:
+        return by_domain[DEFAULT]
+    raise SpecError(
+        f"the spec's `{path}` says nothing for the domain {domain!r} (it has: "
+        f"{', '.join(by_domain)}); add {domain!r} or {DEFAULT!r} there, "
+        "or choose domains in `corpus.domains`"
+    )
+
+
+def _unique(value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    seen = set()
+    for item in value or ():
+        if item in seen:
+            raise ValueError(f"{str(item)!r} is listed twice; list it once")
+        seen.add(item)
+    return value

@@ -1,0 +1,190 @@
+"""Part files: Parquet tables with a sequence number and their own checksum in the name.
+
+`part-00000007-<first 16 hex of the file's SHA-256>.parquet`. A part is written once and never
+changed. The checksum is compared before a byte is parsed, so that a truncated or altered part is
+named and never half-read; a later part's row wins over an earlier one's with the same unit key, so
+that merging parts may be interrupted anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rdbench.store.atomic import is_temporary, write_atomic
+from rdbench.store.schema import COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS
+from rdbench.types import StoreError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEASUREMENTS = "measurements"
+RETIRED = "retired"
+"""Rows of units that a later spec no longer asks for: kept, but no part of the run's results."""
+_NAME = re.compile(r"part-(\d{8,})-([0-9a-f]{16})\.parquet")
+_VERSION_KEY = b"rdbench.schema_version"
+
+# Rows are kept in this order, whatever order they were finished in: by what a reader looks for
+# first, and by the unit key last so that the order is total.
+ORDER = ("system", "curve", "point", "variant", "domain", "clip", "kind", "key", "unit_key")
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A part file; parts sort in the order in which they were written."""
+
+    sequence: int
+    path: Path
+    checksum: str
+
+
+def list_parts(folder: Path) -> list[Part]:
+    """The whole parts in `folder`, earliest first; none where there is no folder.
+
+    Raises StoreError for a Parquet file that is no part: it may hold rows that nobody counts.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {folder} ({error.strerror}); give the folder of a run"
+        ) from error
+    parts = []
+    for name in names:
+        if match := _NAME.fullmatch(name):
+            parts.append(Part(int(match[1]), folder / name, match[2]))
+        elif name.endswith(".parquet") and not is_temporary(name):
+            raise StoreError(
+                f"{folder / name} is not a part that rdbench wrote; move it to another folder"
+            )
+    return sorted(parts)
+
+
+def write_part(folder: Path, sequence: int, table: pa.Table) -> Part:
+    """Writes `table` as part `sequence`, whole or not at all; raises StoreError.
+
+    Equal tables (values, order, metadata) make equal files.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    checksum = hashlib.sha256(content).hexdigest()[:16]
+    path = folder / f"part-{sequence:08d}-{checksum}.parquet"
+    write_atomic(path, content)
+    return Part(sequence, path, checksum)
+
+
+def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of one part, or some of its columns.
+
+    Raises FileNotFoundError where a writer has just merged it away, and StoreError where it is
+    damaged, or of a schema that this version does not know.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        content = part.path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {part.path} ({error.strerror}); check the disk or the file's permissions"
+        ) from error
+    if hashlib.sha256(content).hexdigest()[:16] != part.checksum:
+        raise _damaged(part)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        _check_version(part, file.schema_arrow.metadata or {})
+        table = file.read(columns=list(columns or COLUMNS))
+        # Without the metadata, so that tables of several parts can be joined.
+        return table.cast(schema(columns)).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise _damaged(part) from error
+
+
+def read_all(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Every row of the parts in `folder`, the latest of each unit key; `columns` must have it.
+
+    Raises StoreError for a damaged or too new part.
+    """
+    import pyarrow as pa
+
+    for _ in range(20):
+        parts = list_parts(folder)
+        try:
+            tables = [read_part(part, columns) for part in parts]
+        except FileNotFoundError:
+            continue  # A writer merged parts meanwhile: the merged one is there before they go.
+        return latest(pa.concat_tables([schema(columns).empty_table(), *tables]))
+    raise StoreError(f"{folder} changes faster than it can be read; wait until the run has ended")
+
+
+def latest(table: pa.Table) -> pa.Table:
+    """The last row of every unit key, in the order of their places in `table`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    places = pa.table({"key": table["unit_key"], "place": pa.array(range(len(table)), pa.int64())})
+    last = places.group_by("key").aggregate([("place", "max")])["place_max"]
+    if len(last) == len(table):
+        return table
+    return table.take(last.take(pc.sort_indices(last)))
+
+
+def ordered(table: pa.Table) -> pa.Table:
+    """The rows sorted by ORDER, so that equal measurements make equal tables."""
+    return table.sort_by([(column, "ascending") for column in ORDER]).combine_chunks()
+
+
+def whole(table: pa.Table) -> pa.Table:
+    """What a part holds of some rows: each unit's latest, ordered, with the schema version."""
+    return with_version(ordered(latest(table)))
+
+
+def schema(columns: Sequence[str] | None = None) -> pa.Schema:
+    """The Arrow schema of the columns of `Row`, or of some of them."""
+    import pyarrow as pa
+
+    types = {column: pa.string() for column in TEXT_COLUMNS}
+    return pa.schema([(column, types.get(column, pa.float64())) for column in columns or COLUMNS])
+
+
+def with_version(table: pa.Table) -> pa.Table:
+    """The table with the schema version in its metadata, as parts carry it."""
+    return table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+def _check_version(part: Part, metadata: dict[bytes, bytes]) -> None:
+    try:
+        version = int(metadata[_VERSION_KEY])
+    except (KeyError, ValueError):
+        raise _damaged(part) from None
+    if version > SCHEMA_VERSION:
+        raise too_new(part.path, version)
+    if version < 1:
+        raise _damaged(part)
+
+
+def too_new(path: Path, version: int) -> StoreError:
+    """The sentence for a file of a later schema."""
+    return StoreError(
+        f"{path} has schema version {version}, this rdbench reads up to {SCHEMA_VERSION}; "
+        "update rdbench to read it"
+    )
+
+
+def _damaged(part: Part) -> StoreError:
+    return StoreError(
+        f"{part.path} is damaged (its content is not what was written); restore it from a copy, "
+        "or delete it and run again: only its units are repeated"
+    )

@@ -1,0 +1,244 @@
+"""Training recipes: what a YAML file may say, and how a sweep's stages are put together.
+
+A recipe is one training run. A file may hold one recipe, or a sweep: `common` fields and a list of
+`stages`, each of which overrides some of them; a stage may start from the weights of another
+(`init_from`), which is trained first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from rdbench.models.config import AutoencoderConfig, Frozen, GaussianConfig, RvqConfig
+from rdbench.training.objectives import (
+    NonNegative,
+    Objective,
+    Positive,
+    TargetKl,
+    nats_per_frame,
+)
+from rdbench.types import SpecError
+
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+# An element of a Gaussian latent in float32 cannot say more than its mantissa and a few octaves.
+_MAX_NATS_PER_CHANNEL = 20.0
+
+
+class DataConfig(Frozen):
+    """Where crops come from.
+
+    corpus: a folder or a manifest; environment variables ($RDBENCH_SHARED) are filled in.
+    seconds: length of a crop. batch: crops per step over all devices.
+    silence_db: a crop whose RMS lies below this (dB of full scale) is drawn again.
+    cache_mib: decoded audio kept in memory, as 16-bit samples.
+    """
+
+    corpus: str = ""
+    seconds: Positive = 1.0
+    batch: Count = 16
+    silence_db: Annotated[float, Field(le=0)] = -60.0
+    cache_mib: NonNegative = 2048.0
+
+
+class LossConfig(Frozen):
+    """Weights and shapes of the reconstruction losses (see `losses`).
+
+    windows_per_step: how many of the windows a step uses, drawn anew for each; 0 for all.
+    """
+
+    wave: NonNegative = 1.0
+    mel: NonNegative = 1.0
+    stft: NonNegative = 1.0
+    compression: Annotated[float, Field(gt=0, le=1)] = 0.3
+    windows: tuple[Count, ...] = (512, 1024, 2048)
+    mels: tuple[Count, ...] = (40, 80, 120)
+    windows_per_step: Annotated[int, Field(ge=0)] = 0
+    commitment: NonNegative = 0.25
+    codebook: NonNegative = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> LossConfig:
+        if not self.windows or len(self.windows) != len(self.mels):
+            raise ValueError("windows and mels must list as many numbers, at least one")
+        if any(size % 4 for size in self.windows):
+            raise ValueError("windows must be multiples of 4")
+        return self
+
+
+class AdversarialConfig(Frozen):
+    """The `dac` package's multi-period and multi-band discriminators.
+
+    weight, feature: weights of the generator's adversarial and feature-matching terms.
+    start: the first step with them.
+    """
+
+    weight: NonNegative = 1.0
+    feature: NonNegative = 2.0
+    start: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 1e-4
+    periods: tuple[Count, ...] = (2, 3, 5, 7, 11)
+    fft_sizes: tuple[Count, ...] = (2048, 1024, 512)
+
+
+class OptimizerConfig(Frozen):
+    """AdamW with a linear warm-up and a schedule.
+
+    schedule: `constant`, `cosine` to `final_share` of the rate over the run, or `linear`.
+    """
+
+    learning_rate: Positive = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: NonNegative = 0.01
+    warmup: Annotated[int, Field(ge=0)] = 100
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    clip_norm: Positive = 1.0
+
+
+class Recipe(Frozen):
+    """One training run.
+
+    init_from: weights to start from: the name of another stage, or a checkpoint's path. Tensors of
+        equal name and shape are taken, and an RVQ is fitted to the latents of the training data.
+    passthrough: probability, per clip, that the bottleneck is bypassed.
+    precision: Lightning Fabric's name (`32-true`, `bf16-mixed`, `16-mixed`).
+    save_every: steps between two writings of the state to resume from.
+    """
+
+    name: Name
+    model: AutoencoderConfig = AutoencoderConfig()
+    objective: Objective | None = None
+    init_from: str | None = None
+    steps: Count
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataConfig = DataConfig()
+    loss: LossConfig = LossConfig()
+    adversarial: AdversarialConfig | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    passthrough: Annotated[float, Field(ge=0, le=1)] = 0.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    save_every: Count = 500
+    log_every: Count = 50
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        bottleneck = self.model.bottleneck
+        if isinstance(bottleneck, RvqConfig) and self.objective is not None:
+            raise ValueError("an RVQ model has no KL: leave `objective` out")
+        if isinstance(bottleneck, GaussianConfig):
+            if self.objective is None:
+                raise ValueError("a Gaussian model needs an `objective`")
+            _check_reachable(self.objective, bottleneck.channels, self.model.frame_rate)
+        crop = round(self.data.seconds * self.model.sample_rate)
+        if crop < max(self.model.hop, max(self.loss.windows) // 2):
+            raise ValueError(f"crops of {self.data.seconds} s are shorter than a frame or a window")
+        return self
+
+
+def _check_reachable(objective: Objective, channels: int, frame_rate: float) -> None:
+    if not isinstance(objective, TargetKl):
+        return
+    nats = nats_per_frame(objective.kbps, frame_rate)
+    if nats > channels * _MAX_NATS_PER_CHANNEL:
+        raise ValueError(
+            f"{objective.kbps} kbps is {nats:.0f} nats per frame, more than {channels} channels "
+            f"can carry ({channels * _MAX_NATS_PER_CHANNEL:.0f}): lower the target, or give more "
+            "channels or frames"
+        )
+
+
+def parse(content: Mapping[str, Any], source: str) -> list[Recipe]:
+    """The recipes of one file's content, each after the one it starts from.
+
+    Raises SpecError with one sentence that names `source` and the field.
+    """
+    if "stages" not in content:
+        return [_recipe(content, source)]
+    unknown = set(content) - {"common", "stages"}
+    if unknown:
+        raise SpecError(
+            f"{source}: a sweep has only `common` and `stages`, not {min(unknown)!r}; "
+            "move it into `common`"
+        )
+    common, stages = content.get("common") or {}, content["stages"]
+    if not isinstance(common, Mapping) or not isinstance(stages, list) or not stages:
+        raise SpecError(
+            f"{source}: `common` must be a mapping and `stages` a nonempty list; "
+            "see benchmarks/recipes"
+        )
+    recipes = []
+    for stage in stages:
+        if not isinstance(stage, Mapping):
+            raise SpecError(f"{source}: every stage must be a mapping with a name; mend {stage!r}")
+        recipes.append(_recipe(_merge(common, stage), source))
+    return _ordered(recipes, source)
+
+
+def load(path: Path) -> list[Recipe]:
+    """The recipes of the YAML file at `path`; raises SpecError (see `parse`)."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"recipe {path} cannot be read: {error.strerror}; check the path") from (
+            error
+        )
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())
+        raise SpecError(f"recipe {path} is not YAML ({line}); mend it") from error
+    if not isinstance(content, Mapping):
+        raise SpecError(f"recipe {path} holds no mapping of fields; see benchmarks/recipes")
+    return parse(content, str(path))
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `over` on `base`, mappings merged; a new `kind` replaces its mapping whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            merged[key] = _merge(old, value) if same else value
+        else:
+            merged[key] = value
+    return merged
+
+
+def _recipe(content: Mapping[str, Any], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(dict(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        name = content.get("name", "?")
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SpecError(f"{source}: recipe {name!r}, {where}: {reason}") from error
+
+
+def _ordered(recipes: list[Recipe], source: str) -> list[Recipe]:
+    names = [recipe.name for recipe in recipes]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"{source}: two stages are called {name!r}; rename one")
+    done: list[Recipe] = []
+    waiting = list(recipes)
+    while waiting:
+        finished = {recipe.name for recipe in done}
+        ready = next(
+            (r for r in waiting if r.init_from not in names or r.init_from in finished), None
+        )
+        if ready is None:
+            raise SpecError(
+                f"{source}: stages {', '.join(r.name for r in waiting)} start from "
+                "each other; break the circle in `init_from`"
+            )
+        waiting.remove(ready)
+        done.append(ready)
+    return done

@@ -1,0 +1,149 @@
+"""Running recipes: what the command line calls."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from rdbench.training.data import CropData
+from rdbench.training.loop import WEIGHTS, Outcome, Run, TrainingError
+from rdbench.training.recipe import Recipe, load
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers.logger import Logger
+
+    from rdbench.audio.clip import Corpus
+
+_LOG = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path,
+    corpus: Corpus,
+    init: Path | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    deadline: float = float("inf"),
+    tensorboard: bool = False,
+) -> Outcome:
+    """Trains `recipe` on `corpus` in the folder `out`, going on where a state lies there.
+
+    init: the checkpoint that `recipe.init_from` names. accelerator, devices: as Lightning Fabric
+    takes them. deadline: on time.monotonic's clock; reached before the last step, the state is
+    saved and the outcome has no weights.
+
+    Raises TrainingError, AudioError, WeightsError.
+    """
+    from lightning_fabric import Fabric
+
+    out.mkdir(parents=True, exist_ok=True)
+    if recipe.data.batch % devices:
+        raise TrainingError(
+            f"{recipe.name}: a batch of {recipe.data.batch} cannot be shared by {devices} devices; "
+            "choose a multiple"
+        )
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        precision=recipe.precision,
+        loggers=_tensorboard(out) if tensorboard else None,
+    )
+    fabric.launch()
+    with torch.random.fork_rng():
+        return Run(recipe, crops(recipe, corpus), out, fabric, init).run(deadline)
+
+
+def crops(recipe: Recipe, corpus: Corpus) -> CropData:
+    """The crops that `recipe` asks for, from `corpus`."""
+    return CropData(
+        corpus,
+        sample_rate=recipe.model.sample_rate,
+        channels=recipe.model.channels,
+        crop=round(recipe.data.seconds * recipe.model.sample_rate),
+        silence_db=recipe.data.silence_db,
+        cache_mib=recipe.data.cache_mib,
+    )
+
+
+def train_file(
+    path: Path,
+    *,
+    out: Path,
+    data: str | None = None,
+    only: list[str] | None = None,
+    max_minutes: float | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    tensorboard: bool = False,
+) -> dict[str, Outcome]:
+    """Trains every recipe of the file at `path`, each in the folder of its name under `out`.
+
+    data: a corpus in place of the recipes' own. only: names of stages. max_minutes: after that
+    much time the run stops, its state saved; the same call goes on from there. What is finished
+    is not done again.
+    """
+    deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
+    outcomes: dict[str, Outcome] = {}
+    for recipe in load(path):
+        finished = out / recipe.name / WEIGHTS
+        if only and recipe.name not in only:
+            continue
+        if finished.is_file():
+            _LOG.info("%s is finished: %s", recipe.name, finished)
+            outcomes[recipe.name] = Outcome(recipe.steps, finished)
+            continue
+        outcomes[recipe.name] = outcome = train(
+            recipe,
+            out=out / recipe.name,
+            corpus=open_corpus(recipe, data),
+            init=_init(recipe, path, out),
+            accelerator=accelerator,
+            devices=devices,
+            deadline=deadline,
+            tensorboard=tensorboard,
+        )
+        if outcome.weights is None:
+            break
+    return outcomes
+
+
+def open_corpus(recipe: Recipe, data: str | None = None) -> Corpus:
+    """The training corpus: the folder or manifest `data`, or the one that the recipe names."""
+    from rdbench.audio.corpus import folder_corpus, manifest_corpus
+
+    text = os.path.expandvars(data or recipe.data.corpus)
+    if not text or "$" in text:
+        raise TrainingError(
+            f"{recipe.name} has no training data ({text or 'data.corpus is empty'}); "
+            "set the variable, or give a folder or manifest with --data"
+        )
+    path = Path(text)
+    return folder_corpus(path, domain="speech") if path.is_dir() else manifest_corpus(path)
+
+
+def _init(recipe: Recipe, path: Path, out: Path) -> Path | None:
+    if recipe.init_from is None:
+        return None
+    stage = out / recipe.init_from / WEIGHTS
+    if stage.is_file():
+        return stage
+    for candidate in (Path(recipe.init_from), path.parent / recipe.init_from):
+        if candidate.is_file():
+            return candidate
+    raise TrainingError(
+        f"{recipe.name} starts from {recipe.init_from!r}, which is neither a finished stage under "
+        f"{out} nor a file; train that stage first"
+    )
+
+
+def _tensorboard(out: Path) -> Logger:
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+    return TensorBoardLogger(root_dir=out, name="tensorboard", version="")

@@ -1,0 +1,136 @@
+"""A delay that was put in is the delay that is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import butter, sosfilt
+
+from rdbench.audio.align import residual_delay
+from rdbench.audio.corpus import embedded_corpus, manifest_corpus
+from rdbench.audio.load import ExcerptProtocol, load_excerpt
+from rdbench.types import AudioBatch
+
+RATE = 16000
+
+
+def batch_of(*clips: torch.Tensor) -> AudioBatch:
+    lengths = torch.tensor([clip.shape[-1] for clip in clips])
+    longest = int(lengths.max())
+    padded = [torch.nn.functional.pad(clip, (0, longest - clip.shape[-1])) for clip in clips]
+    return AudioBatch(torch.stack(padded), lengths, RATE)
+
+
+def shifted(samples: torch.Tensor, delay: int) -> torch.Tensor:
+    """`samples` (channels, time), `delay` samples later, as long as before."""
+    moved = torch.zeros_like(samples)
+    if delay >= 0:
+        moved[..., delay:] = samples[..., : samples.shape[-1] - delay]
+    else:
+        moved[..., :delay] = samples[..., -delay:]
+    return moved
+
+
+def noise(samples: int, channels: int = 1, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(channels, samples, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> AudioBatch:
+    protocol = ExcerptProtocol(RATE, "mono", 3.0)
+    return batch_of(*(load_excerpt(c, protocol).samples for c in embedded_corpus().clips))
+
+
+@settings(max_examples=40)
+@given(st.integers(-1600, 1600), st.integers(1, 3))
+def test_known_shifts_are_found(delay: int, channels: int) -> None:
+    clip = noise(8000, channels)
+    late = batch_of(shifted(clip, delay))
+    assert residual_delay(reference=batch_of(clip), reconstruction=late).tolist() == [delay]
+
+
+@pytest.mark.parametrize("delay", [-800, -1, 0, 1, 312, 1600])
+def test_real_clips_coded_badly_are_placed_to_the_sample(embedded: AudioBatch, delay: int) -> None:
+    """Speech, music and sounds through a zero-phase 4 kHz low-pass with noise 10 dB below."""
+    spectrum = torch.fft.rfft(embedded.samples)
+    bins = torch.fft.rfftfreq(embedded.samples.shape[-1], 1 / RATE)
+    filtered = torch.fft.irfft(spectrum * (bins < 4000), embedded.samples.shape[-1])
+    level = filtered.square().mean(-1, keepdim=True).sqrt() * 10**-0.5
+    hiss = noise(filtered.shape[-1], embedded.clips, seed=3)[:, None] / 0.1
+    coded = AudioBatch(shifted(filtered + level * hiss, delay), embedded.lengths, RATE)
+    found = residual_delay(reference=embedded, reconstruction=coded)
+    assert found.tolist() == [delay] * embedded.clips
+
+
+def test_shared_clips_are_placed_to_the_sample(shared_data: object) -> None:
+    corpus = manifest_corpus(f"{shared_data}/clips/manifest.csv").select(limit=24)
+    protocol = ExcerptProtocol(RATE, "mono", 2.0)
+    batch = batch_of(*(load_excerpt(clip, protocol).samples for clip in corpus.clips))
+    late = AudioBatch(shifted(batch.samples, 37), batch.lengths, RATE)
+    found = residual_delay(reference=batch, reconstruction=late)
+    assert found.tolist() == [37] * batch.clips
+
+
+def test_a_filter_of_known_delay_shows_its_delay() -> None:
+    clip = noise(16000)
+    sos = butter(2, 3000, fs=RATE, output="sos")
+    causal = torch.from_numpy(sosfilt(sos, clip.numpy().astype(np.float64))).float()
+    found = residual_delay(reference=batch_of(clip), reconstruction=batch_of(causal))
+    impulse = sosfilt(sos, np.eye(1, 100)[0])  # white input: the correlation is the response
+    assert found.tolist() == [int(np.abs(impulse).argmax())]
+
+
+def test_polarity_does_not_look_like_delay(embedded: AudioBatch) -> None:
+    for delay in (0, 25):
+        turned = AudioBatch(-shifted(embedded.samples, delay), embedded.lengths, RATE)
+        found = residual_delay(reference=embedded, reconstruction=turned)
+        assert found.tolist() == [delay] * embedded.clips
+
+
+def test_a_steady_tone_is_not_taken_for_a_tone_periods_away() -> None:
+    time = torch.arange(RATE) / RATE
+    tone = batch_of(0.5 * torch.sin(2 * torch.pi * 440 * time)[None])
+    assert residual_delay(reference=tone, reconstruction=tone).tolist() == [0]
+
+
+def test_silence_and_unrelated_noise_have_no_delay() -> None:
+    clip, silence = noise(16000), torch.zeros(1, 16000)
+    offset = torch.full((1, 16000), 0.3)
+    reference = batch_of(clip, silence, clip, offset, clip)
+    other = batch_of(silence, clip, noise(16000, seed=1), offset, shifted(clip, 40))
+    found = residual_delay(reference=reference, reconstruction=other)
+    assert found.dtype == torch.int64
+    assert found.tolist() == [0, 0, 0, 0, 40]
+
+
+def test_padding_and_neighbours_do_not_matter() -> None:
+    clips = [noise(9000), noise(4000, seed=1), noise(700, seed=2), noise(50, seed=3)]
+    reference = batch_of(*clips)
+    late = batch_of(*(shifted(clip, d) for clip, d in zip(clips, (100, -60, 30, 5), strict=True)))
+    for batch in (reference, late):
+        for index, length in enumerate(batch.lengths.tolist()):
+            batch.samples[index, :, length:] = 9.0
+    found = residual_delay(reference=reference, reconstruction=late)
+    assert found.tolist() == [100, -60, 30, 5]
+
+
+def test_the_search_ends_where_it_is_told() -> None:
+    clip = noise(8000)
+    late = batch_of(shifted(clip, 300))
+    near = residual_delay(reference=batch_of(clip), reconstruction=late, max_seconds=0.01)
+    assert abs(int(near)) <= 160
+    far = residual_delay(reference=batch_of(clip), reconstruction=late, max_seconds=0.02)
+    assert int(far) == 300
+
+
+def test_batches_that_do_not_match_are_refused() -> None:
+    one, two = batch_of(noise(800)), batch_of(noise(800, 2))
+    with pytest.raises(ValueError, match="channels"):
+        residual_delay(reference=one, reconstruction=two)
+    other = AudioBatch(one.samples, one.lengths, 8000)
+    with pytest.raises(ValueError, match="sample_rate"):
+        residual_delay(reference=one, reconstruction=other)
