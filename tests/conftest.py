@@ -34,3 +34,14 @@ def shared_data() -> Path:
             "no shared data: set RDBENCH_SHARED to the folder that holds clips/manifest.csv"
         )
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The switch that writes golden files anew instead of comparing with them."""
+    parser.addoption("--regenerate", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture(scope="session")
+def regenerate(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--regenerate"))

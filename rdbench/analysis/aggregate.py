@@ -90,12 +90,14 @@ def rate_distortion(
     transmitted. Decoding the mean at the price of the KL is not: such rows carry the sample's
     rate and rate_point False.
     """
+    import pandas as pd
+
     scores = points[points["kind"] == Kind.METRIC.value].copy()
     kinds = [
         _rate_kind(system, variant, headline, rate)
         for system, variant in zip(scores["system"], scores["variant"], strict=True)
     ]
-    scores["rate_kind"] = kinds
+    scores["rate_kind"] = pd.Series(kinds, index=scores.index, dtype=object)
     rates = points[(points["kind"] == Kind.RATE.value)].rename(
         columns={
             "key": "rate_kind", "backend": "rate_backend",

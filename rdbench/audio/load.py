@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 
 from rdbench.audio.clip import Clip
@@ -232,7 +233,7 @@ def _part(
 def _length(file: soundfile.SoundFile) -> int:
     """Frames in a file: what its header says, but for MP3, where that may be a guess.
 
-    An MP3 without a Xing header has its length guessed from its size, some 2 % off in a try, so
+    An MP3 without a Xing header has its length guessed from its size (0.5 % too long in a try), so
     it is decoded once, in blocks.
     """
     if file.format != "MP3":
@@ -261,13 +262,12 @@ def _frames(file: soundfile.SoundFile, name: str, first: int, count: int) -> tor
             f"{name} is cut off: its header promises {file.frames} samples, but they end at "
             f"{first + len(data)}; replace the file"
         )
-    samples = torch.from_numpy(data.T.copy())
-    bad = int((~samples.isfinite()).sum())
+    bad = data.size - int(np.isfinite(data).sum())
     if bad:
         raise AudioError(
             f"{name} holds {bad} NaN or infinite sample{'s' * (bad != 1)}; replace the file"
         )
-    return samples
+    return torch.from_numpy(np.ascontiguousarray(data.T))
 
 
 def _window(offset: int, length: int, count: int, native: int, rate: int) -> range:

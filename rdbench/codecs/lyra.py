@@ -49,6 +49,7 @@ HOP = 320
 CODEBOOKS = 46
 CODEBOOK_SIZE = 16
 UNUSED = -1
+SOURCE = "lyra/model_coeffs of github.com/google/lyra"
 FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 
 
@@ -187,7 +188,12 @@ def _stream_through(model: Path, hops: np.ndarray[Any, Any]) -> np.ndarray[Any, 
 def _interpreter(model: Path) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    return Interpreter(model_path=str(model), num_threads=1)
+    try:
+        return Interpreter(model_path=str(model), num_threads=1)
+    except (ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"codec 'lyra': {model} cannot be read as a TFLite model; fetch it again from {SOURCE}"
+        ) from error
 
 
 def _stream(holder: Encoded | DecoderInput) -> TokenStream:
@@ -197,16 +203,16 @@ def _stream(holder: Encoded | DecoderInput) -> TokenStream:
 
 
 def _files(models: str | Path | None) -> tuple[Path, Path, Path]:
-    where = "lyra/model_coeffs of github.com/google/lyra"
     if models is None:
         raise WeightsError(
-            f"codec 'lyra' needs the option `models`: a folder with {', '.join(FILES)} from {where}"
+            f"codec 'lyra' needs the option `models`: a folder with {', '.join(FILES)}, "
+            f"from {SOURCE}"
         )
     folder = Path(models).expanduser()
     for name in FILES:
         if not (folder / name).is_file():
             raise WeightsError(
-                f"codec 'lyra' finds no {name} in {folder}; fetch it from {where} into that folder"
+                f"codec 'lyra' finds no {name} in {folder}; fetch it from {SOURCE} into that folder"
             )
     encoder, quantizer, decoder = (folder / name for name in FILES)
     return encoder, quantizer, decoder

@@ -225,7 +225,7 @@ class Aac(PyAvCodec):
     """AAC-LC by FFmpeg's own encoder and decoder, in MP4 (whose edit list declares the priming).
 
     Args:
-        points: kbps from 6 up to 6144 bits per channel and frame of 1024 samples (98 at 16 kHz
+        points: kbps from 6 up to 6144 bits per channel and frame of 1024 samples (96 at 16 kHz
             mono, 529 at 44.1 kHz stereo). The encoder does not go below some 10 kbps for mono at
             16 kHz and 23 for stereo at 44.1 kHz whatever is asked for, nor above what its finest
             quantizer uses: measured rates say so. With `mode="vbr"` "q0.1", "q0.2", "q0.3",

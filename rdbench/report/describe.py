@@ -3,7 +3,7 @@
 Read with patience: a manifest that lacks a label or a metric's card still gives a figure, which
 then shows the plain key.
 
-Used of the manifest (`rdbench.store.manifest.Manifest`, or its fields as a mapping; all optional):
+Used of the manifest (all optional):
 
     systems   name -> label, curve, headline (rate kind or None), failure; in the spec's order
     metrics   key -> the fields of `rdbench.metrics.base.MetricDefinition`; in the spec's order
@@ -22,10 +22,6 @@ from rdbench.report.names import clean
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from rdbench.store.manifest import Manifest
-
-    Source = Mapping[str, Any] | Manifest
 
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -101,23 +97,28 @@ class RunCard:
         return labels[0] if len(labels) == 1 else clean(curve)
 
 
-def describe(points: pd.DataFrame, manifest: Source) -> RunCard:
+def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
     """Reads `manifest`, and adds plain cards for what `points` holds beyond it."""
-    said = manifest if isinstance(manifest, Mapping) else vars(manifest)
     systems = {
         name: _system(name, _mapping(entry))
-        for name, entry in _mapping(said.get("systems")).items()
+        for name, entry in _mapping(manifest.get("systems")).items()
     }
     for name, curve in points[["system", "curve"]].drop_duplicates().itertuples(index=False):
-        systems.setdefault(name, _system(name, {"curve": curve}))
+        if name not in systems:
+            headline = _likely_headline(points[points["system"] == name])
+            systems[name] = _system(name, {"curve": curve, "headline": headline})
     metrics = {
-        key: _metric(key, _mapping(entry)) for key, entry in _mapping(said.get("metrics")).items()
+        key: _metric(key, _mapping(entry))
+        for key, entry in _mapping(manifest.get("metrics")).items()
     }
     scores = points[points["kind"] == "metric"]
     for key, unit in scores[["key", "unit"]].drop_duplicates("key").itertuples(index=False):
         metrics.setdefault(key, _metric(key, {"unit": unit}))
     return RunCard(
-        systems, metrics, _corpus(said.get("corpus")), _protocol(_mapping(said.get("protocol")))
+        systems,
+        metrics,
+        _corpus(manifest.get("corpus")),
+        _protocol(_mapping(manifest.get("protocol"))),
     )
 
 
@@ -159,6 +160,12 @@ def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
         headline=str(headline) if headline else None,
         anchor=not headline and not entry.get("failure"),
     )
+
+
+def _likely_headline(points: pd.DataFrame) -> str | None:
+    """For a system that the manifest does not know: the kind that a family is known by."""
+    measured = set(points.loc[points["kind"] == "rate", "key"])
+    return next((kind for kind in ("payload", "kl", "nominal") if kind in measured), None)
 
 
 def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:

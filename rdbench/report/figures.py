@@ -32,8 +32,6 @@ from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from rdbench.report.describe import Source
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "pdf")
@@ -46,7 +44,7 @@ def write_figures(
     folder: Path,
     *,
     points: pd.DataFrame,
-    manifest: Source,
+    manifest: Mapping[str, Any],
     rate: str = "headline",
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:

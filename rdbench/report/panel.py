@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 # An interval on the rate axis that is narrower than the marker says nothing.
-RATE_INTERVAL_WORTH = 0.03
+RATE_INTERVAL_WORTH = 0.12
 # Anchors and the ceiling may widen the axis by this share of the curves' range.
 ANCHOR_REACH = 1.0
 CEILING_REACH = 0.3
@@ -177,7 +177,8 @@ def _finish_axes(
     ends = curves[["value", "low", "high"]].to_numpy(float)
     values = ends if ends.size else np.array([[a.value] for a in anchors] or [[0.0]])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    span = high - low or abs(high) * 0.2 or 1.0
+    # A single point has hardly a range of its own.
+    span = max(high - low, 0.2 * abs(high)) or 1.0
     inner = (low, high)
     for value in (a.value for a in anchors):
         if inner[0] - ANCHOR_REACH * span <= value <= inner[1] + ANCHOR_REACH * span:
@@ -189,7 +190,7 @@ def _finish_axes(
     )
     if shown:
         low, high = min(low, ceiling), max(high, ceiling)
-    margin = 0.06 * (high - low or span)
+    margin = 0.06 * max(high - low, 0.2 * span)
     axes.set_ylim(low - margin, high + margin)
     if shown:
         axes.axhline(ceiling, color=CEILING_COLOUR, linewidth=0.6, zorder=1, gid="ceiling")

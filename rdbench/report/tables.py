@@ -34,8 +34,6 @@ from rdbench.store.atomic import make_folder, write_atomic
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.report.describe import Source
-
 WIDEST = 118
 NOT_A_RATE = "°"
 BRIEF_NAME = 16
@@ -43,7 +41,7 @@ Place = tuple[str, str, str, str]  # system, curve, point, variant
 
 
 def write_tables(
-    folder: Path, *, points: pd.DataFrame, manifest: Source, confidence: float = 0.95
+    folder: Path, *, points: pd.DataFrame, manifest: Mapping[str, Any], confidence: float = 0.95
 ) -> list[Path]:
     """Writes `folder`/table.md and `folder`/table.csv, each whole, and returns them.
 
@@ -62,7 +60,7 @@ def write_tables(
     return written
 
 
-def csv_table(points: pd.DataFrame, manifest: Source) -> pd.DataFrame:
+def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
     """All aggregates, tidy; value, low and high in `unit`, rates of the point in kbps."""
     card = describe(points, manifest)
     rates = rate_distortion(points, card.headlines)
@@ -90,7 +88,9 @@ def csv_table(points: pd.DataFrame, manifest: Source) -> pd.DataFrame:
     )
 
 
-def markdown_text(points: pd.DataFrame, manifest: Source, *, confidence: float = 0.95) -> str:
+def markdown_text(
+    points: pd.DataFrame, manifest: Mapping[str, Any], *, confidence: float = 0.95
+) -> str:
     """The whole of table.md."""
     card = describe(points, manifest)
     parts = [_caption(points, card, confidence)]
@@ -107,7 +107,7 @@ def markdown_text(points: pd.DataFrame, manifest: Source, *, confidence: float =
     return "\n\n".join(parts) + "\n"
 
 
-def summary_text(points: pd.DataFrame, manifest: Source, *, width: int = 100) -> str:
+def summary_text(points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100) -> str:
     """A short table for the terminal, at most `width` columns where names allow."""
     card = describe(points, manifest)
     parts = []

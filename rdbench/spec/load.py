@@ -23,8 +23,9 @@ from pydantic_core import ErrorDetails
 from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec, nearest
 from rdbench.types import SpecError
 
-MAX_BYTES = 128 * 1024
-MAX_NODES = 50_000
+MAX_BYTES = 64 * 1024
+MAX_NODES = 20_000
+MAX_MERGED = 500
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 # What PyYAML raises on broken documents beside its own errors (a bad `!!int`, a huge number, …).
@@ -136,6 +137,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """The safe loader, with duplicate keys refused."""
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Expands merge keys (`<<`), which nested aliases could let grow without end."""
+        before = len(node.value)
+        super().flatten_mapping(node)
+        if len(node.value) > max(before, MAX_MERGED):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"`<<` merges more than {MAX_MERGED} keys", node.start_mark
+            )
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
@@ -219,14 +229,8 @@ def _sentence(error: ValidationError) -> str:
     """
     errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     # A list whose items are wrong is also said to be too short.
-    places = [item["loc"] for item in errors]
-    errors = [
-        item
-        for item in errors
-        if not any(
-            place != item["loc"] and place[: len(item["loc"])] == item["loc"] for place in places
-        )
-    ]
+    around = {item["loc"][:end] for item in errors for end in range(len(item["loc"]))}
+    errors = [item for item in errors if item["loc"] not in around]
     text = _one(errors[0])
     more = len(errors) - 1
     return f"{text} (and {more} more)" if more else text

@@ -176,8 +176,9 @@ def make_manifest() -> dict[str, Any]:
         },
         "corpus": {"name": "synthetic scores"},
         "protocol": {
-            "sample_rate": 16000,
-            "channels": "mono",
+            "fingerprint": "5e1f",
+            "sample_rate": {"default": 16000},
+            "channels": {"speech": "mono", "music": "stereo"},
             "excerpt_seconds": 4.0,
             "gain": "none",
         },

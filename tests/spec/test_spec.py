@@ -229,6 +229,13 @@ def test_a_misspelt_key_is_said_before_what_it_leaves_missing(tmp_path: Path) ->
         ("? [a]\n: b\n", "is not valid YAML"),
         ("a: &a [*a]\n", "expands to more than"),
         (
+            "a0: &a0 {x: 1}\n"
+            + "".join(
+                f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+            ),
+            "merges more than",
+        ),
+        (
             "a: &a [x,x,x,x,x,x,x,x,x]\n"
             + "".join(
                 f"{n}: &{n} [{','.join([f'*{m}'] * 9)}]\n"

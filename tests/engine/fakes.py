@@ -1,0 +1,138 @@
+"""Codecs that misbehave in one way each, named in specs as `fakes:Class`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import torch
+
+from rdbench.codecs.base import Codec
+from rdbench.types import (
+    AudioBatch,
+    CodecInfo,
+    DecoderInput,
+    Encoded,
+    OperatingPoint,
+    RateKind,
+    RunsOn,
+    Tokens,
+    TokenStream,
+)
+
+FRAME = 160
+SIZE = 256
+
+
+class Quantizer(Codec):
+    """Quantizes every sample to 8 bits: simple, nested by dropping bits, exact in any batch."""
+
+    runs_on = RunsOn.DEVICE
+    nested = True
+    channels: tuple[int, ...] = (1,)
+
+    def __init__(self, *, points: Sequence[float | str] | None = None, bits: int = 8) -> None:
+        self.points = tuple(OperatingPoint(f"{n}bit", None, {"bits": n}) for n in (2, bits))
+        self.info = CodecInfo(
+            name="quantizer",
+            family="fake",
+            sample_rates=(),
+            channels=self.channels,
+            headline=RateKind.NOMINAL,
+            runs_on=self.runs_on,
+        )
+        self.encoded_batches: list[int] = []
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        self.encoded_batches.append(audio.clips)
+        levels = 2 ** int(point.settings["bits"])
+        codes = ((audio.samples.clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
+        stream = TokenStream(
+            codes.flatten(1)[:, None], audio.lengths, (levels,), float(audio.sample_rate)
+        )
+        return Encoded(Tokens((stream,)), audio.lengths, audio.sample_rate, audio.channels)
+
+    def at(self, encoded: Encoded, point: OperatingPoint) -> Encoded:
+        assert isinstance(encoded.payload, Tokens)
+        stream = encoded.payload.streams[0]
+        levels = 2 ** int(point.settings["bits"])
+        codes = stream.codes * levels // stream.codebook_sizes[0]
+        cut = TokenStream(codes, stream.frames, (levels,), stream.frame_rate)
+        return Encoded(Tokens((cut,)), encoded.lengths, encoded.sample_rate, encoded.channels)
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        assert isinstance(decoder_input.payload, Tokens)
+        stream = decoder_input.payload.streams[0]
+        samples = stream.codes.float() / (stream.codebook_sizes[0] - 1) * 2 - 1
+        return AudioBatch(samples, decoder_input.lengths, decoder_input.sample_rate)
+
+
+class InPool(Quantizer):
+    """The same in a worker process."""
+
+    runs_on = RunsOn.POOL
+
+
+class Raises(Quantizer):
+    """Raises while it decodes."""
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        raise RuntimeError("out of luck")
+
+
+class NotFinite(Quantizer):
+    """Decodes the first clip of a batch to NaN."""
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        audio = super().decode(decoder_input)
+        audio.samples[0, 0, 5] = float("nan")
+        return audio
+
+
+class WrongLength(Quantizer):
+    """Loses ten samples."""
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        audio = super().decode(decoder_input)
+        return AudioBatch(audio.samples[..., :-10], audio.lengths - 10, audio.sample_rate)
+
+
+class Mutates(Quantizer):
+    """Silences what it was given to encode."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        encoded = super().encode(audio, point)
+        audio.samples.zero_()
+        return encoded
+
+
+class SmallMemory(Quantizer):
+    """Runs out of device memory with more than two clips."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        if audio.clips > 2:
+            raise torch.cuda.OutOfMemoryError("injected")
+        return super().encode(audio, point)
+
+
+class Dies(InPool):
+    """Ends its process at the lower point."""
+
+    nested = False
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        if point.name == "2bit":
+            os._exit(9)
+        return super().encode(audio, point)
+
+
+class Hangs(InPool):
+    """Never answers at the lower point."""
+
+    nested = False
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        if point.name == "2bit":
+            time.sleep(600)
+        return super().encode(audio, point)

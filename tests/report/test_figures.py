@@ -1,0 +1,253 @@
+"""Figures: the right artists with the right labels, for whole, partial and hostile runs."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import make_run
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from test_tables import hostile
+
+from rdbench.analysis.aggregate import points, rate_distortion
+from rdbench.report.describe import describe
+from rdbench.report.figures import draw_metric, draw_overview, write_figures
+from rdbench.report.style import COLOURS, DASHES, MARKERS, curve_styles, paper_style
+
+
+@pytest.fixture(scope="module")
+def aggregates() -> pd.DataFrame:
+    return points(make_run.make_frame(), resamples=200)
+
+
+def draw(aggregates: pd.DataFrame, domain: str, key: str, *, rate: str = "headline"):
+    card = describe(aggregates, make_run.make_manifest())
+    scores = rate_distortion(aggregates, card.headlines, rate=rate)
+    data = scores[(scores["domain"] == domain) & (scores["key"] == key)]
+    with paper_style():
+        return draw_metric(
+            domain, card.metrics[key], data, card=card, styles=curve_styles(card.curves)
+        )
+
+
+def lines(axes: Axes) -> dict[str, object]:
+    return {line.get_gid(): line for line in axes.get_lines() if line.get_gid()}
+
+
+def legend(figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_axes_say_what_they_measure_and_which_way_is_better(aggregates: pd.DataFrame) -> None:
+    (axes,) = draw(aggregates, "speech", "pesq_wb").axes
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "bitrate (kbps), payload / nominal / kl / coded"
+    assert axes.get_ylabel() == "PESQ-WB (MOS-LQO) ↑ better"
+    (axes,) = draw(aggregates, "music", "mel_dac_16k").axes
+    assert axes.get_ylabel().endswith("↓ better")
+
+
+def test_ticks_are_plain_numbers(aggregates: pd.DataFrame) -> None:
+    figure = draw(aggregates, "speech", "pesq_wb")
+    with paper_style():
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    shown = [t.get_text() for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert shown == ["2", "5", "10", "20", "50"]
+
+
+def test_legend_names_the_kind_of_each_curve_and_what_is_no_rate_point(
+    aggregates: pd.DataFrame,
+) -> None:
+    assert legend(draw(aggregates, "speech", "pesq_wb")) == [
+        "Opus (payload)", "MP3 (payload)", "Lyra v2 (nominal)", "VAE (kl)", "VAE (coded)",
+        "VAE, mean (not a rate point)", "RVQ nested (nominal)", "RVQ 6 kbps only (nominal)",
+    ]  # fmt: skip
+
+
+def test_one_kind_stands_on_the_axis_alone(aggregates: pd.DataFrame) -> None:
+    only = aggregates[aggregates["system"].isin(["opus", "mp3", "identity"])]
+    figure = draw(only, "speech", "stoi")
+    assert figure.axes[0].get_xlabel() == "bitrate (kbps), payload"
+    assert legend(figure) == ["Opus", "MP3"]
+    container = draw(only, "speech", "stoi", rate="container")
+    assert container.axes[0].get_xlabel() == "bitrate (kbps), container"
+
+
+def test_points_are_joined_in_order_of_measured_rate(aggregates: pd.DataFrame) -> None:
+    shuffled = aggregates.sample(frac=1, random_state=3)
+    drawn = lines(draw(shuffled, "speech", "pesq_wb").axes[0])
+    rates = drawn["Opus/codes"].get_xdata()
+    assert len(rates) == 7
+    assert (np.diff(rates) > 0).all()
+    vae = drawn["VAE/sample"]
+    assert len(vae.get_xdata()) == 5
+    # Measured, 6 % above the target that the point is named after.
+    assert vae.get_xdata()[2] == pytest.approx(6 * 1.06, rel=0.03)
+
+
+def test_the_mean_is_hollow_in_the_colour_of_its_curve(aggregates: pd.DataFrame) -> None:
+    drawn = lines(draw(aggregates, "speech", "pesq_wb").axes[0])
+    sample, mean = drawn["VAE/sample"], drawn["VAE/mean"]
+    assert mean.get_color() == sample.get_color()
+    assert mean.get_markerfacecolor() == "white" != sample.get_markerfacecolor()
+    assert mean.get_linestyle() != sample.get_linestyle() or mean.get_linewidth() < 1
+
+
+def test_intervals_are_those_of_the_table(aggregates: pd.DataFrame) -> None:
+    figure = draw(aggregates[aggregates["system"] == "opus"], "music", "visqol_audio")
+    (bars,) = figure.axes[0].containers[:1]
+    segments = bars.lines[2][0].get_segments()
+    rows = aggregates[
+        (aggregates["system"] == "opus")
+        & (aggregates["domain"] == "music")
+        & (aggregates["key"] == "visqol_audio")
+    ]
+    ends = sorted((s[0][1], s[1][1]) for s in segments)
+    expected = sorted(zip(rows["low"], rows["high"], strict=True))
+    np.testing.assert_allclose(ends, expected, rtol=1e-12)
+
+
+def test_anchors_are_named_lines_and_far_ones_do_not_flatten_the_curves(
+    aggregates: pd.DataFrame,
+) -> None:
+    (axes,) = draw(aggregates, "speech", "si_sdr").axes
+    drawn = lines(axes)
+    assert "anchor/low-pass 3.5 kHz" in drawn
+    assert "anchor/identity" not in drawn  # at 100 dB
+    named = [text.get_text().replace("\xa0", " ").replace("\n", " ") for text in axes.texts]
+    assert "identity 100 ↑" in named
+    assert "low-pass 7 kHz" in named
+    assert axes.get_ylim()[1] < 30
+    (axes,) = draw(aggregates, "speech", "pesq_wb").axes
+    assert lines(axes)["anchor/identity"].get_ydata()[0] == pytest.approx(4.644)
+
+
+def test_the_ceiling_is_drawn_and_named_where_no_anchor_lies_on_it(
+    aggregates: pd.DataFrame,
+) -> None:
+    without = aggregates[aggregates["system"] != "identity"]
+    (axes,) = draw(without, "speech", "pesq_wb").axes
+    assert lines(axes)["ceiling"].get_ydata()[0] == pytest.approx(4.644)
+    assert any(text.get_text().startswith("ceiling") for text in axes.texts)
+    (axes,) = draw(aggregates, "speech", "pesq_wb").axes
+    assert not any(text.get_text().startswith("ceiling") for text in axes.texts)
+
+
+def test_edge_labels_do_not_touch(aggregates: pd.DataFrame) -> None:
+    for domain, key in [("speech", "pesq_wb"), ("music", "mel_dac_16k"), ("speech", "si_sdr")]:
+        figure = draw(aggregates, domain, key)
+        with paper_style():
+            figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        for one, other in itertools.combinations(boxes, 2):
+            overlap = min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert overlap < 0.15 * min(one.height, other.height)
+
+
+def test_the_legend_covers_no_data(aggregates: pd.DataFrame) -> None:
+    figure = draw(aggregates, "speech", "pesq_wb")
+    with paper_style():
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    box = figure.legends[0].get_window_extent()
+    assert box.y1 < axes.xaxis.label.get_window_extent().y0
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
+def test_the_heading_counts_clips_and_what_is_missing(aggregates: pd.DataFrame) -> None:
+    (axes,) = draw(aggregates, "speech", "stoi").axes
+    heading = axes.get_title(loc="left")
+    assert "18 clips in 9 groups" in heading
+    assert "MP3 16: 17/18" in heading
+    (axes,) = draw(aggregates[aggregates["system"] == "opus"], "speech", "stoi").axes
+    assert "/18" not in axes.get_title(loc="left")
+
+
+def test_overview_has_every_metric_and_one_legend(aggregates: pd.DataFrame) -> None:
+    card = describe(aggregates, make_run.make_manifest())
+    scores = rate_distortion(aggregates, card.headlines)
+    scores = scores[scores["domain"] == "speech"]
+    panels = [(card.metrics[m.key], scores[scores["key"] == m.key]) for m in make_run.METRICS]
+    with paper_style():
+        figure = draw_overview("speech", panels, card=card, styles=curve_styles(card.curves))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert [t.split(" ")[0] for t in titles] == ["PESQ-WB", "STOI", "ViSQOL", "SI-SDR", "mel"]
+    assert len(figure.legends) == 1
+
+
+def test_styles_are_stable_and_never_repeat() -> None:
+    names = [f"curve {i}" for i in range(300)]
+    styles = curve_styles(names)
+    assert len(set(styles.values())) == 300
+    assert styles["curve 1"] == curve_styles(names[:2])["curve 1"]
+    assert len(set(MARKERS[:10])) == 10
+    assert "#F0E442" not in COLOURS  # yellow on white
+    assert len(DASHES) > 3
+
+
+def test_every_figure_is_written_and_pdf_embeds_its_fonts(
+    aggregates: pd.DataFrame, tmp_path: Path
+) -> None:
+    some = aggregates[aggregates["key"] != "si_sdr"]
+    some = some[some["domain"] != "speech"]
+    written = write_figures(tmp_path, points=some, manifest=make_run.make_manifest())
+    names = sorted(str(path.relative_to(tmp_path)) for path in written)
+    stems = ["music_mel_dac_16k", "music_visqol_audio", "overview_music"]
+    assert names == sorted(f"figures/{s}.{k}" for s in stems for k in ("png", "pdf"))
+    pdf = (tmp_path / "figures/music_visqol_audio.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    again = write_figures(
+        tmp_path / "again", points=some, manifest=make_run.make_manifest(), formats=("pdf",)
+    )
+    assert (tmp_path / "again/figures/music_visqol_audio.pdf").read_bytes() == pdf
+    assert len(again) == 3
+
+
+def test_matplotlib_settings_are_left_as_they_were(
+    aggregates: pd.DataFrame, tmp_path: Path
+) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    only = aggregates[(aggregates["system"] == "opus") & (aggregates["domain"] == "music")]
+    write_figures(tmp_path, points=only, manifest={}, formats=("png",))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_hostile_names_are_drawn_as_text_and_stay_in_the_folder(tmp_path: Path) -> None:
+    frame, manifest = hostile()
+    frame = frame[frame["domain"] != "speech"]
+    written = write_figures(
+        tmp_path, points=points(frame, resamples=50), manifest=manifest, formats=("png",)
+    )
+    assert len(written) == 4
+    for path in tmp_path.rglob("*"):
+        assert path.resolve().is_relative_to(tmp_path)
+    assert all(path.parent == tmp_path / "figures" for path in written)
+    assert all(len(path.name) < 120 for path in written)
+
+
+def test_a_run_with_nothing_to_draw_has_no_figure(tmp_path: Path) -> None:
+    frame = make_run.make_frame()
+    frame = frame[frame["system"] == "opus"].head(20).copy()
+    frame[["value", "status", "reason"]] = [float("nan"), "undefined", "silent"]
+    assert write_figures(tmp_path, points=points(frame), manifest={}) == []
+
+
+@pytest.mark.parametrize("systems", [["identity", "lowpass_3500"], ["rvq_6"]])
+def test_anchors_alone_and_a_single_point_are_figures_too(
+    aggregates: pd.DataFrame, systems: list[str], tmp_path: Path
+) -> None:
+    some = aggregates[aggregates["system"].isin(systems) & (aggregates["key"] != "si_sdr")]
+    some = some[some["domain"] == "music"]
+    written = write_figures(
+        tmp_path, points=some, manifest=make_run.make_manifest(), formats=("png",)
+    )
+    assert [path.stat().st_size > 5000 for path in written] == [True] * 3

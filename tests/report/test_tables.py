@@ -1,0 +1,136 @@
+"""Tables: golden files, and what a reader of hostile or partial runs must still get."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import make_run
+import pandas as pd
+import pytest
+from rich.cells import cell_len
+
+from rdbench.analysis.aggregate import points
+from rdbench.report.tables import csv_table, markdown_text, summary_text, write_tables
+from rdbench.types import StoreError
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def aggregates() -> pd.DataFrame:
+    return points(make_run.make_frame())
+
+
+def compare(text: str, name: str, *, regenerate: bool) -> None:
+    path = GOLDEN / name
+    if regenerate:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_markdown_is_as_it_was(aggregates: pd.DataFrame, regenerate: bool) -> None:
+    text = markdown_text(aggregates, make_run.make_manifest())
+    compare(text, "table.md", regenerate=regenerate)
+
+
+def test_summary_is_as_it_was(aggregates: pd.DataFrame, regenerate: bool) -> None:
+    text = summary_text(aggregates, make_run.make_manifest())
+    compare(text, "summary.txt", regenerate=regenerate)
+    assert max(map(cell_len, text.splitlines())) <= 100
+
+
+def test_tables_line_up_and_name_the_kind_of_every_rate(aggregates: pd.DataFrame) -> None:
+    lines = markdown_text(aggregates, make_run.make_manifest()).splitlines()
+    for before, line in itertools.pairwise(lines):
+        if before.startswith("|") and line.startswith("|"):
+            assert cell_len(before) == cell_len(line)
+    opus = next(line for line in lines if line.startswith("| Opus") and "payload" in line)
+    assert " 6.29 payload " in opus
+    mean = [line for line in lines if "| mean " in line and "kl" in line]
+    assert mean
+    assert all("kl°" in line for line in mean)
+
+
+def test_numbers_that_rest_on_fewer_clips_say_so(aggregates: pd.DataFrame) -> None:
+    text = markdown_text(aggregates, make_run.make_manifest())
+    mp3 = [line for line in text.splitlines() if line.startswith("| MP3 ") and " 17/18 " in line]
+    assert mp3
+    assert "the encoder returned no packets" in text
+    assert "no utterance was found" in text
+
+
+def test_csv_is_tidy_and_loses_nothing(aggregates: pd.DataFrame, tmp_path: Path) -> None:
+    written = write_tables(tmp_path, points=aggregates, manifest=make_run.make_manifest())
+    assert [path.name for path in written] == ["table.md", "table.csv"]
+    table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
+    assert len(table) == len(aggregates)
+    where = ["system", "point", "variant", "domain", "kind", "key", "backend"]
+    assert not table.duplicated(where).any()
+    row = table[
+        (table["system"] == "vae_6") & (table["variant"] == "mean") & (table["key"] == "pesq_wb")
+    ].iloc[0]
+    assert (row["unit"], row["headline_kind"], row["better"]) == ("MOS-LQO", "kl", "higher")
+    assert not row["rate_point"]
+    assert row["low"] <= row["value"] <= row["high"]
+    assert row["headline_kbps"] == pytest.approx(6.36, rel=0.05)
+    assert not list(tmp_path.glob(".*"))
+
+
+def hostile() -> tuple[pd.DataFrame, dict]:
+    name = 'a|b $x$ <script>alert(1)</script> "q" ../../e \n\x1b[31m \U0001f3b5 ' + "w" * 300
+    frame = make_run.make_frame()
+    frame = frame[frame["system"].isin(["opus", "identity"])].copy()
+    frame["system"] = frame["system"].replace("opus", name)
+    frame["curve"] = frame["curve"].replace("Opus", name)
+    frame["domain"] = frame["domain"].replace("music", "../mu|sic")
+    manifest = make_run.make_manifest()
+    manifest["systems"] = {name: {"headline": "payload"}, "identity": {"headline": None}}
+    return frame, manifest
+
+
+def test_names_cannot_break_a_table() -> None:
+    frame, manifest = hostile()
+    text = markdown_text(points(frame, resamples=50), manifest)
+    assert "\x1b" not in text
+    assert "<script" not in text.replace("\\<script", "")
+    assert r"a\|b \$x\$" in text
+    assert "w" * 60 not in text
+    table = csv_table(points(frame, resamples=50), manifest)
+    again = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype={"point": str})
+    assert set(again["system"]) == set(frame["system"])
+
+
+def test_a_run_without_scores_or_manifest_still_has_tables(tmp_path: Path) -> None:
+    frame = make_run.make_frame()
+    frame = frame[(frame["system"] == "opus") & (frame["kind"] != "cost")].head(3).copy()
+    frame[["value", "status", "reason"]] = [float("nan"), "failed", "it broke"]
+    text = markdown_text(points(frame), {})
+    assert "it broke" in text
+    assert "0.00" not in text
+    assert "– 0/" in text
+    assert "–*" in summary_text(points(frame), {})
+    empty = points(frame.iloc[:0])
+    assert summary_text(empty, {}) == "nothing was measured\n"
+    write_tables(tmp_path / "new", points=empty, manifest={})
+    assert (tmp_path / "new" / "table.md").is_file()
+
+
+def test_costs_without_a_value_are_explained() -> None:
+    frame = make_run.make_frame()
+    frame = frame[frame["system"] == "vae_6"].copy()
+    memory = frame["key"] == "device_memory_peak"
+    frame.loc[memory, "value"] = float("nan")
+    frame.loc[memory, "status"] = "undefined"
+    frame.loc[memory, "reason"] = "a CPU has no allocator peak"
+    text = markdown_text(points(frame, resamples=50), make_run.make_manifest())
+    assert "device memory peak: no value (a CPU has no allocator peak)." in text
+    assert "2.79 M" in text
+
+
+def test_an_unwritable_folder_is_one_sentence(tmp_path: Path, aggregates: pd.DataFrame) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="a file is in its way"):
+        write_tables(tmp_path / "file", points=aggregates, manifest={})

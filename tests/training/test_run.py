@@ -1,0 +1,365 @@
+"""Training runs: reproducible, resumable, and careful with the disk."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from rdbench.audio.clip import Corpus
+from rdbench.audio.corpus import folder_corpus
+from rdbench.models import checkpoint
+from rdbench.rate import rates
+from rdbench.training import loop
+from rdbench.training.data import CropData
+from rdbench.training.evaluate import evaluate_rate
+from rdbench.training.loop import STATE, WEIGHTS, TrainingError
+from rdbench.training.recipe import Recipe
+from rdbench.training.run import train, train_file
+from rdbench.types import RateKind
+
+RATE = 8000
+GAUSSIAN = {"kind": "gaussian", "channels": 4}
+RVQ = {
+    "kind": "rvq",
+    "channels": 4,
+    "codebooks": 3,
+    "codebook_size": 4,
+    "codebook_dim": 2,
+    "dropout": 0.5,
+}
+
+
+def recipe(bottleneck: dict[str, object] = GAUSSIAN, **fields: object) -> Recipe:
+    values: dict[str, object] = {
+        "name": "tiny",
+        "steps": 50,
+        "seed": 3,
+        "model": {
+            "sample_rate": RATE,
+            "backbone": {
+                "kind": "spectral",
+                "hop": 40,
+                "width": 8,
+                "encoder_layers": 1,
+                "decoder_layers": 1,
+            },
+            "bottleneck": bottleneck,
+        },
+        "data": {"seconds": 0.1, "batch": 2},
+        "loss": {"windows": [64, 128], "mels": [8, 16], "windows_per_step": 1},
+        "passthrough": 0.25,
+        "save_every": 20,
+        "log_every": 10,
+    }
+    if bottleneck["kind"] == "gaussian":
+        values["objective"] = {"kind": "target_kl", "kbps": 2.0, "multiplier": 0.01}
+    return Recipe.model_validate(values | fields)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("speech")
+    generator = np.random.default_rng(0)
+    for clip in range(3):
+        time = np.arange(RATE) / RATE
+        tone = np.sin(2 * np.pi * (150 + 90 * clip) * time) * np.hanning(RATE)
+        soundfile.write(
+            folder / f"{clip}.wav", 0.3 * tone + 0.01 * generator.standard_normal(RATE), RATE
+        )
+    return folder_corpus(folder)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(path)[0].state_dict())
+
+
+def state(out: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(out / STATE, weights_only=True)
+    return dict(content["model"])
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing is tidied up."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    draw = CropData.batch
+
+    def batch(self: CropData, **where: int) -> torch.Tensor:
+        if where["step"] == step:
+            raise Killed
+        return draw(self, **where)
+
+    monkeypatch.setattr(CropData, "batch", batch)
+
+
+@pytest.mark.parametrize("bottleneck", [GAUSSIAN, RVQ], ids=["gaussian", "rvq"])
+def test_fifty_steps_repeat_and_a_killed_run_equals_a_whole_one(
+    corpus: Corpus, tmp_path: Path, bottleneck: dict[str, object]
+) -> None:
+    run = recipe(bottleneck)
+    train(run, out=tmp_path / "a", corpus=corpus, accelerator="cpu")
+    torch.manual_seed(99)
+    train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, 37)
+        train(run, out=tmp_path / "c", corpus=corpus, accelerator="cpu")
+    assert torch.load(tmp_path / "c" / STATE, weights_only=True)["step"] == 20
+    outcome = train(run, out=tmp_path / "c", corpus=corpus, accelerator="cpu")
+    assert_same(state(tmp_path / "a"), state(tmp_path / "c"))
+    assert outcome.weights is not None
+    assert_same(weights(tmp_path / "a" / WEIGHTS), weights(outcome.weights))
+    another = run.model_copy(update={"seed": 4})
+    train(another, out=tmp_path / "d", corpus=corpus, accelerator="cpu")
+    name = "encoder.embed.weight"
+    assert not torch.equal(state(tmp_path / "a")[name], state(tmp_path / "d")[name])
+
+
+def test_the_caller_keeps_its_random_numbers(corpus: Corpus, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(recipe(steps=2), out=tmp_path, corpus=corpus, accelerator="cpu")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_time_that_runs_out_is_taken_up_again(corpus: Corpus, tmp_path: Path) -> None:
+    run = recipe(steps=3)
+    early = train(run, out=tmp_path / "a", corpus=corpus, accelerator="cpu", deadline=0.0)
+    assert early.weights is None
+    train(run, out=tmp_path / "a", corpus=corpus, accelerator="cpu")
+    train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+
+
+def test_the_checkpoint_says_what_trained_it(corpus: Corpus, tmp_path: Path) -> None:
+    run = recipe(steps=2)
+    outcome = train(run, out=tmp_path, corpus=corpus, accelerator="cpu")
+    assert outcome.weights is not None
+    header = checkpoint.read_header(outcome.weights)
+    assert Recipe.model_validate(header.provenance["recipe"]) == run
+    assert header.config == run.model
+    assert header.provenance["steps"] == 2
+    assert header.provenance["seed"] == 3
+    assert len(header.provenance["data_sha256"]) == 64
+    assert header.provenance["data_seconds"] == pytest.approx(3.0)
+
+
+def test_progress_shows_terms_nats_and_kbps(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        train(recipe(steps=10), out=tmp_path, corpus=corpus, accelerator="cpu")
+    line = next(message for message in caplog.messages if "step 10/10" in message)
+    for part in ("wave", "mel", "stft", "nats/frame", "kbps (target 2.00)", "multiplier"):
+        assert part in line
+
+
+def test_tensorboard_is_written_when_asked_for(corpus: Corpus, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(recipe(steps=10), out=tmp_path, corpus=corpus, accelerator="cpu", tensorboard=True)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_nan_stops_and_keeps_the_last_good_state(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = CropData.batch
+
+    def poisoned(self: CropData, **where: int) -> torch.Tensor:
+        audio = draw(self, **where)
+        return audio * float("nan") if where["step"] == 25 else audio
+
+    monkeypatch.setattr(CropData, "batch", poisoned)
+    with pytest.raises(TrainingError, match=r"step 25: its loss is not finite; the last good"):
+        train(recipe(), out=tmp_path, corpus=corpus, accelerator="cpu")
+    kept = torch.load(tmp_path / STATE, weights_only=True)
+    assert kept["step"] == 20
+    assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
+
+
+def test_a_full_disk_leaves_the_previous_state_whole(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    flush = os.fsync
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match="No space left on device; the file before it is whole"):
+        train(recipe(), out=tmp_path / "a", corpus=corpus, accelerator="cpu")
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "a" / STATE, weights_only=True)["step"] == 20
+    train(recipe(), out=tmp_path / "a", corpus=corpus, accelerator="cpu")
+    train(recipe(), out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+
+
+def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    train(recipe(steps=2), out=tmp_path, corpus=corpus, accelerator="cpu")
+    with pytest.raises(TrainingError, match="belongs to another recipe"):
+        train(recipe(steps=2, seed=8), out=tmp_path, corpus=corpus, accelerator="cpu")
+    content = (tmp_path / STATE).read_bytes()
+    (tmp_path / STATE).write_bytes(content[: len(content) // 2])
+    with pytest.raises(TrainingError, match="damaged"):
+        train(recipe(steps=2), out=tmp_path, corpus=corpus, accelerator="cpu")
+
+
+def test_mixed_precision_trains(corpus: Corpus, tmp_path: Path) -> None:
+    run = recipe(steps=3, precision="bf16-mixed")
+    train(run, out=tmp_path, corpus=corpus, accelerator="cpu")
+    assert all(value.dtype == torch.float32 for value in state(tmp_path).values())
+
+
+def test_adversarial_training_resumes_too(corpus: Corpus, tmp_path: Path) -> None:
+    adversarial = {"periods": [2], "fft_sizes": [128], "start": 1}
+    run = recipe(steps=4, save_every=2, adversarial=adversarial, data={"seconds": 0.1, "batch": 1})
+    train(run, out=tmp_path / "a", corpus=corpus, accelerator="cpu")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, 3)
+        train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+    plain = recipe(steps=4, save_every=2, data={"seconds": 0.1, "batch": 1})
+    train(plain, out=tmp_path / "c", corpus=corpus, accelerator="cpu")
+    name = "decoder.head.weight"
+    assert not torch.equal(state(tmp_path / "a")[name], state(tmp_path / "c")[name])
+
+
+SWEEP = """
+common:
+  steps: 2
+  init_from: base
+  model:
+    sample_rate: 8000
+    backbone: {kind: spectral, hop: 40, width: 8, encoder_layers: 1, decoder_layers: 1}
+    bottleneck: {kind: gaussian, channels: 4}
+  objective: {kind: target_kl, kbps: 2}
+  data: {seconds: 0.1, batch: 2}
+  loss: {windows: [64], mels: [8]}
+stages:
+  - {name: rvq, objective: null, model: {bottleneck: {kind: rvq, channels: 4, codebooks: 3, codebook_size: 8, codebook_dim: 2}}}
+  - {name: base, init_from: null, steps: 30}
+"""
+
+
+def test_a_sweep_starts_its_stages_from_the_base(corpus: Corpus, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    folder = str(corpus.clips[0].path.parent)
+    out = tmp_path / "out"
+    outcomes = train_file(path, out=out, data=folder, accelerator="cpu")
+    assert list(outcomes) == ["base", "rvq"]
+    base, rvq = out / "base" / WEIGHTS, out / "rvq" / WEIGHTS
+    header = checkpoint.read_header(rvq)
+    assert header.provenance["started_from_sha256"] == checkpoint.sha256(base)
+    drift = weights(rvq)["decoder.head.weight"] - weights(base)["decoder.head.weight"]
+    assert 0 < float(drift.abs().max()) < 0.01
+    # Done again, nothing is trained.
+    stamp = rvq.stat().st_mtime_ns
+    train_file(path, out=out, data=folder, accelerator="cpu")
+    assert rvq.stat().st_mtime_ns == stamp
+
+
+def test_a_fitted_quantizer_is_better_with_every_codebook(corpus: Corpus) -> None:
+    from rdbench.models.autoencoder import Autoencoder
+    from rdbench.training.run import crops
+    from rdbench.training.warm_start import fit_quantizer, take_over
+
+    torch.manual_seed(0)
+    source = Autoencoder(recipe().model).eval()
+    wide = RVQ | {"codebooks": 6, "codebook_size": 16}
+    model = Autoencoder(recipe(wide).model).eval()
+    take_over(model, source)
+    audio = crops(recipe(), corpus).batch(seed=0, step=0, size=16)
+    fit_quantizer(model, source, audio, seed=0)
+    with torch.no_grad():
+        mean = source.posterior(audio)[0]
+        errors = [
+            float((model.dequantize(model.codes(audio, n)) - mean).square().mean())
+            for n in range(1, 7)
+        ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.2 * float((mean - mean.mean((0, 2), keepdim=True)).square().mean())
+
+
+def test_missing_data_and_starting_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    with pytest.raises(TrainingError, match=r"base has no training data.*--data"):
+        train_file(path, out=tmp_path / "out")
+    with pytest.raises(TrainingError, match="train that stage first"):
+        train_file(path, out=tmp_path / "out", data=str(tmp_path), only=["rvq"])
+
+
+def test_a_batch_must_divide_among_devices(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="shared by 3 devices"):
+        train(recipe(), out=tmp_path, corpus=corpus, accelerator="cpu", devices=3)
+
+
+def test_the_measured_rate_is_total_kl_over_total_seconds(corpus: Corpus, tmp_path: Path) -> None:
+    from rdbench.audio.load import read
+    from rdbench.codecs.vae import Vae
+    from rdbench.types import AudioBatch
+
+    outcome = train(recipe(steps=2), out=tmp_path, corpus=corpus, accelerator="cpu")
+    assert outcome.weights is not None
+    codec = Vae(weights=outcome.weights)
+    bits = seconds = 0.0
+    for clip in corpus.clips:
+        samples, rate = read(clip.path)
+        audio = AudioBatch(samples[None], torch.tensor([samples.shape[-1]]), rate)
+        measured = rates(codec.encode(audio, codec.points[0]))[0]
+        assert [rate.kind for rate in measured] == [RateKind.KL]
+        bits += measured[0].bits
+        seconds += measured[0].seconds
+    model, _ = checkpoint.load(outcome.weights)
+    assert evaluate_rate(model, corpus) == pytest.approx(bits / seconds / 1000, rel=1e-9)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    from rdbench.training.recipe import OptimizerConfig
+
+    config = OptimizerConfig(learning_rate=1.0, warmup=10, schedule="cosine", final_share=0.1)
+    values = [loop.learning_rate(config, step, 110) for step in range(110)]
+    assert values[:2] == [0.1, 0.2]
+    assert max(values) == values[10] == 1.0
+    assert values[60] == pytest.approx(0.55)
+    assert values[-1] == pytest.approx(0.1, abs=0.001)
+    constant = OptimizerConfig(learning_rate=1.0, warmup=0, schedule="constant")
+    assert {loop.learning_rate(constant, step, 10) for step in range(10)} == {1.0}
+
+
+def test_training_needs_neither_metrics_nor_pyav() -> None:
+    script = (
+        "import sys, rdbench.training.run, rdbench.training.evaluate, lightning_fabric, "
+        "rdbench.audio.load, rdbench.audio.corpus\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert not loaded & {"av", "pesq", "pystoi", "visqol", "dac", "encodec", "audiotools"}
+    assert not any(name.startswith("rdbench.metrics") for name in loaded)
