@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,5 +24,16 @@ def write_report(folder: Path, *, quiet: bool) -> None:
     text, paths = write_all(folder)
     if not quiet:
         typer.echo(text)
-        for path in paths:
+        for path in shown(paths):
             typer.echo(path)
+
+
+def shown(paths: Sequence[Path]) -> list[str]:
+    """The files worth a line each: tables and overviews; the others are counted."""
+    main = [path for path in paths if path.suffix == ".md" or path.suffix == ".csv"]
+    main += [path for path in paths if path.stem.startswith("overview_")]
+    others = [path for path in paths if path not in main]
+    lines = [str(path) for path in main]
+    if others:
+        lines.append(f"{others[0].parent}/: {len(others)} more, one metric each")
+    return lines

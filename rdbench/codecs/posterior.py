@@ -12,8 +12,8 @@ variants. The headline is `sample`: z = μ + σ ε, ε from a generator on the C
 each clip, so that a sample is the same in any batch and on any device. `mean` is a second,
 labelled variant: at the price of the KL it is not a point that anyone can transmit.
 
-A model whose latent has no trained prior returns None for the scale: it then has no KL and only
-the variant `mean`.
+A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
+no KL, stays off the rate axis, and has only the variant `mean`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class PosteriorCodec(Codec):
         channels: tuple[int, ...] = (1,),
         points: Sequence[float | str] | None = None,
         target_kbps: float | None = None,
+        prior: bool = True,
         noise: float = 1.0,
         family: str = "vae",
         weights_sha256: str = "",
@@ -80,6 +81,7 @@ class PosteriorCodec(Codec):
             channels: channel counts that it takes.
             points: what a spec lists; there is one point, named by its target rate, or "posterior".
             target_kbps: the rate that training aimed at, None where it aimed at none.
+            prior: whether the latent was trained towards N(0, I).
             noise: k in μ + k σ ε; anything but 1 is a diagnostic, and noted in `details`.
             family: for the engine's labels.
             weights_sha256: hash of the weights.
@@ -105,7 +107,7 @@ class PosteriorCodec(Codec):
             family=family,
             sample_rates=(sample_rate,),
             channels=channels,
-            headline=RateKind.KL,
+            headline=RateKind.KL if prior else None,
             runs_on=RunsOn.DEVICE,
             frame_rate=frame_rate,
             parameters=sum(p.numel() for p in modules.parameters()),
@@ -132,7 +134,9 @@ class PosteriorCodec(Codec):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """`sample`, the headline, and `mean`."""
+        """`sample`, the headline, and `mean`; without a prior `mean` alone."""
+        if self.info.headline is None:
+            return (Variant.MEAN,)
         return (Variant.SAMPLE, Variant.MEAN)
 
     @property
@@ -208,11 +212,7 @@ class PosteriorCodec(Codec):
     def _sample(self, posterior: Posterior, clip_seeds: Sequence[int]) -> torch.Tensor:
         import torch
 
-        if posterior.scale is None:
-            raise CodecError(
-                f"{self.info.name} has no trained prior and no scale to sample with; "
-                "ask for the variant 'mean'"
-            )
+        assert posterior.scale is not None, "posterior() must give a scale where there is a prior"
         noise = torch.zeros_like(posterior.mean, device="cpu")
         for clip, seed in enumerate(clip_seeds):
             frames = int(posterior.frames[clip])

@@ -10,7 +10,7 @@ MP3: 576 samples of the encoder and 529 of the decoder; AAC: one frame of primin
 declares how many, `PacketStream.details["delay"]` carries the number in samples at the clip's rate
 (as the container does), and `decode` removes exactly that many, then cuts to the clip's length.
 After that, MP3 and AAC are aligned with the reference to the sample. Opus is in its CELT mode; its
-SILK and hybrid modes keep a residue that no header declares, −2.4 to +4 samples at 48 kHz by mode
+SILK and hybrid modes keep a residue that no header declares, −3 to +4 samples at 48 kHz by mode
 (`info.details` says so): it is the resamplers of SILK, which every Opus decoder has, and it is
 measured and reported rather than removed.
 
@@ -93,7 +93,7 @@ class Opus(PyAvCodec):
                 "complexity": complexity,
                 "container": "ogg",
                 "delay_unit": "samples at 48 kHz (pre-skip)",
-                "residual_delay": "CELT 0; SILK and hybrid −2.4 to +4 samples at 48 kHz",
+                "residual_delay": "CELT 0; SILK and hybrid −3 to +4 samples at 48 kHz",
             },
         )
 

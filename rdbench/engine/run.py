@@ -142,6 +142,9 @@ class _Run:
                         asked += 1
                         missing += ledger.open_step(step, clip)
         self.progress.start(asked, asked - missing)
+        for system in systems:
+            if system.failure:
+                self.progress.say(f"{system.name} cannot be run: {system.failure}")
         try:
             if missing:
                 with worker_pool(self.workers) as pool:

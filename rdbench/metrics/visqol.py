@@ -9,7 +9,7 @@ per band, and a learned mapping turns band similarities into MOS-LQO:
 - `visqol_speech`: 16 kHz, 21 bands, patches of 20 frames with voice activity, Google's lattice
   network. Without the lattice the package maps by an exponential fit that lies one to two points
   higher and says so in a log line: here the lattice is required, and its absence is an error.
-  The lattice sees the energy of the bands, so an identity scores about 4.1 to 4.7, depending on
+  The lattice sees the energy of the bands, so an identity scores 4.0 to 4.7, depending on
   the clip; there is no one ceiling.
 
 Conventions:

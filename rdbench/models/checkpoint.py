@@ -29,7 +29,6 @@ from rdbench.models.config import AutoencoderConfig
 from rdbench.types import WeightsError
 
 if TYPE_CHECKING:
-
     from rdbench.models.autoencoder import Autoencoder
 
 FORMAT_VERSION = 1

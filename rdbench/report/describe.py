@@ -5,7 +5,8 @@ then shows the plain key.
 
 Used of the manifest (all optional):
 
-    systems   name -> label, curve, headline (rate kind or None), failure; in the spec's order
+    systems   name -> label, curve, headline (rate kind or None), failure, points (names, cheapest
+              first); in the spec's order
     metrics   key -> the fields of `rdbench.metrics.base.MetricDefinition`; in the spec's order
     corpus    its name, or a mapping with name or description
     protocol  mapping; its values (or mappings by domain) appear in the caption
@@ -39,13 +40,17 @@ RATE_MEANING: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class SystemCard:
-    """A system as a report names it. anchor: it has no rate by nature."""
+    """A system as a report names it.
+
+    anchor: it has no rate by nature. points: its operating points, cheapest first.
+    """
 
     name: str
     label: str
     curve: str
     headline: str | None
     anchor: bool
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,9 @@ class MetricCard:
     @property
     def title(self) -> str:
         """Name and unit, "PESQ-WB (MOS-LQO)"."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+        if not self.unit:
+            return self.name
+        return f"{self.name}, {self.unit}" if ")" in self.name else f"{self.name} ({self.unit})"
 
 
 @dataclass(frozen=True)
@@ -152,13 +159,14 @@ def clips_text(points: pd.DataFrame) -> str:
 
 
 def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
-    headline = entry.get("headline")
+    headline, points = entry.get("headline"), entry.get("points")
     return SystemCard(
         name=name,
         label=clean(entry.get("label") or name),
         curve=str(entry.get("curve") or name),
         headline=str(headline) if headline else None,
         anchor=not headline and not entry.get("failure"),
+        points=tuple(map(str, points)) if isinstance(points, list | tuple) else (),
     )
 
 
@@ -214,7 +222,7 @@ def _quantity(key: str, value: Any) -> str:
         if key == "sample_rate":
             return f"{value / 1000:g} kHz"
         return f"{value:g} s" if key.endswith("_seconds") else f"{value:g}"
-    return clean(str(value))
+    return clean(str(value), longest=120)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ FORMATS = ("png", "pdf")
 ONE_COLUMN = 3.5  # inches
 TWO_COLUMNS = 7.16
 PANEL_COLUMNS = 3
+SHORT_LABEL = 12  # three such stand side by side in one column
 
 
 def write_figures(
@@ -96,7 +97,8 @@ def draw_metric(
     heading = [f"{clean(domain)}, {clips_text(data)}; bars: 95 % intervals", *drawn.remarks]
     lines = [line for text in heading for line in textwrap.wrap(text, 66)]
     axes.set_title("\n".join(lines), fontsize=6, color="#4A4A4A")
-    _legend(figure, drawn, columns=2)
+    short = all(len(label) <= SHORT_LABEL for label in drawn.legend)
+    _legend(figure, drawn, columns=3 if short else 2)
     return figure
 
 

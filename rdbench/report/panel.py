@@ -40,7 +40,7 @@ CEILING_REACH = 0.3
 LEAST_SPAN = 4.0
 LABEL_POINTS = 6.0
 LABEL_WIDTH = 13
-QUALITY_WIDTH = 34
+QUALITY_WIDTH = 38
 NAMED_MISSING = 3
 
 
@@ -99,7 +99,8 @@ def draw_panel(
 
 def quality_label(metric: MetricCard) -> str:
     """The label of the quality axis, with the way that is better."""
-    return f"{metric.title} {metric.arrow} better" if metric.arrow else metric.title
+    way = f" {metric.arrow}\N{NO-BREAK SPACE}better" if metric.arrow else ""
+    return metric.title + way
 
 
 def rate_label(kinds: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ variant, domain and quantity, with its unit, interval, counts and the rate besid
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ from rdbench.report.describe import (
     RATE_MEANING,
     RESIDUAL_DELAY,
     VARIANTS,
-    MetricCard,
     RunCard,
     clips_text,
     describe,
@@ -28,6 +28,7 @@ from rdbench.report.describe import (
     scored_metrics,
 )
 from rdbench.report.names import clean, markdown
+from rdbench.report.numbers import cost_text, cost_title, kbps_text, score_text
 from rdbench.report.text import Column, aligned, markdown_table, packed
 from rdbench.store.atomic import make_folder, write_atomic
 
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDEST = 118
+PROSE = 100
 NOT_A_RATE = "°"
 BRIEF_NAME = 16
+NAMED = 2
 Place = tuple[str, str, str, str]  # system, curve, point, variant
 
 
@@ -139,17 +142,16 @@ def _domains(points: pd.DataFrame) -> list[str]:
 def _caption(points: pd.DataFrame, card: RunCard, confidence: float) -> str:
     kinds = list(dict.fromkeys(points.loc[points["kind"] == "rate", "key"]))
     kinds = ordered(kinds, list(RATE_MEANING))
-    lines = [
-        "# Rates, scores and costs",
-        "",
-        f"Corpus: {markdown(card.corpus)}.",
-        f"Protocol: {markdown(card.protocol)}.",
-        f"In brackets: {confidence * 100:g} % intervals from a bootstrap over groups of clips. "
-        "A fraction such as 38/40",
-        "counts the clips that have a score, where not all have one. ↑ higher is better, "
-        "↓ lower is better.",
-        "The rate of a point is total bits over total seconds.",
-    ]
+    reading = (
+        f"In brackets: {confidence * 100:g} % intervals from a bootstrap over groups of clips. A "
+        "fraction such as 38/40 counts the clips that have a score, where not all have one. "
+        "↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
+        "seconds."
+    )
+    said = (f"Corpus: {card.corpus.rstrip('.')}.", f"Protocol: {card.protocol}.")
+    lines = ["# Rates, scores and costs"]
+    for paragraph in (*map(markdown, said), reading):
+        lines += ["", textwrap.fill(paragraph, PROSE, break_long_words=False)]
     if kinds:
         lines += ["", "Kinds of rate:", ""]
         lines += [f"- {kind}: {RATE_MEANING.get(kind, kind)}" for kind in kinds]
@@ -157,14 +159,16 @@ def _caption(points: pd.DataFrame, card: RunCard, confidence: float) -> str:
         lines += [
             "",
             f"{NOT_A_RATE} not a rate point: the mean of the latent is decoded, but the rate is "
-            "that of a sample, and no one can",
-            "transmit the mean at this price.",
+            "that of a sample,\nand no one can transmit the mean at this price.",
         ]
     return "\n".join(lines)
 
 
 def _places(inside: pd.DataFrame, card: RunCard) -> list[Place]:
-    """The rows of a table: systems in the spec's order, points by rate, variants by rank."""
+    """The rows of a table: systems and points in the spec's order, variants by rank.
+
+    Points that the manifest does not list stand in order of measured rate.
+    """
     columns = ["system", "curve", "point", "variant"]
     rows = list(inside[columns].drop_duplicates().itertuples(index=False, name=None))
     rates = inside[inside["kind"] == "rate"]
@@ -177,7 +181,8 @@ def _places(inside: pd.DataFrame, card: RunCard) -> list[Place]:
 
     def place(row: Place) -> tuple[Any, ...]:
         system, _, point, variant = row
-        rate = kbps.get((system, point), math.inf)
+        known = card.systems[system].points
+        rate = known.index(point) if point in known else kbps.get((system, point), math.inf)
         rank = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
         return systems[system], rate, first[system, point], rank, variant
 
@@ -259,7 +264,7 @@ def _score_columns(
         name = f"{metric.title}, {clean(backend)}" if keys.count(key) > 1 else metric.title
         if key == RESIDUAL_DELAY:
             name = f"residual delay ({metric.unit})"
-        cells = _cells(part, places, _writer(metric), brief=brief)
+        cells = _cells(part, places, score_text(metric), brief=brief)
         if brief and keys.count(key) == 1:
             name = metric.name if len(metric.name) <= BRIEF_NAME else clean(key)
         title = f"{name} {metric.arrow}".strip()
@@ -295,46 +300,40 @@ def _cell(row: Any, write: Callable[[float], str], *, brief: bool) -> str:
     return f"{text} {row.n_ok}/{row.n_total}" if short else text
 
 
-def _writer(metric: MetricCard) -> Callable[[float], str]:
-    narrow = metric.upper <= 1.0 or (not metric.unit and not math.isfinite(metric.upper))
-    decimals = 3 if narrow else 2
-
-    def write(value: float) -> str:
-        # Adding zero takes the sign off a rounded −0.
-        shown = f"{round(value, decimals) + 0.0:.{decimals}f}"
-        return shown.replace("-", "−")
-
-    return write
-
-
-def kbps_text(value: float) -> str:
-    """A rate in kbps: two decimals below 100, one above."""
-    return f"{value:.2f}" if value < 99.995 else f"{value:.1f}"
-
-
 def _missing(inside: pd.DataFrame, card: RunCard) -> list[str]:
-    """What has no value, and the most frequent reason."""
+    """What has no value, and the most frequent reason; quantities of one fate in one row."""
     rows = inside[(inside["n_ok"] < inside["n_total"]) & (inside["kind"] != "cost")]
-    if rows.empty:
+    fates: dict[tuple[Any, ...], list[str]] = {}
+    for row in records(rows):
+        metric = card.metrics.get(row.key) if row.kind == "metric" else None
+        name = metric.name if metric and row.key != RESIDUAL_DELAY else row.key.replace("_", " ")
+        counts = (row.n_undefined, row.n_failed)
+        not_done = row.n_total - row.n_ok - sum(counts)
+        place = (card.systems[row.system].label, clean(row.point), clean(row.variant))
+        fate = (*place, *map(str, (*counts, not_done, row.n_total)), clean(row.reason, longest=120))
+        fates.setdefault(fate, []).append(clean(name))
+    if not fates:
         return []
-    places = list(rows[["system", "curve", "point", "variant"]].itertuples(index=False, name=None))
-    names = [
-        card.metrics[key].name if kind == "metric" and key in card.metrics else key
-        for key, kind in zip(rows["key"], rows["kind"], strict=True)
-    ]
-    unmeasured = rows["n_total"] - rows["n_ok"] - rows["n_undefined"] - rows["n_failed"]
+    system, point, variant, undefined, failed, not_done, clips, reason = (
+        list(cells) for cells in zip(*fates, strict=True)
+    )
     table = [
-        Column("system", [card.systems[s].label for s, *_ in places]),
-        Column("point", [clean(p) for _, _, p, _ in places], right=True),
-        Column("variant", [clean(v) for *_, v in places]),
-        Column("quantity", [clean(name) for name in names]),
-        Column("undefined", [str(n) for n in rows["n_undefined"]], right=True),
-        Column("failed", [str(n) for n in rows["n_failed"]], right=True),
-        Column("not done", [str(n) for n in unmeasured], right=True),
-        Column("clips", [str(n) for n in rows["n_total"]], right=True),
-        Column("most frequent reason", [clean(r, longest=120) for r in rows["reason"]]),
+        Column("system", system),
+        Column("point", point, right=True),
+        Column("variant", variant),
+        Column("quantities", [_listed(names) for names in fates.values()]),
+        Column("undefined", undefined, right=True),
+        Column("failed", failed, right=True),
+        Column("not done", not_done, right=True),
+        Column("clips", clips, right=True),
+        Column("most frequent reason", reason),
     ]
-    return [f"### Clips without a value\n\n{markdown_table(table)}"]
+    return ["### Clips without a value", markdown_table(table)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown
 
 
 def _costs(points: pd.DataFrame, card: RunCard) -> list[str]:
@@ -358,33 +357,13 @@ def _costs(points: pd.DataFrame, card: RunCard) -> list[str]:
         part = costs[costs["key"] == key]
         if not np.isfinite(part["value"]).any():
             reasons = "; ".join(dict.fromkeys(clean(r, longest=120) for r in part["reason"] if r))
-            unmeasured.append(f"{_cost_title(key, '')}: no value ({markdown(reasons)}).")
+            unmeasured.append(f"{cost_title(key, '')}: no value ({markdown(reasons)}).")
             continue
         unit = str(part["unit"].iloc[0])
         values = {
             tuple(place): value
             for *place, value in part[[*columns, "value"]].itertuples(index=False, name=None)
         }
-        cells = [_cost_text(values.get(place, math.nan), unit) for place in places]
-        table.append(Column(_cost_title(key, unit), cells, right=True))
+        cells = [cost_text(values.get(place, math.nan), unit) for place in places]
+        table.append(Column(cost_title(key, unit), cells, right=True))
     return ["## Costs", markdown_table(table), *unmeasured]
-
-
-def _cost_title(key: str, unit: str) -> str:
-    name = {
-        "encode_rtf": "encode, real-time factor",
-        "decode_rtf": "decode, real-time factor",
-    }.get(key, key.replace("_", " "))
-    unit = {"bytes": "MiB", "byte": "MiB", "B": "MiB"}.get(unit, unit)
-    return clean(f"{name} ({unit})" if unit not in ("", "1", "s/s") else name)
-
-
-def _cost_text(value: float, unit: str) -> str:
-    if not np.isfinite(value):
-        return "–"
-    if unit in ("bytes", "byte", "B"):
-        value /= 2**20
-    for factor, letter in ((1e9, " G"), (1e6, " M")):
-        if value >= factor:
-            return f"{value / factor:.3g}{letter}"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

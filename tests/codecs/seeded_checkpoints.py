@@ -28,15 +28,28 @@ def seeded_encodec(sample_rate: int) -> Any:
         if model.normalize:
             samples = samples / samples.mean(1, keepdim=True).pow(2).mean().sqrt()
         latents = model.encoder(samples)[0]
-    center = latents.mean(1)
-    spread = float((latents - center[:, None]).std())
+    _standardize(model.encoder.model[-1].conv, latents)
     for index, layer in enumerate(model.quantizer.vq.layers):
         book = layer._codebook
-        book.embed.normal_(std=spread * 0.9**index)
-        if index == 0:
-            book.embed += center
+        book.embed.normal_(std=0.9**index)
         book.inited.fill_(1)
     return model
+
+
+def _standardize(last: Any, latents: torch.Tensor) -> None:
+    """Gives the encoder's output, (channels, frames), zero mean and unit variance over time.
+
+    A random encoder's output is nearly constant; its small changes would be quantized next to
+    float32's rounding, and codes would flip between a batch and a clip alone.
+    """
+    center, spread = latents.mean(1), latents.std(1).mean()
+    with torch.no_grad():
+        if last.norm_type == "weight_norm":
+            last.conv.weight_g /= spread
+            last.conv.bias.copy_((last.conv.bias - center) / spread)
+        else:
+            last.norm.weight /= spread
+            last.norm.bias.copy_((last.norm.bias - center) / spread)
 
 
 def save_encodec(folder: Path, sample_rate: int) -> Path:

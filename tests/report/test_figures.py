@@ -45,9 +45,9 @@ def test_axes_say_what_they_measure_and_which_way_is_better(aggregates: pd.DataF
     (axes,) = draw(aggregates, "speech", "pesq_wb").axes
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "bitrate (kbps), payload / nominal / kl / coded"
-    assert axes.get_ylabel() == "PESQ-WB (MOS-LQO) ↑ better"
+    assert axes.get_ylabel().replace("\xa0", " ") == "PESQ-WB (MOS-LQO) ↑ better"
     (axes,) = draw(aggregates, "music", "mel_dac_16k").axes
-    assert axes.get_ylabel().endswith("↓ better")
+    assert axes.get_ylabel().replace("\xa0", " ").endswith("↓ better")
 
 
 def test_ticks_are_plain_numbers(aggregates: pd.DataFrame) -> None:

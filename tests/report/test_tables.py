@@ -134,3 +134,32 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path: Path, aggregates: pd.Dat
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="a file is in its way"):
         write_tables(tmp_path / "file", points=aggregates, manifest={})
+
+
+def test_quantities_of_one_fate_share_a_row(aggregates: pd.DataFrame) -> None:
+    text = markdown_text(aggregates, make_run.make_manifest())
+    fates = [line for line in text.splitlines() if "the encoder returned no packets" in line]
+    assert len(fates) == 2  # one in each domain
+    assert "PESQ-WB, STOI and 3 more" in fates[0]
+
+
+def test_points_stand_in_the_order_of_the_spec_even_where_one_failed() -> None:
+    frame = make_run.make_frame()
+    frame = frame[(frame["system"] == "mp3") & (frame["domain"] == "music")].copy()
+    first = frame["point"] == "16"
+    frame.loc[first, "value"] = float("nan")
+    frame.loc[first, "status"] = "failed"
+    manifest = make_run.make_manifest()
+    manifest["systems"]["mp3"]["points"] = ["16", "24", "32", "64"]
+    lines = summary_text(points(frame, resamples=50), manifest).splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("MP3")] == ["16", "24", "32", "64"]
+
+
+def test_the_caption_tells_the_protocol_of_each_domain() -> None:
+    manifest = make_run.make_manifest()
+    manifest["protocol"]["sample_rate"] = {"speech": 16000, "music": 44100}
+    manifest["protocol"]["excerpt_seconds"] = None
+    text = markdown_text(points(make_run.make_frame(), resamples=20), manifest)
+    assert "sample rate speech: 16 kHz / music: 44.1 kHz" in text
+    assert "whole clips" in " ".join(text.split())
+    assert "5e1f" not in text

@@ -184,9 +184,7 @@ def _tails(
     return tuple(_group(length, members, mode.bands) for length, members in groups.items())
 
 
-def _group(
-    length: int, members: list[tuple[int, Array]], bands: int
-) -> tuple[int, Array, Array]:
+def _group(length: int, members: list[tuple[int, Array]], bands: int) -> tuple[int, Array, Array]:
     matrix = np.concatenate([functionals[:, -length:] for _, functionals in members])
     owner = np.concatenate([np.full(len(functionals), band) for band, functionals in members])
     member = (owner[:, None] == np.arange(bands)).astype(np.float64)

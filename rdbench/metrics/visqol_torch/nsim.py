@@ -52,7 +52,10 @@ class Similarity:
 def compare(
     reference: torch.Tensor, reconstruction: torch.Tensor, frames: torch.Tensor
 ) -> Similarity:
-    """NSIM of pairs of patches (pairs, bands, frames), of which the first `frames` (pairs,) count."""
+    """NSIM of pairs of patches (pairs, bands, frames), of which the first `frames` (pairs,) count.
+
+    Equal patches score exactly 1, so that comparing two such scores does not hang on rounding.
+    """
     longest = reference.shape[-1]
     index = torch.arange(longest, device=reference.device)
     repeated = torch.minimum(index, frames[:, None] - 1)[:, None].expand_as(reference)
@@ -60,7 +63,7 @@ def compare(
     ours, theirs = (
         patch.gather(-1, repeated).permute(1, 2, 0) for patch in (reference, reconstruction)
     )
-    similarity = _points(ours, _statistics(ours), theirs, _statistics(theirs))
+    similarity = _symmetric_points(ours, theirs)
     inside = (index < frames[:, None]).T
     count = frames.to(similarity)
     mean = torch.where(inside, similarity, 0.0).sum(1) / count
@@ -129,6 +132,22 @@ def _points(
     denominator *= (ours.square + C1) + theirs.square
     similarity /= denominator
     return similarity
+
+
+def _symmetric_points(reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
+    """NSIM at every point, exactly 1 where both are equal: operations pair up to cancel."""
+    first, second = _smooth(reference * SIDE), _smooth(reconstruction * SIDE)
+    squares = first * first, second * second
+    product = first * second
+    variances = (
+        _smooth(patch * patch * SIDE) - square
+        for patch, square in zip((reference, reconstruction), squares, strict=True)
+    )
+    covariance = _smooth(reference * reconstruction * SIDE) - product
+    # A negative product of variances is rounding, and counts as zero.
+    deviation = torch.mul(*variances).clamp_(min=0.0).sqrt_()
+    intensity = (2.0 * product + C1) / (squares[0] + squares[1] + C1)
+    return intensity * ((covariance + C3) / (deviation + C3))
 
 
 def _smooth(scaled: torch.Tensor) -> torch.Tensor:

@@ -104,9 +104,7 @@ def refine(
 ) -> Refined:
     """Aligns and compares pairs of slices anew; pairs too short for a frame are left out."""
     spectra = envelope_spectra(reconstruction.samples, reconstruction_slices, points(mode))
-    found = _lags(
-        reference_slices, reference_spectra, reconstruction_slices, spectra, points(mode)
-    )
+    found = _lags(reference_slices, reference_spectra, reconstruction_slices, spectra, points(mode))
     indices, lags, overlaps = [], [], []
     for index, (ours, theirs, lag) in enumerate(
         zip(reference_slices, reconstruction_slices, found, strict=True)

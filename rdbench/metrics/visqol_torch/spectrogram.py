@@ -42,8 +42,7 @@ def level(
         item[..., :common] = torch.maximum(item[..., :common], floor)
     lowest = torch.minimum(*(_minimum(*pair) for pair in zip(levels, valid, strict=True)))
     first, second = (
-        torch.where(inside, item - lowest, 0.0)
-        for item, inside in zip(levels, valid, strict=True)
+        torch.where(inside, item - lowest, 0.0) for item, inside in zip(levels, valid, strict=True)
     )
     return first, second
 

@@ -1,0 +1,217 @@
+"""Adapters of variational autoencoders: ours, anyone's, and their rates."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from rdbench.codecs.posterior import PosteriorCodec
+from rdbench.codecs.testing import check_codec
+from rdbench.codecs.vae import Vae
+from rdbench.models import checkpoint, shipped
+from rdbench.models.autoencoder import Autoencoder
+from rdbench.models.config import AutoencoderConfig
+from rdbench.rate import rates
+from rdbench.types import AudioBatch, CodecError, Posterior, RateKind, Variant, WeightsError
+
+RATE = 16_000
+GAUSSIAN = {"kind": "gaussian", "channels": 6, "scale": "softplus"}
+RVQ = {"kind": "rvq", "channels": 6, "codebooks": 6, "codebook_size": 32, "codebook_dim": 4}
+
+
+def save(folder: Path, bottleneck: dict[str, object], name: str = "tiny") -> Path:
+    backbone = {"kind": "spectral", "width": 16, "encoder_layers": 1, "decoder_layers": 1}
+    config = AutoencoderConfig.model_validate({"backbone": backbone, "bottleneck": bottleneck})
+    torch.manual_seed(0)
+    path = folder / f"{name}.safetensors"
+    provenance = {"recipe": {"objective": {"kind": "target_kl", "kbps": 6.0}}, "steps": 3}
+    checkpoint.save(path, Autoencoder(config), provenance if bottleneck is GAUSSIAN else {})
+    return path
+
+
+def ragged(seed: int = 0) -> AudioBatch:
+    lengths = torch.tensor([4000, 2501, 4000])
+    samples = 0.1 * torch.randn(3, 1, 4000, generator=torch.Generator().manual_seed(seed))
+    samples[1, :, 2501:] = 0
+    return AudioBatch(samples, lengths, RATE)
+
+
+@pytest.mark.parametrize(
+    "bottleneck", [GAUSSIAN, RVQ | {"dropout": 0.5}, RVQ], ids=["gaussian", "nested", "single"]
+)
+def test_our_checkpoints_pass_the_codec_checks(
+    tmp_path: Path, bottleneck: dict[str, object]
+) -> None:
+    check_codec(Vae(weights=save(tmp_path, bottleneck)))
+
+
+def test_a_gaussian_checkpoint_is_one_point_named_by_its_target(tmp_path: Path) -> None:
+    codec = Vae(weights=save(tmp_path, GAUSSIAN), points=[6])
+    assert [point.name for point in codec.points] == ["6"]
+    assert codec.variants == (Variant.SAMPLE, Variant.MEAN)
+    assert codec.info.name == "tiny"
+    assert codec.info.headline is RateKind.KL
+    assert codec.info.frame_rate == 100.0
+    assert len(codec.info.weights_sha256) == 64
+
+
+def test_a_nested_quantizer_has_a_point_for_each_codebook(tmp_path: Path) -> None:
+    path = save(tmp_path, RVQ | {"dropout": 0.5})
+    codec = Vae(weights=path)
+    assert codec.nested
+    assert [point.name for point in codec.points] == ["1.5", "3"]
+    every = Vae(weights=path, points=[0.5, 1.0, "1.5", 2.0, 2.5, 3.0])
+    audio = ragged()
+    encoded = every.encode(audio, every.points[-1])
+    for point in every.points:
+        for rate in rates(every.at(encoded, point))[RateKind.NOMINAL]:
+            frames = math.ceil(rate.seconds * 100 - 1e-9)
+            bits = 5 * point.settings["n_codebooks"] * frames
+            assert rate.bits == pytest.approx(bits, rel=1e-12)
+
+
+def test_a_quantizer_trained_for_one_rate_has_one_point(tmp_path: Path) -> None:
+    path = save(tmp_path, RVQ)
+    codec = Vae(weights=path)
+    assert not codec.nested
+    assert [point.name for point in codec.points] == ["3"]
+    with pytest.raises(CodecError, match="nearest"):
+        Vae(weights=path, points=[1.5])
+
+
+def test_kl_rates_are_those_of_mean_and_scale_in_float64(tmp_path: Path) -> None:
+    codec = Vae(weights=save(tmp_path, GAUSSIAN))
+    audio = ragged()
+    encoded = codec.encode(audio, codec.points[0])
+    posterior = encoded.payload
+    assert isinstance(posterior, Posterior)
+    assert posterior.scale is not None
+    assert posterior.frames.tolist() == [25, 16, 25]
+    for clip, rate in enumerate(rates(encoded)[RateKind.KL]):
+        frames = int(posterior.frames[clip])
+        q = torch.distributions.Normal(
+            posterior.mean[clip, :, :frames].double(), posterior.scale[clip, :, :frames].double()
+        )
+        p = torch.distributions.Normal(0.0, 1.0)
+        bits = float(torch.distributions.kl_divergence(q, p).sum()) / math.log(2)
+        assert rate.bits == pytest.approx(bits, rel=1e-6)
+        assert rate.seconds == pytest.approx(float(audio.lengths[clip]) / RATE)
+
+
+def test_a_sample_belongs_to_its_clip_and_seed(tmp_path: Path) -> None:
+    codec = Vae(weights=save(tmp_path, GAUSSIAN))
+    audio, point = ragged(), codec.points[0]
+    encoded = codec.encode(audio, point)
+    together = codec.decode(codec.decoder_input(encoded, Variant.SAMPLE, [7, 8, 9]))
+    alone = codec.decode(
+        codec.decoder_input(codec.encode(audio.select([1]), point), Variant.SAMPLE, [8])
+    )
+    torch.testing.assert_close(together.samples[1, :, :2501], alone.samples[0], atol=1e-5, rtol=0)
+    other = codec.decode(codec.decoder_input(encoded, Variant.SAMPLE, [7, 1, 9]))
+    assert torch.equal(other.samples[0], together.samples[0])
+    assert not torch.allclose(other.samples[1], together.samples[1], atol=1e-4)
+    mean = codec.decode(codec.decoder_input(encoded, Variant.MEAN, [7, 8, 9]))
+    assert not torch.allclose(mean.samples, together.samples, atol=1e-4)
+
+
+def test_noise_scales_the_distance_from_the_mean(tmp_path: Path) -> None:
+    path, latents = save(tmp_path, GAUSSIAN), {}
+    for noise in (0.0, 0.5, 1.0, 2.0):
+        codec = Vae(weights=path, noise=noise)
+        encoded = codec.encode(ragged(), codec.points[0])
+        values = codec.decoder_input(encoded, Variant.SAMPLE, [1, 2, 3]).payload.values  # type: ignore[union-attr]
+        latents[noise] = values - encoded.payload.mean  # type: ignore[union-attr]
+        assert codec.info.details.get("noise", 1.0) == noise
+    assert float(latents[0.0].abs().max()) == 0.0
+    torch.testing.assert_close(latents[0.5] * 2, latents[1.0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(latents[2.0], latents[1.0] * 2, atol=1e-5, rtol=0)
+    with pytest.raises(CodecError, match="must be 0 or more"):
+        Vae(weights=path, noise=-1.0)
+
+
+class Theirs(PosteriorCodec):
+    """Someone's VAE with random linear maps over frames of 80 samples."""
+
+    def __init__(self, prior: bool = True) -> None:
+        torch.manual_seed(0)
+        modules = torch.nn.ModuleDict(
+            {
+                "mean": torch.nn.Linear(80, 3),
+                "scale": torch.nn.Linear(80, 3),
+                "out": torch.nn.Linear(3, 80),
+            }
+        )
+        super().__init__(
+            name="theirs", sample_rate=8000, frame_rate=100.0, modules=modules, prior=prior
+        )
+
+    def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        padded = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % 80))
+        frames = padded.reshape(len(audio), -1, 80)
+        mean = self.modules["mean"](frames).transpose(1, 2)  # type: ignore[index]
+        scale = torch.exp(self.modules["scale"](frames)).transpose(1, 2)  # type: ignore[index]
+        return mean, scale if self.info.headline else None
+
+    def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
+        return self.modules["out"](z.transpose(1, 2)).reshape(len(z), 1, -1)  # type: ignore[index]
+
+
+def test_anyones_vae_needs_three_things() -> None:
+    check_codec(Theirs(), max_residual=None)
+
+
+def test_a_latent_without_a_prior_has_no_kl_and_no_sample() -> None:
+    codec = Theirs(prior=False)
+    audio = AudioBatch(0.1 * torch.randn(1, 1, 800), torch.tensor([800]), 8000)
+    encoded = codec.encode(audio, codec.points[0])
+    assert codec.decode(codec.decoder_input(encoded, Variant.MEAN, [0])).samples.shape == (
+        1,
+        1,
+        800,
+    )
+    assert codec.variants == (Variant.MEAN,)
+    assert codec.info.headline is None
+    with pytest.raises(CodecError, match="no variant 'sample'"):
+        codec.decoder_input(encoded, Variant.SAMPLE, [0])
+
+
+def test_wrong_audio_and_weights_are_refused(tmp_path: Path) -> None:
+    codec = Vae(weights=save(tmp_path, GAUSSIAN))
+    stereo = AudioBatch(torch.zeros(1, 2, 800), torch.tensor([800]), RATE)
+    with pytest.raises(CodecError, match="takes 16000 Hz"):
+        codec.encode(stereo, codec.points[0])
+    with pytest.raises(CodecError, match="needs the option weights"):
+        Vae()
+    with pytest.raises(WeightsError, match="neither a file nor a checkpoint"):
+        Vae(weights="vae_7k")
+    with pytest.raises(CodecError, match="no posterior"):
+        Vae(weights=save(tmp_path, RVQ), noise=0.5)
+    with pytest.raises(CodecError, match="nearest"):
+        Vae(weights=save(tmp_path, GAUSSIAN), points=[12])
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_shipped_checkpoints_are_small_and_say_what_trained_them(name: str) -> None:
+    path = shipped.find(name)
+    header = checkpoint.read_header(path)
+    assert path.stat().st_size < 3.6 * 2**20
+    assert header.provenance["recipe"]["name"] == name
+    assert header.provenance["steps"] == header.provenance["recipe"]["steps"]
+
+
+SWEEP = {"vae_1k5": 1.5, "vae_3k": 3.0, "vae_6k": 6.0, "vae_12k": 12.0, "vae_24k": 24.0}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", [name for name in SWEEP if name in shipped.names()])
+def test_the_sweeps_measured_rate_is_near_its_target(name: str, shared_data: Path) -> None:
+    from rdbench.audio.clip import Corpus
+    from rdbench.audio.corpus import manifest_corpus
+    from rdbench.training.evaluate import evaluate_rate
+
+    clips = manifest_corpus(shared_data / "clips" / "manifest.csv").clips
+    speech = tuple(clip for clip in clips if clip.group.startswith("librispeech"))
+    model, _ = checkpoint.load(shipped.find(name))
+    rate = evaluate_rate(model, Corpus("librispeech", speech, "LibriSpeech clips"))
+    assert rate == pytest.approx(SWEEP[name], rel=0.1)
