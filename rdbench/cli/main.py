@@ -16,7 +16,6 @@ from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
 USAGE = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="rdbench",
@@ -54,6 +53,3 @@ def entry() -> None:
     except RdbenchError as error:
         typer.echo(f"rdbench: {error}", err=True)
         sys.exit(USAGE)
-    except KeyboardInterrupt:
-        typer.echo("rdbench: interrupted; what was measured is kept, run again to go on", err=True)
-        sys.exit(INTERRUPTED)

@@ -30,7 +30,7 @@ def write_report(folder: Path, *, quiet: bool) -> None:
 
 def shown(paths: Sequence[Path]) -> list[str]:
     """The files worth a line each: tables and overviews; the others are counted."""
-    main = [path for path in paths if path.suffix == ".md" or path.suffix == ".csv"]
+    main = [path for path in paths if path.suffix in {".md", ".csv"}]
     main += [path for path in paths if path.stem.startswith("overview_")]
     others = [path for path in paths if path not in main]
     lines = [str(path) for path in main]

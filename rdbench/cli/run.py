@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 FAILED = 1
+INTERRUPTED = 130
 
 
 def command(
@@ -50,14 +51,14 @@ def command(
     set_up_logging(verbose=verbose, quiet=quiet)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     folder = out or Path("results") / benchmark.name
-    summary = run_benchmark(
-        benchmark,
-        folder,
-        RunOptions(
-            device=device, workers=workers, batch_seconds=batch_seconds, allow_code=allow_code
-        ),
-        make_progress(quiet=quiet),
+    how = RunOptions(
+        device=device, workers=workers, batch_seconds=batch_seconds, allow_code=allow_code
     )
+    try:
+        summary = run_benchmark(benchmark, folder, how, make_progress(quiet=quiet))
+    except KeyboardInterrupt:
+        typer.echo(f"rdbench: interrupted; {folder} keeps what was measured", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     write_report(folder, quiet=quiet)
     if summary.failed:
         typer.echo(

@@ -58,6 +58,14 @@ class Codec(ABC):
         """Moves a model codec to `device`; the others stay where they are. Returns itself."""
         return self
 
+    def self_check(self) -> list[str]:
+        """What speaks against this codec's working as published; empty where nothing does.
+
+        The engine asks once before a run; a codec with findings is not run. Meant for weights
+        that claim to be the published ones.
+        """
+        return []
+
     @abstractmethod
     def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
         """Encodes clips, (clips, channels, time) at a native rate and channel count."""

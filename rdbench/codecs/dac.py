@@ -36,6 +36,7 @@ from rdbench.codecs.weights import (
     load_strict,
     locate,
     read_checkpoint,
+    without_memory,
 )
 from rdbench.types import CodecInfo, OperatingPoint, RateKind, RunsOn, WeightsError
 
@@ -152,7 +153,6 @@ class _Dac(ResidualCodec):
 
     def _build(self, checkpoint: Checkpoint) -> Any:
         """The model without memory, from the arguments that the checkpoint records."""
-        import torch
         from dac import DAC
 
         recorded = checkpoint.metadata.get("kwargs", {})
@@ -162,7 +162,7 @@ class _Dac(ResidualCodec):
             arguments |= {str(k): v for k, v in recorded.items() if k in known}
         self._check_arguments(arguments, checkpoint)
         try:
-            with torch.device("meta"):
+            with without_memory():
                 model = DAC(**arguments)
         except Exception as error:
             raise WeightsError(

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 from rdbench.codecs.plausibility import check_distinct_codes
 from rdbench.codecs.points import resolve
 from rdbench.codecs.residual import ResidualCodec
-from rdbench.codecs.weights import PRETRAINED, WeightsFile, load_strict, locate, read_checkpoint
+from rdbench.codecs.weights import (
+    PRETRAINED,
+    WeightsFile,
+    load_strict,
+    locate,
+    read_checkpoint,
+    without_memory,
+)
 from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
 
 if TYPE_CHECKING:
@@ -84,14 +91,13 @@ class _Encodec(ResidualCodec):
             CodecError: for an unknown point.
             WeightsError: for weights that are absent, damaged, or of another model.
         """
-        import torch
         from encodec import EncodecModel
 
         name = type(self).name
         self.points = resolve(name, points, self._all_points())
         checkpoint = read_checkpoint(locate(weights, self.file))
         build = getattr(EncodecModel, f"encodec_model_{self.sample_rate // 1000}khz")
-        with torch.device("meta"):
+        with without_memory():
             self.model = build(pretrained=False)
         load_strict(self.model, checkpoint, codec=name)
         self.info = CodecInfo(

@@ -10,6 +10,7 @@ look at padding.
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,12 @@ class ResidualCodec(Codec):
     def full_point(self) -> OperatingPoint:
         """The point at which the model uses all its codebooks."""
 
+    def self_check(self) -> list[str]:
+        """For weights that should be the published ones: codes in use, and a plausible PESQ."""
+        from rdbench.codecs.plausibility import check_pretrained
+
+        return check_pretrained(self) if self.info.details.get("pretrained") else []
+
     @abstractmethod
     def _encode(
         self, samples: torch.Tensor, n_codebooks: int
@@ -87,7 +94,7 @@ class ResidualCodec(Codec):
 
         def run(indices: list[int]) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
             length = int(audio.lengths[indices[0]])
-            with torch.inference_mode():
+            with torch.inference_mode(), self._full_precision():
                 samples = audio.samples[indices][..., :length].to(self.device, torch.float32)
                 codes, scales = self._encode(samples, n_codebooks)
             return [(codes[i], None if scales is None else scales[i]) for i in range(len(indices))]
@@ -131,7 +138,7 @@ class ResidualCodec(Codec):
         def run(indices: list[int]) -> list[torch.Tensor]:
             frames = int(stream.frames[indices[0]])
             length = int(decoder_input.lengths[indices[0]])
-            with torch.inference_mode():
+            with torch.inference_mode(), self._full_precision():
                 codes = stream.codes[indices][..., :frames].to(self.device)
                 scales = None if side is None else side.values[indices].to(self.device)
                 samples = self._decode(codes, scales, length)
@@ -144,6 +151,16 @@ class ResidualCodec(Codec):
 
         samples, lengths = pad_stack(by_length(decoder_input.lengths, run))
         return AudioBatch(samples, lengths, decoder_input.sample_rate)
+
+    def _full_precision(self) -> AbstractContextManager[Any]:
+        """No TF32 on CUDA: its ten bits of mantissa flip codes."""
+        import torch
+
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
 
     def _check(self, audio: AudioBatch) -> None:
         info = self.info

@@ -325,8 +325,8 @@ def _check_declarations(codec: Codec) -> None:
         problem = "it has no operating points"
     elif len(set(names)) < len(names):
         problem = f"two of its points share a name: {', '.join(names)}"
-    elif info.headline is not None and len(targets) < len(points):
-        problem = "a point has no target_kbps; only codecs without a rate leave it out"
+    elif info.headline is not None and len(targets) < len(points) > 1:
+        problem = "a point has no target_kbps; only a codec with one point may leave it out"
     elif targets != sorted(targets):
         problem = f"its points are not in the order of their target_kbps: {', '.join(names)}"
     elif list(info.sample_rates) != sorted(set(info.sample_rates)):

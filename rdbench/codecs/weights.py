@@ -20,8 +20,10 @@ import struct
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -341,8 +343,19 @@ def _tensors(raw: Any, path: Path) -> dict[str, torch.Tensor]:
     return dict(raw)
 
 
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Models built in here have shapes and no values (`meta` device), for `load_strict`."""
+    import torch
+
+    with warnings.catch_warnings(), torch.device("meta"):
+        # Both packages use torch's older weight normalization, as their checkpoints do.
+        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+        yield
+
+
 def load_strict(model: torch.nn.Module, checkpoint: Checkpoint, *, codec: str) -> None:
-    """Fills `model`, built on the `meta` device, with every tensor of `checkpoint`, in float32.
+    """Fills `model`, built under `without_memory`, with every tensor of `checkpoint`, in float32.
 
     Names and shapes must be the same on both sides. The model ends in evaluation mode on the CPU,
     without gradients.

@@ -27,7 +27,10 @@ def manifest(
     batch_seconds: float,
     finished: str | None,
 ) -> dict[str, Any]:
-    """Everything beside the rows, to be written as JSON. finished: ISO 8601 in UTC, None while the run goes on."""
+    """Everything beside the rows, to be written as JSON.
+
+    finished: ISO 8601 in UTC, None while the run goes on.
+    """
     from rdbench.audio.resample import RESAMPLER
 
     return {

@@ -149,9 +149,11 @@ def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
             item.codec, points, json.dumps(spec.options_for(item), sort_keys=True), allow_code
         )
         try:
-            systems.append(System(item, recipe, recipe.build()))
+            codec: Codec | None = recipe.build()
+            failure = "; ".join(codec.self_check()) if codec else ""
         except (WeightsError, MissingExtraError) as error:
-            systems.append(System(item, recipe, None, str(error)))
+            codec, failure = None, str(error)
+        systems.append(System(item, recipe, None if failure else codec, failure))
     return systems
 
 

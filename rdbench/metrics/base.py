@@ -41,7 +41,8 @@ class MetricDefinition:
     key: names the variant ("pesq_wb", "mel_dac_44k"). version: raised when values change.
     unit: "" for pure scores, else "dB", "MOS-LQO", …
     lower, upper: bounds of the value (infinite where there is none).
-    identity: the value when the reconstruction is the reference (the metric's ceiling, or 0).
+    identity: the value when the reconstruction is the reference (the metric's ceiling, or 0); NaN
+        where it depends on the clip.
     domains: domains on which it is valid; empty means every domain.
     sample_rate: the rate at which it is defined; None: the protocol's.
     minimum_seconds: shorter clips score `undefined`.

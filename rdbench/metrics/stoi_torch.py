@@ -243,7 +243,8 @@ def _band_matrix() -> npt.NDArray[np.float64]:
     edges = LOWEST_BAND * 2.0 ** ((2.0 * np.arange(BANDS + 1) - 1.0) / 6.0)
     nearest = np.abs(bins[:, None] - edges).argmin(axis=0)
     index = np.arange(len(bins))[:, None]
-    return ((index >= nearest[:-1]) & (index < nearest[1:])).astype(np.float64)
+    matrix: npt.NDArray[np.float64] = (index >= nearest[:-1]) & (index < nearest[1:])
+    return matrix.astype(np.float64)
 
 
 def kept_frames(signal: torch.Tensor, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -285,7 +286,8 @@ def band_envelopes(signal: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     spectrum = torch.fft.rfft(analysis, n=FFT)
     power = spectrum.real.square() + spectrum.imag.square()
     matrix = torch.as_tensor(_band_matrix(), dtype=signal.dtype, device=signal.device)
-    return (power @ matrix).sqrt().transpose(1, 2).contiguous()
+    envelopes: torch.Tensor = (power @ matrix).sqrt()
+    return envelopes.transpose(1, 2).contiguous()
 
 
 # Segments: (rows, bands, 30, segments), so that sums over the frames of a segment run along memory
@@ -325,4 +327,5 @@ def _clipped_correlation(
 
 def _extended_correlation(x_normalized: torch.Tensor, y_bands: torch.Tensor) -> torch.Tensor:
     """ESTOI per segment, (rows, segments)."""
-    return (x_normalized * _normalized(_segments(y_bands))).sum(dim=(1, 2)) / SEGMENT
+    product: torch.Tensor = x_normalized * _normalized(_segments(y_bands))
+    return product.sum(dim=(1, 2)) / SEGMENT

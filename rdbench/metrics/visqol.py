@@ -14,7 +14,7 @@ per band, and a learned mapping turns band similarities into MOS-LQO:
 
 Conventions:
 - the package levels the reconstruction to the reference and aligns it in time, so gain, polarity
-  and constant delay do not count;
+  and a constant delay count for little (the lattice moves by up to 0.1 with them);
 - it needs 45 frames in audio mode (0.96 s) and 29 in speech mode (0.64 s); 5 to 10 s is what its
   authors advise;
 - silent signals are `undefined` (the package gives a silent reference its best score, and a

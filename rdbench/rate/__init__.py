@@ -1,8 +1,9 @@
 """What a bit is: every kind of rate, computed from an `Encoded` and from nothing else.
 
-Kinds are never mixed unlabelled. `nominal` is frames × Σ log2(codebook size); `payload` the bits of
-a codec's packets; `container` the bits of the whole file; `kl` the divergence of a posterior from
-its prior in bits. Side information is part of every kind but `container`, whose file holds it already.
+Kinds are never mixed unlabelled. `nominal` is frames × Σ log2(codebook size); `payload` the bits
+of a codec's packets; `container` the bits of the whole file; `kl` the divergence of a posterior
+from its prior in bits. Side information is part of every kind but `container`, whose file holds
+it already.
 """
 
 from rdbench.rate.measure import rates

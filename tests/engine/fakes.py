@@ -136,3 +136,10 @@ class Hangs(InPool):
         if point.name == "2bit":
             time.sleep(600)
         return super().encode(audio, point)
+
+
+class Implausible(Quantizer):
+    """Finds fault with its own weights."""
+
+    def self_check(self) -> list[str]:
+        return ["PESQ of a speech clip is 1.1 with all codebooks"]

@@ -268,6 +268,15 @@ def test_files_that_cannot_be_used_become_failed_rows(run: Run, tmp_path: Path) 
     )
 
 
+def test_weights_that_fail_their_own_check_are_not_measured(run: Run) -> None:
+    summary, rows = run({"codec": "identity"}, fake("Implausible", points=["8bit"]))
+    failed = rows[rows["system"] == "Implausible"]
+    assert set(failed["status"]) == {"failed"}
+    assert failed["reason"].str.contains("PESQ of a speech clip is 1.1").all()
+    assert set(rows[rows["system"] == "identity"]["status"]) == {"ok"}
+    assert summary.failed == len(failed)
+
+
 def test_code_in_a_spec_needs_permission(clips: Path, tmp_path: Path) -> None:
     spec = BenchmarkSpec.model_validate(
         {

@@ -28,7 +28,8 @@ def envelope(signal: torch.Tensor) -> torch.Tensor:
         spectrum[..., -1] = 0.0
     # The quarter turn: (re, im) becomes (im, −re), up to the sign, which the modulus forgets.
     quadrature = torch.fft.irfft(spectrum.mul_(1j), n=signal.shape[-1])
-    return torch.hypot(centred, quadrature, out=quadrature).add_(mean)
+    upper: torch.Tensor = torch.hypot(centred, quadrature, out=quadrature) + mean
+    return upper
 
 
 def correlation_length(samples: int) -> int:
@@ -38,13 +39,14 @@ def correlation_length(samples: int) -> int:
 
 def spectrum(envelopes: torch.Tensor, points: int) -> torch.Tensor:
     """DFT of envelopes (rows, time), zero-padded to `points`."""
-    return torch.fft.rfft(envelopes, n=points)
+    transformed: torch.Tensor = torch.fft.rfft(envelopes, n=points)
+    return transformed
 
 
 def best_lags(
     reference: torch.Tensor, reconstruction: torch.Tensor, points: int, longest: int
 ) -> torch.Tensor:
-    """Lags in samples, int64 (rows,), from `spectrum`s of envelopes of at most `longest` samples."""
+    """Lags int64 (rows,) from `spectrum`s of envelopes of at most `longest` samples."""
     correlation = torch.fft.irfft(reference * reconstruction.conj(), n=points)
     reach = longest - 1
     later, at_later = correlation[:, : reach + 1].max(dim=-1)

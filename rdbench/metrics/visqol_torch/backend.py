@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -37,6 +37,7 @@ from rdbench.types import AudioBatch, Score
 
 MappingName = Literal["svr", "lattice", "exponential"]
 ROUNDING = 1e-11  # difference of similarities that the reference's own rounding can turn
+ROWS_AT_ONCE = {"cpu": 4, "cuda": 64}
 SAMPLES_AT_ONCE = 2**23  # of references that are prepared together
 
 
@@ -126,19 +127,16 @@ class VisqolTorch(DeviceBackend):
         ]
         flat = [item for row in slices for item in row]
         points = alignment.correlation_length(length)
+        spectra = refinement.envelope_spectra(rows, flat, refinement.points(mode))
         shared = Shared(
             signals=Signals(
-                rows, self._filterbank(rows.device).spectrogram(rows, mode.frames(length), mode.hop)
+                rows, self._filterbank(rows.device).spectrogram(rows, mode.frames(length))
             ),
-            power=rows.square().mean(dim=-1),
+            power=rows.square().mean(dim=-1).tolist(),
             envelopes=alignment.spectrum(alignment.envelope(rows), points),
             starts=starts,
             slices=slices,
-            slice_spectra=list(
-                refinement.envelope_spectra(rows, flat, refinement.points(mode)).split(
-                    [len(row) for row in slices]
-                )
-            ),
+            slice_spectra=list(torch.split(spectra, [len(row) for row in slices])),
         )
         return PreparedRows(length, silent, shared)
 
@@ -148,100 +146,172 @@ class VisqolTorch(DeviceBackend):
         if prepared.shared is None:
             seconds = self.mode.shortest / self.mode.rate
             return [Score.undefined(f"shorter than {seconds:.2f} s")] * len(rows)
-        silent = _silent(rows)
-        return [
-            Score.undefined("the reference is silent")
-            if prepared.silent[row]
-            else Score.undefined("the reconstruction is silent")
-            if silent[row]
-            else self._score_row(prepared.shared, row, rows[row : row + 1])
-            for row in range(len(rows))
-        ]
+        scores: dict[int, Score] = {}
+        for row, silent in enumerate(_silent(rows)):
+            if prepared.silent[row] or silent:
+                which = "reference" if prepared.silent[row] else "reconstruction"
+                scores[row] = Score.undefined(f"the {which} is silent")
+        left = [row for row in range(len(rows)) if row not in scores]
+        step = ROWS_AT_ONCE["cuda" if rows.is_cuda else "cpu"]
+        for start in range(0, len(left), step):
+            part = left[start : start + step]
+            scores |= zip(part, self._score_part(prepared.shared, part, rows[part]), strict=True)
+        return [scores[row] for row in range(len(rows))]
 
-    def _score_row(self, shared: Shared, row: int, samples: torch.Tensor) -> Score:
-        """One channel of one clip, (1, time)."""
+    def _score_part(self, shared: Shared, rows: list[int], samples: torch.Tensor) -> list[Score]:
+        """Scores of some rows of the references, samples (rows, time)."""
         mode = self.mode
+        aligned, lengths = self._align(shared, rows, samples)
+        power = (aligned.square().sum(dim=-1).cpu() / torch.tensor(lengths)).tolist()
+        scores: dict[int, Score] = {}
+        jobs: list[Job] = []
+        for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            frames = mode.frames(length)
+            count = matching.usable(shared.starts[row], mode.patch, frames) if frames else 0
+            if count == 0:
+                reason = "no patch lies within the aligned reconstruction"
+                scores[index] = Score.failed(f"{self.key}: {reason}")
+            elif power[index] == 0.0:
+                scores[index] = Score.failed(f"{self.key}: the aligned reconstruction is silent")
+            else:
+                gain = _gain(shared.power[row], power[index])
+                jobs.append(Job(index, row, length, frames, shared.starts[row][:count], gain))
+        if jobs:
+            values = self._values(shared, jobs, samples, aligned)
+            scores |= {job.index: self._outcome(v) for job, v in zip(jobs, values, strict=True)}
+        return [scores[index] for index in range(len(rows))]
+
+    def _outcome(self, value: float) -> Score:
+        if math.isfinite(value):
+            return Score(value)
+        return Score.failed(f"{self.key}: the mapping gave {value}")
+
+    def _align(
+        self, shared: Shared, rows: list[int], samples: torch.Tensor
+    ) -> tuple[torch.Tensor, list[int]]:
         length = samples.shape[-1]
         points = alignment.correlation_length(length)
         envelopes = alignment.spectrum(alignment.envelope(samples), points)
-        lag = alignment.best_lags(shared.envelopes[row : row + 1], envelopes, points, length)
-        shifted, (aligned_length,) = alignment.shift(
-            samples, [alignment.usable_lag(int(lag), length)]
-        )
-        if aligned_length <= mode.window:
-            return Score.failed(f"{self.key}: nothing is left after alignment")
-        power = shifted.square().mean(dim=-1)
-        if float(power) == 0.0:
-            return Score.failed(f"{self.key}: the aligned reconstruction is silent")
-        shifted = shifted * _gain(float(shared.power[row]), float(power))
-        frames = mode.frames(aligned_length)
-        reconstruction = Signals(
-            shifted, self._filterbank(samples.device).spectrogram(shifted, frames, mode.hop)
-        )
-        count = matching.usable(shared.starts[row], mode.patch, frames)
-        if count == 0:
-            return Score.failed(f"{self.key}: no patch lies within the aligned reconstruction")
-        pairs = self._match(shared, row, count, reconstruction)
-        pairs = self._refine(shared, row, reconstruction, pairs)
-        if pairs.undecided and self.mapping_name == "lattice":
-            value = self._package.measure(shared.signals.samples[row], samples[0])
-        else:
-            value = mapping.predict(self._mapping, pairs.features(mode.frame_seconds))
-        if not math.isfinite(value):
-            return Score.failed(f"{self.key}: the mapping gave {value}")
-        return Score(value)
+        lags = alignment.best_lags(shared.envelopes[rows], envelopes, points, length).tolist()
+        return alignment.shift(samples, [alignment.usable_lag(lag, length) for lag in lags])
 
-    def _match(self, shared: Shared, row: int, count: int, reconstruction: Signals) -> Pairs:
-        mode = self.mode
-        device = reconstruction.samples.device
-        starts = shared.starts[row][:count]
-        ours, theirs = shared.signals.spectrogram[row : row + 1], reconstruction.spectrogram
+    def _values(
+        self, shared: Shared, jobs: list[Job], samples: torch.Tensor, aligned: torch.Tensor
+    ) -> list[float]:
+        """MOS-LQO of jobs among reconstructions before and after alignment, (rows, time)."""
+        chosen = [job.index for job in jobs]
+        levelled = aligned[chosen] * aligned.new_tensor([job.gain for job in jobs])[:, None]
+        frames = max(job.frames for job in jobs)
+        spectrogram = self._filterbank(samples.device).spectrogram(levelled, frames)
+        reconstruction = Signals(levelled, spectrogram)
+        matched = self._match(shared, jobs, spectrogram)
+        values = []
+        for job, pairs in zip(
+            jobs, self._refine(shared, jobs, reconstruction, matched), strict=True
+        ):
+            if pairs.undecided and self.mapping_name == "lattice":
+                reference = shared.signals.samples[job.row]
+                values.append(self._package.measure(reference, samples[job.index]))
+            else:
+                features = pairs.features(self.mode.frame_seconds)
+                values.append(mapping.predict(self._mapping, features))
+        return values
+
+    def _match(self, shared: Shared, jobs: list[Job], reconstruction: torch.Tensor) -> list[Pairs]:
+        """The best matches for the patches of the references, before their refinement."""
+        mode, device = self.mode, reconstruction.device
+        reference = shared.signals.spectrogram[[job.row for job in jobs]]
         ours, theirs = level(
-            ours,
-            theirs,
-            torch.tensor([ours.shape[-1]], device=device),
-            torch.tensor([theirs.shape[-1]], device=device),
+            reference,
+            reconstruction,
+            torch.full((len(jobs),), reference.shape[-1], device=device),
+            torch.tensor([job.frames for job in jobs], device=device),
         )
-        wanted = patches.cut(ours[0], torch.as_tensor(starts, device=device), mode.patch)
-        padded = torch.nn.functional.pad(theirs[0], (0, mode.patch - 1))
-        similarity = nsim.sliding(wanted, padded).cpu().numpy()
-        path, lost = matching.match(similarity, starts, mode.patch)
-        chosen = patches.cut(padded, torch.as_tensor(path, device=device), mode.patch)
-        full = torch.full((count,), mode.patch, device=device)
-        result = Pairs.of(nsim.compare(wanted, chosen, full), starts, path, lost, mode)
-        result.bands[lost] = 0.0
-        return result
+        theirs = torch.nn.functional.pad(theirs, (0, mode.patch - 1))
+        wanted = [
+            patches.cut(spectrogram, torch.as_tensor(job.starts, device=device), mode.patch)
+            for job, spectrogram in zip(jobs, ours, strict=True)
+        ]
+        similarities = [
+            nsim.sliding(patch, spectrogram[:, : job.frames + mode.patch - 1])
+            for job, patch, spectrogram in zip(jobs, wanted, theirs, strict=True)
+        ]
+        paths = [
+            matching.match(similarity.cpu().numpy(), job.starts, mode.patch)
+            for job, similarity in zip(jobs, similarities, strict=True)
+        ]
+        chosen = [
+            patches.cut(spectrogram, torch.as_tensor(path, device=device), mode.patch)
+            for (path, _), spectrogram in zip(paths, theirs, strict=True)
+        ]
+        counts = [len(job.starts) for job in jobs]
+        full = torch.full((sum(counts),), mode.patch, device=device)
+        compared = nsim.compare(torch.cat(wanted), torch.cat(chosen), full).split(counts)
+        return [
+            Pairs.of(similarity, job.starts, path, lost, mode)
+            for job, similarity, (path, lost) in zip(jobs, compared, paths, strict=True)
+        ]
 
-    def _refine(self, shared: Shared, row: int, reconstruction: Signals, pairs: Pairs) -> Pairs:
+    def _refine(
+        self, shared: Shared, jobs: list[Job], reconstruction: Signals, matched: list[Pairs]
+    ) -> list[Pairs]:
         mode = self.mode
-        kept = np.flatnonzero(~pairs.lost).tolist()
-        if not kept:
-            return pairs
-        length = reconstruction.samples.shape[-1]
+        kept = [np.flatnonzero(~pairs.lost).tolist() for pairs in matched]
+        slices = [
+            [Slice.at(index, int(pairs.offsets[patch]), job.length, mode) for patch in chosen]
+            for index, (job, pairs, chosen) in enumerate(zip(jobs, matched, kept, strict=True))
+        ]
         refined = refinement.refine(
             reference=shared.signals,
-            reference_slices=[shared.slices[row][index] for index in kept],
-            reference_spectra=shared.slice_spectra[row][kept],
-            reconstruction=reconstruction,
-            reconstruction_slices=[
-                Slice.at(0, int(pairs.offsets[index]), length, mode) for index in kept
+            reference_slices=[
+                shared.slices[job.row][patch]
+                for job, chosen in zip(jobs, kept, strict=True)
+                for patch in chosen
             ],
+            reference_spectra=torch.cat(
+                [
+                    shared.slice_spectra[job.row][chosen]
+                    for job, chosen in zip(jobs, kept, strict=True)
+                ]
+            ),
+            reconstruction=reconstruction,
+            reconstruction_slices=[item for row in slices for item in row],
             mode=mode,
             filterbank=self._filterbank(reconstruction.samples.device),
         )
-        return pairs.improved([kept[index] for index in refined.indices], refined, mode)
+        owners = [(index, patch) for index, chosen in enumerate(kept) for patch in chosen]
+        for found in refined:
+            index, patch = owners[found.index]
+            matched[index].improve(patch, found, mode, unscaled=jobs[index].gain == 1.0)
+        return matched
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reconstruction that can be scored.
+
+    index, row: where it stands in its part and among the references. length, frames: samples and
+    frames after alignment. starts: the patches that can be matched. gain: what levels it.
+    """
+
+    index: int
+    row: int
+    length: int
+    frames: int
+    starts: npt.NDArray[np.int64]
+    gain: float
 
 
 @dataclass(frozen=True)
 class Shared:
     """What reconstructions of references of one length share; lists have an entry per row.
 
-    power: mean square (rows,). envelopes: DFT of the envelopes (rows, bins). starts: first frames
+    power: mean squares. envelopes: DFT of the envelopes (rows, bins). starts: first frames
     of the patches. slices: their samples, and slice_spectra the DFTs of the slices' envelopes.
     """
 
     signals: Signals
-    power: torch.Tensor
+    power: list[float]
     envelopes: torch.Tensor
     starts: list[npt.NDArray[np.int64]]
     slices: list[list[Slice]]
@@ -265,7 +335,7 @@ class PreparedVisqol:
     groups: Sequence[tuple[list[int], PreparedRows]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pairs:
     """The matched patches of one row.
 
@@ -293,29 +363,31 @@ class Pairs:
         mode: Mode,
     ) -> Pairs:
         """Pairs whose patches of the reference begin at the frames `starts`."""
-        begins = starts * mode.frame_seconds
+        begins = starts.astype(np.float64) * mode.frame_seconds
         # The end less the beginning, not the duration: rounding decides on the count of frames.
         seconds = (begins + mode.patch_seconds) - begins
-        return cls(*_arrays(similarity), offsets, lost, begins, seconds)
+        bands = np.where(lost[:, None], 0.0, similarity.bands)
+        spread, level_ = similarity.spread.copy(), similarity.level.copy()
+        return cls(bands, spread, level_, offsets, lost, begins, seconds)
 
-    def improved(self, indices: list[int], refined: refinement.Refined, mode: Mode) -> Pairs:
-        """With the refined similarity of the pairs at `indices` where it is not smaller."""
-        if refined.similarity is None:
-            return self
-        bands, spread, level_ = _arrays(refined.similarity)
-        undecided = False
-        for position, index in enumerate(indices):
-            new, old = float(bands[position].mean()), float(self.bands[index].mean())
-            undecided |= abs(new - old) < ROUNDING and not new == old == 1.0
-            if new < old:
-                continue
-            self.bands[index] = bands[position]
-            self.spread[index] = spread[position]
-            self.level[index] = level_[position]
-            begin = self.begins[index] + max(refined.lags[position], 0) / mode.rate
-            end = begin + refined.overlaps[position].samples / mode.rate
-            self.seconds[index] = end - begin
-        return replace(self, undecided=undecided)
+    def improve(
+        self, patch: int, refined: refinement.Refined, mode: Mode, *, unscaled: bool
+    ) -> None:
+        """Takes the refined similarity of a patch where it is not smaller.
+
+        Rounding does not decide between two silent patches, nor where the reconstruction is
+        `unscaled` and equals the reference.
+        """
+        new, old = float(refined.bands.mean()), float(self.bands[patch].mean())
+        exact = new == old == 1.0 and (unscaled or not refined.level.any())
+        self.undecided |= abs(new - old) < ROUNDING and not exact
+        if new < old:
+            return
+        self.bands[patch] = refined.bands
+        self.spread[patch] = refined.spread
+        self.level[patch] = refined.level
+        begin = float(self.begins[patch]) + max(refined.lag, 0) / mode.rate
+        self.seconds[patch] = (begin + refined.samples / mode.rate) - begin
 
     def features(self, frame_seconds: float) -> mapping.Features:
         """What the mapping sees; the spread is pooled over the patches by their frames."""
@@ -352,16 +424,6 @@ def _gain(reference: float, reconstruction: float) -> float:
     """The factor that brings one mean square to another, by way of decibels as in the package."""
     first, second = (10.0 * math.log10(power) for power in (reference, reconstruction))
     return float(10.0 ** ((first - second) / 20.0))
-
-
-def _arrays(
-    similarity: nsim.Similarity,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    return (
-        similarity.bands.cpu().numpy().copy(),
-        similarity.spread.cpu().numpy().copy(),
-        similarity.level.cpu().numpy().copy(),
-    )
 
 
 def _silent(rows: torch.Tensor) -> list[bool]:

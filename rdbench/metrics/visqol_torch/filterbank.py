@@ -91,13 +91,15 @@ def _cascade(
 class Filterbank:
     """The matrices of a mode, on a device.
 
-    window: (N,) Hann. weights: (2 (N + 1), bands), for squared real and imaginary parts.
-    tails: for groups of bands, the samples of the frame's end that matter, a matrix (samples,
-    functionals) and the matrix of zeros and ones (functionals, bands) that adds them up.
+    window: (N,) Hann. hop: samples between frames. weights: (2 (N + 1), bands), for squared real
+    and imaginary parts. tails: for groups of bands, the samples of the frame's end that matter, a
+    matrix (samples, functionals) and the matrix of zeros and ones (functionals, bands) that adds
+    them up.
     frames_at_once: frames that are transformed together.
     """
 
     window: torch.Tensor
+    hop: int
     weights: torch.Tensor
     tails: tuple[tuple[int, torch.Tensor, torch.Tensor], ...]
     frames_at_once: int
@@ -108,6 +110,7 @@ class Filterbank:
         window, weights, tails = _matrices(mode)
         return cls(
             window=torch.as_tensor(window, device=device),
+            hop=mode.hop,
             weights=torch.as_tensor(weights, device=device),
             tails=tuple(
                 (
@@ -135,14 +138,16 @@ class Filterbank:
             energy -= (windowed[:, length - samples :] @ matrix).square_() @ member
         return energy.clamp_(min=0.0).div_(length).sqrt_()
 
-    def spectrogram(self, signal: torch.Tensor, frames: int, hop: int) -> torch.Tensor:
+    def spectrogram(self, signal: torch.Tensor, frames: int) -> torch.Tensor:
         """RMS of the first `frames` frames of signals (rows, time), (rows, bands, frames)."""
-        window = len(self.window)
+        window, hop = len(self.window), self.hop
         short = (frames - 1) * hop + window - signal.shape[-1]
         if short > 0:
             signal = torch.nn.functional.pad(signal, (0, short))
         view = signal.unfold(-1, window, hop)[:, :frames]
-        return torch.stack([self.rms(row) for row in view]).transpose(1, 2).contiguous()
+        step = max(1, self.frames_at_once // frames)
+        parts = [self.rms(part.flatten(0, 1)) for part in torch.split(view, step)]
+        return torch.cat(parts).view(*view.shape[:2], -1).transpose(1, 2).contiguous()
 
 
 @lru_cache(maxsize=2)

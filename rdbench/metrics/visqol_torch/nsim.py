@@ -20,9 +20,14 @@ visqol-python 3.8.0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+Array = npt.NDArray[np.float64]
 
 C1 = 0.01**2
 C3 = 0.03**2 / 2.0
@@ -39,14 +44,15 @@ class Similarity:
     n − 1). level: mean of the reconstruction's patch per band.
     """
 
-    bands: torch.Tensor
-    spread: torch.Tensor
-    level: torch.Tensor
+    bands: Array
+    spread: Array
+    level: Array
 
-    @property
-    def total(self) -> torch.Tensor:
-        """Mean over bands, (pairs,)."""
-        return self.bands.mean(dim=-1)
+    def split(self, counts: Sequence[int]) -> list[Similarity]:
+        """Consecutive groups of so many pairs."""
+        edges = np.cumsum(counts)[:-1]
+        fields = (np.split(field, edges) for field in (self.bands, self.spread, self.level))
+        return [Similarity(*group) for group in zip(*fields, strict=True)]
 
 
 def compare(
@@ -70,7 +76,8 @@ def compare(
     deviation = torch.where(inside, similarity - mean[:, None], 0.0)
     spread = (deviation.square().sum(1) / (count - 1.0).clamp(min=1.0)).sqrt()
     level = torch.where(inside, theirs, 0.0).sum(1) / count
-    return Similarity(mean.T, spread.T, level.T)
+    bands, spread, level = torch.stack([mean, spread, level]).transpose(1, 2).cpu().numpy()
+    return Similarity(bands, spread, level)
 
 
 def sliding(patches: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:

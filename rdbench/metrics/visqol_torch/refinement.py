@@ -22,12 +22,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from rdbench.metrics.visqol_torch import alignment, nsim, spectrogram
 from rdbench.metrics.visqol_torch.alignment import Overlap
 from rdbench.metrics.visqol_torch.filterbank import Filterbank
 from rdbench.metrics.visqol_torch.modes import Mode
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,18 @@ class Signals:
 
 @dataclass(frozen=True)
 class Refined:
-    """Pairs compared anew: their indices, similarities, lags and overlaps."""
+    """A pair compared anew.
 
-    indices: list[int]
-    similarity: nsim.Similarity | None
-    lags: list[int]
-    overlaps: list[Overlap]
+    index: which of the pairs. lag: of the reconstruction, in samples. samples: length of the
+    overlap. bands, spread, level: (bands,), see `nsim.Similarity`.
+    """
+
+    index: int
+    lag: int
+    samples: int
+    bands: Array
+    spread: Array
+    level: Array
 
 
 def envelope_spectra(signals: torch.Tensor, slices: Sequence[Slice], points: int) -> torch.Tensor:
@@ -101,41 +111,45 @@ def refine(
     reconstruction_slices: Sequence[Slice],
     mode: Mode,
     filterbank: Filterbank,
-) -> Refined:
+) -> list[Refined]:
     """Aligns and compares pairs of slices anew; pairs too short for a frame are left out."""
     spectra = envelope_spectra(reconstruction.samples, reconstruction_slices, points(mode))
     found = _lags(reference_slices, reference_spectra, reconstruction_slices, spectra, points(mode))
-    indices, lags, overlaps = [], [], []
+    pairs: list[tuple[int, int, Overlap]] = []
     for index, (ours, theirs, lag) in enumerate(
         zip(reference_slices, reconstruction_slices, found, strict=True)
     ):
         shared = alignment.overlap(ours.samples, theirs.samples, lag, mode.rate)
         if shared.samples > mode.window:
-            indices.append(index)
-            lags.append(lag)
-            overlaps.append(shared)
-    if not indices:
-        return Refined([], None, [], [])
-    counts = [mode.frames(shared.samples) for shared in overlaps]
+            pairs.append((index, lag, shared))
+    if not pairs:
+        return []
+    counts = [mode.frames(shared.samples) for _, _, shared in pairs]
     first = _frames(
         reference,
-        [reference_slices[i] for i in indices],
-        [shared.reference for shared in overlaps],
+        [(reference_slices[index], shared.reference) for index, _, shared in pairs],
         counts,
-        mode.hop,
         filterbank,
     )
     second = _frames(
         reconstruction,
-        [reconstruction_slices[i] for i in indices],
-        [shared.reconstruction for shared in overlaps],
+        [(reconstruction_slices[index], shared.reconstruction) for index, _, shared in pairs],
         counts,
-        mode.hop,
         filterbank,
     )
     frames = torch.tensor(counts, device=first.device)
     similarity = nsim.compare(*spectrogram.level(first, second, frames, frames), frames)
-    return Refined(indices, similarity, lags, overlaps)
+    return [
+        Refined(
+            index,
+            lag,
+            shared.samples,
+            similarity.bands[position],
+            similarity.spread[position],
+            similarity.level[position],
+        )
+        for position, (index, lag, shared) in enumerate(pairs)
+    ]
 
 
 def _waves(signals: torch.Tensor, slices: Sequence[Slice], length: int) -> torch.Tensor:
@@ -168,27 +182,36 @@ def _lags(
 
 def _frames(
     signals: Signals,
-    slices: Sequence[Slice],
-    offsets: Sequence[int],
+    cuts: Sequence[tuple[Slice, int]],
     counts: Sequence[int],
-    hop: int,
     filterbank: Filterbank,
 ) -> torch.Tensor:
     """RMS of the frames of slices from an offset on, (slices, bands, most frames)."""
-    device = signals.samples.device
-    firsts = [
-        item.start - item.zeros + offset for item, offset in zip(slices, offsets, strict=True)
-    ]
-    rows = torch.tensor([item.row for item in slices], device=device)
+    device, hop = signals.samples.device, filterbank.hop
+    firsts = [item.start - item.zeros + offset for item, offset in cuts]
+    rows = torch.tensor([item.row for item, _ in cuts], device=device)
     column = torch.tensor([first // hop for first in firsts], device=device)[:, None]
     column = column + torch.arange(max(counts), device=device)
     column = column.clamp_(min=0, max=signals.spectrogram.shape[-1] - 1)
     out = signals.spectrogram[rows[:, None], :, column].transpose(1, 2).contiguous()
-    for index, (item, first, count) in enumerate(zip(slices, firsts, counts, strict=True)):
-        if first % hop == 0 and first >= item.start:
-            continue
-        samples = len(filterbank.window) + (count - 1) * hop
-        wave = signals.samples[item.row, max(first, item.start) : first + samples]
-        wave = torch.nn.functional.pad(wave, (samples - len(wave), 0))
-        out[index, :, :count] = filterbank.spectrogram(wave[None], count, hop)[0]
+    off = [
+        index
+        for index, ((item, _), first) in enumerate(zip(cuts, firsts, strict=True))
+        if first % hop or first < item.start
+    ]
+    if off:
+        waves = [_wave(signals.samples, cuts[i][0], firsts[i], counts[i], filterbank) for i in off]
+        computed = torch.split(filterbank.rms(torch.cat(waves)), [counts[i] for i in off])
+        for index, frames in zip(off, computed, strict=True):
+            out[index, :, : counts[index]] = frames.T
     return out
+
+
+def _wave(
+    signals: torch.Tensor, item: Slice, first: int, count: int, filterbank: Filterbank
+) -> torch.Tensor:
+    """Frames (count, window) from sample `first` on, with zeros before the slice begins."""
+    samples = len(filterbank.window) + (count - 1) * filterbank.hop
+    wave = signals[item.row, max(first, item.start) : first + samples]
+    wave = torch.nn.functional.pad(wave, (samples - len(wave), 0))
+    return wave.unfold(0, len(filterbank.window), filterbank.hop)

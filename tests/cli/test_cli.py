@@ -1,0 +1,137 @@
+"""The command line as a user meets it: help, errors of one sentence, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 16000
+SPEC = """
+name: small
+corpus: {kind: folder, path: clips}
+protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: 1.0}
+metrics: {default: [si_sdr, lsd]}
+systems:
+  - {codec: identity}
+  - {codec: opus, points: [12, 24]}
+costs: {enabled: false}
+"""
+
+
+def rdbench(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rdbench", *arguments],
+        cwd=cwd,
+        env={**os.environ, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a spec and two clips."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        soundfile.write(clips / f"{name}.wav", 0.1 * generator.standard_normal(RATE), RATE)
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def test_help_lists_the_commands(tmp_path: Path) -> None:
+    shown = rdbench("--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    for command in ("run", "report", "codecs", "metrics"):
+        assert command in shown.stdout
+
+
+def test_a_run_prints_its_table_and_ends_with_0_and_its_report_can_be_made_again(
+    project: Path,
+) -> None:
+    done = rdbench("run", "spec.yaml", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "opus" in done.stdout
+    folder = project / "results" / "small"
+    for name in ("table.md", "table.csv", "manifest.json", "figures/overview_audio.png"):
+        assert (folder / name).is_file()
+        assert Path(name).suffix == ".json" or Path(name).name in done.stdout
+    (folder / "table.md").unlink()
+    again = rdbench("report", "results/small", cwd=project)
+    assert again.returncode == 0
+    assert again.stdout == done.stdout
+    assert (folder / "table.md").is_file()
+
+
+def test_failed_units_end_with_1_and_keep_the_rest(project: Path) -> None:
+    (project / "clips" / "broken.wav").write_bytes(b"RIFF")
+    done = rdbench("run", "spec.yaml", cwd=project)
+    assert done.returncode == 1
+    assert "units failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "2/3" in (project / "results" / "small" / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "edit", "sentence"),
+    [
+        (("run", "absent.yaml"), None, "absent.yaml"),
+        (("run", "spec.yaml"), ("si_sdr", "si_sdrr"), "did you mean 'si_sdr'?"),
+        (("run", "spec.yaml"), ("codec: opus", "codec: opsu"), "did you mean 'opus'?"),
+        (("run", "spec.yaml"), ("points: [12, 24]", "points: [2000]"), "opus"),
+        (("run", "spec.yaml"), ("points: [12, 24]", "options: {mood: vbr}"), "mode"),
+        (("run", "spec.yaml"), ("path: clips", "path: nowhere"), "nowhere"),
+        (("run", "spec.yaml", "--device", "cuda:99"), None, "cuda:99"),
+        (("run", "spec.yaml", "--option", "opus"), None, "SYSTEM.KEY=VALUE"),
+        (("run", "spec.yaml", "--out", "spec.yaml/x"), None, "spec.yaml"),
+        (("report", "clips"), None, "clips"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_code_2(
+    project: Path, arguments: tuple[str, ...], edit: tuple[str, str] | None, sentence: str
+) -> None:
+    if edit:
+        (project / "spec.yaml").write_text(SPEC.replace(*edit))
+    done = rdbench(*arguments, cwd=project)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_folder_without_audio_is_named(project: Path) -> None:
+    (project / "empty").mkdir()
+    (project / "spec.yaml").write_text(SPEC.replace("path: clips", "path: empty"))
+    done = rdbench("run", "spec.yaml", cwd=project)
+    assert done.returncode == 2
+    assert "empty" in done.stderr
+
+
+def test_ctrl_c_stops_within_seconds_and_the_run_goes_on_later(project: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "rdbench", "run", "spec.yaml"],
+        cwd=project,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    assert "clip evaluations" in running.stderr.readline()
+    running.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, rest = running.communicate(timeout=60)
+    # Two seconds are promised on an idle machine; this one may be busy with other tests.
+    assert time.monotonic() - began < 20
+    assert running.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    assert rdbench("run", "spec.yaml", "-q", cwd=project).returncode == 0
