@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rdbench.types import Score, Status
+from rdbench.types import Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,6 +145,8 @@ def _score(
     channels: Channels,
     rate: int,
 ) -> Score:
+    from rdbench.metrics.channels import average_channels
+
     try:
         return average_channels(
             [
@@ -162,12 +164,3 @@ def _failed(choice: MetricChoice, error: Exception) -> Score:
     if isinstance(error, RdbenchError):
         return Score.failed(str(error))
     return Score.failed(f"{choice.key} raised {type(error).__name__}: {error}")
-
-
-def average_channels(scores: Sequence[Score]) -> Score:
-    """The mean over channels; a channel without a score leaves the clip without one."""
-    for index, score in enumerate(scores):
-        if score.status is not Status.OK:
-            where = f" (channel {index + 1} of {len(scores)})" if len(scores) > 1 else ""
-            return Score(score.value, score.status, score.reason + where)
-    return Score(sum(score.value for score in scores) / len(scores))

@@ -102,7 +102,7 @@ class Run:
         recipe = self.recipe
         mark = time.monotonic()
         while self.step < recipe.steps:
-            if time.monotonic() >= deadline:
+            if self._late(deadline):
                 self._save_state(mark)
                 _LOG.info("%s: time is up at step %d; run again to go on", recipe.name, self.step)
                 return Outcome(self.step, None)
@@ -113,6 +113,13 @@ class Run:
                 mark = self._save_state(mark)
         self._save_state(mark)
         return Outcome(self.step, self._finish())
+
+    def _late(self, deadline: float) -> bool:
+        """Whether time is up; on several devices the first one's clock decides."""
+        late = time.monotonic() >= deadline
+        if self.fabric.world_size > 1 and math.isfinite(deadline):
+            late = bool(self.fabric.broadcast(late))
+        return late
 
     def _one_step(self) -> None:
         recipe, step, rank = self.recipe, self.step, self.fabric.global_rank
@@ -197,6 +204,8 @@ class Run:
         self._averages[name] = value if old is None else 0.98 * old + 0.02 * value
 
     def _report(self, mark: float) -> None:
+        if not self.fabric.is_global_zero:
+            return
         recipe, averages = self.recipe, self._averages
         parts = [f"{name} {value:.4f}" for name, value in averages.items() if name not in ("nats",)]
         if self.rate is not None:

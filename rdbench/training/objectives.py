@@ -37,7 +37,8 @@ class TargetKl(Frozen):
     """λ e² towards a rate in kbps, optionally with a multiplier (see the module).
 
     error: `channel`, e = (KL - KL_target) / D as published, or `relative`, KL / KL_target - 1.
-    reduction: over which frames the KL is averaged before its error is squared.
+    reduction: over which frames the KL is averaged before its error is squared: those of the
+        batch (of one device), of each clip, or each frame by itself.
     multiplier: dual-ascent rate per step, 0 for none. multiplier_limit: bound of |ν|.
     anneal_from: a rate in kbps from which the target moves geometrically to `kbps` over
         `anneal_steps` steps.

@@ -285,6 +285,23 @@ def test_a_sweep_starts_its_stages_from_the_base(corpus: Corpus, tmp_path: Path)
     assert rvq.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
+def test_two_processes_train_one_model(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    folder = str(corpus.clips[0].path.parent)
+    script = tmp_path / "go.py"
+    script.write_text(
+        "from pathlib import Path\nfrom rdbench.training.run import train_file\n"
+        f"here = Path({str(tmp_path)!r})\n"
+        "train_file(here / 'sweep.yaml', out=here / 'out', "
+        f"data={folder!r}, accelerator='cpu', devices=2)\n"
+    )
+    subprocess.run([sys.executable, str(script)], check=True, timeout=240, capture_output=True)
+    for name in ("base", "rvq"):
+        header = checkpoint.read_header(tmp_path / "out" / name / WEIGHTS)
+        assert header.provenance["devices"] == 2
+
+
 def test_a_fitted_quantizer_is_better_with_every_codebook(corpus: Corpus) -> None:
     from rdbench.models.autoencoder import Autoencoder
     from rdbench.training.run import crops
