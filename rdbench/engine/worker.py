@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from rdbench.engine.native import stderr_held
 from rdbench.types import Score
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _backend(choice: MetricChoice) -> PoolBackend:
 
     built = backend(choice.key, choice.backend)
     assert isinstance(built, PoolBackend)
-    built.warm_up()
+    with stderr_held():
+        built.warm_up()
     return built
 
 
