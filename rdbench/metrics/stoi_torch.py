@@ -18,10 +18,12 @@ the reconstruction follow those of the reference over segments of 30 frames (384
    ESTOI  each segment (15 × 30) has its rows, then its columns, brought to zero mean and unit
           norm; the score is the mean over segments of Σ x y / 30.
 
-A clip with fewer than 30 frames left has no segment, hence no score. The reference package then
-returns 1e-5 with a warning; here the outcome is `undefined`. The package also adds noise of 1e-16
-before the norms of ESTOI; here a row or column without variance counts as zero, the mean of what
-that noise gives.
+A clip with fewer than 31 frames that are not silent has no segment, hence no score. The reference
+package then returns 1e-5 with a warning; here the outcome is `undefined`, as for a signal whose
+samples are all equal. The package also adds noise of 1e-16 before the norms of ESTOI, which is
+all there is to correlate where a reconstruction is exactly zero for a whole segment (384 ms): its
+score is then random, with a deviation of some thousandths. Here a row or column without variance
+counts as zero, the mean of what that noise gives.
 
 Sources: C. H. Taal, R. C. Hendriks, R. Heusdens, J. Jensen, "An algorithm for intelligibility
 prediction of time-frequency weighted noisy speech", IEEE TASLP 19(7), 2011; J. Jensen,
@@ -42,6 +44,8 @@ import numpy.typing as npt
 import torch
 
 from rdbench.metrics.base import DeviceBackend
+from rdbench.metrics.channels import average_channels
+from rdbench.metrics.ragged import check_match
 from rdbench.types import AudioBatch, Score
 
 RATE = 10_000
@@ -55,7 +59,7 @@ RANGE_DB = 40.0
 CLIP = 1.0 + 10.0 ** (15.0 / 20.0)  # lower bound of -15 dB on the signal-to-distortion ratio
 EPS = float(np.finfo(np.float64).eps)
 
-TOO_SHORT = f"fewer than {SEGMENT} frames of 25.6 ms are left after removing silent ones"
+TOO_SHORT = f"fewer than {SEGMENT + 1} frames of speech"
 
 Precision = Literal["float64", "float32"]
 
@@ -87,18 +91,17 @@ class StoiTorch(DeviceBackend):
         normalize = _normalized if self.extended else _centred
         parts = [normalize(_segments(bands[part])) for part in _parts(bands)]
         return PreparedStoi(
-            lengths=reference.lengths.clone(),
-            channels=reference.channels,
-            sample_rate=reference.sample_rate,
+            reference=reference,
             kept=kept,
             segments=counts - 1 - (SEGMENT - 1),
+            silent=_silent(reference),
             bands=bands,
             normalized=torch.cat(parts) if parts else None,
         )
 
     def score(self, prepared: PreparedStoi, *, reconstruction: AudioBatch) -> list[Score]:
         """One score per clip; raises ValueError where the layout is not the references'."""
-        prepared.check(reconstruction)
+        check_match(prepared.reference, reconstruction)
         rows, _ = _rows(reconstruction, self.dtype)
         count = prepared.segments.clamp(min=0)
         values = torch.full((len(count),), math.nan, dtype=torch.float64)
@@ -110,7 +113,12 @@ class StoiTorch(DeviceBackend):
                 per_segment = self._correlation(prepared, part, bands[part]).double()
                 total = torch.where(inside[part], per_segment, 0.0).sum(-1)
                 values[part] = total.cpu() / count[part]
-        return _scores(values.view(-1, prepared.channels), prepared.segments)
+        scores = _scores(values.tolist(), prepared, _silent(reconstruction))
+        channels = reconstruction.channels
+        return [
+            average_channels(scores[index * channels :][:channels])
+            for index in range(reconstruction.clips)
+        ]
 
     def _correlation(
         self, prepared: PreparedStoi, part: slice, bands: torch.Tensor
@@ -126,6 +134,7 @@ class StoiTorch(DeviceBackend):
 class PreparedStoi:
     """What every reconstruction of the references shares; rows are clips × channels.
 
+    silent: rows whose samples are all equal.
     kept: int64 (rows, frames), indices of the frames that are not silent, in order, padded.
     segments: int64 (rows,), on the CPU: segments of each row, 0 or less where there is none.
     bands: (rows, bands, frames), third-octave envelopes.
@@ -133,23 +142,12 @@ class PreparedStoi:
         no row has a segment.
     """
 
-    lengths: torch.Tensor
-    channels: int
-    sample_rate: int
+    reference: AudioBatch
+    silent: list[bool]
     kept: torch.Tensor
     segments: torch.Tensor
     bands: torch.Tensor
     normalized: torch.Tensor | None
-
-    def check(self, reconstruction: AudioBatch) -> None:
-        """Raises ValueError where a reconstruction cannot belong to these references."""
-        same = (
-            reconstruction.channels == self.channels
-            and reconstruction.sample_rate == self.sample_rate
-            and torch.equal(reconstruction.lengths, self.lengths)
-        )
-        if not same:
-            raise ValueError("reconstruction and reference differ in length, channels or rate")
 
 
 def _rows(audio: AudioBatch, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,14 +160,29 @@ def _rows(audio: AudioBatch, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Te
     return samples.flatten(0, 1), audio.lengths.repeat_interleave(audio.channels)
 
 
-def _scores(values: torch.Tensor, segments: torch.Tensor) -> list[Score]:
-    """Means over channels; values (clips, channels), segments (clips × channels,)."""
-    short = (segments.view_as(values) <= 0).any(dim=1).tolist()
-    means = values.mean(dim=1).tolist()
-    return [
-        Score.undefined(TOO_SHORT) if is_short else Score(mean)
-        for mean, is_short in zip(means, short, strict=True)
-    ]
+def _silent(audio: AudioBatch) -> list[bool]:
+    """Whether all samples of a row are equal, padding aside."""
+    time = torch.arange(audio.samples.shape[-1])
+    past = (time >= audio.lengths[:, None, None]).to(audio.samples.device)
+    if audio.samples.shape[-1] == 0:
+        return [True] * (audio.clips * audio.channels)
+    least = audio.samples.masked_fill(past, math.inf).amin(dim=-1)
+    most = audio.samples.masked_fill(past, -math.inf).amax(dim=-1)
+    return [bool(item) for item in (least >= most).flatten().tolist()]
+
+
+def _scores(values: list[float], prepared: PreparedStoi, silent: list[bool]) -> list[Score]:
+    """Outcomes of rows."""
+    scores = []
+    for value, segments, *mute in zip(
+        values, prepared.segments.tolist(), prepared.silent, silent, strict=True
+    ):
+        if any(mute):
+            which = "reference" if mute[0] else "reconstruction"
+            scores.append(Score.undefined(f"the {which} is silent"))
+        else:
+            scores.append(Score(value) if segments > 0 else Score.undefined(TOO_SHORT))
+    return scores
 
 
 def _parts(bands: torch.Tensor) -> Iterator[slice]:
@@ -322,10 +335,11 @@ def _clipped_correlation(
     clipped = torch.minimum(y * scale, x * CLIP)
     clipped -= clipped.mean(dim=-2, keepdim=True)
     product = (clipped * x_centred).sum(dim=-2)
-    return (product / (clipped.norm(dim=-2) + EPS)).mean(dim=1)
+    scores: torch.Tensor = product / (clipped.norm(dim=-2) + EPS)
+    return scores.mean(dim=1)
 
 
 def _extended_correlation(x_normalized: torch.Tensor, y_bands: torch.Tensor) -> torch.Tensor:
     """ESTOI per segment, (rows, segments)."""
     product: torch.Tensor = x_normalized * _normalized(_segments(y_bands))
-    return product.sum(dim=(1, 2)) / SEGMENT
+    return product.sum(dim=(1, 2)).div_(SEGMENT)

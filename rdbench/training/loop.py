@@ -375,17 +375,21 @@ def _refused(path: Path, error: OSError) -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout that trains, "" outside of one."""
+    """The commit of the checkout that trains, "-dirty" behind it where files differ; else ""."""
+    root = Path(__file__).resolve().parents[2]
+    head = _git(root, "rev-parse", "--show-toplevel", "HEAD").split()
+    # An installed package can lie inside someone else's repository.
+    if len(head) != 2 or Path(head[0]).resolve() != root:
+        return ""
+    return head[1] + ("-dirty" if _git(root, "status", "--porcelain", "--", "rdbench") else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
     import subprocess
 
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -17,7 +17,11 @@ def test_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_is_shown_when_the_start_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError), stderr_held():
-        os.write(2, b"INFO: what went before\n")
-        raise RuntimeError
+    def start() -> None:
+        with stderr_held():
+            os.write(2, b"INFO: what went before\n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start()
     assert "what went before" in capfd.readouterr().err

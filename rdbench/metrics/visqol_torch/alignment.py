@@ -39,8 +39,8 @@ def correlation_length(samples: int) -> int:
 
 def spectrum(envelopes: torch.Tensor, points: int) -> torch.Tensor:
     """DFT of envelopes (rows, time), zero-padded to `points`."""
-    transformed: torch.Tensor = torch.fft.rfft(envelopes, n=points)
-    return transformed
+    bins: torch.Tensor = torch.fft.rfft(envelopes, n=points)
+    return bins
 
 
 def best_lags(
@@ -49,11 +49,12 @@ def best_lags(
     """Lags int64 (rows,) from `spectrum`s of envelopes of at most `longest` samples."""
     correlation = torch.fft.irfft(reference * reconstruction.conj(), n=points)
     reach = longest - 1
-    later, at_later = correlation[:, : reach + 1].max(dim=-1)
-    if reach == 0:
-        return at_later
-    earlier, at_earlier = correlation[:, points - reach :].max(dim=-1)
-    return torch.where(earlier >= later, at_earlier - reach, at_later)
+    later = correlation[:, : reach + 1].max(dim=-1)
+    lags: torch.Tensor = later.indices
+    if reach > 0:
+        earlier = correlation[:, points - reach :].max(dim=-1)
+        lags = torch.where(earlier.values >= later.values, earlier.indices - reach, lags)
+    return lags
 
 
 def usable_lag(lag: int, reference_samples: int) -> int:
