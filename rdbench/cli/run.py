@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,14 @@ import typer
 
 FAILED = 1
 INTERRUPTED = 130
+
+
+class Costs(StrEnum):
+    """What the cost pass does."""
+
+    MISSING = "missing"
+    AGAIN = "again"
+    NONE = "none"
 
 
 def command(
@@ -32,6 +41,9 @@ def command(
     batch_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds of audio in one batch.")
     ] = 60.0,
+    costs: Annotated[
+        Costs, typer.Option(help="Cost pass: what is missing, all of it again, or none.")
+    ] = Costs.MISSING,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
     ] = False,
@@ -52,7 +64,11 @@ def command(
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     folder = out or Path("results") / benchmark.name
     how = RunOptions(
-        device=device, workers=workers, batch_seconds=batch_seconds, allow_code=allow_code
+        device=device,
+        workers=workers,
+        batch_seconds=batch_seconds,
+        allow_code=allow_code,
+        costs=costs.value,
     )
     try:
         summary = run_benchmark(benchmark, folder, how, make_progress(quiet=quiet))

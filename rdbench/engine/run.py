@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rdbench.engine.environment import cores, hardware, versions
 from rdbench.engine.plan import (
@@ -46,13 +46,15 @@ class RunOptions:
 
     device: "auto" is the first CUDA device, else the CPU. workers: processes of the pool; None is
     one for each core. batch_seconds: audio in one batch. allow_code: whether `module:Class` may
-    run.
+    run. costs: what the cost pass of the spec does: measure what is "missing", all of it "again"
+    (costs want a machine that does nothing else), or "none".
     """
 
     device: str = "auto"
     workers: int | None = None
     batch_seconds: float = DEFAULT_BATCH_SECONDS
     allow_code: bool = False
+    costs: Literal["missing", "again", "none"] = "missing"
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,9 @@ class _Run:
             if missing:
                 with worker_pool(self.workers) as pool:
                     self._evaluator(systems, metrics, ledger, pool).run(clips)
-            if self.spec.costs.enabled:
-                self._cost_pass(systems, keys, writer).run(clips, done)
+            if self.spec.costs.enabled and self.options.costs != "none":
+                known = done if self.options.costs == "missing" else set()
+                self._cost_pass(systems, keys, writer).run(clips, known)
         finally:
             self.progress.stop()
         writer.flush()
