@@ -73,10 +73,10 @@ class StoiTorch(DeviceBackend):
     extended: ESTOI. precision: "float64" within 1e-6 of pystoi, "float32" within 1e-4.
     """
 
-    name = "torch"
     version = "1"
 
     def __init__(self, *, extended: bool, precision: Precision = "float64") -> None:
+        self.name = "torch" if precision == "float64" else "torch_float32"
         self.extended = extended
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.tolerance = 1e-6 if precision == "float64" else 1e-4

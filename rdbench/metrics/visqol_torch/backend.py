@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -30,13 +31,13 @@ from rdbench.metrics.packages import missing
 from rdbench.metrics.ragged import check_match, cut, equal_lengths
 from rdbench.metrics.visqol_torch import alignment, mapping, matching, nsim, patches, refinement
 from rdbench.metrics.visqol_torch.filterbank import Filterbank
-from rdbench.metrics.visqol_torch.modes import AUDIO, SPEECH, Mode
+from rdbench.metrics.visqol_torch.modes import AUDIO, SPEECH
+from rdbench.metrics.visqol_torch.pairs import Pairs
 from rdbench.metrics.visqol_torch.refinement import Signals, Slice
 from rdbench.metrics.visqol_torch.spectrogram import level
 from rdbench.types import AudioBatch, Score
 
 MappingName = Literal["svr", "lattice", "exponential"]
-ROUNDING = 1e-11  # difference of similarities that the reference's own rounding can turn
 ROWS_AT_ONCE = {"cpu": 4, "cuda": 64}
 SAMPLES_AT_ONCE = 2**23  # of references that are prepared together
 
@@ -146,45 +147,61 @@ class VisqolTorch(DeviceBackend):
         if prepared.shared is None:
             seconds = self.mode.shortest / self.mode.rate
             return [Score.undefined(f"shorter than {seconds:.2f} s")] * len(rows)
+        shared = prepared.shared
         scores: dict[int, Score] = {}
         for row, silent in enumerate(_silent(rows)):
             if prepared.silent[row] or silent:
                 which = "reference" if prepared.silent[row] else "reconstruction"
                 scores[row] = Score.undefined(f"the {which} is silent")
         left = [row for row in range(len(rows)) if row not in scores]
-        step = ROWS_AT_ONCE["cuda" if rows.is_cuda else "cpu"]
-        for start in range(0, len(left), step):
-            part = left[start : start + step]
-            scores |= zip(part, self._score_part(prepared.shared, part, rows[part]), strict=True)
+        parts = _parts(left, rows)
+        matched = _in_threads(
+            lambda part: self._pairs(shared, part, rows[part]), parts, rows.device
+        )
+        for part, found in zip(parts, matched, strict=True):
+            for row, item in zip(part, found, strict=True):
+                scores[row] = (
+                    item if isinstance(item, Score) else self._map(shared, row, item, rows[row])
+                )
         return [scores[row] for row in range(len(rows))]
 
-    def _score_part(self, shared: Shared, rows: list[int], samples: torch.Tensor) -> list[Score]:
-        """Scores of some rows of the references, samples (rows, time)."""
+    def _map(self, shared: Shared, row: int, pairs: Pairs, samples: torch.Tensor) -> Score:
+        """The score of one row; samples (time,) as they came."""
+        if pairs.undecided and self.mapping_name == "lattice":
+            value = self._package.measure(shared.signals.samples[row], samples)
+        else:
+            value = mapping.predict(self._mapping, pairs.features(self.mode.frame_seconds))
+        if math.isfinite(value):
+            return Score(value)
+        return Score.failed(f"{self.key}: the mapping gave {value}")
+
+    def _pairs(self, shared: Shared, rows: list[int], samples: torch.Tensor) -> list[Pairs | Score]:
+        """Matched and refined patches of some rows (rows, time), or why there are none."""
         mode = self.mode
         aligned, lengths = self._align(shared, rows, samples)
         power = (aligned.square().sum(dim=-1).cpu() / torch.tensor(lengths)).tolist()
-        scores: dict[int, Score] = {}
+        found: dict[int, Pairs | Score] = {}
         jobs: list[Job] = []
         for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             frames = mode.frames(length)
             count = matching.usable(shared.starts[row], mode.patch, frames) if frames else 0
             if count == 0:
                 reason = "no patch lies within the aligned reconstruction"
-                scores[index] = Score.failed(f"{self.key}: {reason}")
+                found[index] = Score.failed(f"{self.key}: {reason}")
             elif power[index] == 0.0:
-                scores[index] = Score.failed(f"{self.key}: the aligned reconstruction is silent")
+                found[index] = Score.failed(f"{self.key}: the aligned reconstruction is silent")
             else:
                 gain = _gain(shared.power[row], power[index])
                 jobs.append(Job(index, row, length, frames, shared.starts[row][:count], gain))
         if jobs:
-            values = self._values(shared, jobs, samples, aligned)
-            scores |= {job.index: self._outcome(v) for job, v in zip(jobs, values, strict=True)}
-        return [scores[index] for index in range(len(rows))]
-
-    def _outcome(self, value: float) -> Score:
-        if math.isfinite(value):
-            return Score(value)
-        return Score.failed(f"{self.key}: the mapping gave {value}")
+            chosen = [job.index for job in jobs]
+            levelled = aligned[chosen] * aligned.new_tensor([job.gain for job in jobs])[:, None]
+            frames = max(job.frames for job in jobs)
+            spectrogram = self._filterbank(levelled.device).spectrogram(levelled, frames)
+            matched = self._match(shared, jobs, spectrogram)
+            refined = self._refine(shared, jobs, Signals(levelled, spectrogram), matched)
+            found |= zip(chosen, refined, strict=True)
+        return [found[index] for index in range(len(rows))]
 
     def _align(
         self, shared: Shared, rows: list[int], samples: torch.Tensor
@@ -194,28 +211,6 @@ class VisqolTorch(DeviceBackend):
         envelopes = alignment.spectrum(alignment.envelope(samples), points)
         lags = alignment.best_lags(shared.envelopes[rows], envelopes, points, length).tolist()
         return alignment.shift(samples, [alignment.usable_lag(lag, length) for lag in lags])
-
-    def _values(
-        self, shared: Shared, jobs: list[Job], samples: torch.Tensor, aligned: torch.Tensor
-    ) -> list[float]:
-        """MOS-LQO of jobs among reconstructions before and after alignment, (rows, time)."""
-        chosen = [job.index for job in jobs]
-        levelled = aligned[chosen] * aligned.new_tensor([job.gain for job in jobs])[:, None]
-        frames = max(job.frames for job in jobs)
-        spectrogram = self._filterbank(samples.device).spectrogram(levelled, frames)
-        reconstruction = Signals(levelled, spectrogram)
-        matched = self._match(shared, jobs, spectrogram)
-        values = []
-        for job, pairs in zip(
-            jobs, self._refine(shared, jobs, reconstruction, matched), strict=True
-        ):
-            if pairs.undecided and self.mapping_name == "lattice":
-                reference = shared.signals.samples[job.row]
-                values.append(self._package.measure(reference, samples[job.index]))
-            else:
-                features = pairs.features(self.mode.frame_seconds)
-                values.append(mapping.predict(self._mapping, features))
-        return values
 
     def _match(self, shared: Shared, jobs: list[Job], reconstruction: torch.Tensor) -> list[Pairs]:
         """The best matches for the patches of the references, before their refinement."""
@@ -335,74 +330,6 @@ class PreparedVisqol:
     groups: Sequence[tuple[list[int], PreparedRows]]
 
 
-@dataclass
-class Pairs:
-    """The matched patches of one row.
-
-    bands, spread, level: (patches, bands), see `nsim.Similarity`. offsets: frames at which the
-    matches start. lost: patches without a match. begins, seconds: where the patches of the
-    reference begin and how long they last. undecided: whether rounding decided on a refinement.
-    """
-
-    bands: npt.NDArray[np.float64]
-    spread: npt.NDArray[np.float64]
-    level: npt.NDArray[np.float64]
-    offsets: npt.NDArray[np.int64]
-    lost: npt.NDArray[np.bool_]
-    begins: npt.NDArray[np.float64]
-    seconds: npt.NDArray[np.float64]
-    undecided: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        similarity: nsim.Similarity,
-        starts: npt.NDArray[np.int64],
-        offsets: npt.NDArray[np.int64],
-        lost: npt.NDArray[np.bool_],
-        mode: Mode,
-    ) -> Pairs:
-        """Pairs whose patches of the reference begin at the frames `starts`."""
-        begins = starts.astype(np.float64) * mode.frame_seconds
-        # The end less the beginning, not the duration: rounding decides on the count of frames.
-        seconds = (begins + mode.patch_seconds) - begins
-        bands = np.where(lost[:, None], 0.0, similarity.bands)
-        spread, level_ = similarity.spread.copy(), similarity.level.copy()
-        return cls(bands, spread, level_, offsets, lost, begins, seconds)
-
-    def improve(
-        self, patch: int, refined: refinement.Refined, mode: Mode, *, unscaled: bool
-    ) -> None:
-        """Takes the refined similarity of a patch where it is not smaller.
-
-        Rounding does not decide between two silent patches, nor where the reconstruction is
-        `unscaled` and equals the reference.
-        """
-        new, old = float(refined.bands.mean()), float(self.bands[patch].mean())
-        exact = new == old == 1.0 and (unscaled or not refined.level.any())
-        self.undecided |= abs(new - old) < ROUNDING and not exact
-        if new < old:
-            return
-        self.bands[patch] = refined.bands
-        self.spread[patch] = refined.spread
-        self.level[patch] = refined.level
-        begin = float(self.begins[patch]) + max(refined.lag, 0) / mode.rate
-        self.seconds[patch] = (begin + refined.samples / mode.rate) - begin
-
-    def features(self, frame_seconds: float) -> mapping.Features:
-        """What the mapping sees; the spread is pooled over the patches by their frames."""
-        count = len(self.bands)
-        mean = self.bands.mean(axis=0)
-        worst = np.sort(self.bands, axis=0)[: max(1, int(count * 0.1))].mean(axis=0)
-        frames = np.ceil(self.seconds / frame_seconds)[:, None]
-        total = float(frames.sum())
-        squares = ((frames - 1.0) * self.spread**2 + frames * self.bands**2).sum(axis=0)
-        variance = (squares - mean**2 * total) / max(total - 1.0, 1.0)
-        return mapping.Features(
-            mean, worst, np.sqrt(np.maximum(variance, 0.0)), self.level.mean(axis=0)
-        )
-
-
 class Package:
     """visqol-python itself, in speech mode with the lattice."""
 
@@ -424,6 +351,34 @@ def _gain(reference: float, reconstruction: float) -> float:
     """The factor that brings one mean square to another, by way of decibels as in the package."""
     first, second = (10.0 * math.log10(power) for power in (reference, reconstruction))
     return float(10.0 ** ((first - second) / 20.0))
+
+
+def _parts(rows: list[int], samples: torch.Tensor) -> list[list[int]]:
+    """Rows in parts that are processed together."""
+    most = ROWS_AT_ONCE["cuda" if samples.is_cuda else "cpu"]
+    threads = 1 if samples.is_cuda else torch.get_num_threads()
+    step = max(1, min(most, -(-len(rows) // threads)))
+    return [rows[start : start + step] for start in range(0, len(rows), step)]
+
+
+def _in_threads(
+    work: Callable[[list[int]], list[Pairs | Score]],
+    parts: list[list[int]],
+    device: torch.device,
+) -> list[list[Pairs | Score]]:
+    """The work on every part, on a CPU in as many threads as torch has for one operation.
+
+    Operations are many and small here, so that threads of one part each wait for each other far
+    less than threads within an operation would. The count of threads is put back.
+    """
+    threads = 1 if device.type == "cuda" else torch.get_num_threads()
+    if threads == 1 or len(parts) < 2:
+        return [work(part) for part in parts]
+    try:
+        with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            return list(pool.map(work, parts))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _silent(rows: torch.Tensor) -> list[bool]:

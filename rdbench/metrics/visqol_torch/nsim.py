@@ -67,7 +67,8 @@ def compare(
     repeated = torch.minimum(index, frames[:, None] - 1)[:, None].expand_as(reference)
     # The border is repeated past the last frame, and pairs come last, as in `sliding`.
     ours, theirs = (
-        patch.gather(-1, repeated).permute(1, 2, 0) for patch in (reference, reconstruction)
+        _bordered(patch.gather(-1, repeated).permute(1, 2, 0))
+        for patch in (reference, reconstruction)
     )
     similarity = _symmetric_points(ours, theirs)
     inside = (index < frames[:, None]).T
@@ -75,9 +76,9 @@ def compare(
     mean = torch.where(inside, similarity, 0.0).sum(1) / count
     deviation = torch.where(inside, similarity - mean[:, None], 0.0)
     spread = (deviation.square().sum(1) / (count - 1.0).clamp(min=1.0)).sqrt()
-    level = torch.where(inside, theirs, 0.0).sum(1) / count
-    bands, spread, level = torch.stack([mean, spread, level]).transpose(1, 2).cpu().numpy()
-    return Similarity(bands, spread, level)
+    level = torch.where(inside, theirs[1:-1, 1:-1], 0.0).sum(1) / count
+    arrays = torch.stack([mean, spread, level]).transpose(1, 2).cpu().numpy()
+    return Similarity(*arrays)
 
 
 def sliding(patches: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
@@ -88,19 +89,27 @@ def sliding(patches: torch.Tensor, spectrogram: torch.Tensor) -> torch.Tensor:
     count, _, length = patches.shape
     offsets = spectrogram.shape[-1] - length + 1
     windows = spectrogram.unfold(-1, length, 1).transpose(1, 2)[..., None, :]
-    pairs = patches.permute(1, 2, 0)[..., None].contiguous()  # (bands, frames, patches, 1)
+    pairs = _bordered(patches.permute(1, 2, 0)[..., None])  # (bands, frames, patches, 1)
     ours = _statistics(pairs)
     out = patches.new_empty((count, offsets))
     patch_step, offset_step = (count, offsets) if patches.is_cuda else CPU_BLOCK
     for start in range(0, offsets, offset_step):
         columns = slice(start, start + offset_step)
-        part = windows[..., columns].contiguous()
+        part = _bordered(windows[..., columns])
         theirs = _statistics(part)
         for first in range(0, count, patch_step):
             rows = slice(first, first + patch_step)
             points = _points(pairs[:, :, rows], ours.select(rows), part, theirs)
-            out[rows, columns] = points.mean(dim=(0, 1))
+            out[rows, columns] = 2.0 * points.mean(dim=(0, 1))
     return out
+
+
+def _bordered(patch: torch.Tensor) -> torch.Tensor:
+    """(bands, frames, …) with its border repeated, (bands + 2, frames + 2, …), contiguous."""
+    for dim in (0, 1):
+        last = patch.shape[dim] - 1
+        patch = torch.cat([patch.narrow(dim, 0, 1), patch, patch.narrow(dim, last, 1)], dim)
+    return patch
 
 
 @dataclass(frozen=True)
@@ -113,15 +122,14 @@ class _Statistics:
 
     def select(self, rows: slice) -> _Statistics:
         """Those of some patches."""
-        return _Statistics(
-            self.mean[:, :, rows], self.square[:, :, rows], self.deviation[:, :, rows]
-        )
+        fields = (self.mean, self.square, self.deviation)
+        return _Statistics(*(field[:, :, rows] for field in fields))
 
 
-def _statistics(patch: torch.Tensor) -> _Statistics:
-    mean = _smooth(patch * SIDE)
+def _statistics(bordered: torch.Tensor) -> _Statistics:
+    mean = _smooth(bordered * SIDE)
     square = mean.square()
-    variance = _smooth(patch.square() * SIDE) - square
+    variance = _smooth(bordered.square() * SIDE) - square
     # A variance below zero is rounding; as zero it leaves C3 in the denominator, as it should.
     return _Statistics(mean, square, variance.clamp_(min=0.0).sqrt_())
 
@@ -129,12 +137,11 @@ def _statistics(patch: torch.Tensor) -> _Statistics:
 def _points(
     reference: torch.Tensor, ours: _Statistics, reconstruction: torch.Tensor, theirs: _Statistics
 ) -> torch.Tensor:
-    """NSIM at every point, (bands, frames, …), of patches that broadcast to each other."""
+    """Half of NSIM at every point, (bands, frames, …), of bordered patches that broadcast."""
+    # Sums and products of two arrays alone: with three that broadcast, torch does not vectorize.
     product = ours.mean * theirs.mean
-    similarity = _smooth((reference * SIDE) * reconstruction)
-    similarity -= product
-    similarity += C3
-    similarity *= product.mul_(2.0).add_(C1)
+    similarity = _smooth((reference * SIDE) * reconstruction).sub_(product).add_(C3)
+    similarity *= product.add_(C1 / 2.0)
     denominator = torch.mul(ours.deviation, theirs.deviation, out=product).add_(C3)
     denominator *= (ours.square + C1) + theirs.square
     similarity /= denominator
@@ -158,16 +165,9 @@ def _symmetric_points(reference: torch.Tensor, reconstruction: torch.Tensor) -> 
 
 
 def _smooth(scaled: torch.Tensor) -> torch.Tensor:
-    """Local means over (bands, frames, …), given times SIDE, which saves an operation."""
-    vertical = torch.empty_like(scaled)
-    torch.add(scaled[:-2], scaled[2:], out=vertical[1:-1])
-    torch.add(scaled[0], scaled[1], out=vertical[0])
-    torch.add(scaled[-1], scaled[-2], out=vertical[-1])
-    sides = torch.add(vertical, scaled, alpha=SIDE / CORNER)
-    out = vertical.add_(scaled, alpha=CENTRE / SIDE)
-    weight = CORNER / SIDE
-    out[:, 1:].add_(sides[:, :-1], alpha=weight)
-    out[:, :-1].add_(sides[:, 1:], alpha=weight)
-    out[:, 0].add_(sides[:, 0], alpha=weight)
-    out[:, -1].add_(sides[:, -1], alpha=weight)
-    return out
+    """Local means of a bordered (bands + 2, frames + 2, …), given times SIDE, without border."""
+    middle = scaled[1:-1]
+    vertical = scaled[:-2] + scaled[2:]
+    sides = torch.add(vertical, middle, alpha=SIDE / CORNER)
+    centre = torch.add(vertical[:, 1:-1], middle[:, 1:-1], alpha=CENTRE / SIDE)
+    return centre.add_(sides[:, :-2] + sides[:, 2:], alpha=CORNER / SIDE)

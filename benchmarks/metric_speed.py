@@ -1,0 +1,460 @@
+"""Speed and deviation of the tensor metrics beside the reference packages.
+
+    python benchmarks/metric_speed.py                  speed on this CPU, and deviation
+    python benchmarks/metric_speed.py --device cuda    the same with the tensor versions on a GPU
+    python benchmarks/metric_speed.py --full           deviation over every clip × degradation
+
+Speed: clips × 8 operating points of Opus. The packages run in one process per core, the tensor
+versions in one process with as many threads; what the references share is prepared once, models
+are loaded and kernels compiled before the clock starts. Each run adds what it measured to
+`metric_speed.json` and writes `metric_speed.md` from it: what was not measured says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rdbench.audio.corpus import embedded_corpus
+from rdbench.audio.resample import fit_lengths, resample_batch
+from rdbench.codecs.registry import create
+from rdbench.metrics.base import DeviceBackend, PoolBackend
+from rdbench.metrics.registry import backend
+from rdbench.metrics.stoi_torch import StoiTorch
+from rdbench.metrics.visqol_torch.backend import VisqolTorch
+from rdbench.types import AudioBatch, RdbenchError, Score, Status
+
+HERE = Path(__file__).resolve().parent
+SHARED = Path(os.environ.get("RDBENCH_SHARED", HERE.parent.parent / "shared" / "data"))
+RATES = {"stoi": 16000, "estoi": 16000, "visqol_audio": 48000, "visqol_speech": 16000}
+SPEECH_ONLY = ("stoi", "estoi", "visqol_speech")
+# Deviations allowed: of nearly all pairs (99 %), and of every pair.
+BOUNDS = {
+    "stoi": (1e-6, 1e-6),
+    "stoi float32": (1e-4, 1e-4),
+    "estoi": (1e-6, 1e-6),
+    "estoi float32": (1e-4, 1e-4),
+    "visqol_audio": (2e-3, 0.02),
+    "visqol_speech": (5e-3, 0.03),
+}
+POINTS = (6, 9, 12, 16, 24, 32, 48, 64)  # kbps
+
+Signal = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def tensor_backend(name: str) -> DeviceBackend:
+    """The tensor version under a name of `BOUNDS`."""
+    key, _, precision = name.partition(" ")
+    if key in ("stoi", "estoi"):
+        exact = "float32" if precision == "float32" else "float64"
+        return StoiTorch(extended=key == "estoi", precision=exact)
+    return VisqolTorch(key)
+
+
+# Clips
+
+
+def clip_files(folder: Path) -> list[tuple[str, Path]]:
+    """(domain, file) of every shared clip, or of the embedded ones where there are none."""
+    manifest = folder / "clips" / "manifest.csv"
+    if not manifest.is_file():
+        return [(clip.domain, clip.path) for clip in embedded_corpus().clips]
+    with manifest.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    return [(row["domain"], manifest.parent / row["file"]) for row in rows]
+
+
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """`count` of the items, evenly."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def load(path: Path, rate: int, seconds: float) -> AudioBatch:
+    """The first channel of a file at `rate` hertz, as a batch of one."""
+    import soundfile
+
+    samples, native = soundfile.read(path, dtype="float32", always_2d=True)
+    wave = torch.from_numpy(samples[: int(seconds * native), :1].T.copy())
+    whole = AudioBatch(wave[None], torch.tensor([wave.shape[-1]]), native)
+    return resample_batch(whole, rate)
+
+
+def stack(clips: Sequence[AudioBatch]) -> AudioBatch:
+    """Batches of one clip as one batch."""
+    lengths = torch.cat([clip.lengths for clip in clips])
+    longest = int(lengths.max())
+    samples = [
+        torch.nn.functional.pad(clip.samples, (0, longest - clip.samples.shape[-1]))
+        for clip in clips
+    ]
+    return AudioBatch(torch.cat(samples), lengths, clips[0].sample_rate)
+
+
+# Degradations
+
+
+def through(codec: str, kbps: float, clip: AudioBatch, **options: Any) -> AudioBatch:
+    """A clip after a codec, at its own rate and length again."""
+    program = create(codec, points=[kbps], options=options)
+    native = resample_batch(clip, program.info.native_rate(clip.sample_rate))
+    encoded = program.encode(native, program.points[0])
+    variant = program.variants[0]
+    decoded = program.decode(program.decoder_input(encoded, variant, [0] * clip.clips))
+    return fit_lengths(resample_batch(decoded, clip.sample_rate), clip.lengths)
+
+
+def on_signal(change: Callable[[Signal, int], Signal], clip: AudioBatch) -> AudioBatch:
+    """A clip after a change of its samples."""
+    changed = change(clip.samples[0, 0].numpy(), clip.sample_rate)
+    samples = torch.from_numpy(np.ascontiguousarray(changed, dtype=np.float32))[None, None]
+    return AudioBatch(samples, clip.lengths, clip.sample_rate)
+
+
+def noise(decibels: float, signal: Signal, _rate: int) -> Signal:
+    drawn = np.random.default_rng(1).standard_normal(len(signal))
+    return signal + drawn * np.sqrt(np.mean(signal**2)) * 10 ** (-decibels / 20)
+
+
+def low_pass(hertz: float, signal: Signal, rate: int) -> Signal:
+    from scipy.signal import butter, sosfilt
+
+    return sosfilt(butter(6, hertz, fs=rate, output="sos"), signal)
+
+
+def gain(factor: float, signal: Signal, _rate: int) -> Signal:
+    return signal * np.float32(factor)
+
+
+def clipping(share: float, signal: Signal, _rate: int) -> Signal:
+    top = share * np.abs(signal).max()
+    return np.clip(signal, -top, top)
+
+
+def delay(milliseconds: float, signal: Signal, rate: int) -> Signal:
+    shift = round(milliseconds * rate / 1000)
+    padded = np.pad(signal, (max(shift, 0), max(-shift, 0)))
+    return padded[: len(signal)] if shift > 0 else padded[-len(signal) :]
+
+
+def dropouts(count: int, milliseconds: float, signal: Signal, rate: int) -> Signal:
+    out, length = signal.copy(), round(milliseconds * rate / 1000)
+    for start in np.random.default_rng(2).integers(0, max(1, len(signal) - length), count):
+        out[start : start + length] = 0.0
+    return out
+
+
+def silence(signal: Signal, _rate: int) -> Signal:
+    return np.zeros_like(signal)
+
+
+def unrelated(signal: Signal, _rate: int) -> Signal:
+    return 0.1 * np.random.default_rng(3).standard_normal(len(signal))
+
+
+def degradations(rate: int) -> dict[str, Callable[[AudioBatch], AudioBatch]]:
+    """By name; the codecs first."""
+    coded = {f"{name} {kbps:g}": partial(through, name, kbps) for name, kbps in CODED}
+    if rate == 16000 and (SHARED / "lyra").is_dir():
+        lyra = {"models": str(SHARED / "lyra")}
+        coded |= {f"lyra {kbps:g}": partial(through, "lyra", kbps, **lyra) for kbps in (3.2, 9.2)}
+    changes: Mapping[str, Callable[[Signal, int], Signal]] = {
+        "identity": partial(gain, 1.0),
+        **{f"noise {level} dB": partial(noise, level) for level in (0, 20, 40)},
+        **{f"low-pass {hertz} Hz": partial(low_pass, hertz) for hertz in (3400, 7000)},
+        **{f"gain × {factor:g}": partial(gain, factor) for factor in (0.1, 2.0)},
+        **{f"clipping at {share:g}": partial(clipping, share) for share in (0.1, 0.5)},
+        **{f"delay {ms:g} ms": partial(delay, ms) for ms in (-100, -0.7, 0.3, 10, 100)},
+        "dropouts 3 × 60 ms": partial(dropouts, 3, 60),
+        "dropouts 6 × 150 ms": partial(dropouts, 6, 150),
+        "silence": silence,
+        "unrelated": unrelated,
+    }
+    return coded | {name: partial(on_signal, change) for name, change in changes.items()}
+
+
+CODED = (
+    ("opus", 6),
+    ("opus", 12),
+    ("opus", 24),
+    ("opus", 64),
+    ("mp3", 32),
+    ("mp3", 64),
+    ("aac", 32),
+    ("aac", 64),
+)
+
+
+# Both sides
+
+
+def by_package(key: str, clip: AudioBatch, degraded: Sequence[AudioBatch]) -> list[Score]:
+    """The reference package's scores of one clip's reconstructions."""
+    package = backend(key, "reference")
+    assert isinstance(package, PoolBackend)
+    prepared = package.prepare(clip.samples[0, 0].numpy(), clip.sample_rate)
+    return [
+        package.score(
+            prepared, reconstruction=item.samples[0, 0].numpy(), sample_rate=item.sample_rate
+        )
+        for item in degraded
+    ]
+
+
+def start_worker(keys: Sequence[str]) -> None:
+    torch.set_num_threads(1)
+    for key in keys:
+        package = backend(key, "reference")
+        assert isinstance(package, PoolBackend)
+        package.warm_up()
+        clip = load(embedded_corpus().clips[0].path, RATES[key], 1.5)
+        by_package(key, clip, [on_signal(partial(noise, 20), clip)])
+
+
+def workers(keys: Sequence[str], count: int) -> ProcessPoolExecutor:
+    """Processes of one thread each, with the packages warm."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, start_worker, (tuple(keys),))
+    barrier = [pool.submit(time.sleep, 1.0) for _ in range(2 * count)]
+    for task in barrier:
+        task.result()
+    return pool
+
+
+def timed_package(
+    key: str, pool: ProcessPoolExecutor, clips: Sequence[AudioBatch], coded: list[list[AudioBatch]]
+) -> tuple[float, list[list[Score]]]:
+    start = time.perf_counter()
+    tasks = [pool.submit(by_package, key, *pair) for pair in zip(clips, coded, strict=True)]
+    scores = [task.result() for task in tasks]
+    return time.perf_counter() - start, scores
+
+
+def timed_tensors(
+    name: str,
+    device: str,
+    clips: Sequence[AudioBatch],
+    coded: list[list[AudioBatch]],
+    size: int,
+) -> tuple[float, list[list[Score]]]:
+    metric = tensor_backend(name)
+    warm = clips[0].to(device)
+    metric.score(metric.prepare(warm), reconstruction=coded[0][0].to(device))
+    batches = [range(i, min(i + size, len(clips))) for i in range(0, len(clips), size)]
+    points = range(len(coded[0]))
+    scores: dict[tuple[int, int], Score] = {}
+    elapsed = 0.0
+    for members in batches:
+        reference = stack([clips[i] for i in members]).to(device)
+        reconstructions = [stack([coded[i][p] for i in members]).to(device) for p in points]
+        start = time.perf_counter()
+        prepared = metric.prepare(reference)
+        for point, reconstruction in zip(points, reconstructions, strict=True):
+            found = metric.score(prepared, reconstruction=reconstruction)
+            scores |= {(i, point): score for i, score in zip(members, found, strict=True)}
+        elapsed += time.perf_counter() - start
+    return elapsed, [[scores[i, p] for p in points] for i in range(len(clips))]
+
+
+def deviation(pairs: Sequence[tuple[Score, Score]], name: str) -> dict[str, Any]:
+    """How far the second of each pair lies from the first."""
+    both = [pair for pair in pairs if all(score.status is Status.OK for score in pair)]
+    gaps = np.array([abs(first.value - second.value) for first, second in both] or [np.nan])
+    usual, largest = BOUNDS[name]
+    return {
+        "pairs": len(pairs),
+        "scored": len(both),
+        "outcomes that differ": sum(a.status is not b.status for a, b in pairs),
+        "median": float(np.median(gaps)),
+        "p99": float(np.quantile(gaps, 0.99)),
+        "max": float(gaps.max()),
+        "within": f"{np.mean(gaps <= usual):.2%} ≤ {usual:g}, {np.mean(gaps <= largest):.2%} ≤ "
+        f"{largest:g}",
+    }
+
+
+# The runs
+
+
+def measure_speed(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    files = clip_files(SHARED)
+    keys = arguments.metrics
+    torch.set_num_threads(arguments.threads)
+    with workers(keys, arguments.threads) as pool:
+        for key in keys:
+            suited = [f for domain, f in files if key not in SPEECH_ONLY or domain == "speech"]
+            chosen = spread(suited, arguments.clips)
+            clips = [load(path, RATES[key], arguments.seconds) for path in chosen]
+            clips = sorted(clips, key=lambda clip: int(clip.lengths[0]))
+            coded = [[through("opus", kbps, clip) for kbps in POINTS] for clip in clips]
+            seconds = sum(float(clip.seconds[0]) for clip in clips) * len(POINTS)
+            spent, theirs = timed_package(key, pool, clips, coded)
+            entry = results.setdefault("speed", {}).setdefault(key, {})
+            entry[f"reference beside {arguments.device}"] = {"seconds": seconds, "wall": spent}
+            print(f"{key}: package {seconds / spent:.1f} × real time", flush=True)
+            for name in (item for item in BOUNDS if item.split()[0] == key):
+                spent, ours = timed_tensors(name, arguments.device, clips, coded, arguments.batch)
+                pairs = [
+                    pair
+                    for a, b in zip(theirs, ours, strict=True)
+                    for pair in zip(a, b, strict=True)
+                ]
+                found = deviation(pairs, name)
+                entry[f"{name} on {arguments.device}"] = {
+                    "seconds": seconds, "wall": spent, "deviation": found
+                }  # fmt: skip
+                print(f"{name}: {seconds / spent:.1f} × real time, {found}", flush=True)
+    results.setdefault("machines", {})[arguments.device] = machine(arguments)
+
+
+def compare_clip(path: str, domain: str, keys: Sequence[str], seconds: float) -> list[Any]:
+    """(name, degradation, both scores) of one clip under every degradation, in a worker."""
+    found = []
+    for rate in sorted({RATES[key] for key in keys}):
+        clip = load(Path(path), rate, seconds)
+        degraded = {name: change(clip) for name, change in degradations(rate).items()}
+        for key in keys:
+            if RATES[key] != rate or (key in SPEECH_ONLY and domain != "speech"):
+                continue
+            theirs = by_package(key, clip, list(degraded.values()))
+            for name in (item for item in BOUNDS if item.split()[0] == key):
+                metric = tensor_backend(name)
+                prepared = metric.prepare(clip)
+                for label, item, other in zip(degraded, degraded.values(), theirs, strict=True):
+                    (score,) = metric.score(prepared, reconstruction=item)
+                    found.append((name, label, other, score))
+    return found
+
+
+def measure_everything(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    files = spread(clip_files(SHARED), arguments.limit)
+    pairs: dict[str, list[tuple[Score, Score]]] = defaultdict(list)
+    worst: dict[str, tuple[float, str]] = defaultdict(lambda: (-1.0, ""))
+    with workers(arguments.metrics, arguments.threads) as pool:
+        tasks = {
+            pool.submit(
+                compare_clip, str(path), domain, arguments.metrics, arguments.seconds
+            ): path.name
+            for domain, path in files
+        }
+        for count, task in enumerate(as_completed(tasks), 1):
+            for name, label, theirs, ours in task.result():
+                pairs[name].append((theirs, ours))
+                gap = abs(theirs.value - ours.value)
+                if gap > worst[name][0]:
+                    worst[name] = (gap, f"{tasks[task]}, {label}")
+            print(f"{count} of {len(tasks)} clips", flush=True)
+    results["deviation"] = {
+        name: deviation(found, name) | {"clips": len(files), "worst": worst[name][1]}
+        for name, found in pairs.items()
+    }
+
+
+def machine(arguments: argparse.Namespace) -> str:
+    """What it ran on."""
+    if arguments.device == "cuda":
+        name = torch.cuda.get_device_name()
+    else:
+        models = Path("/proc/cpuinfo")
+        lines = models.read_text(encoding="utf-8").splitlines() if models.is_file() else []
+        named = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+        name = next(named, platform.processor())
+    return (
+        f"{name}, {arguments.threads} threads, torch {torch.__version__}, "
+        f"{arguments.clips} clips of up to {arguments.seconds:g} s × {len(POINTS)} points of Opus"
+    )
+
+
+# The table
+
+
+def table(results: Mapping[str, Any]) -> Iterator[str]:
+    speed, full = results.get("speed", {}), results.get("deviation", {})
+    machines = results.get("machines", {})
+    yield "# Tensor metrics beside the reference packages"
+    yield ""
+    yield "Written by `benchmarks/metric_speed.py`, from `metric_speed.json`; not by hand."
+    yield ""
+    for device in ("cpu", "cuda"):
+        yield f"- {device}: {machines.get(device, 'not measured')}"
+    yield ""
+    yield (
+        "Seconds of audio per second; the packages use every core of the machine. Deviation: "
+        "absolute, of the CPU run, median / 99 % / largest; and over every clip × degradation."
+    )
+    yield ""
+    yield (
+        "| metric | package | torch, CPU | ratio | torch, CUDA | deviation in this run | "
+        "pairs | largest deviation of all | share within bounds |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name in BOUNDS:
+        entry = speed.get(name.split()[0], {})
+        here, there = entry.get(f"{name} on cpu"), entry.get(f"{name} on cuda")
+        package = entry.get("reference beside cpu")
+        found, whole = (here or there or {}).get("deviation"), full.get(name)
+        cells = [
+            name,
+            pace(package),
+            pace(here),
+            f"{package['wall'] / here['wall']:.1f} ×" if package and here else "not measured",
+            pace(there),
+            " / ".join(f"{found[k]:.1e}" for k in ("median", "p99", "max"))
+            if found
+            else "not measured",
+            f"{whole['scored']} of {whole['pairs']}" if whole else "not measured",
+            f"{whole['max']:.1e} ({whole['worst']})" if whole else "not measured",
+            whole["within"] if whole else "not measured",
+        ]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def pace(entry: Mapping[str, float] | None) -> str:
+    return f"{entry['seconds'] / entry['wall']:.1f}" if entry else "not measured"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--full", action="store_true", help="deviation over every clip")
+    parser.add_argument("--metrics", nargs="+", choices=list(RATES), default=list(RATES))
+    parser.add_argument("--clips", type=int, default=40, help="clips of the speed run")
+    parser.add_argument("--limit", type=int, default=1_000_000, help="clips of the full run")
+    parser.add_argument("--seconds", type=float, default=10.0, help="longest excerpt")
+    parser.add_argument("--batch", type=int, default=8, help="clips at a time")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
+    arguments = parser.parse_args()
+    record = arguments.out / "metric_speed.json"
+    results = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    try:
+        (measure_everything if arguments.full else measure_speed)(arguments, results)
+    except RdbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = "\n".join(table(results)) + "\n"
+    (arguments.out / "metric_speed.md").write_text(lines, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
