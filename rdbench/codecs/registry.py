@@ -34,6 +34,8 @@ BUILT_IN: Mapping[str, str] = {
     "dac_24khz": "rdbench.codecs.dac:Dac24",
     "dac_44khz": "rdbench.codecs.dac:Dac44",
     "dac_44khz_16kbps": "rdbench.codecs.dac:Dac44High",
+    "vae": "rdbench.codecs.vae:Vae",
+    "oobleck": "rdbench.codecs.oobleck:Oobleck",
 }
 
 

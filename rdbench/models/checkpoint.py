@@ -126,8 +126,15 @@ def load(path: Path) -> tuple[Autoencoder, Header]:
     from rdbench.models.autoencoder import Autoencoder
 
     header = read_header(path)
-    with torch.device("meta"):
-        model = Autoencoder(header.config)
+    try:
+        # Without memory: a configuration could ask for any amount of it.
+        with torch.device("meta"):
+            model = Autoencoder(header.config)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise WeightsError(
+            f"{path} has a configuration of which no model can be built ({_first_line(error)}); "
+            "fetch or train it again"
+        ) from error
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     _compare(path, expected, header.shapes)
     # Built again for real: buffers outside the state dict (windows) need their values.

@@ -77,7 +77,7 @@ class Run:
         if source is not None and not (out / STATE).is_file():
             self._start_from(source)
         optimizer = torch.optim.AdamW(
-            self.plain.parameters(),
+            parameter_groups(self.plain, recipe.optimizer),
             lr=recipe.optimizer.learning_rate,
             betas=recipe.optimizer.betas,
             weight_decay=recipe.optimizer.weight_decay,
@@ -128,7 +128,9 @@ class Run:
         audio = self.data.batch(seed=recipe.seed, step=step, size=size, rank=rank)
         audio = audio.to(self.fabric.device)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
+            group["lr"] = group.get("factor", 1.0) * learning_rate(
+                recipe.optimizer, step, recipe.steps
+            )
         made: Pass = self.model(audio, recipe.passthrough)
         terms, nats = self._terms(audio, made)
         if self.adversary is not None and step >= self.adversary.config.start:
@@ -324,6 +326,19 @@ class Run:
             "rdbench": __version__,
             "torch": torch.__version__,
         }
+
+
+def parameter_groups(model: Autoencoder, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """The codebooks of a quantizer, which move at a rate of their own, and all the rest."""
+    codebooks: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (codebooks if name.endswith("codebook.weight") else rest).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": rest, "factor": 1.0}]
+    if codebooks:
+        factor = config.codebook_factor
+        groups.append({"params": codebooks, "factor": factor, "weight_decay": 0.0})
+    return groups
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:

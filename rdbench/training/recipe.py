@@ -59,8 +59,8 @@ class LossConfig(Frozen):
     windows: tuple[Count, ...] = (512, 1024, 2048)
     mels: tuple[Count, ...] = (40, 80, 120)
     windows_per_step: Annotated[int, Field(ge=0)] = 0
-    commitment: NonNegative = 0.25
-    codebook: NonNegative = 1.0
+    commitment: NonNegative = 0.01
+    codebook: NonNegative = 0.05
 
     @model_validator(mode="after")
     def _check(self) -> LossConfig:
@@ -89,6 +89,8 @@ class AdversarialConfig(Frozen):
 class OptimizerConfig(Frozen):
     """AdamW with a linear warm-up and a schedule.
 
+    codebook_factor: learning rate of an RVQ's codebooks over that of the rest: entries must keep up
+        with latents that a whole layer can scale.
     schedule: `constant`, `cosine` to `final_share` of the rate over the run, or `linear`.
     """
 
@@ -96,6 +98,7 @@ class OptimizerConfig(Frozen):
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: NonNegative = 0.01
     warmup: Annotated[int, Field(ge=0)] = 100
+    codebook_factor: Positive = 10.0
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     clip_norm: Positive = 1.0

@@ -136,6 +136,27 @@ def test_damaged_configuration(saved: Path) -> None:
     assert "no usable configuration" in refused(saved)
 
 
+def test_a_configuration_of_no_model(saved: Path) -> None:
+    def widen(header: dict[str, dict[str, str]]) -> None:
+        config = json.loads(header["__metadata__"]["rdbench.config"])
+        rates = [2] * 60
+        config["backbone"] = {"kind": "dac", "encoder_rates": rates, "decoder_rates": rates}
+        header["__metadata__"]["rdbench.config"] = json.dumps(config)
+
+    rewrite(saved, widen)
+    assert "configuration" in refused(saved)
+
+
+def test_a_configuration_that_asks_for_more_than_the_file_holds(saved: Path) -> None:
+    def widen(header: dict[str, dict[str, str]]) -> None:
+        config = json.loads(header["__metadata__"]["rdbench.config"])
+        config["backbone"] |= {"width": 65536, "encoder_layers": 64, "expansion": 8}
+        header["__metadata__"]["rdbench.config"] = json.dumps(config)
+
+    rewrite(saved, widen)
+    assert "tensor" in refused(saved) or "shape" in refused(saved)
+
+
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
 def test_tensors_must_be_those_of_the_configuration(
     model: Autoencoder, tmp_path: Path, change: str

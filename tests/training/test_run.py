@@ -358,6 +358,19 @@ def test_the_measured_rate_is_total_kl_over_total_seconds(corpus: Corpus, tmp_pa
     assert evaluate_rate(model, corpus) == pytest.approx(bits / seconds / 1000, rel=1e-9)
 
 
+def test_codebooks_move_at_their_own_rate() -> None:
+    from rdbench.models.autoencoder import Autoencoder
+    from rdbench.training.recipe import OptimizerConfig
+
+    config = OptimizerConfig(codebook_factor=7.0)
+    model = Autoencoder(recipe(RVQ).model)
+    rest, codebooks = loop.parameter_groups(model, config)
+    assert (rest["factor"], codebooks["factor"]) == (1.0, 7.0)
+    assert [tuple(p.shape) for p in codebooks["params"]] == [(4, 2)] * 3
+    assert len(rest["params"]) + 3 == len(list(model.parameters()))
+    assert len(loop.parameter_groups(Autoencoder(recipe().model), config)) == 1
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     from rdbench.training.recipe import OptimizerConfig
 
