@@ -1,5 +1,39 @@
-"""rdbench: a rate–distortion benchmark for audio codecs and audio VAEs."""
+"""rdbench: a rate–distortion benchmark for audio codecs and audio VAEs.
+
+From Python: `rdbench.compare`, `rdbench.bd_rate`, `rdbench.readings` and `rdbench.check` take
+results folders or tables and return DataFrames. They are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from rdbench.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from rdbench.analysis.compare import bd_rate, compare, readings
+    from rdbench.analysis.gate import check
+
+__all__ = ["__version__", "bd_rate", "check", "compare", "readings"]
+
+_LATER = {
+    "bd_rate": "rdbench.analysis.compare",
+    "check": "rdbench.analysis.gate",
+    "compare": "rdbench.analysis.compare",
+    "readings": "rdbench.analysis.compare",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a function of the API when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.bootstrap import Intervals, Method, ratio_intervals, resample_weights
-from rdbench.store.schema import COLUMNS, Kind
+from rdbench.store.schema import COLUMNS, ONE_STREAM, Kind
 from rdbench.types import RateKind, StoreError, Variant
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ POINT_COLUMNS = [
     *IDENTITY, "value", "low", "high", "unit", "n_ok", "n_total", "n_undefined", "n_failed",
     "n_groups", "note", "reason",
 ]  # fmt: skip
+# Which model of the bits an axis shows: the standard prior, and of streams per clip the one that
+# needs least of the clip itself.
+MODELS = ("N(0, I)", "static", "adaptive context", "adaptive order-0")
 ONCE_PER_POINT = "measured once per point: no interval"
 NOT_FINITE = "the value is not a finite number although its status is ok"
 
@@ -98,7 +101,7 @@ def rate_distortion(
         for system, variant in zip(scores["system"], scores["variant"], strict=True)
     ]
     scores["rate_kind"] = pd.Series(kinds, index=scores.index, dtype=object)
-    rates = points[(points["kind"] == Kind.RATE.value)].rename(
+    rates = _one_model(points[points["kind"] == Kind.RATE.value]).rename(
         columns={
             "key": "rate_kind", "backend": "rate_backend",
             "value": "kbps", "low": "kbps_low", "high": "kbps_high",
@@ -106,7 +109,10 @@ def rate_distortion(
     )[[*PLACE, "rate_kind", "rate_backend", "kbps", "kbps_low", "kbps_high"]]  # fmt: skip
     joined = scores.merge(_for_every_variant(rates, scores), on=[*PLACE, "rate_kind"], how="left")
     joined["rate_backend"] = joined["rate_backend"].fillna("")
-    joined["anchor"] = [headline.get(system) is None for system in joined["system"]]
+    joined["anchor"] = [
+        headline.get(system) is None and variant != Variant.CODED
+        for system, variant in zip(joined["system"], joined["variant"], strict=True)
+    ]
     transmittable = joined["variant"].isin([Variant.CODES, Variant.SAMPLE, Variant.CODED])
     joined["rate_point"] = transmittable & ~joined["anchor"] & joined["kbps"].notna()
     return joined.drop(columns="kind")
@@ -243,12 +249,28 @@ def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rate_kind(system: str, variant: str, headline: Mapping[str, str | None], rate: str) -> str:
+    if variant == Variant.CODED:
+        return RateKind.CODED.value
     kind = headline.get(system)
     if kind is None:
         return ""
-    if variant == Variant.CODED:
-        return RateKind.CODED.value
     return str(kind) if rate == "headline" else rate
+
+
+def _one_model(rates: pd.DataFrame) -> pd.DataFrame:
+    """One row per kind of rate of a point: that of the model which stands first in `MODELS`.
+
+    Tables show the bits under every model; an axis needs one, the same for all points of a system.
+    """
+    rank = [
+        next((i for i, model in enumerate(MODELS) if backend.startswith(model)), len(MODELS))
+        + (len(MODELS) + 1) * backend.endswith(ONE_STREAM)
+        for backend in rates["backend"]
+    ]
+    order = rates.assign(rank=rank, lacks=rates["value"].isna())
+    order = order.sort_values(["lacks", "rank"], kind="stable")
+    kept = order.drop_duplicates([*PLACE, "key"]).index
+    return rates[rates.index.isin(kept)]
 
 
 def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

@@ -77,7 +77,8 @@ def test_failed_units_end_with_1_and_keep_the_rest(project: Path) -> None:
     (project / "clips" / "broken.wav").write_bytes(b"RIFF")
     done = rdbench("run", "spec.yaml", cwd=project)
     assert done.returncode == 1
-    assert "units failed" in done.stderr
+    assert "measurements failed" in done.stderr
+    assert "broken.wav" in done.stderr
     assert "Traceback" not in done.stderr
     assert "2/3" in (project / "results" / "small" / "table.md").read_text()
 
@@ -94,6 +95,8 @@ def test_failed_units_end_with_1_and_keep_the_rest(project: Path) -> None:
         (("run", "spec.yaml", "--device", "cuda:99"), None, "cuda:99"),
         (("run", "spec.yaml", "--option", "opus"), None, "SYSTEM.KEY=VALUE"),
         (("run", "spec.yaml", "--out", "spec.yaml/x"), None, "spec.yaml"),
+        (("run", "spec.yaml", "--out", "clips"), None, "holds files that are not of a run"),
+        (("run", "spec.yaml"), ("[si_sdr, lsd]", "[pesq_wb]"), "corpus.domain"),
         (("report", "clips"), None, "clips"),
     ],
 )

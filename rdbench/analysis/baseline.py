@@ -1,0 +1,225 @@
+"""Baselines: the scores of a run, small enough to commit and readable in a diff.
+
+One text file. Lines that begin with `#` are a JSON object: the schema, the protocol, one line per
+metric, system and clip. Then comes CSV, one line per system, point, variant and clip, with a column
+per rate (bits) and metric. A cell is a number with seven significant digits, `undefined`, `failed`,
+or empty where nothing was asked for. Audio, reasons and costs are not kept.
+
+A baseline is read as a run. Since its numbers are rounded, `rounded` brings a run to the same
+digits before the two are compared: an unchanged score then differs by exactly nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.analysis.runs import NotComparableError, Run
+from rdbench.store.atomic import make_folder, write_atomic
+from rdbench.store.schema import COLUMNS
+from rdbench.types import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASELINE_SCHEMA = 1
+FORMAT = "rdbench baseline"
+PLACE = ["system", "curve", "point", "variant", "clip"]
+DIGITS = 7
+WORDS = ("undefined", "failed")
+METRIC_FIELDS = ("name", "unit", "direction", "version", "backend", "backend_version")
+SYSTEM_FIELDS = ("codec", "curve", "label", "headline", "version", "weights_sha256")
+
+
+def write_baseline(path: Path, run: Run) -> None:
+    """Writes `run` as a baseline, whole or not at all.
+
+    Raises StoreError where that is not possible, and where two backends scored one metric's clip
+    under one column name.
+    """
+    make_folder(path.parent)
+    write_atomic(path, baseline_text(run).encode())
+
+
+def baseline_text(run: Run) -> str:
+    """The whole of the file."""
+    rows = run.rows[(run.rows["clip"] != "") & (run.rows["kind"] != "cost")]
+    keyed = rows.assign(
+        column=rows["kind"].astype(str) + "/" + rows["key"].astype(str) + "@"
+        + rows["backend"].astype(str),
+        cell=_cells(rows),
+    )  # fmt: skip
+    keyed = keyed.drop_duplicates([*PLACE, "column"], keep="last")
+    wide = keyed.pivot(index=[*PLACE, "seconds"], columns="column", values="cell").fillna("")
+    # Rates first, then metrics by name; places and clips in one order on every machine.
+    columns = sorted(wide.columns, key=lambda c: (not c.startswith("rate/"), c))
+    table = wide[columns].reset_index().sort_values(PLACE, kind="stable")
+    table["seconds"] = [f"{x:.{DIGITS}g}" for x in table["seconds"]]
+    body = table.to_csv(index=False, lineterminator="\n")
+    return _header(run, rows) + body
+
+
+def read_baseline(path: Path) -> Run:
+    """The baseline as a run.
+
+    Raises StoreError for what is no baseline, NotComparableError for one of another schema.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        raise StoreError(
+            f"there is no baseline {path}; write one with `rdbench check RUN --baseline {path} "
+            "--update`"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"cannot read the baseline {path} ({error}); restore it") from error
+    lines = text.splitlines(keepends=True)
+    count = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    header = _parsed_header("".join(line[1:] for line in lines[:count]), path)
+    try:
+        wide = pd.read_csv(
+            io.StringIO("".join(lines[count:])), dtype=str, keep_default_na=False, na_filter=False
+        )
+        rows = _long(wide, header)
+    except (ValueError, KeyError, pd.errors.ParserError) as error:
+        raise _damaged(path) from error
+    return Run(path.name, rows, header)
+
+
+def rounded(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with values and seconds at the digits that a baseline keeps."""
+    return rows.assign(
+        value=_at_digits(rows["value"].to_numpy(float)),
+        seconds=_at_digits(rows["seconds"].to_numpy(float)),
+    )
+
+
+def _at_digits(values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
+    distinct, where = np.unique(values, return_inverse=True)
+    short = np.array([float(f"{x:.{DIGITS}g}") for x in distinct.tolist()])
+    return short[where.reshape(-1)] if len(short) else values
+
+
+def _cells(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"{value:.{DIGITS}g}" if status == "ok" and np.isfinite(value) else
+        ("failed" if status == "ok" else str(status))
+        for value, status in zip(rows["value"].tolist(), rows["status"].tolist(), strict=True)
+    ]  # fmt: skip
+
+
+def _header(run: Run, rows: pd.DataFrame) -> str:
+    contents = {
+        str(clip.get("name")): str(clip.get("content", ""))
+        for clip in (run.manifest.get("corpus") or {}).get("clips", [])
+        if isinstance(clip, Mapping)
+    }
+    clips = {
+        str(name): {"domain": str(domain), "group": str(group), "content": contents.get(name, "")}
+        for name, domain, group in rows[["clip", "domain", "group"]]
+        .drop_duplicates("clip")
+        .sort_values("clip")
+        .itertuples(index=False)
+    }
+    measured = set(rows.loc[rows["kind"] == "metric", "key"])
+    metrics = {
+        key: {field: run.metrics[key].get(field) for field in METRIC_FIELDS}
+        for key in sorted(measured)
+        if key in run.metrics
+    }
+    units = rows[["kind", "key", "unit"]].drop_duplicates(["kind", "key"])
+    blocks: dict[str, Any] = {
+        "format": FORMAT,
+        "schema": BASELINE_SCHEMA,
+        "name": run.manifest.get("name", ""),
+        "protocol": run.manifest.get("protocol") or {},
+        "units": {f"{kind}/{key}": unit for kind, key, unit in units.itertuples(index=False)},
+        "metrics": metrics,
+        "systems": {
+            name: {field: run.systems[name].get(field) for field in SYSTEM_FIELDS}
+            for name in sorted(set(rows["system"]))
+            if name in run.systems
+        },
+        "clips": clips,
+    }
+    lines = []
+    for key, value in blocks.items():
+        if key in ("metrics", "systems", "clips"):
+            inner = ",\n".join(f"  {_json(name)}: {_json(item)}" for name, item in value.items())
+            lines.append(f" {_json(key)}: {{\n{inner}\n }}")
+        else:
+            lines.append(f" {_json(key)}: {_json(value)}")
+    text = "{\n" + ",\n".join(lines) + "\n}"
+    return "".join(f"# {line}\n" for line in text.splitlines())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, allow_nan=False)
+
+
+def _parsed_header(text: str, path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise _damaged(path)
+    if header.get("schema") != BASELINE_SCHEMA:
+        raise NotComparableError(
+            f"the baseline {path} has schema {header.get('schema')}, this rdbench reads "
+            f"{BASELINE_SCHEMA}; make it anew with --update"
+        )
+    clips = header.get("clips")
+    if not isinstance(clips, dict) or not all(isinstance(c, dict) for c in clips.values()):
+        raise _damaged(path)
+    header["corpus"] = {"clips": [{"name": name, **clip} for name, clip in clips.items()]}
+    return header
+
+
+def _long(wide: pd.DataFrame, header: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of the schema from the table."""
+    named = [column for column in wide.columns if column not in (*PLACE, "seconds")]
+    long = wide.melt([*PLACE, "seconds"], named, var_name="column", value_name="cell")
+    long = long[long["cell"] != ""]
+    what = long["column"].drop_duplicates()
+    split = {column: _split(column) for column in what}
+    for number, part in enumerate(("kind", "key", "backend")):
+        long[part] = long["column"].map({c: parts[number] for c, parts in split.items()})
+    words = long["cell"].isin(WORDS)
+    long["status"] = long["cell"].where(words, "ok")
+    long["value"] = [float(x) if x not in WORDS else np.nan for x in long["cell"]]
+    long["seconds"] = long["seconds"].astype(float)
+    clips, units = header["clips"], header.get("units", {})
+    long["domain"] = long["clip"].map({name: clip["domain"] for name, clip in clips.items()})
+    long["group"] = long["clip"].map({name: clip["group"] for name, clip in clips.items()})
+    long["unit"] = long["column"].map(
+        {c: units.get(f"{kind}/{key}", "") for c, (kind, key, _) in split.items()}
+    )
+    long["reason"] = long["status"].map({"ok": "", "undefined": "undefined", "failed": "failed"})
+    long["unit_key"] = ""
+    if long["domain"].isna().any():
+        raise ValueError("a clip that the header does not list")
+    return long[list(COLUMNS)].reset_index(drop=True)
+
+
+def _split(column: str) -> tuple[str, str, str]:
+    kind, slash, rest = column.partition("/")
+    key, at, backend = rest.partition("@")
+    if not slash or not at or kind not in ("rate", "metric"):
+        raise ValueError(f"{column!r} is no column of a baseline")
+    return kind, key, backend
+
+
+def _damaged(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} is not a baseline that rdbench wrote, or it was damaged; restore it, or make it "
+        "anew with --update"
+    )

@@ -1,0 +1,159 @@
+"""Comparisons as a Python API: folders or tables in, tables out.
+
+    >>> import rdbench                                               # doctest: +SKIP
+    >>> rdbench.bd_rate("results/speech_16k", anchor="opus")         # doctest: +SKIP
+    >>> rdbench.compare("results/speech_16k", anchor="opus")         # doctest: +SKIP
+
+The rows of a run explain their numbers only with its manifest (which way is better, which rate is
+the headline), so every function takes results folders, or rows together with a manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.analysis.bd_rate import METHODS, bd_table
+from rdbench.analysis.draws import Sampling
+from rdbench.analysis.paired import clip_table, paired_table
+from rdbench.analysis.readings import reading_table
+from rdbench.analysis.runs import Run, merge, read_run
+from rdbench.types import RdbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdbench.analysis.interpolation import Interpolation
+
+    Source = str | Path | pd.DataFrame | Sequence[str | Path]
+
+
+def bd_rate(
+    source: Source,
+    *,
+    anchor: str,
+    manifest: Mapping[str, Any] | None = None,
+    curves: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    methods: Sequence[Interpolation] = METHODS,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """BD-rate and BD-quality of every curve against the curve `anchor`.
+
+    source: a results folder, several that were measured alike, or a DataFrame of rows
+    (`rdbench.store.schema.Row`) with its `manifest`. Returns
+    `rdbench.analysis.bd_rate.BD_COLUMNS`: BD-rate in percent of bits at equal quality (negative is
+    fewer), BD-quality in the metric's unit at equal bits, intervals at `confidence` from
+    `resamples` draws of groups of clips; where there is no answer, NaN and the reason.
+
+    Source: Bjøntegaard, ITU-T VCEG-M33 (2001) and VCEG-AI11 (2008), by PCHIP and Akima.
+
+    Raises RdbenchError for what is not there, NotComparableError for runs that were not measured
+    alike, StoreError for what cannot be read.
+    """
+    how = Sampling(resamples, seed, confidence)
+    return bd_table(
+        load(source, manifest),
+        anchor=anchor, curves=curves, metrics=metrics, methods=methods, sampling=how,
+    )  # fmt: skip
+
+
+def compare(
+    source: Source,
+    *,
+    anchor: str | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
+    manifest: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Paired differences at single points, each with interval, win rate and Holm-corrected p.
+
+    Points of every curve against those of `anchor` that are near in rate, or the `pairs` that are
+    named (("lyra/6", "opus/8"), …). Other arguments and errors as in `bd_rate`; returns
+    `rdbench.analysis.paired.PAIR_COLUMNS`, differences in the metric's unit.
+
+    Source: Efron, The Jackknife, the Bootstrap and Other Resampling Plans (1982), ch. 10; Holm,
+    Scandinavian Journal of Statistics 6 (1979).
+    """
+    how = Sampling(resamples, seed, confidence)
+    run = load(source, manifest)
+    return paired_table(run, anchor=anchor, pairs=pairs, metrics=metrics, sampling=how)
+
+
+def readings(
+    source: Source,
+    *,
+    at_kbps: Sequence[float] = (),
+    to_reach: Mapping[str, Sequence[float]] | None = None,
+    manifest: Mapping[str, Any] | None = None,
+    curves: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Quality at given rates (kbps) and rates (kbps) that reach given qualities, interpolated.
+
+    to_reach: {"pesq_wb": [3.0]}. NaN and the reason outside the measured range. Other arguments
+    and errors as in `bd_rate`; returns `rdbench.analysis.readings.READING_COLUMNS`.
+    """
+    how = Sampling(resamples, seed, confidence)
+    return reading_table(
+        load(source, manifest),
+        at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics, sampling=how,
+    )  # fmt: skip
+
+
+def all_tables(
+    run: Run,
+    *,
+    anchor: str,
+    curves: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
+    at_kbps: Sequence[float] = (),
+    to_reach: Mapping[str, Sequence[float]] | None = None,
+    clips: int = 3,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, pd.DataFrame]:
+    """Everything that `rdbench compare` shows: `bd`, `readings`, `pairs`, `clips`.
+
+    Raises RdbenchError for a metric that was not measured, and as the tables do.
+    """
+    how = Sampling(resamples, seed)
+    known = list(dict.fromkeys(run.rows.loc[run.rows["kind"] == "metric", "key"]))
+    for key in metrics or ():
+        if key not in known:
+            raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")
+    shared: dict[str, Any] = {"anchor": anchor, "pairs": pairs, "metrics": metrics}
+    tables = {
+        "bd": bd_table(run, anchor=anchor, curves=curves, metrics=metrics, sampling=how),
+        "pairs": paired_table(run, **shared, sampling=how),
+        "clips": clip_table(run, **shared, count=clips),
+    }
+    if at_kbps or to_reach:
+        tables["readings"] = reading_table(
+            run, at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics, sampling=how
+        )
+    return tables
+
+
+def load(source: Source, manifest: Mapping[str, Any] | None = None) -> Run:
+    """The run, or the runs made one, that `source` names (see `bd_rate`)."""
+    if isinstance(source, str | Path):
+        return read_run(Path(source))
+    if not isinstance(source, Sequence):
+        if manifest is None:
+            raise RdbenchError(
+                "rows need the manifest of their run, which says which way is better; "
+                "pass manifest=…, or the results folder instead of rows"
+            )
+        return Run("rows", source, manifest)
+    return merge([read_run(Path(folder)) for folder in source])

@@ -1,0 +1,299 @@
+"""The regression gate: has reconstruction become worse than the baseline, and only then.
+
+A run is held against a baseline on the same clips, direction-aware, by the tolerances of
+`gate_config`. Points are tested by `gate_tests`, all significance tests of one check corrected
+together by Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
+held against their own baseline by BD-rate. What appeared, vanished or failed is a finding of its
+own, and a run that was not measured like the baseline gets no verdict at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.analysis.baseline import read_baseline, rounded
+from rdbench.analysis.gate_config import GateConfig, Tolerance, read_config
+from rdbench.analysis.gate_curves import curve_findings
+from rdbench.analysis.gate_findings import (
+    FINDING_COLUMNS,
+    Both,
+    at,
+    failures,
+    finding,
+    joined,
+    places,
+)
+from rdbench.analysis.gate_tests import losses, moderated, one_sided
+from rdbench.analysis.paired import holm
+from rdbench.analysis.panel import panels
+from rdbench.analysis.runs import Run, contents, differences
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from rdbench.analysis.compare import Source
+
+    Array = npt.NDArray[np.float64]
+
+
+class Exit(IntEnum):
+    """Exit codes of `rdbench check`."""
+
+    PASS = 0
+    REGRESSION = 1
+    USAGE = 2
+    NOT_COMPARABLE = 3
+    FAILED_UNITS = 4
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """findings: columns `FINDING_COLUMNS`, one row per thing that was checked.
+
+    loss: how much worse, in `unit` (below 0: better), with its 95 % interval; limit: the loss that
+    is tolerated. verdict: pass, regression, improvement, skipped, new, vanished, failed,
+    not_comparable.
+    """
+
+    findings: pd.DataFrame
+    exit_code: Exit
+
+    @classmethod
+    def of(cls, findings: pd.DataFrame) -> GateResult:
+        """The result whose findings `check` returned."""
+        return cls(findings, Exit(findings.attrs["exit_code"]))
+
+    def count(self, verdict: str) -> int:
+        """How many findings have this verdict."""
+        return int((self.findings["verdict"] == verdict).sum())
+
+
+def check(
+    source: Source,
+    baseline: str | Path | Run,
+    config: str | Path | Mapping[str, Any] | GateConfig | None = None,
+    *,
+    manifest: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Holds a run against a baseline; the Python form of `rdbench check`.
+
+    source: a results folder, or rows with their `manifest`. baseline: a file that `rdbench check
+    --update` wrote. config: a gate.yaml, or its content. Returns `FINDING_COLUMNS`, losses in the
+    unit of each row; `attrs["exit_code"]` is that of the command (0 pass, 1 regression, 3 not
+    comparable, 4 failed units).
+
+    Source: paired t-tests with moderated errors (Smyth 2004), Holm's correction (1979).
+
+    Raises RdbenchError for what cannot be read, and NotComparableError for a baseline of another
+    schema.
+    """
+    from rdbench.analysis.compare import load
+
+    if isinstance(config, Mapping):
+        settings = GateConfig.model_validate(config)
+    else:
+        settings = config if isinstance(config, GateConfig) else read_config(_path(config))
+    held = baseline if isinstance(baseline, Run) else read_baseline(Path(baseline))
+    result = check_run(load(source, manifest), held, settings)
+    result.findings.attrs["exit_code"] = int(result.exit_code)
+    return result.findings
+
+
+def check_run(run: Run, baseline: Run, config: GateConfig) -> GateResult:
+    """The findings of one check and what they amount to."""
+    import pandas as pd
+
+    found = list(_not_comparable(run, baseline))
+    if not found:
+        current = Run(run.name, rounded(run.rows), run.manifest)
+        found += _compare(current, baseline, config)
+    findings = pd.DataFrame(found, columns=FINDING_COLUMNS)
+    return GateResult(findings, _exit(findings, config))
+
+
+def _exit(findings: pd.DataFrame, config: GateConfig) -> Exit:
+    verdicts = set(findings["verdict"])
+    if "not_comparable" in verdicts:
+        return Exit.NOT_COMPARABLE
+    vanished = "vanished" in verdicts and config.vanished == "fail"
+    if "regression" in verdicts or vanished:
+        return Exit.REGRESSION
+    return Exit.FAILED_UNITS if "failed" in verdicts else Exit.PASS
+
+
+def _not_comparable(run: Run, baseline: Run) -> Iterator[dict[str, Any]]:
+    for sentence in differences(baseline, run):
+        yield finding("protocol", verdict="not_comparable", message=sentence)
+    here, there = _clips(run), _clips(baseline)
+    for what, names in (("new", here - there), ("vanished", there - here)):
+        for domain, name in sorted(names):
+            message = f"the clip is {'not in the baseline' if what == 'new' else 'not in the run'}"
+            yield finding(
+                "clip", domain=domain, clip=name, verdict="not_comparable", message=message
+            )
+
+
+def _clips(run: Run) -> set[tuple[str, str]]:
+    listed = set(contents(run.manifest))
+    rows = run.rows[run.rows["clip"] != ""][["domain", "clip"]].drop_duplicates()
+    measured = {(str(d), str(c)) for d, c in rows.itertuples(index=False)}
+    return listed | measured
+
+
+def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    here = {panel.domain: panel for panel in panels(run.rows)}
+    there = {panel.domain: panel for panel in panels(baseline.rows)}
+    for domain, panel in here.items():
+        old = there.get(domain)
+        if old is None:
+            continue
+        both = joined(panel, old)
+        found += places(both, config)
+        found += failures(both, config)
+        found += _points(both, run, config)
+    found += curve_findings(run, baseline, config)
+    found += _versions(run, baseline)
+    _judge(found, config.alpha)
+    return found
+
+
+def _points(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
+    for kind, mine, theirs in (
+        ("metric", both.run.metrics, both.baseline.metrics),
+        ("rate", both.run.rates, both.baseline.rates),
+    ):
+        for key, backend in mine:
+            tolerance = config.of(kind, key)
+            if tolerance is None or (key, backend) not in theirs:
+                continue
+            quantity, before = mine[key, backend], theirs[key, backend]
+            index = [i for _, i, _ in both.shared]
+            new = quantity.values[index]
+            old = both.old(before.values, [j for _, _, j in both.shared])
+            unit, sign = quantity.unit, -1.0
+            if kind == "rate":
+                unit = "kbps"
+                new = new / both.run.seconds[index] / 1000
+                old = old / both.old(both.baseline.seconds, [j for *_, j in both.shared]) / 1000
+            elif run.direction(key) == "higher":
+                sign = 1.0
+            tested = _Tested(kind, key, backend, unit, tolerance)
+            yield from _tests(both, tested, sign, old, new)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    kind: str
+    key: str
+    backend: str
+    unit: str
+    tolerance: Tolerance
+
+
+def _tests(
+    both: Both, tested: _Tested, sign: float, old: Array, new: Array
+) -> Iterator[dict[str, Any]]:
+    from scipy.special import stdtrit
+
+    loss = sign * (old - new)
+    found = losses(loss, both.run.groups)
+    known = np.isfinite(loss)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before = np.where(known, old, 0).sum(axis=1) / known.sum(axis=1)
+        after = np.where(known, new, 0).sum(axis=1) / known.sum(axis=1)
+    limit = np.array([tested.tolerance.limit(x) if np.isfinite(x) else np.nan for x in before])
+    error, freedom = moderated(found.error, found.groups.astype(np.float64) - 1)
+    # The same score on every clip is no test: nothing was drawn that could raise an alarm.
+    unchanged = ~(known & (loss != 0)).any(axis=1)
+    p = np.where(unchanged, np.nan, one_sided(found.mean, error, freedom, limit))
+    gain = np.where(unchanged, np.nan, one_sided(-found.mean, error, freedom, 0 * limit))
+    reach = stdtrit(np.maximum(found.groups - 1.0, 1.0), 0.975) * found.error
+    for n, (place, _, _) in enumerate(both.shared):
+        if not known[n].any():
+            if np.isfinite(old[n]).any() or np.isfinite(new[n]).any():
+                row = at(both, place, tested.kind, "skipped", "no clip has both scores")
+                yield row | {"key": tested.key, "backend": tested.backend}
+            continue
+        row = at(both, place, tested.kind, "", "unchanged" if unchanged[n] else "")
+        yield row | {
+            "key": tested.key, "backend": tested.backend, "unit": tested.unit,
+            "baseline": before[n], "value": after[n], "loss": found.mean[n] + 0.0,
+            "low": found.mean[n] - reach[n], "high": found.mean[n] + reach[n],
+            "tolerance": tested.tolerance.text, "limit": limit[n],
+            "p": p[n] if tested.tolerance.significant else np.nan, "p_gain": gain[n],
+            "n_clips": int(found.clips[n]), "n_groups": int(found.groups[n]),
+        }  # fmt: skip
+
+
+def _judge(found: list[dict[str, Any]], alpha: float) -> None:
+    """Corrects all tests together and gives each open finding its verdict."""
+    corrected = holm(np.array([row["p"] for row in found], dtype=float))
+    gains = holm(np.array([row["p_gain"] for row in found], dtype=float))
+    for row, p, gain in zip(found, corrected, gains, strict=True):
+        row["p_holm"], row["p_gain"] = float(p), float(gain)
+        if row["verdict"]:
+            continue
+        if row["message"] == "unchanged":
+            row["verdict"] = "pass"
+        elif row["tolerance"].startswith("significant"):
+            if not np.isfinite(p):
+                row["verdict"] = "skipped"
+                row["message"] = "one group of clips: nothing is significant"
+            else:
+                row["verdict"] = "regression" if p <= alpha else "pass"
+        else:
+            beyond = row["loss"] > row["limit"] + 1e-9 * max(abs(row["limit"]), 1e-3)
+            row["verdict"] = "regression" if beyond else "pass"
+        if row["verdict"] == "pass" and gain <= alpha:
+            row["verdict"] = "improvement"
+
+
+def _versions(run: Run, baseline: Run) -> Iterator[dict[str, Any]]:
+    """Programs of another version: worth knowing when scores move."""
+    for key, card in baseline.metrics.items():
+        now = run.metrics.get(key)
+        if not now or not isinstance(card, Mapping):
+            continue
+        one, two = card.get("backend_version"), now.get("backend_version")
+        if one and two and one != two:
+            yield finding(
+                "metric", key=key, verdict="skipped", message=f"scored by {two}, was {one}"
+            )
+
+
+def gate_files(
+    run: Path, baseline: Path, config: Path | None, *, update: bool = False
+) -> GateResult | None:
+    """The check of a results folder against a baseline file.
+
+    With `update` the run becomes the baseline afterwards; the result, what changes by that, is
+    None where there was no baseline or one that cannot be read. Raises RdbenchError.
+    """
+    from rdbench.analysis.baseline import write_baseline
+    from rdbench.analysis.runs import read_run
+    from rdbench.types import RdbenchError
+
+    settings = read_config(config)
+    measured = read_run(run)
+    result: GateResult | None = None
+    try:
+        result = check_run(measured, read_baseline(baseline), settings)
+    except RdbenchError:
+        # A baseline that is absent, damaged or old is what --update mends.
+        if not update:
+            raise
+    if update:
+        write_baseline(baseline, measured)
+    return result
+
+
+def _path(config: str | Path | None) -> Path | None:
+    return None if config is None else Path(config)

@@ -1,0 +1,237 @@
+"""Runs as comparisons read them: rows and manifest, and whether two of them may be compared.
+
+Numbers of two runs stand side by side only where they were measured alike: one protocol, the same
+content under the same clip name, one version of every shared metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.store.reader import read_manifest, read_rows
+from rdbench.types import RdbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAME = ["system", "curve", "point", "variant", "clip", "domain", "kind", "key", "backend"]
+
+
+class NotComparableError(RdbenchError):
+    """Two runs, or a run and a baseline, that were not measured alike."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows (the columns of `rdbench.store.schema.Row`) and the manifest that explains them.
+
+    ratings: what listeners gave, with the columns of `rdbench.analysis.subjective.RATING_COLUMNS`,
+    or None.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    manifest: Mapping[str, Any]
+    ratings: pd.DataFrame | None = None
+
+    @property
+    def systems(self) -> Mapping[str, Any]:
+        """The manifest's cards of systems."""
+        return _mapping(self.manifest.get("systems"))
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The manifest's cards of metrics."""
+        return _mapping(self.manifest.get("metrics"))
+
+    @property
+    def headlines(self) -> dict[str, str | None]:
+        """Headline rate kind per system, None for an anchor."""
+        found = {}
+        for name in dict.fromkeys(self.rows["system"]):
+            card = _mapping(self.systems.get(name))
+            kind = card.get("headline") if card else self._likely_headline(name)
+            found[str(name)] = str(kind) if kind else None
+        return found
+
+    def direction(self, key: str) -> str:
+        """Which way is better, "higher" or "lower".
+
+        Raises RdbenchError for a metric that the manifest does not know.
+        """
+        better = str(_mapping(self.metrics.get(key)).get("direction") or "")
+        if better not in ("higher", "lower"):
+            raise RdbenchError(
+                f"the manifest of {self.name} does not say whether a higher or a lower {key} is "
+                "better; give the manifest that `rdbench run` wrote"
+            )
+        return better
+
+    def _likely_headline(self, system: str) -> str | None:
+        rates = self.rows[(self.rows["system"] == system) & (self.rows["kind"] == "rate")]
+        measured = set(rates["key"])
+        return next((kind for kind in ("payload", "kl", "nominal") if kind in measured), None)
+
+
+def read_run(folder: Path) -> Run:
+    """The run in `folder`, with the listeners' scores that were imported into it.
+
+    Raises StoreError for a folder that is no run or cannot be read.
+    """
+    from rdbench.analysis.subjective import read_ratings, with_ratings
+
+    folder = Path(folder)
+    run = Run(folder.resolve().name, read_rows(folder), read_manifest(folder))
+    ratings = read_ratings(folder)
+    return run if ratings is None else with_ratings(run, ratings)
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """One run of several that were measured alike.
+
+    A system that two runs hold under one name with other measurements is renamed to
+    `RUN:system`, and its curve likewise; where all measurements are the same it stays one.
+    Raises NotComparableError.
+    """
+    import pandas as pd
+
+    first, *others = runs
+    if not others:
+        return first
+    for other in others:
+        findings = differences(first, other)
+        if findings:
+            raise NotComparableError(
+                f"{first.name} and {other.name} cannot be compared: {findings[0]}; "
+                "measure both with one spec"
+            )
+    clashing = _clashing(runs)
+    named = [_renamed(run, clashing) for run in _named_apart(runs)]
+    rows = pd.concat([run.rows for run in named], ignore_index=True)
+    systems: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
+    for run in named:
+        systems |= {name: card for name, card in run.systems.items() if name not in systems}
+        metrics |= {key: card for key, card in run.metrics.items() if key not in metrics}
+    given = [run.ratings for run in named if run.ratings is not None]
+    return Run(
+        " + ".join(run.name for run in named),
+        rows,
+        {**first.manifest, "systems": systems, "metrics": metrics},
+        pd.concat(given, ignore_index=True) if given else None,
+    )
+
+
+def differences(first: Run, second: Run) -> list[str]:
+    """Why the two runs cannot be compared, a clause each; empty where they can."""
+    return [
+        *_other_protocol(first.manifest, second.manifest),
+        *_other_metrics(first.metrics, second.metrics),
+        *_other_clips(contents(first.manifest), contents(second.manifest)),
+    ]
+
+
+def contents(manifest: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """The content hash per (domain, clip name), as far as the manifest has them."""
+    clips = _mapping(manifest.get("corpus")).get("clips")
+    if not isinstance(clips, list):
+        return {}
+    return {
+        (str(clip.get("domain", "")), str(clip.get("name", ""))): str(clip.get("content", ""))
+        for clip in clips
+        if isinstance(clip, Mapping)
+    }
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """The protocol's fingerprint, "" where the manifest has none."""
+    return str(_mapping(manifest.get("protocol")).get("fingerprint") or "")
+
+
+def _other_protocol(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    if fingerprint(first) == fingerprint(second):
+        return []
+    one, two = _mapping(first.get("protocol")), _mapping(second.get("protocol"))
+    changed = [
+        f"{key} is {one.get(key)} in one and {two.get(key)} in the other"
+        for key in dict.fromkeys([*one, *two])
+        if key != "fingerprint" and one.get(key) != two.get(key)
+    ]
+    return ["their protocols differ" + (f" ({'; '.join(changed[:3])})" if changed else "")]
+
+
+def _other_metrics(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    found = []
+    for key in first:
+        one, two = _mapping(first[key]), _mapping(second.get(key))
+        if two and one.get("version") != two.get("version"):
+            found.append(
+                f"{key} has version {one.get('version')} in one and {two.get('version')} in the "
+                "other"
+            )
+    return found
+
+
+def _other_clips(
+    first: Mapping[tuple[str, str], str], second: Mapping[tuple[str, str], str]
+) -> list[str]:
+    found = [
+        f"the clip {name} has other content"
+        for (domain, name), content in first.items()
+        if second.get((domain, name), content) != content
+    ]
+    if first and second and not set(first) & set(second):
+        found.append("they have no clip in common")
+    return found
+
+
+def _clashing(runs: Sequence[Run]) -> set[str]:
+    """Names of systems under which the runs hold different measurements."""
+    import pandas as pd
+
+    known = [*SAME, "unit_key", "value"]
+    rows = pd.concat([run.rows.loc[run.rows["kind"] != "cost", known] for run in runs])
+    rows = rows.drop_duplicates()
+    return set(rows.loc[rows.duplicated(SAME, keep=False), "system"].astype(str))
+
+
+def _named_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs with names that differ."""
+    named: list[Run] = []
+    for run in runs:
+        name, count = run.name, 2
+        while any(other.name == name for other in named):
+            name, count = f"{run.name}#{count}", count + 1
+        named.append(replace(run, name=name))
+    return named
+
+
+def _renamed(run: Run, names: set[str]) -> Run:
+    if not names:
+        return run
+    hit = run.rows["system"].isin(names)
+    rows = run.rows.copy()
+    for column in ("system", "curve"):
+        rows[column] = rows[column].where(~hit, run.name + ":" + rows[column])
+    systems = {}
+    for name, card in run.systems.items():
+        if name in names:
+            label = f"{card.get('label') or name} ({run.name})"
+            curve = f"{run.name}:{card.get('curve') or name}"
+            systems[f"{run.name}:{name}"] = {**card, "label": label, "curve": curve}
+        else:
+            systems[name] = card
+    ratings = run.ratings
+    if ratings is not None:
+        ratings = ratings.copy()
+        for column in ("system", "curve"):
+            renamed = run.name + ":" + ratings[column]
+            ratings[column] = ratings[column].where(~ratings["system"].isin(names), renamed)
+    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

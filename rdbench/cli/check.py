@@ -1,0 +1,50 @@
+"""`rdbench check RUN --baseline BASELINE`: fails when reconstruction has become worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A results folder.")],
+    baseline: Annotated[Path, typer.Option(help="The baseline, a file made with --update.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Tolerances, a YAML file (docs/gate.md).")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Make RUN the baseline and say what changes.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write Markdown for a pull request to this file.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all findings as JSON.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+) -> None:
+    """Holds RUN against a baseline, on the same clips.
+
+    Exit code 0: pass; 1: regression; 2: usage; 3: not comparable (other protocol, schema, clips);
+    4: the run has failed units.
+    """
+    from rdbench.analysis.gate import Exit, gate_files
+    from rdbench.analysis.runs import NotComparableError
+    from rdbench.report.gate import gate_text, write_outputs
+
+    try:
+        result = gate_files(run, baseline, config, update=update)
+    except NotComparableError as error:
+        typer.echo(f"rdbench: {error}", err=True)
+        raise typer.Exit(int(Exit.NOT_COMPARABLE)) from None
+    if result is not None:
+        write_outputs(result, junit=junit, markdown=markdown, json_path=json)
+        if not quiet:
+            typer.echo(gate_text(result), nl=False)
+    if update:
+        if not quiet:
+            typer.echo(f"{baseline} now holds the scores of {run}")
+        return
+    if result is not None and result.exit_code:
+        raise typer.Exit(int(result.exit_code))

@@ -1,0 +1,77 @@
+"""Runs that were not measured alike are not compared, and names that clash are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from small_runs import make_run
+
+import rdbench
+from rdbench.analysis.draws import Sampling
+from rdbench.analysis.paired import paired_table
+from rdbench.analysis.runs import NotComparableError, merge
+from rdbench.types import RdbenchError
+
+
+def test_a_system_of_two_runs_is_told_apart_by_its_run() -> None:
+    last, now = make_run(name="last"), make_run(name="now", seed=1)
+    run = merge([last, now])
+    assert set(run.rows["system"]) == {"last:old", "last:new", "now:old", "now:new"}
+    assert run.headlines["now:new"] == "payload"
+    table = paired_table(
+        run, pairs=[("now:new/8", "last:new/8")], metrics=["quality"],
+        sampling=Sampling(resamples=100),
+    )  # fmt: skip
+    assert table["n_clips"].iloc[0] == 12
+
+
+def test_the_same_measurements_in_two_runs_stay_one_system() -> None:
+    first = make_run(name="a")
+    part = replace(first, name="b", rows=first.rows[first.rows["system"] == "old"])
+    run = merge([first, part])
+    assert set(run.rows["system"]) == {"old", "new"}
+
+
+def test_runs_of_one_folder_name_are_numbered() -> None:
+    run = merge([make_run(name="x"), replace(make_run(name="y", seed=1), name="x")])
+    assert {"x:old", "x#2:old"} <= set(run.rows["system"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"protocol": {"fingerprint": "other", "sample_rate": 8000}}, "sample_rate is 16000"),
+        ({"metrics": {"quality": {"direction": "higher", "version": 2}}}, "version 1"),
+        ({"corpus": {"clips": [{"name": "folder/c00.wav", "domain": "speech", "content": "?"}]}},
+         "folder/c00.wav has other content"),
+    ],
+)  # fmt: skip
+def test_runs_that_were_not_measured_alike_are_refused(
+    change: dict[str, object], sentence: str
+) -> None:
+    first = make_run()
+    other = replace(first, name="other", manifest={**first.manifest, **change})
+    with pytest.raises(NotComparableError, match=sentence):
+        merge([first, other])
+
+
+def test_the_api_takes_rows_with_their_manifest_and_returns_tables() -> None:
+    run = make_run()
+    table = rdbench.bd_rate(run.rows, anchor="old", manifest=run.manifest, resamples=100)
+    assert isinstance(table, pd.DataFrame)
+    assert set(table["quantity"]) == {"bd_rate", "bd_quality"}
+    pairs = rdbench.compare(run.rows, anchor="old", manifest=run.manifest, resamples=100)
+    assert len(pairs) == 2
+    with pytest.raises(RdbenchError, match="manifest"):
+        rdbench.bd_rate(run.rows, anchor="old")
+    with pytest.raises(AttributeError, match="no attribute 'bd_rat'"):
+        _ = rdbench.bd_rat
+
+
+def test_a_metric_whose_direction_is_unknown_is_not_guessed() -> None:
+    run = make_run()
+    manifest = {**run.manifest, "metrics": {}}
+    with pytest.raises(RdbenchError, match="does not say whether"):
+        rdbench.bd_rate(run.rows, anchor="old", manifest=manifest)
