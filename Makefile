@@ -27,7 +27,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,diffusers,test]'
 	@touch $@ $(VENV)/.base
 
 quickstart: $(VENV)/.base

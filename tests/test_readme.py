@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -53,6 +54,16 @@ def test_every_command_of_the_readme_exists() -> None:
             assert option in shown, command
         for path in (word for word in words if word.startswith("benchmarks/")):
             assert (ROOT / path).is_file(), command
+
+
+def test_the_readmes_codec_keeps_the_interface() -> None:
+    from rdbench.codecs.testing import check_codec
+
+    (source,) = blocks("python")
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    check_codec(namespace["Pcm"]())
+    assert [p.name for p in namespace["Pcm"](points=[8, "2bit"]).points] == ["2bit", "8bit"]
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))

@@ -29,19 +29,19 @@ _SILENT = 1e-10  # mean square under which there is nothing to align (−100 dBF
 
 def residual_delay(
     *, reference: AudioBatch, reconstruction: AudioBatch, max_seconds: float = MAX_SECONDS
-) -> torch.Tensor:
+) -> list[int | None]:
     """Whole samples by which each reconstruction is late (negative: early).
 
-    Returns int64 (clips,), on the CPU, within ±max_seconds and never more than the clip's length.
-    Zero where either side is silent, and where no lag has a correlation coefficient of 0.1, as
-    with unrelated noise: there is no delay to speak of. Both batches have one rate and as many
-    clips and channels, else ValueError.
+    One entry per clip, within ±max_seconds and never more than the clip's length. None where
+    either side is silent, and where no lag has a correlation coefficient of 0.1, as with unrelated
+    noise: there is no delay to speak of. Both batches have one rate and as many clips and
+    channels, else ValueError.
     """
     _check_alike(reference, reconstruction)
     rate = reference.sample_rate
     time = max(reference.samples.shape[-1], reconstruction.samples.shape[-1])
     if time == 0 or reference.clips == 0:
-        return torch.zeros(reference.clips, dtype=torch.int64)
+        return [None] * reference.clips
     reach = min(round(max_seconds * rate), time - 1)
     x, y = _centred(reference), _centred(reconstruction)
     size = _fast_size(time + reach)
@@ -55,7 +55,8 @@ def residual_delay(
     peak = torch.where(flipped, inverted.values, upright.values)
     delay = lags[torch.where(flipped, inverted.indices, upright.indices)]
     related = (peak > _UNRELATED * energy) & _audible(x, reference) & _audible(y, reconstruction)
-    return torch.where(related, delay, torch.zeros_like(delay)).cpu()
+    found = zip(delay.tolist(), related.tolist(), strict=True)
+    return [samples if certain else None for samples, certain in found]
 
 
 def _check_alike(reference: AudioBatch, reconstruction: AudioBatch) -> None:

@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from rdbench.cli import listing, report, run
+from rdbench.cli import (
+    check,
+    compare,
+    doctor,
+    fit_entropy,
+    import_scores,
+    listing,
+    report,
+    run,
+    train,
+)
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
@@ -27,8 +37,14 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("report")(report.command)
+app.command("compare")(compare.command)
+app.command("check")(check.command)
+app.command("import-scores")(import_scores.command)
+app.command("train")(train.command)
 app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
+app.command("fit-entropy")(fit_entropy.command)
+app.command("doctor")(doctor.command)
 
 
 def _version(wanted: bool) -> None:

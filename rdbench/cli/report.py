@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
+class RateAxis(StrEnum):
+    """What `--rate` takes: the headline kind of each system, or one kind for all."""
+
+    HEADLINE = "headline"
+    NOMINAL = "nominal"
+    ENTROPY = "entropy"
+    KL = "kl"
+    CODED = "coded"
+    PAYLOAD = "payload"
+    CONTAINER = "container"
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="A results folder.")],
+    rate: Annotated[
+        RateAxis, typer.Option(help="Which bits the figures' rate axis shows.")
+    ] = RateAxis.HEADLINE,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the table.")] = False,
 ) -> None:
     """Writes tables and figures of RUN again, without measuring anything."""
-    write_report(run, quiet=quiet)
+    write_report(run, rate=rate.value, quiet=quiet)
 
 
-def write_report(folder: Path, *, quiet: bool) -> None:
+def write_report(folder: Path, *, rate: str = "headline", quiet: bool) -> None:
     """Writes tables and figures into `folder`; prints the table and the paths unless quiet."""
     from rdbench.report.write import write_all
 
-    text, paths = write_all(folder)
+    text, paths = write_all(folder, rate=rate)
     if not quiet:
         typer.echo(text)
         for path in shown(paths):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ import typer
 
 FAILED = 1
 INTERRUPTED = 130
+REASONS_SHOWN = 10
 
 
 class Costs(StrEnum):
@@ -70,14 +73,33 @@ def command(
         allow_code=allow_code,
         costs=costs.value,
     )
+    if allow_code:  # as a script finds the modules beside it
+        sys.path.insert(0, str(spec.parent.absolute()))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         summary = run_benchmark(benchmark, folder, how, make_progress(quiet=quiet))
     except KeyboardInterrupt:
-        typer.echo(f"rdbench: interrupted; {folder} keeps what was measured", err=True)
+        kept = f"{folder} keeps what was measured" if folder.exists() else "nothing was measured"
+        typer.echo(f"rdbench: interrupted; {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     write_report(folder, quiet=quiet)
     if summary.failed:
-        typer.echo(
-            f"rdbench: {summary.failed} units failed; their rows in {folder} say why", err=True
-        )
+        say_failures(folder, summary.failed)
         raise typer.Exit(FAILED)
+
+
+def say_failures(folder: Path, failed: int) -> None:
+    """The most frequent reasons on stderr; all of them are in the rows."""
+    from rdbench.store.reader import read_rows
+
+    rows = read_rows(folder)
+    reasons = rows.loc[rows["status"] == "failed", "reason"].value_counts()
+    typer.echo(f"rdbench: {failed} measurements failed in {folder}:", err=True)
+    for reason, count in reasons.head(REASONS_SHOWN).items():
+        typer.echo(f"  {count} × {reason}", err=True)
+    if len(reasons) > REASONS_SHOWN:
+        typer.echo(f"  … and {len(reasons) - REASONS_SHOWN} more reasons", err=True)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

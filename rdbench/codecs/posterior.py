@@ -12,8 +12,11 @@ variants. The headline is `sample`: z = μ + σ ε, ε from a generator on the C
 each clip, so that a sample is the same in any batch and on any device. `mean` is a second,
 labelled variant: at the price of the KL it is not a point that anyone can transmit.
 
+The variant `coded` is one that can be transmitted: the mean, quantized, entropy-coded, and decoded
+from that stream alone (`rdbench.rate.coded`), at the stream's own rate.
+
 A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
-no KL, stays off the rate axis, and has only the variant `mean`.
+no KL, and only the variants `mean` and `coded`.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ from rdbench.types import (
 if TYPE_CHECKING:
     import torch
 
+    from rdbench.rate.coded import LatentCoder
+
 
 class PosteriorCodec(Codec):
     """A codec with one operating point and a diagonal Gaussian posterior.
@@ -51,6 +56,8 @@ class PosteriorCodec(Codec):
     """
 
     modules: torch.nn.Module
+    coder: LatentCoder | None = None
+    """What codes the latent for the variant `coded`; None sends its steps with each clip."""
 
     def __init__(
         self,
@@ -180,13 +187,16 @@ class PosteriorCodec(Codec):
     def decoder_input(
         self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
     ) -> DecoderInput:
-        """A seeded sample of the posterior, or its mean."""
+        """A seeded sample of the posterior, its mean, or what its coded stream decodes to."""
         posterior = encoded.payload
-        if not isinstance(posterior, Posterior) or variant not in self.variants:
+        possible = (*self.variants, Variant.CODED)
+        if not isinstance(posterior, Posterior) or variant not in possible:
             raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
         values = posterior.mean
         if variant is Variant.SAMPLE:
             values = self._sample(posterior, clip_seeds)
+        elif variant is Variant.CODED:
+            values = self._coded(posterior)
         latent = Latent(values, posterior.frames)
         return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
 
@@ -208,6 +218,19 @@ class PosteriorCodec(Codec):
 
         samples, _ = pad_stack(by_length(lengths, run))
         return AudioBatch(samples, lengths, decoder_input.sample_rate)
+
+    @property
+    def latent_coder(self) -> LatentCoder:
+        """What codes the latent for the variant `coded`."""
+        from rdbench.rate.coded import SentCoder
+
+        return self.coder or SentCoder()
+
+    def _coded(self, posterior: Posterior) -> torch.Tensor:
+        import torch
+
+        coded = [torch.from_numpy(clip.values) for clip in self.latent_coder.code(posterior)]
+        return pad_stack(coded)[0].to(posterior.mean.device)
 
     def _sample(self, posterior: Posterior, clip_seeds: Sequence[int]) -> torch.Tensor:
         import torch

@@ -70,11 +70,13 @@ class Batch:
         """The backend's work on the references at `indices`, kept where all are asked for."""
         backend = metric.backend
         assert isinstance(backend, DeviceBackend)
-        reference = self.reference_at(self.rate_of(metric))
+        rate = self.rate_of(metric)
         if len(indices) < len(self.clips):
-            return backend.prepare(reference.select(indices))
+            if rate in self._rates:
+                return backend.prepare(self._rates[rate].select(indices))
+            return backend.prepare(resample_batch(self.part(indices), rate))
         if metric.key not in self._prepared:
-            self._prepared[metric.key] = backend.prepare(reference)
+            self._prepared[metric.key] = backend.prepare(self.reference_at(rate))
         return self._prepared[metric.key]
 
 

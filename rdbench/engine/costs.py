@@ -1,28 +1,28 @@
 """What an operating point costs to run, measured in a pass of its own.
 
-A batch of one clip, warmed up, timed with `time.perf_counter` around work that is synchronised
-with the device, nothing else running. The real-time factor is seconds of computing per second of
-audio (below 1: faster than real time); the median over clips and repeats is kept. Device memory
-is the peak that the allocator saw during decode and encode; on a CPU it is undefined.
+A batch of one clip, warmed up, timed around work that is synchronised with the device, nothing
+else of the run going on: model codecs here, packet codecs in one worker process, under the same
+time limit as everywhere. The real-time factor is seconds of computing per second of audio (below
+1: faster than real time); the median over clips and repeats is kept. Device memory is the peak of
+the allocator with this codec alone on the device; on a CPU it is undefined. All clips are of one
+domain.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from rdbench.audio.resample import resample_batch
-from rdbench.engine.channels import policy, spread, spread_seeds
-from rdbench.engine.plan import PlannedClip, Step, System, UnitKeys
+from rdbench.engine.pool import WorkerPool
+from rdbench.engine.timing import Timing, time_codec, time_in_worker
 from rdbench.store.schema import Kind, Row
 from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
 
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
+    from rdbench.engine.plan import PlannedClip, Step, System, UnitKeys
     from rdbench.engine.progress import Progress
     from rdbench.store.writer import RunWriter
 
@@ -33,32 +33,14 @@ MEMORY = "device_memory_peak"
 UNITS = {ENCODE: "s/s", DECODE: "s/s", PARAMETERS: "1", MEMORY: "byte"}
 
 
-def measure_costs(
-    step: Step, references: Sequence[AudioBatch], *, repeats: int, device: str, threads: int
-) -> dict[str, Score]:
-    """Costs of one step, by key.
+@dataclass(frozen=True)
+class CostSettings:
+    """How to measure. clips: how many; repeats: timed runs of each; timeout: seconds per run."""
 
-    references: batches of one clip each. repeats: timed runs per clip. threads: CPU threads that
-    torch may use. A codec that raises gives failed scores with the reason.
-    """
-    codec = step.system.codec
-    assert codec is not None
-    costs = {PARAMETERS: _parameters(codec.info.parameters)}
-    on_device = codec.info.runs_on is RunsOn.DEVICE and device.startswith("cuda")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            encode, decode, memory = _time_all(
-                step, references, repeats, device if on_device else ""
-            )
-        costs |= {ENCODE: encode, DECODE: decode, MEMORY: memory}
-    except Exception as error:
-        failure = Score.failed(f"{step} raised {type(error).__name__}: {error}")
-        costs |= {ENCODE: failure, DECODE: failure, MEMORY: failure}
-    finally:
-        torch.set_num_threads(before)
-    return costs
+    device: str
+    clips: int
+    repeats: int
+    timeout: float
 
 
 class CostPass:
@@ -67,85 +49,133 @@ class CostPass:
     def __init__(
         self,
         *,
-        systems: Sequence[System],
         protocols: Mapping[str, ExcerptProtocol],
         keys: UnitKeys,
         writer: RunWriter,
         progress: Progress,
-        device: str,
-        clips: int,
-        repeats: int,
-        threads: int,
+        settings: CostSettings,
     ) -> None:
-        self._systems = systems
         self._protocols = protocols
         self._keys = keys
         self._writer = writer
         self._progress = progress
-        self._device = device
-        self._clips = clips
-        self._repeats = repeats
-        self._threads = threads
+        self._settings = settings
 
-    def run(self, clips: Sequence[PlannedClip], done: set[str]) -> None:
+    def run(
+        self,
+        systems: Sequence[System],
+        clips: Sequence[PlannedClip],
+        done: set[str],
+        pool: WorkerPool,
+    ) -> None:
         """Writes a row for every cost of every point; `done` are keys that the store has."""
-        for system in self._systems:
-            missing = [step for step in cost_steps(system) if not self._has(step, done)]
+        for system in systems:
+            chosen = cost_clips(system, clips, self._settings.clips)
+            missing = [step for step in cost_steps(system) if not self._has(step, chosen, done)]
             if system.codec is None or not missing:
                 continue
-            references = self._references(system, clips)
+            references = self._references(system, chosen)
+            system.codec.to(self._settings.device)
             for step in missing:
                 self._progress.at(f"{system.name} (costs)", step.point.name)
-                costs = measure_costs(
-                    step,
-                    references,
-                    repeats=self._repeats,
-                    device=self._device,
-                    threads=self._threads,
-                )
-                self._writer.append([self._row(step, key, cost) for key, cost in costs.items()])
+                self._measure(step, chosen, references, pool)
+            system.codec.to("cpu")
 
-    def _has(self, step: Step, done: set[str]) -> bool:
-        return all(self._keys.cost_key(step, key) in done for key in UNITS)
+    def _has(self, step: Step, chosen: Sequence[PlannedClip], done: set[str]) -> bool:
+        return all(self._keys.cost_key(step, key, chosen) in done for key in UNITS)
 
-    def _references(self, system: System, clips: Sequence[PlannedClip]) -> list[AudioBatch]:
+    def _references(self, system: System, chosen: Sequence[PlannedClip]) -> list[AudioBatch]:
+        import torch
+
         from rdbench.audio.load import load_excerpt
 
         assert system.info is not None
-        device = self._device if system.info.runs_on is RunsOn.DEVICE else "cpu"
+        device = self._settings.device if system.info.runs_on is RunsOn.DEVICE else "cpu"
         references: list[AudioBatch] = []
-        for planned in clips:
-            if len(references) == self._clips:
-                break
-            if planned.failure or not system.takes(planned.clip.domain):
-                continue
+        for planned in chosen:
             try:
                 excerpt = load_excerpt(planned.clip, self._protocols[planned.clip.domain])
-            except RdbenchError:
+            except (RdbenchError, OSError, RuntimeError):
                 continue  # the clip has failed rows already
             samples = excerpt.samples[None].to(device)
             lengths = torch.tensor([samples.shape[-1]], dtype=torch.int64)
             references.append(AudioBatch(samples, lengths, excerpt.sample_rate))
         return references
 
-    def _row(self, step: Step, key: str, cost: Score) -> Row:
-        return Row(
-            unit_key=self._keys.cost_key(step, key),
-            system=step.system.name,
-            curve=step.system.spec.curve,
-            point=step.point.name,
-            variant=step.variant.value,
-            clip="",
-            domain="",
-            group="",
-            seconds=0.0,
-            kind=Kind.COST,
-            key=key,
-            value=cost.value,
-            unit=UNITS[key],
-            backend="",
-            status=cost.status,
-            reason=cost.reason,
+    def _measure(
+        self,
+        step: Step,
+        chosen: Sequence[PlannedClip],
+        references: Sequence[AudioBatch],
+        pool: WorkerPool,
+    ) -> None:
+        if not references:
+            self._write(step, chosen, "no clip could be loaded for this system")
+        elif step.system.info and step.system.info.runs_on is RunsOn.POOL:
+            self._measure_in_worker(step, chosen, references, pool)
+        else:
+            self._write(step, chosen, self._time_here(step, references))
+
+    def _time_here(self, step: Step, references: Sequence[AudioBatch]) -> Timing | str:
+        assert step.system.codec is not None
+        device = self._settings.device
+        try:
+            return time_codec(
+                step.system.codec,
+                step.point.name,
+                step.variant.value,
+                references,
+                repeats=self._settings.repeats,
+                device=device if device.startswith("cuda") else "",
+            )
+        except (Exception, SystemExit) as error:
+            return f"{step} raised {type(error).__name__}: {error}"
+
+    def _measure_in_worker(
+        self,
+        step: Step,
+        chosen: Sequence[PlannedClip],
+        references: Sequence[AudioBatch],
+        pool: WorkerPool,
+    ) -> None:
+        runs = len(references) * (self._settings.repeats + 1)
+        pool.submit(
+            time_in_worker,
+            step.system.recipe,
+            step.point.name,
+            step.variant.value,
+            [(one.samples[0].numpy(), one.sample_rate) for one in references],
+            self._settings.repeats,
+            timeout=self._settings.timeout * runs,
+            done=lambda timing: self._write(step, chosen, timing),
+            lost=lambda reason: self._write(step, chosen, f"{step}: {reason}"),
+        )
+        pool.wait()  # nothing else may run beside it
+
+    def _write(self, step: Step, chosen: Sequence[PlannedClip], timing: Timing | str) -> None:
+        costs = _scores(timing) | {PARAMETERS: _parameters(step)}
+        self._writer.append(
+            [
+                Row(
+                    unit_key=self._keys.cost_key(step, key, chosen),
+                    system=step.system.name,
+                    curve=step.system.spec.curve,
+                    point=step.point.name,
+                    variant=step.variant.value,
+                    clip="",
+                    domain="",
+                    group="",
+                    seconds=0.0,
+                    kind=Kind.COST,
+                    key=key,
+                    value=cost.value,
+                    unit=UNITS[key],
+                    backend="",
+                    status=cost.status,
+                    reason=cost.reason,
+                )
+                for key, cost in costs.items()
+            ]
         )
 
 
@@ -154,60 +184,24 @@ def cost_steps(system: System) -> list[Step]:
     return [step for step in system.steps if step.variant is system.variants[0]]
 
 
-def _parameters(count: int | None) -> Score:
-    if count is None:
-        return Score.undefined("not a model")
-    return Score(float(count))
+def cost_clips(system: System, clips: Sequence[PlannedClip], count: int) -> list[PlannedClip]:
+    """The first `count` readable clips of the first domain that the system is run on."""
+    usable = [clip for clip in clips if not clip.failure and system.takes(clip.clip.domain)]
+    domain = usable[0].clip.domain if usable else ""
+    return [clip for clip in usable if clip.clip.domain == domain][:count]
 
 
-def _time_all(
-    step: Step, references: Sequence[AudioBatch], repeats: int, device: str
-) -> tuple[Score, Score, Score]:
-    if not references:
-        empty = Score.undefined("no clip could be loaded for this system")
-        return empty, empty, empty
-    if device:
-        torch.cuda.reset_peak_memory_stats(device)
-    encode_rtf, decode_rtf = [], []
-    for reference in references:
-        encode, decode = _time_clip(step, reference, repeats, device)
-        seconds = reference.samples.shape[-1] / reference.sample_rate
-        encode_rtf += [elapsed / seconds for elapsed in encode]
-        decode_rtf += [elapsed / seconds for elapsed in decode]
-    memory = (
-        Score(float(torch.cuda.max_memory_allocated(device)))
-        if device
-        else Score.undefined("runs on the CPU")
-    )
-    return Score(statistics.median(encode_rtf)), Score(statistics.median(decode_rtf)), memory
+def _parameters(step: Step) -> Score:
+    count = step.system.info.parameters if step.system.info else None
+    return Score.undefined("not known, or not a model") if count is None else Score(float(count))
 
 
-def _time_clip(
-    step: Step, reference: AudioBatch, repeats: int, device: str
-) -> tuple[list[float], list[float]]:
-    codec = step.system.codec
-    assert codec is not None
-    how = policy(codec.info, reference.channels)
-    rate = codec.info.native_rate(reference.sample_rate)
-    native = resample_batch(spread(reference, how), rate)
-    seeds = spread_seeds([0], how, reference.channels)
-    encoded = codec.encode(native, step.point)
-    codec.decode(codec.decoder_input(encoded, step.variant, seeds))
-    encode = _timed(lambda: codec.encode(native, step.point), repeats, device)
-    decode = _timed(
-        lambda: codec.decode(codec.decoder_input(encoded, step.variant, seeds)), repeats, device
-    )
-    return encode, decode
-
-
-def _timed(work: Callable[[], Any], repeats: int, device: str) -> list[float]:
-    elapsed = []
-    for _ in range(repeats):
-        if device:
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        work()
-        if device:
-            torch.cuda.synchronize(device)
-        elapsed.append(time.perf_counter() - start)
-    return elapsed
+def _scores(timing: Timing | str) -> dict[str, Score]:
+    if isinstance(timing, str):
+        return dict.fromkeys((ENCODE, DECODE, MEMORY), Score.failed(timing))
+    memory = timing.memory_bytes
+    return {
+        ENCODE: Score(statistics.median(timing.encode)),
+        DECODE: Score(statistics.median(timing.decode)),
+        MEMORY: Score.undefined("runs on the CPU") if memory is None else Score(float(memory)),
+    }

@@ -8,7 +8,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from rdbench.engine.batch import Batch, as_array
 from rdbench.engine.plan import Metric, PlannedClip, Step, System, batches_of
 from rdbench.engine.reconstruct import Reconstruction, reconstruct
 from rdbench.engine.scoring import Scoring
-from rdbench.engine.worker import run_codec
+from rdbench.engine.worker import ClipResult, run_codec
 from rdbench.types import AudioBatch, RdbenchError, RunsOn
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class _Collected:
     """Reconstructions of one pool system on one batch, until every clip has come back."""
 
     waiting: int
-    found: dict[str, tuple[Step, dict[int, Reconstruction]]] = field(default_factory=dict)
+    found: dict[str, tuple[Step, dict[int, ClipResult]]] = field(default_factory=dict)
 
-    def add(self, step: Step, index: int, result: Reconstruction) -> None:
+    def add(self, step: Step, index: int, result: ClipResult) -> None:
         self.found.setdefault(repr(step.id), (step, {}))[1][index] = result
 
 
@@ -87,7 +87,8 @@ class Evaluator:
         """Evaluates `clips`; those with nothing open are not even loaded."""
         self._fail_unbuilt(clips)
         clips = [clip for clip in clips if self._is_open(clip)]
-        batches = batches_of(clips, largest=self._batch_size(clips))
+        longest = {name: protocol.excerpt_seconds for name, protocol in self._protocols.items()}
+        batches = batches_of(clips, seconds=self._settings.batch_seconds, longest=longest)
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
             ahead = loader.submit(self._load, batches[0]) if batches else None
             for index in range(len(batches)):
@@ -98,14 +99,10 @@ class Evaluator:
                 for batch in self._group(loaded):
                     self._evaluate(batch)
         self._pool.wait()
+        steps = [step for system in self._systems for step in system.steps]
+        self._ledger.close(steps, clips)
 
     # -- loading
-
-    def _batch_size(self, clips: Iterable[PlannedClip]) -> int:
-        domains = {clip.clip.domain for clip in clips}
-        longest = max((self._protocols[d].excerpt_seconds or 0.0 for d in domains), default=0.0)
-        # Whole clips have lengths of their own and seldom share a batch; 10 s is a usual length.
-        return max(1, int(self._settings.batch_seconds / (longest or 10.0)))
 
     def _load(self, clips: Sequence[PlannedClip]) -> list[Loaded]:
         return [(planned, self._excerpt(planned)) for planned in clips]
@@ -117,6 +114,8 @@ class Evaluator:
             return load_excerpt(planned.clip, self._protocols[planned.clip.domain])
         except RdbenchError as error:
             return str(error)
+        except Exception as error:  # a file that vanishes, memory that runs out
+            return f"{planned.clip.name} cannot be read: {type(error).__name__}: {error}"
 
     def _group(self, loaded: Sequence[Loaded]) -> list[Batch]:
         groups: dict[tuple[int, ...], list[tuple[PlannedClip, Excerpt]]] = {}
@@ -160,11 +159,17 @@ class Evaluator:
             self._submit_clip(batch, index, wanted, collected)
 
     def _submit_clip(
-        self, batch: Batch, index: int, wanted: Sequence[Step], collected: _Collected
+        self,
+        batch: Batch,
+        index: int,
+        wanted: Sequence[Step],
+        collected: _Collected,
+        *,
+        again: bool = False,
     ) -> None:
         system = wanted[0].system
 
-        def done(results: list[Reconstruction]) -> None:
+        def done(results: list[ClipResult]) -> None:
             for step, result in zip(wanted, results, strict=True):
                 collected.add(step, index, result)
             self._collect(batch, collected)
@@ -173,12 +178,12 @@ class Evaluator:
             if len(wanted) > 1:  # one bad point must not cost the others
                 collected.waiting += len(wanted) - 1
                 for step in wanted:
-                    self._submit_clip(batch, index, [step], collected)
+                    self._submit_clip(batch, index, [step], collected, again=True)
                 return
             step = wanted[0]
             failure = f"{step}: {reason}"
             collected.add(
-                step, index, Reconstruction(step.point.name, step.variant, None, {}, failure)
+                step, index, ClipResult(step.point.name, step.variant.value, None, {}, failure)
             )
             self._collect(batch, collected)
 
@@ -192,6 +197,7 @@ class Evaluator:
             timeout=self._settings.timeout * len(wanted),
             done=done,
             lost=lost,
+            tries=1 if again or len(wanted) > 1 else 2,
         )
 
     def _collect(self, batch: Batch, collected: _Collected) -> None:
@@ -200,14 +206,14 @@ class Evaluator:
             return
         for step, results in collected.found.values():
             self._progress.at(step.system.name, step.point.name)
-            whole: dict[int, Reconstruction] = {}
+            whole: dict[int, ClipResult] = {}
             for index, result in sorted(results.items()):
-                if result.audio is None:
-                    self._record(step, batch, [index], result)
+                if result.samples is None:
+                    self._record(step, batch, [index], _join(step, [result], batch))
                 else:
                     whole[index] = result
             if whole:
-                joined = _join(list(whole.values()), self._settings.device)
+                joined = _join(step, list(whole.values()), batch)
                 self._record(step, batch, list(whole), joined)
 
     def _run_on_device(self, system: System, batch: Batch, indices: Sequence[int]) -> None:
@@ -222,14 +228,24 @@ class Evaluator:
         if not wanted:
             return
         try:
-            self._reconstruct_and_record(system, batch, indices, list(wanted.values()))
+            failed = self._reconstruct_and_record(system, batch, indices, list(wanted.values()))
         except torch.cuda.OutOfMemoryError as error:
-            self._halve(system, batch, indices, error)
+            reason = f"{system.name}: out of device memory with a single clip ({error})"
+        else:
+            if failed:  # one bad clip must not cost the others of its batch
+                for index in indices:
+                    self._run_on_device(system, batch, [index])
+            return
+        # Outside of the handler, whose traceback would keep the failed attempt's tensors.
+        torch.cuda.empty_cache()
+        self._halve(system, batch, indices, reason)
 
     def _reconstruct_and_record(
         self, system: System, batch: Batch, indices: Sequence[int], wanted: Sequence[Step]
-    ) -> None:
+    ) -> bool:
+        """Whether some steps failed that are worth trying clip by clip; those are still open."""
         assert system.codec is not None
+        failed = False
         by_name = {(step.point.name, step.variant): step for step in wanted}
         with torch.inference_mode():
             for result in reconstruct(
@@ -239,16 +255,16 @@ class Evaluator:
                 clip_seeds=[batch.clips[i].seed for i in indices],
             ):
                 self._progress.at(system.name, result.point)
+                if result.audio is None and len(indices) > 1:
+                    failed = True
+                    continue
                 self._record(by_name[result.point, result.variant], batch, indices, result)
                 self._pool.drain()
+        return failed
 
-    def _halve(
-        self, system: System, batch: Batch, indices: Sequence[int], error: Exception
-    ) -> None:
-        torch.cuda.empty_cache()
+    def _halve(self, system: System, batch: Batch, indices: Sequence[int], reason: str) -> None:
         if len(indices) == 1:
             clip = batch.clips[indices[0]]
-            reason = f"{system.name}: out of device memory with a single clip ({error})"
             for step in self._open_steps(system, clip):
                 self._ledger.fail_step(step, clip, reason, batch.seconds)
             return
@@ -300,13 +316,14 @@ class Evaluator:
                         self._ledger.fail_step(step, clip, system.failure)
 
 
-def _join(results: Sequence[Reconstruction], device: str) -> Reconstruction:
-    """Single-clip results of one step as one batch on the device."""
-    audio = [result.audio for result in results if result.audio is not None]
-    joined = AudioBatch(
-        torch.cat([one.samples for one in audio]).to(device),
-        torch.cat([one.lengths for one in audio]),
-        audio[0].sample_rate,
-    )
-    rates = {kind: [result.rates[kind][0] for result in results] for kind in results[0].rates}
-    return Reconstruction(results[0].point, results[0].variant, joined, rates)
+def _join(step: Step, results: Sequence[ClipResult], batch: Batch) -> Reconstruction:
+    """Single-clip results of one step as one batch: all with samples, or one without."""
+    rates = {kind: [result.rates[kind] for result in results] for kind in results[0].rates}
+    failure = results[0].failure
+    arrays = [result.samples for result in results if result.samples is not None]
+    if not arrays:
+        return Reconstruction(step.point.name, step.variant, None, rates, failure)
+    samples = torch.stack([torch.from_numpy(array) for array in arrays])
+    lengths = torch.full((len(arrays),), samples.shape[-1], dtype=torch.int64)
+    audio = AudioBatch(samples, lengths, batch.reference.sample_rate)
+    return Reconstruction(step.point.name, step.variant, audio, rates)

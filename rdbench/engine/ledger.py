@@ -24,6 +24,10 @@ MILLISECONDS = "ms"
 RATES = f"{Kind.RATE}/"
 
 
+# Kinds that one payload has beside its headline, and the models under which bits are counted.
+_TOGETHER = {RateKind.PAYLOAD: (RateKind.PAYLOAD, RateKind.CONTAINER)}
+_MODELS = {RateKind.KL: KL_PRIOR}
+
 StepId = tuple[str, str, Variant, str]
 
 
@@ -52,7 +56,7 @@ class Ledger:
 
     def missing(self, step: Step, clip: PlannedClip) -> set[str]:
         """The quantities of one step that the store has not."""
-        wanted = quantities(step.system, self._metrics[clip.clip.domain])
+        wanted = quantities(step, self._metrics[clip.clip.domain])
         return {what for what in wanted if self._keys.key(step, clip, what) not in self._done}
 
     def open_step(self, step: Step, clip: PlannedClip) -> bool:
@@ -141,13 +145,24 @@ class Ledger:
         by_key = {metric.key: metric for metric in self._metrics[clip.clip.domain]}
         for what in sorted(self._open.get(_id(step, clip), set())):
             if what.startswith(RATES):
-                model = KL_PRIOR if what.endswith(RateKind.KL) else ""
-                row = self._row(step, clip, what, score, seconds=seconds, unit="bit", backend=model)
-                self._write([row], _id(step, clip), what)
+                headline = RateKind(what.removeprefix(RATES))
+                failed = [
+                    Rate(kind, math.nan, seconds, _MODELS.get(kind, ""), score.status, reason)
+                    for kind in _TOGETHER.get(headline, (headline,))
+                ]
+                self.rates(step, clip, failed)
             elif what == RESIDUAL_DELAY:
                 self.delay(step, clip, score, seconds)
             else:
                 self.metric(step, clip, by_key[what], score, seconds)
+
+    def close(self, steps: Iterable[Step], clips: Sequence[PlannedClip]) -> None:
+        """Writes a failed row for whatever is still open: no unit ends without one."""
+        by_id = {step.id: step for step in steps}
+        by_name = {clip.clip.name: clip for clip in clips}
+        for system, point, variant, clip in list(self._open):
+            step = by_id[system, point, variant]
+            self.fail_step(step, by_name[clip], f"{step}: no result came back")
 
     def _row(
         self,

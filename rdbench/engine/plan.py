@@ -8,9 +8,12 @@ thousand units takes seconds.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.keys import clip_seed, digest, file_sha256
@@ -18,10 +21,12 @@ from rdbench.engine.worker import CodecRecipe
 from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
 from rdbench.store.schema import Kind
 from rdbench.types import (
+    CodecError,
     CodecInfo,
     MissingExtraError,
     OperatingPoint,
     RateKind,
+    SpecError,
     Variant,
     WeightsError,
 )
@@ -59,12 +64,16 @@ class Metric:
 
 @dataclass
 class System:
-    """A system of the spec, with its codec, or with the reason why it cannot be run."""
+    """A system of the spec, with its codec, or with the reason why it cannot be run.
+
+    source: hash of the code of a codec that is not rdbench's own, whose version says too little.
+    """
 
     spec: SystemSpec
     recipe: CodecRecipe
     codec: Codec | None
     failure: str = ""
+    source: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -118,6 +127,19 @@ class Step:
         """Names the step within its run."""
         return self.system.name, self.point.name, self.variant
 
+    @property
+    def rate_kind(self) -> RateKind | None:
+        """The rate that belongs to what is decoded; None for anchors."""
+        return RateKind.CODED if self.variant is Variant.CODED else self.system.headline
+
+    @property
+    def coder(self) -> str:
+        """Names what codes the latent for the variant `coded`; "" for the others."""
+        if self.variant is not Variant.CODED:
+            return ""
+        coder = getattr(self.system.codec, "latent_coder", None)
+        return f"{coder.name} {getattr(coder, 'digest', '')}" if coder else ""
+
     def __str__(self) -> str:
         return f"{self.system.name} at {self.point.name}"
 
@@ -153,8 +175,25 @@ def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
             failure = "; ".join(codec.self_check()) if codec else ""
         except (WeightsError, MissingExtraError) as error:
             codec, failure = None, str(error)
-        systems.append(System(item, recipe, None if failure else codec, failure))
+        if codec and points is not None and len(codec.points) != len(points):
+            has = ", ".join(point.name for point in codec.points)
+            raise CodecError(
+                f"codec {item.codec!r} was asked for {len(points)} points and has {has}; its "
+                "constructor must make the `points` that it is given"
+            )
+        source = _source(codec) if codec else ()
+        systems.append(System(item, recipe, None if failure else codec, failure, source))
     return systems
+
+
+def _source(codec: Codec) -> tuple[str, ...]:
+    kind = type(codec)
+    if kind.__module__.partition(".")[0] == "rdbench":
+        return ()
+    try:
+        return (file_sha256(Path(inspect.getfile(kind))),)
+    except (TypeError, OSError):
+        return (kind.__module__,)
 
 
 def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
@@ -176,15 +215,44 @@ def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
 
 
 def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
-    """The metrics of `domain` in the spec's order, those that are not valid on it left out."""
+    """The metrics of `domain` in the spec's order, those that are not valid on it left out.
+
+    Raises SpecError where none is left.
+    """
     from rdbench.metrics.registry import backend, definition
 
-    chosen = []
-    for item in spec.metrics_for(domain):
-        meant = definition(item.key)
-        if not meant.domains or domain in meant.domains:
-            chosen.append(Metric(meant, backend(item.key, item.backend)))
+    chosen = [
+        Metric(definition(item.key), backend(item.key, item.backend))
+        for item in spec.metrics_for(domain)
+        if valid_on(definition(item.key), domain)
+    ]
+    if not chosen:
+        raise SpecError(not_valid(spec, domain))
     return tuple(chosen)
+
+
+def valid_on(definition: MetricDefinition, domain: str) -> bool:
+    """Whether a metric means something on `domain`."""
+    return not definition.domains or domain in definition.domains
+
+
+def not_valid(spec: BenchmarkSpec, domain: str) -> str:
+    """A sentence on the metrics of the spec that are not valid on `domain`, or ""."""
+    from rdbench.metrics.registry import definition
+
+    left_out = [
+        definition(item.key)
+        for item in spec.metrics_for(domain)
+        if not valid_on(definition(item.key), domain)
+    ]
+    if not left_out:
+        return ""
+    keys = ", ".join(item.key for item in left_out)
+    meant_for = ", ".join(sorted({name for item in left_out for name in item.domains}))
+    return (
+        f"{keys}: for {meant_for}, so not computed on clips of the domain {domain!r}; if they are "
+        f"{meant_for}, say so in `corpus.domain` or the manifest's column `domain`"
+    )
 
 
 class UnitKeys:
@@ -224,9 +292,15 @@ class UnitKeys:
         )
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
 
-    def cost_key(self, step: Step, what: str) -> str:
-        """The key of one cost of a step, on this machine."""
-        parts = (self._run, self._machine, self._step(step), what)
+    def cost_key(self, step: Step, what: str, clips: Sequence[PlannedClip]) -> str:
+        """The key of one cost of a step, on this machine and these clips."""
+        parts = (
+            self._run,
+            self._machine,
+            self._step(step),
+            what,
+            *(self._clip(clip) for clip in clips),
+        )
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
 
     def all(
@@ -234,17 +308,14 @@ class UnitKeys:
         systems: Iterable[System],
         metrics: Mapping[str, Sequence[Metric]],
         clips: Sequence[PlannedClip],
-        costs: Iterable[str],
     ) -> set[str]:
-        """Every key that a row of this plan may have, all kinds of rate included."""
+        """Every key that a row of a clip may have in this plan, all kinds of rate included."""
         rates = [f"{Kind.RATE}/{kind}" for kind in RateKind]
-        costs = tuple(costs)
         keys = set()
         for step in (step for system in systems for step in system.steps):
-            keys |= {self.cost_key(step, what) for what in costs}
             for clip in clips:
                 if step.system.takes(clip.clip.domain):
-                    measured = quantities(step.system, metrics[clip.clip.domain])
+                    measured = quantities(step, metrics[clip.clip.domain])
                     keys |= {self.key(step, clip, what) for what in (*rates, *measured)}
         return keys
 
@@ -257,11 +328,12 @@ class UnitKeys:
                     system.spec.curve,
                     system.recipe.name,
                     dict(system.spec.options),
-                    info and [info.version, info.weights_sha256],
+                    info and [info.version, info.weights_sha256, *system.source],
                     step.point.name,
                     dict(step.point.settings),
                     step.variant.value,
                     self._seed if step.variant is Variant.SAMPLE else None,
+                    *([step.coder] if step.coder else []),
                 ]
             )
         return self._steps[step.id]
@@ -274,25 +346,36 @@ class UnitKeys:
         return self._clips[name]
 
 
-def quantities(system: System, metrics: Iterable[Metric]) -> list[str]:
-    """What is measured of each clip at each point of `system`."""
-    rates = [f"{Kind.RATE}/{system.headline}"] if system.headline else []
+def quantities(step: Step, metrics: Iterable[Metric]) -> list[str]:
+    """What is measured of each clip in one step."""
+    rates = [f"{Kind.RATE}/{step.rate_kind}"] if step.rate_kind else []
     return [*rates, RESIDUAL_DELAY, *(metric.key for metric in metrics)]
 
 
-def batches_of(clips: Sequence[PlannedClip], *, largest: int) -> list[list[PlannedClip]]:
+def batches_of(
+    clips: Sequence[PlannedClip], *, seconds: float, longest: Mapping[str, float | None]
+) -> list[list[PlannedClip]]:
     """Splits clips into batches of one domain, those of like duration together.
 
-    largest: clips per batch. Exact lengths are known only after loading, so that the engine
-    groups again; sorting by the duration in the file's header keeps those groups full.
+    seconds: of audio per batch (at least one clip). longest: length of the excerpts by domain,
+    None for whole clips. Exact lengths are known only after loading, so that the engine groups
+    again; sorting by the duration in the file's header keeps those groups full.
     """
     by_domain: dict[str, list[PlannedClip]] = {}
     for clip in clips:
         by_domain.setdefault(clip.clip.domain, []).append(clip)
-    batches = []
-    for members in by_domain.values():
-        ordered = sorted(members, key=lambda c: (-_duration_hint(c.clip), c.clip.name))
-        batches += [ordered[i : i + largest] for i in range(0, len(ordered), largest)]
+    batches: list[list[PlannedClip]] = []
+    for domain, members in by_domain.items():
+        limit = longest[domain] or math.inf
+        hints = {c.clip.name: min(limit, _duration_hint(c.clip)) for c in members}
+        room = 0.0
+        for clip in sorted(members, key=lambda c: (-hints[c.clip.name], c.clip.name)):
+            duration = hints[clip.clip.name]
+            if not batches or room < duration or batches[-1][0].clip.domain != domain:
+                batches.append([])
+                room = seconds
+            batches[-1].append(clip)
+            room -= duration
     return batches
 
 

@@ -1,7 +1,7 @@
 """The pool of long-lived worker processes, with a time limit per job and a bounded queue.
 
 A worker that dies (a crash in a codec's or a metric's native code) or runs past its time limit is
-replaced by pebble's pool; the job is tried once more and then reported as lost, with the reason.
+replaced; the job is tried as often as was asked for and then reported as lost, with the reason.
 The results of finished jobs are handed to their callbacks in the engine's own thread, by `drain`.
 """
 
@@ -10,17 +10,23 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import queue
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import BrokenExecutor, CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.worker import limit_threads
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 # Jobs that may wait for a worker: enough to keep every worker fed, few enough that the audio they
 # carry does not grow with the corpus.
 QUEUED_PER_WORKER = 4
+# How often a job may be aborted by the end of another's worker before it is given up.
+ABORTED = 5
 
 
 @dataclass
@@ -30,29 +36,30 @@ class _Job:
     timeout: float
     done: Callable[[Any], None]
     lost: Callable[[str], None]
-    tries: int = 0
+    tries: int
+    deaths: int = 0
+    aborted: int = 0
 
 
 class WorkerPool:
-    """Runs jobs in `workers` processes; callbacks run in the thread that calls `drain`."""
+    """Runs jobs in `workers` processes; callbacks run in the thread that calls `drain`.
+
+    Callbacks may submit jobs: those wait in a backlog, so that no callback ever blocks or nests.
+    """
 
     def __init__(self, workers: int) -> None:
-        from pebble import ProcessPool
-
         self.workers = workers
-        self._pool = ProcessPool(
-            max_workers=workers,
-            context=multiprocessing.get_context("spawn"),
-            initializer=limit_threads,
-            initargs=(1,),
-        )
+        self._limit = workers * (1 + QUEUED_PER_WORKER)
+        self._pool = _processes(workers)
         self._finished: queue.SimpleQueue[tuple[_Job, Any]] = queue.SimpleQueue()
-        self._outstanding = 0
+        self._backlog: deque[_Job] = deque()
+        self._running = 0
+        self._draining = False
 
     @property
     def outstanding(self) -> int:
         """Jobs submitted whose callback has not run yet."""
-        return self._outstanding
+        return self._running + len(self._backlog)
 
     def submit(
         self,
@@ -61,27 +68,36 @@ class WorkerPool:
         timeout: float,
         done: Callable[[Any], None],
         lost: Callable[[str], None],
+        tries: int = 2,
     ) -> None:
-        """Queues a job; waits (and runs callbacks) while too many are queued.
+        """Queues a job; outside of a callback, waits until it is on its way to a worker.
 
         timeout: seconds of running time. done(result) or lost(reason) is called later, once.
+        tries: workers that the job may end before it is lost.
         """
-        while self._outstanding >= self.workers * (1 + QUEUED_PER_WORKER):
+        self._backlog.append(_Job(function, arguments, timeout, done, lost, tries))
+        self._pump()
+        while self._backlog and not self._draining:
             self.drain(block=True)
-        self._outstanding += 1
-        self._start(_Job(function, arguments, timeout, done, lost))
 
     def drain(self, *, block: bool = False) -> None:
         """Runs the callbacks of finished jobs; with `block`, waits for at least one."""
-        if block and self._outstanding:
-            self._finish(*self._get())
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._finish(*self._finished.get_nowait())
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            if block and self._running:
+                self._finish(*self._get())
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._finish(*self._finished.get_nowait())
+        finally:
+            self._draining = False
+        self._pump()
 
     def wait(self) -> None:
         """Runs callbacks until no job is outstanding."""
-        while self._outstanding:
+        while self.outstanding:
             self.drain(block=True)
 
     def stop(self) -> None:
@@ -95,40 +111,65 @@ class WorkerPool:
             with contextlib.suppress(queue.Empty):
                 return self._finished.get(timeout=0.2)
 
+    def _pump(self) -> None:
+        while self._backlog and self._running < self._limit:
+            self._running += 1
+            self._start(self._backlog.popleft())
+
     def _start(self, job: _Job) -> None:
-        job.tries += 1
-        future = self._pool.schedule(job.function, args=job.arguments, timeout=job.timeout)
+        try:
+            future = self._pool.schedule(job.function, args=job.arguments, timeout=job.timeout)
+        except RuntimeError:
+            # The pool itself broke, as it does when a worker dies with a message half sent.
+            self.stop()
+            self._pool = _processes(self.workers)
+            future = self._pool.schedule(job.function, args=job.arguments, timeout=job.timeout)
         future.add_done_callback(lambda finished: self._finished.put((job, finished)))
 
     def _finish(self, job: _Job, future: Any) -> None:
         try:
             result = future.result()
-        except CancelledError:
-            self._outstanding -= 1
-            return
-        except Exception as error:
-            reason = _reason(error, job)
-            if _is_fault(error) and job.tries == 1:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # workers send back whatever was raised, SystemExit too
+            if _try_again(job, error):
                 self._start(job)
                 return
-            self._outstanding -= 1
-            job.lost(reason)
+            self._running -= 1
+            job.lost(_reason(error, job))
             return
-        self._outstanding -= 1
+        self._running -= 1
         job.done(result)
 
 
-def _is_fault(error: Exception) -> bool:
+def _processes(workers: int) -> ProcessPool:
+    from pebble import ProcessPool
+
+    return ProcessPool(
+        max_workers=workers,
+        context=multiprocessing.get_context("spawn"),
+        initializer=limit_threads,
+        initargs=(1,),
+    )
+
+
+def _try_again(job: _Job, error: BaseException) -> bool:
     from pebble import ProcessExpired
 
-    return isinstance(error, ProcessExpired)
+    if isinstance(error, ProcessExpired):
+        job.deaths += 1
+        return job.deaths < job.tries
+    if isinstance(error, BrokenExecutor | CancelledError):
+        job.aborted += 1  # the pool broke under it; whose fault that was is not known
+        return job.aborted < ABORTED
+    return False
 
 
-def _reason(error: Exception, job: _Job) -> str:
+def _reason(error: BaseException, job: _Job) -> str:
     if isinstance(error, FutureTimeoutError):
         return f"no answer within {job.timeout:g} s (timeouts.unit_seconds); its worker was ended"
-    if _is_fault(error):
-        return f"its worker process died twice ({error})"
+    if job.deaths:
+        return f"its worker process died, each time that it was tried ({error})"
     return f"{type(error).__name__}: {error}"
 
 

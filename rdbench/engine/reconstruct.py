@@ -24,6 +24,7 @@ from rdbench.engine.channels import (
     spread,
     spread_seeds,
 )
+from rdbench.rate import coded_rates
 from rdbench.rate import rates as measure_rates
 from rdbench.types import (
     AudioBatch,
@@ -87,21 +88,35 @@ class _Task:
     def run(self, point: OperatingPoint, variants: Sequence[Variant]) -> Iterator[Reconstruction]:
         try:
             encoded = self._encode(point)
-            rates = gather_rates(measure_rates(encoded), self._policy, self._reference.channels)
-        except Exception as error:
+            _check_encoded(self._codec, encoded, self._native)
+            measured = measure_rates(encoded)
+            _check_headline(self._codec, measured)
+            rates = gather_rates(measured, self._policy, self._reference.channels)
+        except (Exception, SystemExit) as error:
             reason = self._explain(error, "encoding", point)
             yield from (Reconstruction(point.name, v, None, {}, reason) for v in variants)
             return
         for variant in variants:
+            own: Mapping[RateKind, Sequence[Rate]] = rates
             try:
+                if variant is Variant.CODED:
+                    own = self._coded_rates(encoded)
                 audio = self._decode(encoded, variant)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 reason = self._explain(error, "decoding", point)
-                yield Reconstruction(point.name, variant, None, rates, reason)
+                yield Reconstruction(point.name, variant, None, own, reason)
             else:
-                yield Reconstruction(point.name, variant, audio, rates)
+                yield Reconstruction(point.name, variant, audio, own)
 
-    def _explain(self, error: Exception, doing: str, point: OperatingPoint) -> str:
+    def _coded_rates(self, encoded: Encoded) -> Mapping[RateKind, Sequence[Rate]]:
+        """The variant `coded` has the rate of its own stream, and no other."""
+        coder = getattr(self._codec, "latent_coder", None)
+        if coder is None:
+            raise CodecError(f"{self._codec.info.name} has no variant 'coded'")
+        found = {RateKind.CODED: coded_rates(encoded, coder)}
+        return gather_rates(found, self._policy, self._reference.channels)
+
+    def _explain(self, error: BaseException, doing: str, point: OperatingPoint) -> str:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise error
         if isinstance(error, RdbenchError):
@@ -141,6 +156,30 @@ class _Task:
 
 def _copy(audio: AudioBatch) -> AudioBatch:
     return AudioBatch(audio.samples.clone(), audio.lengths.clone(), audio.sample_rate)
+
+
+def _check_encoded(codec: Codec, encoded: Encoded, native: AudioBatch | None) -> None:
+    """Rates follow from what an adapter states here, so it must state what it was given."""
+    assert native is not None
+    got = (encoded.lengths.tolist(), encoded.sample_rate, encoded.channels)
+    want = (native.lengths.tolist(), native.sample_rate, native.channels)
+    for what, have, expected in zip(
+        ("lengths in samples", "sample rate", "channels"), got, want, strict=True
+    ):
+        if have != expected:
+            raise CodecError(
+                f"{codec.info.name} states {what} {have} of what it encoded, which had {expected}"
+            )
+
+
+def _check_headline(codec: Codec, rates: Mapping[RateKind, Sequence[Rate]]) -> None:
+    headline = codec.info.headline
+    if headline is not None and headline not in rates:
+        kinds = ", ".join(rates) or "none"
+        raise CodecError(
+            f"{codec.info.name} names {headline.value} as its headline rate, but what it encodes "
+            f"has: {kinds}"
+        )
 
 
 def _check_shape(codec: Codec, decoded: AudioBatch, native: AudioBatch) -> None:

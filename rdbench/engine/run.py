@@ -19,21 +19,24 @@ from rdbench.engine.plan import (
     System,
     UnitKeys,
     build_systems,
+    not_valid,
     plan_clips,
     resolve_metrics,
 )
 from rdbench.engine.progress import Progress
-from rdbench.types import SpecError
+from rdbench.types import SpecError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.audio.clip import Corpus
     from rdbench.audio.load import ExcerptProtocol
+    from rdbench.engine.bits import BitsPass
     from rdbench.engine.costs import CostPass
     from rdbench.engine.evaluate import Evaluator
     from rdbench.engine.ledger import Ledger
     from rdbench.engine.pool import WorkerPool
+    from rdbench.rate.tables import Tables
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.store.writer import RunWriter
 
@@ -94,6 +97,7 @@ class _Run:
         self.device = resolve_device(options.device)
         self.workers = options.workers or cores()
         self.domains: list[str] = []
+        self.tables: Tables | None = None
 
     def go(self) -> RunSummary:
         from rdbench.audio.resample import RESAMPLER
@@ -105,6 +109,7 @@ class _Run:
         metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
         clips = plan_clips(corpus, seed=self.spec.protocol.seed)
+        self._take_tables(systems, clips)
         by_key = {metric.key: metric for chosen in metrics.values() for metric in chosen}
         keys = UnitKeys(
             fingerprint=self.spec.protocol.fingerprint(RESAMPLER),
@@ -114,6 +119,9 @@ class _Run:
             seed=self.spec.protocol.seed,
             metrics=by_key,
         )
+        _check_folder(self.folder)
+        for sentence in filter(None, (not_valid(self.spec, domain) for domain in self.domains)):
+            self.progress.say(sentence)
         with RunWriter(self.folder) as writer:
             self._write_manifest(writer, corpus, clips, systems, by_key, finished=False)
             summary = self._evaluate(writer, keys, systems, metrics, clips)
@@ -128,14 +136,39 @@ class _Run:
         metrics: Mapping[str, Sequence[Metric]],
         clips: Sequence[PlannedClip],
     ) -> RunSummary:
-        from rdbench.engine.costs import UNITS
         from rdbench.engine.ledger import Ledger
         from rdbench.engine.pool import worker_pool
         from rdbench.store.reader import count_failed, done_keys
 
-        writer.retire(keep=keys.all(systems, metrics, clips, UNITS))
+        writer.retire(
+            keep=keys.all(systems, metrics, clips)
+            | self._cost_keys(keys, systems, clips)
+            | self._bits_keys(keys, writer, systems, clips)
+        )
         done = done_keys(self.folder)
         ledger = Ledger(writer, keys, metrics, done, self.progress)
+        missing = self._open(ledger, systems, clips)
+        self._prepare_torch()
+        try:
+            if missing:
+                with worker_pool(self.workers) as pool:
+                    self._move(systems, self.device)
+                    self._evaluator(systems, metrics, ledger, pool).run(clips)
+                    self._move(systems, "cpu")
+                writer.flush()
+            if self.spec.entropy.enabled:
+                self._bits_pass(keys, writer).run(systems, clips, done)
+            if self._wants_costs:
+                known = done if self.options.costs == "missing" else set()
+                with worker_pool(1) as pool:
+                    self._cost_pass(keys, writer).run(systems, clips, known, pool)
+        finally:
+            self.progress.stop()
+        writer.flush()
+        return RunSummary(self.folder, ledger.written, count_failed(self.folder))
+
+    def _open(self, ledger: Ledger, systems: Sequence[System], clips: Sequence[PlannedClip]) -> int:
+        """Notes what is missing of every step, and says how much; returns the steps to do."""
         asked = missing = 0
         for system in systems:
             for clip in clips:
@@ -147,17 +180,21 @@ class _Run:
         for system in systems:
             if system.failure:
                 self.progress.say(f"{system.name} cannot be run: {system.failure}")
-        try:
-            if missing:
-                with worker_pool(self.workers) as pool:
-                    self._evaluator(systems, metrics, ledger, pool).run(clips)
-            if self.spec.costs.enabled and self.options.costs != "none":
-                known = done if self.options.costs == "missing" else set()
-                self._cost_pass(systems, keys, writer).run(clips, known)
-        finally:
-            self.progress.stop()
-        writer.flush()
-        return RunSummary(self.folder, ledger.written, count_failed(self.folder))
+        return missing
+
+    def _prepare_torch(self) -> None:
+        import torch
+
+        torch.set_num_threads(self.spec.protocol.threads)
+        # TF32 would flip codes; float32 means float32.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+    @staticmethod
+    def _move(systems: Sequence[System], device: str) -> None:
+        for system in systems:
+            if system.codec:
+                system.codec.to(device)
 
     def _evaluator(
         self,
@@ -166,17 +203,8 @@ class _Run:
         ledger: Ledger,
         pool: WorkerPool,
     ) -> Evaluator:
-        import torch
-
         from rdbench.engine.evaluate import Evaluator, Settings
 
-        torch.set_num_threads(self.spec.protocol.threads)
-        # TF32 would flip codes; float32 means float32.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        for system in systems:
-            if system.codec:
-                system.codec.to(self.device)
         return Evaluator(
             systems=systems,
             metrics=metrics,
@@ -192,19 +220,67 @@ class _Run:
             progress=self.progress,
         )
 
-    def _cost_pass(self, systems: Sequence[System], keys: UnitKeys, writer: RunWriter) -> CostPass:
-        from rdbench.engine.costs import CostPass
+    def _take_tables(self, systems: Sequence[System], clips: Sequence[PlannedClip]) -> None:
+        """Reads the fitted entropy tables of the spec, and gives latent coders to their codecs."""
+        from rdbench.engine.bits import take_tables
 
-        return CostPass(
-            systems=systems,
+        path = self.spec.tables_path
+        self.tables = take_tables(path, systems, clips) if path else None
+
+    def _bits_keys(
+        self,
+        keys: UnitKeys,
+        writer: RunWriter,
+        systems: Sequence[System],
+        clips: Sequence[PlannedClip],
+    ) -> set[str]:
+        if not self.spec.entropy.enabled:
+            return set()
+        return self._bits_pass(keys, writer).keys(systems, clips)
+
+    def _bits_pass(self, keys: UnitKeys, writer: RunWriter) -> BitsPass:
+        from rdbench.engine.bits import BitsPass
+
+        return BitsPass(
             protocols=excerpt_protocols(self.spec, self.domains),
             keys=keys,
             writer=writer,
             progress=self.progress,
-            device=self.device,
-            clips=self.spec.costs.clips,
-            repeats=self.spec.costs.repeats,
-            threads=self.spec.protocol.threads,
+            tables=self.tables,
+        )
+
+    @property
+    def _wants_costs(self) -> bool:
+        return self.spec.costs.enabled and self.options.costs != "none"
+
+    def _cost_keys(
+        self, keys: UnitKeys, systems: Sequence[System], clips: Sequence[PlannedClip]
+    ) -> set[str]:
+        from rdbench.engine.costs import UNITS, cost_clips, cost_steps
+
+        if not self.spec.costs.enabled:
+            return set()
+        return {
+            keys.cost_key(step, what, cost_clips(system, clips, self.spec.costs.clips))
+            for system in systems
+            for step in cost_steps(system)
+            for what in UNITS
+        }
+
+    def _cost_pass(self, keys: UnitKeys, writer: RunWriter) -> CostPass:
+        from rdbench.engine.costs import CostPass, CostSettings
+
+        return CostPass(
+            protocols=excerpt_protocols(self.spec, self.domains),
+            keys=keys,
+            writer=writer,
+            progress=self.progress,
+            settings=CostSettings(
+                device=self.device,
+                clips=self.spec.costs.clips,
+                repeats=self.spec.costs.repeats,
+                timeout=self.spec.timeouts.unit_seconds,
+            ),
         )
 
     def _write_manifest(
@@ -261,6 +337,15 @@ def resolve_device(name: str) -> str:
             f"{torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
     return name
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises StoreError for a folder that holds other things than a run."""
+    if not folder.is_dir() or (folder / "manifest.json").is_file():
+        return
+    if (folder / "measurements").is_dir() or not any(folder.iterdir()):
+        return
+    raise StoreError(f"{folder} holds files that are not of a run; choose another folder")
 
 
 def _now() -> str:

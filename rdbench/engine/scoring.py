@@ -50,12 +50,28 @@ class Scoring:
         self._rates: dict[int, AudioBatch] = {}
 
     def run(self) -> None:
-        """Scores on every metric that is still open; pool scores arrive later."""
+        """Scores on every metric that is still open; pool scores arrive later.
+
+        Out of device memory, the batch is halved until it fits or a single clip fails.
+        """
+        try:
+            self._run()
+        except torch.cuda.OutOfMemoryError as error:
+            reason = f"{self._step}: out of device memory while scoring ({error})"
+        else:
+            return
+        # Outside of the handler, whose traceback would keep the failed attempt's tensors.
+        self._rates.clear()
+        torch.cuda.empty_cache()
+        self._halve(reason)
+
+    def _run(self) -> None:
+        self._audio = self._audio.to(self._batch.reference.samples.device)
         self._drop_unusable()
         if not self._indices:
             return
         self._measure_delay()
-        self._rates[self._audio.sample_rate] = self._audio
+        self._rates = {self._audio.sample_rate: self._audio}
         pooled: list[Metric] = []
         for metric in self._batch.metrics:
             if not any(self._wants(index, metric.key) for index in self._indices):
@@ -70,6 +86,27 @@ class Scoring:
                 pooled.append(metric)
         for position, index in enumerate(self._indices):
             self._submit(position, index, pooled)
+
+    def _halve(self, reason: str) -> None:
+        if len(self._indices) == 1:
+            clip = self._batch.clips[self._indices[0]]
+            self._ledger.fail_step(self._step, clip, reason, self._batch.seconds)
+            return
+        half = len(self._indices) // 2
+        for positions in (range(half), range(half, len(self._indices))):
+            self._part(positions).run()
+
+    def _part(self, positions: Sequence[int]) -> Scoring:
+        return Scoring(
+            step=self._step,
+            batch=self._batch,
+            indices=[self._indices[position] for position in positions],
+            audio=self._audio.select(positions),
+            ledger=self._ledger,
+            pool=self._pool,
+            timeout=self._timeout,
+            align=self._align,
+        )
 
     def _drop_unusable(self) -> None:
         finite = torch.isfinite(self._audio.samples).flatten(1).all(dim=1).tolist()
@@ -87,14 +124,19 @@ class Scoring:
 
     def _measure_delay(self) -> None:
         reference = self._batch.part(self._indices)
-        delays = residual_delay(reference=reference, reconstruction=self._audio).tolist()
+        delays = residual_delay(reference=reference, reconstruction=self._audio)
         for index, samples in zip(self._indices, delays, strict=True):
             if self._wants(index, RESIDUAL_DELAY):
-                score = Score(1000.0 * samples / self._audio.sample_rate)
+                score = (
+                    Score.undefined("no lag at which reference and reconstruction correlate")
+                    if samples is None
+                    else Score(1000.0 * samples / self._audio.sample_rate)
+                )
                 clip = self._batch.clips[index]
                 self._ledger.delay(self._step, clip, score, self._batch.seconds)
         if self._align:
-            self._audio = advance(self._audio, delays)
+            self._audio = advance(self._audio, [samples or 0 for samples in delays])
+            self._align = False
 
     def _on_device(self, metric: Metric, backend: DeviceBackend) -> list[Score]:
         try:
@@ -103,10 +145,15 @@ class Scoring:
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:
-            reason = f"{metric.key} raised {type(error).__name__}: {error}"
-            return [Score.failed(reason)] * len(self._indices)
+            if len(self._indices) == 1:
+                return [Score.failed(f"{metric.key} raised {type(error).__name__}: {error}")]
+        # One bad clip must not cost the others of its batch.
+        parts = [self._part([position]) for position in range(len(self._indices))]
+        return [part._on_device(metric, backend)[0] for part in parts]
 
-    def _submit(self, position: int, index: int, metrics: Sequence[Metric]) -> None:
+    def _submit(
+        self, position: int, index: int, metrics: Sequence[Metric], *, again: bool = False
+    ) -> None:
         wanted = [metric for metric in metrics if self._wants(index, metric.key)]
         if not wanted:
             return
@@ -120,7 +167,7 @@ class Scoring:
         def lost(reason: str) -> None:
             if len(wanted) > 1:  # one bad metric must not cost the others
                 for metric in wanted:
-                    self._submit(position, index, [metric])
+                    self._submit(position, index, [metric], again=True)
                 return
             self._write_one(wanted[0], index, Score.failed(f"{wanted[0].key}: {reason}"))
 
@@ -132,6 +179,7 @@ class Scoring:
             timeout=self._timeout,
             done=done,
             lost=lost,
+            tries=1 if again or len(wanted) > 1 else 2,
         )
 
     def _at(self, rate: int) -> AudioBatch:

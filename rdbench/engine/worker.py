@@ -15,14 +15,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.native import stderr_held
-from rdbench.types import Score
+from rdbench.types import Rate, RateKind, Score
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from rdbench.codecs.base import Codec
-    from rdbench.engine.reconstruct import Reconstruction
     from rdbench.metrics.base import PoolBackend
 
     Channels = npt.NDArray[np.float32]  # (channels, time)
@@ -53,6 +52,24 @@ class CodecRecipe:
 
 
 @dataclass(frozen=True)
+class ClipResult:
+    """What a worker made of one clip at one point and variant.
+
+    It holds no tensor, because tensors travel between processes as descriptors that the receiver
+    must fetch from the sender while it lives.
+
+    samples: float32 (channels, time) at the protocol's rate, None where there are none. rates: by
+    kind. failure: why there are no samples, else "".
+    """
+
+    point: str
+    variant: str
+    samples: Channels | None
+    rates: Mapping[RateKind, Rate]
+    failure: str
+
+
+@dataclass(frozen=True)
 class MetricChoice:
     """One metric and the backend that computes it."""
 
@@ -75,7 +92,8 @@ def limit_threads(threads: int) -> None:
 
 
 @cache
-def _codec(recipe: CodecRecipe) -> Codec:
+def codec_of(recipe: CodecRecipe) -> Codec:
+    """The codec of a recipe, built once in this process."""
     import torch
 
     torch.set_num_threads(1)
@@ -100,18 +118,27 @@ def run_codec(
     sample_rate: int,
     wanted: Sequence[tuple[str, str]],
     seed: int,
-) -> list[Reconstruction]:
+) -> list[ClipResult]:
     """Encodes and decodes one clip (channels, time) at the wanted (point, variant) pairs."""
     import torch
 
     from rdbench.engine.reconstruct import reconstruct
     from rdbench.types import AudioBatch, Variant
 
-    codec = _codec(recipe)
+    codec = codec_of(recipe)
     lengths = torch.tensor([samples.shape[-1]], dtype=torch.int64)
     audio = AudioBatch(torch.from_numpy(samples)[None], lengths, sample_rate)
     pairs = [(point, Variant(variant)) for point, variant in wanted]
-    return list(reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed]))
+    return [
+        ClipResult(
+            result.point,
+            result.variant.value,
+            None if result.audio is None else result.audio.samples[0].numpy(),
+            {kind: items[0] for kind, items in result.rates.items()},
+            result.failure,
+        )
+        for result in reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed])
+    ]
 
 
 def score_clip(

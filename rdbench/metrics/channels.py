@@ -13,8 +13,9 @@ from rdbench.types import Score, Status
 
 
 def average_channels(scores: Sequence[Score]) -> Score:
-    """The mean over channels, or the first channel's reason why there is none."""
-    for index, score in enumerate(scores):
+    """The mean over channels, or a channel's reason why there is none; `failed` comes first."""
+    order = sorted(enumerate(scores), key=lambda item: item[1].status is not Status.FAILED)
+    for index, score in order:
         if score.status is not Status.OK:
             where = f" (channel {index + 1} of {len(scores)})" if len(scores) > 1 else ""
             return Score(score.value, score.status, score.reason + where)

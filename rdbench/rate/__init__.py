@@ -2,10 +2,11 @@
 
 Kinds are never mixed unlabelled. `nominal` is frames × Σ log2(codebook size); `payload` the bits
 of a codec's packets; `container` the bits of the whole file; `kl` the divergence of a posterior
-from its prior in bits. Side information is part of every kind but `container`, whose file holds
-it already.
+from its prior in bits; `entropy` and `coded` the length of streams that decode back to the tokens,
+or to a quantized latent, under a probability model that the row names. Side information is part of
+every kind but `container`, whose file holds it already.
 """
 
-from rdbench.rate.measure import rates
+from rdbench.rate.measure import coded_rates, entropy_rates, prior_rates, rates
 
-__all__ = ["rates"]
+__all__ = ["coded_rates", "entropy_rates", "prior_rates", "rates"]

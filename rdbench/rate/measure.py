@@ -1,15 +1,20 @@
 """The rates of an `Encoded`, one per clip and kind.
 
+`rates` needs nothing but the `Encoded`. `entropy_rates`, `coded_rates` and `prior_rates` count
+under a stated model, which their rows name.
+
 Frames past a clip's count and samples past its length are never counted. Seconds are the unpadded
 duration of what was encoded, so that a point's rate over many clips is total bits / total seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rdbench.rate.kl import kl_bits
 from rdbench.types import (
+    CodecError,
     Encoded,
     Packets,
     PacketStream,
@@ -24,6 +29,10 @@ from rdbench.types import (
 if TYPE_CHECKING:
     import torch
 
+    from rdbench.rate.coded import LatentCoder
+    from rdbench.rate.prior import GaussianPrior
+    from rdbench.rate.static import StaticTables
+
 KL_PRIOR = "N(0, I)"
 
 
@@ -36,7 +45,7 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     payload = encoded.payload
     if isinstance(payload, Waveform):
         return {}
-    seconds = (encoded.lengths.double() / encoded.sample_rate).tolist()
+    seconds = _seconds(encoded)
     side = side_bits(encoded)
     if isinstance(payload, Tokens):
         bits = nominal_bits(payload)
@@ -44,6 +53,63 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     if isinstance(payload, Posterior):
         return {RateKind.KL: _kl_rates(payload, side, seconds)}
     return _packet_rates(payload, side, seconds)
+
+
+def entropy_rates(
+    encoded: Encoded,
+    model: str | StaticTables,
+    *,
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Rate]:
+    """Entropy-coded bits of each clip's tokens, a decoded stream each, plus side information.
+
+    Args:
+        encoded: tokens.
+        model: the name of an adaptive model, or tables fitted on other clips.
+        label: the model's name in rows; `model` itself where it is a name.
+        names: of the clips, for messages.
+
+    Raises:
+        CodecError: for tokens outside their codebook, a clip without frames, a model that cannot
+            be used with these codebooks, and a payload that is no tokens.
+    """
+    from rdbench.rate.entropy import measure_clips
+    from rdbench.rate.static import STATIC
+    from rdbench.rate.validate import clip_codes
+
+    tokens = encoded.payload
+    if not isinstance(tokens, Tokens):
+        raise CodecError(f"{type(tokens).__name__} has no tokens to be entropy-coded")
+    sizes = [stream.codebook_sizes for stream in tokens.streams]
+    bits = [float(measure_clips([clip], sizes, model).bits) for clip in clip_codes(tokens, names)]
+    named = label or (model if isinstance(model, str) else STATIC)
+    return _rates(RateKind.ENTROPY, bits, side_bits(encoded), _seconds(encoded), named)
+
+
+def coded_rates(
+    encoded: Encoded,
+    coder: LatentCoder,
+    *,
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Rate]:
+    """Bits of each clip's coded latent, plus side information; raises CodecError as `code` does."""
+    if not isinstance(encoded.payload, Posterior):
+        raise CodecError(f"{type(encoded.payload).__name__} has no latent to be coded")
+    bits = [float(clip.bits) for clip in coder.code(encoded.payload, names)]
+    side, seconds = side_bits(encoded), _seconds(encoded)
+    return _rates(RateKind.CODED, bits, side, seconds, label or coder.name)
+
+
+def prior_rates(
+    encoded: Encoded, prior: GaussianPrior, label: str, names: Sequence[str] | None = None
+) -> list[Rate]:
+    """KL to a fitted prior, which `label` names; undefined where there is no scale."""
+    if not isinstance(encoded.payload, Posterior):
+        raise CodecError(f"{type(encoded.payload).__name__} has no KL to a prior")
+    side, seconds = side_bits(encoded), _seconds(encoded)
+    return _kl_rates(encoded.payload, side, seconds, prior=prior, label=label, names=names)
 
 
 def side_bits(encoded: Encoded) -> list[float]:
@@ -80,14 +146,27 @@ def _packet_rates(
     }
 
 
-def _kl_rates(posterior: Posterior, side: list[float], seconds: list[float]) -> list[Rate]:
+def _kl_rates(
+    posterior: Posterior,
+    side: list[float],
+    seconds: list[float],
+    *,
+    prior: GaussianPrior | None = None,
+    label: str = KL_PRIOR,
+    names: Sequence[str] | None = None,
+) -> list[Rate]:
     if posterior.scale is None:
         reason = "the latent has no trained posterior scale, so its KL to a prior is undefined"
         return [
-            Rate(RateKind.KL, float("nan"), s, KL_PRIOR, Status.UNDEFINED, reason) for s in seconds
+            Rate(RateKind.KL, float("nan"), s, label, Status.UNDEFINED, reason) for s in seconds
         ]
-    bits: torch.Tensor = kl_bits(posterior)
-    return _rates(RateKind.KL, bits.sum(dim=(1, 2)).tolist(), side, seconds, KL_PRIOR)
+    bits: torch.Tensor = kl_bits(posterior, prior, names)
+    return _rates(RateKind.KL, bits.sum(dim=(1, 2)).tolist(), side, seconds, label)
+
+
+def _seconds(encoded: Encoded) -> list[float]:
+    found: list[float] = (encoded.lengths.double() / encoded.sample_rate).tolist()
+    return found
 
 
 def _rates(

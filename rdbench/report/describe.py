@@ -24,6 +24,7 @@ from rdbench.report.names import clean
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW_GROUPS = 10
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
 VARIANTS = ("codes", "sample", "coded", "mean")
@@ -154,8 +155,22 @@ def records(frame: pd.DataFrame) -> list[Any]:
 def clips_text(points: pd.DataFrame) -> str:
     """How many clips and groups one domain's numbers rest on."""
     clips, groups = int(points["n_total"].max()), int(points["n_groups"].max())
+    usable = int(points["n_ok"].max())
     text = f"{clips} clip{'s' * (clips != 1)}"
-    return text if groups == clips else f"{text} in {groups} group{'s' * (groups != 1)}"
+    if usable < clips:
+        text += f", {usable} of them usable"
+    return text if groups == usable else f"{text} in {groups} group{'s' * (groups != 1)}"
+
+
+def few_groups(points: pd.DataFrame) -> str:
+    """A caution where intervals rest on so few groups that they come out too narrow, else ""."""
+    groups = int(points["n_groups"].max())
+    if not 1 < groups < FEW_GROUPS:
+        return ""
+    return (
+        f"Only {groups} groups of clips: the intervals are too narrow, and say little about other "
+        "clips."
+    )
 
 
 def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:

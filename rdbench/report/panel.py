@@ -37,6 +37,7 @@ RATE_INTERVAL_WORTH = 0.12
 ANCHOR_REACH = 1.0
 CEILING_REACH = 0.3
 # At the least, a rate axis spans this factor.
+NARROW_SPAN = 14.0  # ratio of rates under which the axis has more labels
 LEAST_SPAN = 4.0
 LABEL_POINTS = 6.0
 LABEL_WIDTH = 13
@@ -105,7 +106,7 @@ def quality_label(metric: MetricCard) -> str:
 
 def rate_label(kinds: Sequence[str]) -> str:
     """The label of the rate axis; never without the kind of bits."""
-    return f"bitrate (kbps), {' / '.join(kinds)}" if kinds else "bitrate (kbps)"
+    return f"bitrate (kbps, log), {' / '.join(kinds)}" if kinds else "bitrate (kbps, log)"
 
 
 def _curve_label(name: str, variant: str, line: pd.DataFrame, *, several: bool) -> str:
@@ -255,16 +256,19 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _rate_axis(axes: Axes, rates: np.ndarray) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
     rates = rates[np.isfinite(rates) & (rates > 0)]
     low, high = (rates.min(), rates.max()) if rates.size else (1.0, 100.0)
     middle, widen = math.sqrt(low * high), max(high / low * 1.35, LEAST_SPAN)
     axes.set_xlim(middle / math.sqrt(widen), middle * math.sqrt(widen))
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=20))
+    # Over less than a decade 1, 2, 5 leave two labels, which read as a linear axis.
+    narrow = widen < NARROW_SPAN
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if narrow else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=subs, numticks=20))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_locator(LogLocator(10, subs=tuple(range(2, 10)), numticks=40))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

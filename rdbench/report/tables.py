@@ -23,6 +23,7 @@ from rdbench.report.describe import (
     RunCard,
     clips_text,
     describe,
+    few_groups,
     ordered,
     records,
     scored_metrics,
@@ -99,7 +100,8 @@ def markdown_text(
     parts = [_caption(points, card, confidence)]
     for domain in _domains(points):
         inside = points[points["domain"] == domain]
-        parts.append(f"## {markdown(clean(domain))}\n\n{clips_text(inside).capitalize()}.")
+        counts = f"{clips_text(inside).capitalize()}. {few_groups(inside)}".rstrip()
+        parts.append(f"## {markdown(clean(domain))}\n\n{counts}")
         places = _places(inside, card)
         rated = _rated(inside, places)
         parts += _section("Rates (kbps)", _place_columns(rated, card), _rate_columns(inside, rated))
@@ -246,6 +248,11 @@ def _rate_columns(inside: pd.DataFrame, places: Sequence[Place]) -> list[Column]
             cells = _cells(part, places, kbps_text)
             if any(cells):
                 columns.append(Column(title, [cell or "–" for cell in cells], right=True))
+    used = inside[inside["kind"] == "usage"]
+    for key in dict.fromkeys(used["key"]):
+        cells = _cells(used[used["key"] == key], places, "{:.3g}".format)
+        title = key.replace("_", " ")
+        columns.append(Column(title, [cell or "–" for cell in cells], right=True))
     return columns
 
 

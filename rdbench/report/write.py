@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_all(folder: Path, *, seed: int = 0) -> tuple[str, list[Path]]:
+def write_all(folder: Path, *, rate: str = "headline", seed: int = 0) -> tuple[str, list[Path]]:
     """Writes tables and figures into `folder`; returns the terminal's text and the files.
+
+    rate: "headline", or one rate kind for the axis of every figure.
 
     Raises StoreError for a folder that is no run, or cannot be read or written.
     """
@@ -18,5 +20,5 @@ def write_all(folder: Path, *, seed: int = 0) -> tuple[str, list[Path]]:
     manifest = read_manifest(folder)
     aggregates = points(read_rows(folder), seed=seed)
     written = write_tables(folder, points=aggregates, manifest=manifest)
-    written += write_figures(folder, points=aggregates, manifest=manifest)
+    written += write_figures(folder, points=aggregates, manifest=manifest, rate=rate)
     return summary_text(aggregates, manifest), written

@@ -229,6 +229,17 @@ class CostSpec(_Model):
     repeats: Count = 3
 
 
+class EntropySpec(_Model):
+    """The pass that counts entropy-coded bits (`rdbench.engine.bits`).
+
+    enabled: whether it is run. tables: a file of `rdbench fit-entropy`, relative to the spec's
+        folder; None counts under adaptive models alone.
+    """
+
+    enabled: bool = True
+    tables: str | None = None
+
+
 class TimeoutSpec(_Model):
     """How long one unit of work may take, in seconds."""
 
@@ -245,6 +256,7 @@ class BenchmarkSpec(_Model):
     metrics: dict[Name, tuple[MetricSpec, ...]] = Field(min_length=1)
     systems: tuple[SystemSpec, ...] = Field(min_length=1)
     costs: CostSpec = CostSpec()
+    entropy: EntropySpec = EntropySpec()
     timeouts: TimeoutSpec = TimeoutSpec()
 
     _folder: Path = PrivateAttr(default=Path())
@@ -289,6 +301,11 @@ class BenchmarkSpec(_Model):
     def corpus_root(self) -> Path | None:
         """Where a manifest's files lie; None is the manifest's own folder."""
         return self._located(self.corpus.root)
+
+    @property
+    def tables_path(self) -> Path | None:
+        """The file of fitted entropy tables; None where the spec names none."""
+        return self._located(self.entropy.tables)
 
     def options_for(self, system: SystemSpec) -> dict[str, Any]:
         """The options of `system` for its codec.

@@ -14,6 +14,8 @@ from typing import Any
 from rdbench.types import Status
 
 SCHEMA_VERSION = 1
+ONE_STREAM = "one stream"
+"""How the backend of a rate ends that counts all clips as one stream (clip "")."""
 
 
 class Kind(StrEnum):
@@ -22,6 +24,7 @@ class Kind(StrEnum):
     RATE = "rate"
     METRIC = "metric"
     COST = "cost"
+    USAGE = "usage"
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def embedded() -> AudioBatch:
 def test_known_shifts_are_found(delay: int, channels: int) -> None:
     clip = noise(8000, channels)
     late = batch_of(shifted(clip, delay))
-    assert residual_delay(reference=batch_of(clip), reconstruction=late).tolist() == [delay]
+    assert residual_delay(reference=batch_of(clip), reconstruction=late) == [delay]
 
 
 @pytest.mark.parametrize("delay", [-800, -1, 0, 1, 312, 1600])
@@ -63,7 +63,7 @@ def test_real_clips_coded_badly_are_placed_to_the_sample(embedded: AudioBatch, d
     hiss = noise(filtered.shape[-1], embedded.clips, seed=3)[:, None] / 0.1
     coded = AudioBatch(shifted(filtered + level * hiss, delay), embedded.lengths, RATE)
     found = residual_delay(reference=embedded, reconstruction=coded)
-    assert found.tolist() == [delay] * embedded.clips
+    assert found == [delay] * embedded.clips
 
 
 def test_shared_clips_are_placed_to_the_sample(shared_data: object) -> None:
@@ -72,7 +72,7 @@ def test_shared_clips_are_placed_to_the_sample(shared_data: object) -> None:
     batch = batch_of(*(load_excerpt(clip, protocol).samples for clip in corpus.clips))
     late = AudioBatch(shifted(batch.samples, 37), batch.lengths, RATE)
     found = residual_delay(reference=batch, reconstruction=late)
-    assert found.tolist() == [37] * batch.clips
+    assert found == [37] * batch.clips
 
 
 def test_a_filter_of_known_delay_shows_its_delay() -> None:
@@ -81,20 +81,20 @@ def test_a_filter_of_known_delay_shows_its_delay() -> None:
     causal = torch.from_numpy(sosfilt(sos, clip.numpy().astype(np.float64))).float()
     found = residual_delay(reference=batch_of(clip), reconstruction=batch_of(causal))
     impulse = sosfilt(sos, np.eye(1, 100)[0])  # white input: the correlation is the response
-    assert found.tolist() == [int(np.abs(impulse).argmax())]
+    assert found == [int(np.abs(impulse).argmax())]
 
 
 def test_polarity_does_not_look_like_delay(embedded: AudioBatch) -> None:
     for delay in (0, 25):
         turned = AudioBatch(-shifted(embedded.samples, delay), embedded.lengths, RATE)
         found = residual_delay(reference=embedded, reconstruction=turned)
-        assert found.tolist() == [delay] * embedded.clips
+        assert found == [delay] * embedded.clips
 
 
 def test_a_steady_tone_is_not_taken_for_a_tone_periods_away() -> None:
     time = torch.arange(RATE) / RATE
     tone = batch_of(0.5 * torch.sin(2 * torch.pi * 440 * time)[None])
-    assert residual_delay(reference=tone, reconstruction=tone).tolist() == [0]
+    assert residual_delay(reference=tone, reconstruction=tone) == [0]
 
 
 def test_silence_and_unrelated_noise_have_no_delay() -> None:
@@ -103,8 +103,7 @@ def test_silence_and_unrelated_noise_have_no_delay() -> None:
     reference = batch_of(clip, silence, clip, offset, clip)
     other = batch_of(silence, clip, noise(16000, seed=1), offset, shifted(clip, 40))
     found = residual_delay(reference=reference, reconstruction=other)
-    assert found.dtype == torch.int64
-    assert found.tolist() == [0, 0, 0, 0, 40]
+    assert found == [None, None, None, None, 40]
 
 
 def test_padding_and_neighbours_do_not_matter() -> None:
@@ -115,16 +114,16 @@ def test_padding_and_neighbours_do_not_matter() -> None:
         for index, length in enumerate(batch.lengths.tolist()):
             batch.samples[index, :, length:] = 9.0
     found = residual_delay(reference=reference, reconstruction=late)
-    assert found.tolist() == [100, -60, 30, 5]
+    assert found == [100, -60, 30, 5]
 
 
 def test_the_search_ends_where_it_is_told() -> None:
     clip = noise(8000)
     late = batch_of(shifted(clip, 300))
     near = residual_delay(reference=batch_of(clip), reconstruction=late, max_seconds=0.01)
-    assert abs(int(near)) <= 160
+    assert near[0] is None or abs(near[0]) <= 160
     far = residual_delay(reference=batch_of(clip), reconstruction=late, max_seconds=0.02)
-    assert int(far) == 300
+    assert far == [300]
 
 
 def test_batches_that_do_not_match_are_refused() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -143,3 +145,43 @@ class Implausible(Quantizer):
 
     def self_check(self) -> list[str]:
         return ["PESQ of a speech clip is 1.1 with all codebooks"]
+
+
+class Picky(Quantizer):
+    """Refuses a batch that holds a loud clip."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        if float(audio.samples.abs().max()) > 0.9:
+            raise ValueError("too loud")
+        return super().encode(audio, point)
+
+
+class Boastful(Quantizer):
+    """States twice the length that it encoded, which would halve its rate."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        encoded = super().encode(audio, point)
+        return replace(encoded, lengths=2 * encoded.lengths)
+
+
+class WrongHeadline(Quantizer):
+    """Names a rate that its payload has not."""
+
+    def __init__(self, *, points: Sequence[float | str] | None = None) -> None:
+        super().__init__(points=points)
+        self.info = replace(self.info, headline=RateKind.PAYLOAD)
+
+
+class Exits(InPool):
+    """Calls sys.exit in a worker."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        sys.exit(3)
+
+
+class Silent(Quantizer):
+    """Decodes to silence."""
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        audio = super().decode(decoder_input)
+        return replace(audio, samples=torch.zeros_like(audio.samples))

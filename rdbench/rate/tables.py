@@ -1,0 +1,168 @@
+"""The file of `rdbench fit-entropy`: what was fitted, for which codec, on which clips.
+
+JSON. Every entry belongs to one codec with its weights and one operating point (for a nested codec
+its highest, the lower ones being cut from it) and holds static token tables, or a fitted prior and
+a fitted latent coder. `fitted_on` are the SHA-256 of the files that were used: whoever scores one
+of them with these tables is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rdbench.rate.coded import FittedCoder
+from rdbench.rate.prior import GaussianPrior
+from rdbench.rate.static import StaticTables
+from rdbench.types import RdbenchError
+
+FORMAT = "rdbench entropy tables"
+VERSION = 1
+MAX_BYTES = 256 * 1024 * 1024
+
+
+class TablesError(RdbenchError):
+    """A tables file that cannot be read, is not for this codec, or was fitted on these clips."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was fitted for one codec at one point.
+
+    codec, weights_sha256: as in `CodecInfo`. point: the name of the operating point.
+    """
+
+    codec: str
+    weights_sha256: str
+    point: str
+    tokens: StaticTables | None = None
+    prior: GaussianPrior | None = None
+    latent: FittedCoder | None = None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A tables file: entries, and the SHA-256 of the audio files that they were fitted on."""
+
+    entries: tuple[Entry, ...]
+    fitted_on: tuple[str, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fitted_digest(self) -> str:
+        """One hash of the files that were used, in any order."""
+        return hashlib.sha256("\n".join(sorted(self.fitted_on)).encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """How rows name these tables: the first digits of the hash of what they were fitted on."""
+        return f"fit {self.fitted_digest[:8]}"
+
+    def find(self, codec: str, weights_sha256: str, points: Sequence[str]) -> Entry:
+        """The entry of a codec at the first of `points` that there is; raises TablesError."""
+        for point in points:
+            for entry in self.entries:
+                if (entry.codec, entry.weights_sha256, entry.point) == (
+                    codec, weights_sha256, point,
+                ):  # fmt: skip
+                    return entry
+        raise TablesError(
+            f"the entropy tables have nothing for {codec} at {' or '.join(points)} with these "
+            "weights; run `rdbench fit-entropy` with this codec in the spec"
+        )
+
+    def check_apart(self, scored: Iterable[tuple[str, str]]) -> None:
+        """Refuses clips that the tables were fitted on; `scored` are (name, SHA-256 of the file).
+
+        Raises TablesError, naming the first such clip.
+        """
+        known = set(self.fitted_on)
+        same = [name for name, digest in scored if digest in known]
+        if same:
+            raise TablesError(
+                f"clip {same[0]!r} is one of the {len(known)} clips that the entropy tables were "
+                f"fitted on ({len(same)} such clips): rates would be too low; fit on other clips"
+            )
+
+    def save(self, path: Path) -> None:
+        """Writes the file."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "about": self.about,
+            "fitted_on": sorted(self.fitted_on),
+            "entries": [_entry_json(entry) for entry in self.entries],
+        }
+        try:
+            Path(path).write_text(json.dumps(content, separators=(",", ":")) + "\n")
+        except OSError as error:
+            raise TablesError(f"cannot write {path} ({error.strerror})") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Tables:
+        """Reads a file; raises TablesError for anything but one that `save` wrote."""
+        try:
+            with Path(path).open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise TablesError(
+                f"cannot read the entropy tables {path} ({error.strerror}); make them with "
+                "`rdbench fit-entropy`"
+            ) from None
+        try:
+            content = json.loads(raw) if len(raw) <= MAX_BYTES else None
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise TablesError(f"{path} is not a file of `rdbench fit-entropy`; give one that is")
+        if content.get("version") != VERSION:
+            raise TablesError(
+                f"{path} is of version {content.get('version')}, this rdbench reads {VERSION}; "
+                "fit again"
+            )
+        try:
+            return cls(
+                tuple(_entry(item) for item in content["entries"]),
+                tuple(str(digest) for digest in content["fitted_on"]),
+                dict(content.get("about", {})),
+            )
+        except (KeyError, TypeError, ValueError, RdbenchError):
+            raise TablesError(f"{path} is damaged; run `rdbench fit-entropy` again") from None
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    prior = entry.prior
+    return {
+        "codec": entry.codec,
+        "weights_sha256": entry.weights_sha256,
+        "point": entry.point,
+        "tokens": entry.tokens.as_json() if entry.tokens else None,
+        "prior": [prior.mean.tolist(), prior.scale.tolist()] if prior else None,
+        "latent": entry.latent.as_json() if entry.latent else None,
+    }
+
+
+def _entry(item: dict[str, Any]) -> Entry:
+    tokens, prior, latent = item["tokens"], item["prior"], item["latent"]
+    return Entry(
+        str(item["codec"]),
+        str(item["weights_sha256"]),
+        str(item["point"]),
+        None if tokens is None else StaticTables.from_json(tokens),
+        None if prior is None else _prior(*prior),
+        None if latent is None else FittedCoder.from_json(latent),
+    )
+
+
+def _prior(mean: Any, scale: Any) -> GaussianPrior:
+    found = GaussianPrior(np.array(mean, np.float64), np.array(scale, np.float64))
+    fine = found.mean.ndim == 1 and found.mean.shape == found.scale.shape
+    if not (fine and np.isfinite(found.mean).all() and (found.scale > 0).all()):
+        raise ValueError("an impossible prior")
+    return found

@@ -1,0 +1,98 @@
+"""What cannot be given a rate: tokens and posteriors are checked before a bit is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rdbench.types import CodecError, Posterior, Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.int32]
+    ClipCodes = list[Codes]
+
+
+class PayloadError(CodecError):
+    """Tokens or a posterior that no rate can be given: says which clip, and what is wrong."""
+
+
+def clip_codes(tokens: Tokens, names: Sequence[str] | None = None) -> list[ClipCodes]:
+    """The valid tokens of each clip: per stream an int32 array (codebooks, frames).
+
+    names: of the clips, for messages. Raises PayloadError for a clip without frames, with more
+    frames than there are codes, or with a token outside its codebook.
+    """
+    clips: list[ClipCodes] = [[] for _ in tokens.streams[0].frames] if tokens.streams else []
+    for number, stream in enumerate(tokens.streams):
+        codes = stream.codes.detach().cpu().numpy()
+        sizes = np.array(stream.codebook_sizes)
+        for index, frames in enumerate(stream.frames.tolist()):
+            who = f"{clip_name(index, names)}, token stream {number}"
+            check_frames(frames, codes.shape[-1], who)
+            valid = codes[index, :, :frames]
+            wrong = (valid < 0) | (valid >= sizes[:, None])
+            if wrong.any():
+                codebook, frame = np.argwhere(wrong)[0]
+                raise PayloadError(
+                    f"{who}: token {valid[codebook, frame]} of codebook {codebook} at frame "
+                    f"{frame} is outside its {sizes[codebook]} entries; the codec's output or its "
+                    "codebook sizes are wrong"
+                )
+            clips[index].append(np.ascontiguousarray(valid, np.int32))
+    return clips
+
+
+def check_posterior(posterior: Posterior, names: Sequence[str] | None = None) -> torch.Tensor:
+    """Which frames are valid, bool (clips, longest), on the CPU.
+
+    Raises PayloadError for a clip without frames or with more than there are, and, among its
+    valid frames, a mean that is not finite or a scale that is not finite and positive.
+    """
+    import torch
+
+    longest = posterior.mean.shape[-1]
+    for index, frames in enumerate(posterior.frames.tolist()):
+        check_frames(frames, longest, clip_name(index, names))
+    valid = torch.arange(longest)[None, :] < posterior.frames.cpu()[:, None]
+    mean = posterior.mean.detach().cpu()
+    _refuse(mean, ~mean.isfinite(), valid, "a mean that is not finite", names)
+    if posterior.scale is not None:
+        scale = posterior.scale.detach().cpu()
+        wrong = ~scale.isfinite() | (scale <= 0)
+        _refuse(scale, wrong, valid, "a scale that is not finite and positive", names)
+    return valid
+
+
+def check_frames(frames: int, available: int, who: str) -> None:
+    """Raises PayloadError unless there is at least one frame, and no more than `available`."""
+    if frames < 1:
+        raise PayloadError(f"{who}: it has no frames; leave the clip out")
+    if frames > available:
+        raise PayloadError(f"{who}: it is said to have {frames} frames and has {available}")
+
+
+def clip_name(index: int, names: Sequence[str] | None) -> str:
+    """How a message calls a clip."""
+    return f"clip {names[index]!r}" if names else f"clip {index} in its batch"
+
+
+def _refuse(
+    values: torch.Tensor,
+    wrong: torch.Tensor,
+    valid: torch.Tensor,
+    what: str,
+    names: Sequence[str] | None,
+) -> None:
+    found = wrong & valid[:, None, :]
+    if found.any():
+        index, channel, frame = found.nonzero()[0].tolist()
+        raise PayloadError(
+            f"the posterior of {clip_name(index, names)} has {what} "
+            f"({values[index, channel, frame].item():g} in channel {channel} at frame {frame}); "
+            "the model's output cannot be given a rate"
+        )

@@ -1,0 +1,160 @@
+"""`rdbench fit-entropy`: tables of what codecs make of clips, with the hash of those clips."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from rdbench.cli.specs import read_spec
+from rdbench.codecs.posterior import PosteriorCodec
+from rdbench.codecs.testing import check_codec
+from rdbench.engine.fit import entry_of, fit_tables
+from rdbench.engine.progress import Progress
+from rdbench.rate.coded import SENT, SentCoder
+from rdbench.rate.measure import coded_rates, entropy_rates, prior_rates, rates
+from rdbench.rate.tables import Tables, TablesError
+from rdbench.types import (
+    AudioBatch,
+    CodecError,
+    Encoded,
+    RateKind,
+    SideInformation,
+    Status,
+    Tokens,
+    TokenStream,
+    Variant,
+)
+
+RATE = 16000
+HOP = 320
+SPEC = """
+name: fit
+corpus: {kind: folder, path: clips}
+protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: 1.0}
+metrics: {default: [si_sdr]}
+systems:
+  - {codec: "%s", name: tiny}
+  - {codec: opus, points: [12]}
+"""
+
+
+class Tiny(PosteriorCodec):
+    """An orthonormal transform of each hop: no training, an exact inverse."""
+
+    def __init__(self, *, points: object = None, prior: bool = True) -> None:
+        super().__init__(
+            name="tiny", sample_rate=RATE, frame_rate=RATE / HOP, prior=prior,
+            modules=torch.nn.Linear(1, 1), weights_sha256="ff",
+        )  # fmt: skip
+        self.prior = prior
+        generator = torch.Generator().manual_seed(0)
+        self.basis = torch.linalg.qr(torch.randn(HOP, HOP, generator=generator))[0]
+
+    def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        padded = torch.nn.functional.pad(audio[:, 0], (0, -audio.shape[-1] % HOP))
+        mean = (padded.unflatten(-1, (-1, HOP)) @ self.basis).transpose(1, 2)
+        return mean, torch.full_like(mean, 0.01) if self.prior else None
+
+    def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
+        return (z.transpose(1, 2) @ self.basis.T).flatten(1)[:, None]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "clips").mkdir()
+    generator = np.random.default_rng(0)
+    for name in "ab":
+        samples = 0.1 * generator.standard_normal(RATE)
+        soundfile.write(tmp_path / "clips" / f"{name}.wav", samples, RATE)
+    (tmp_path / "spec.yaml").write_text(SPEC % f"{__name__}:Tiny")
+    return tmp_path
+
+
+def audio(seed: int = 1, clips: int = 2) -> AudioBatch:
+    samples = 0.1 * torch.randn(clips, 1, RATE, generator=torch.Generator().manual_seed(seed))
+    return AudioBatch(samples, torch.tensor([RATE, RATE - 100][:clips]), RATE)
+
+
+def test_fitted_tables_code_other_clips_and_refuse_their_own(project: Path) -> None:
+    spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
+    fit_tables(spec, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+    tables = Tables.load(project / "t.json")
+    files = [(project / "clips" / f"{name}.wav").read_bytes() for name in "ab"]
+    assert tables.fitted_on == tuple(sorted(hashlib.sha256(f).hexdigest() for f in files))
+    with pytest.raises(TablesError, match="clips that the entropy tables were fitted on"):
+        tables.check_apart([("a.wav", tables.fitted_on[0])])
+
+    (entry,) = tables.entries  # packets have nothing to fit
+    codec = Tiny()
+    assert tables.find("tiny", "ff", [codec.points[0].name]) is not None
+    encoded = codec.encode(audio(), codec.points[0])
+    assert entry.prior is not None
+    assert entry.latent is not None
+    fitted = prior_rates(encoded, entry.prior, tables.label)
+    for own, standard in zip(fitted, rates(encoded)[RateKind.KL], strict=True):
+        assert own.bits < standard.bits
+        assert own.model == tables.label
+    coded = coded_rates(encoded, entry.latent)
+    sent = coded_rates(encoded, SentCoder())
+    for one, other in zip(coded, sent, strict=True):
+        assert one.kind is RateKind.CODED
+        assert one.bits < other.bits
+        assert other.model == SENT
+
+
+def test_nothing_to_fit_is_said(project: Path) -> None:
+    text = (project / "spec.yaml").read_text().splitlines()
+    (project / "spec.yaml").write_text("\n".join(line for line in text if "tiny" not in line))
+    spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
+    with pytest.raises(CodecError, match="nothing to fit"):
+        fit_tables(spec, Progress(), device="cpu")
+
+
+@pytest.mark.parametrize("prior", [True, False])
+def test_the_coded_variant_is_decoded_from_the_stream(prior: bool) -> None:
+    codec = Tiny(prior=prior)
+    encoded = codec.encode(audio(), codec.points[0])
+    for coder in (None, entry_of("tiny", "ff", "posterior", [encoded]).latent):
+        codec.coder = coder
+        latent = codec.decoder_input(encoded, Variant.CODED, [0, 0])
+        back = codec.decode(latent)
+        for index, clip in enumerate(codec.latent_coder.code(encoded.payload)):  # type: ignore[arg-type]
+            frames = clip.values.shape[1]
+            values = latent.payload.values[index, :, :frames]  # type: ignore[union-attr]
+            np.testing.assert_array_equal(values.numpy(), clip.values)
+        error = (back.samples - audio().samples)[0].square().mean()
+        assert 0.2e-4 < float(error) < 2.5e-4  # a latent of noise 0.01, or 20 dB down
+
+
+def test_an_unregularized_latent_has_no_kl_and_a_coded_rate() -> None:
+    codec = Tiny(prior=False)
+    encoded = codec.encode(audio(), codec.points[0])
+    assert rates(encoded)[RateKind.KL][0].status is Status.UNDEFINED
+    assert coded_rates(encoded, codec.latent_coder)[0].bits > 0
+
+
+def test_check_codec_still_passes() -> None:
+    check_codec(Tiny())
+
+
+def test_entropy_rates_count_side_information_and_name_the_model() -> None:
+    codes = torch.zeros(2, 3, 40, dtype=torch.int64)
+    payload = Tokens((TokenStream(codes, torch.tensor([40, 30]), (16,) * 3, 50.0),))
+    lengths = torch.tensor([12800, 9600])
+    bare = Encoded(payload, lengths, RATE, 1)
+    side = {"scale": SideInformation(torch.zeros(2, 1), torch.tensor([96, 32]))}
+    loud = Encoded(payload, lengths, RATE, 1, side)
+    for model in ("adaptive order-0", "adaptive context"):
+        for one, other, extra in zip(
+            entropy_rates(bare, model), entropy_rates(loud, model), (96, 32), strict=True
+        ):
+            assert other.bits == one.bits + extra
+            assert one.model == model
+            assert one.kind is RateKind.ENTROPY
+    with pytest.raises(CodecError, match="no latent"):
+        coded_rates(bare, SentCoder())

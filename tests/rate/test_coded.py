@@ -1,0 +1,236 @@
+"""Coded posteriors: what is decoded comes from the stream alone, at a length near the ideal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rdbench.rate.coded import Channel, FittedCoder, LatentCoder, SentCoder
+from rdbench.rate.kl import kl_bits, per_channel, per_frame
+from rdbench.rate.prior import GaussianPrior, Moments
+from rdbench.rate.stream import Stream, StreamError
+from rdbench.rate.validate import PayloadError
+from rdbench.types import Posterior
+
+SCALES = torch.tensor([0.02, 0.1, 0.5, 1.0])
+
+
+def posterior(seed: int, *, clips: int = 2, frames: int = 400, scale: bool = True) -> Posterior:
+    """Four channels as of a trained VAE: three live ones, and a dead one of mean 0.2, scale 1."""
+    generator = torch.Generator().manual_seed(seed)
+    sigma = SCALES[None, :, None] * (0.9 + 0.2 * torch.rand(clips, 4, frames, generator=generator))
+    spread = (1 - SCALES**2).clamp(min=1e-4).sqrt()[None, :, None]
+    mean = spread * torch.randn(clips, 4, frames, generator=generator)
+    mean[:, 3] += 0.2
+    return Posterior(mean, sigma if scale else None, torch.full((clips,), frames), 50.0)
+
+
+def near_ideal(bits: int, ideal: float) -> bool:
+    return abs(bits - ideal) <= 0.005 * ideal + 64
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedCoder:
+    return FittedCoder.fit([posterior(1, clips=6)])
+
+
+def test_the_error_of_quantization_is_the_noise_of_the_posterior(fitted: FittedCoder) -> None:
+    test = posterior(2)
+    for index, coded in enumerate(fitted.code(test)):
+        error = np.square(coded.values - test.mean[index].numpy()).mean(axis=1)
+        np.testing.assert_allclose(error[:3], np.square(SCALES[:3]), rtol=0.1)
+        assert near_ideal(coded.bits, coded.ideal_bits)
+
+
+def test_dead_channels_cost_nothing_and_are_decoded_as_their_mean(fitted: FittedCoder) -> None:
+    assert fitted.dead == 1
+    assert not isinstance(fitted.channels[3], Channel)
+    with_dead = fitted.code(posterior(2))[0]
+    np.testing.assert_allclose(with_dead.values[3], 0.2, atol=0.01)
+    live = FittedCoder(fitted.channels[:3])
+    test = posterior(2)
+    alone = live.code(Posterior(test.mean[:, :3], test.scale[:, :3], test.frames, 50.0))[0]
+    assert with_dead.bits == alone.bits
+
+
+def test_the_bits_lie_above_the_kl_and_near_it_for_live_channels(fitted: FittedCoder) -> None:
+    test = posterior(3)
+    kl = kl_bits(test)[:, :3].sum(dim=(1, 2))
+    for index, coded in enumerate(fitted.code(test)):
+        assert 1.0 < coded.bits / float(kl[index]) < 1.25
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_a_stream_is_decoded_by_one_who_has_only_the_file(fitted: FittedCoder, scale: bool) -> None:
+    coder = fitted if scale else FittedCoder.fit([posterior(1, clips=6, scale=False)])
+    for sender in (coder, SentCoder()):
+        receiver: LatentCoder = SentCoder()
+        if isinstance(sender, FittedCoder):
+            receiver = FittedCoder.from_json(sender.as_json())
+        for coded in sender.code(posterior(4, scale=scale)):
+            values = receiver.decode(Stream.from_bytes(coded.stream.to_bytes()))
+            np.testing.assert_array_equal(values, coded.values)
+            assert near_ideal(coded.bits, coded.ideal_bits)
+
+
+def test_a_latent_without_scale_is_coded_twenty_decibels_below_its_spread() -> None:
+    test = posterior(5, scale=False)
+    coder = FittedCoder.fit([posterior(1, clips=6, scale=False)])
+    for sender in (coder, SentCoder()):
+        coded = sender.code(test)[0]
+        error = np.square(coded.values - test.mean[0].numpy()).mean(axis=1)
+        ratio = error / test.mean[0].var(dim=1).numpy()
+        assert ((ratio > 0.006) & (ratio < 0.016)).all()
+
+
+def test_what_the_fitting_clips_never_had_is_still_coded_exactly(fitted: FittedCoder) -> None:
+    test = posterior(6)
+    test.mean[0, 0, 5], test.mean[0, 1, 7] = 30.0, -45.0
+    coded = fitted.code(test)[0]
+    assert abs(coded.values[0, 5] - 30.0) < 0.1
+    assert abs(coded.values[1, 7] + 45.0) < 0.4
+    assert near_ideal(coded.bits, coded.ideal_bits)
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40),
+    st.floats(1e-6, 1e6),
+    st.booleans(),
+)
+@settings(max_examples=80)
+def test_any_finite_latent_can_be_sent(row: list[float], scale: float, known: bool) -> None:
+    mean = torch.tensor([[row, [0.0] * len(row)]])
+    scales = torch.full_like(mean, scale) if known else None
+    coded = SentCoder().code(Posterior(mean, scales, torch.tensor([len(row)]), 50.0))[0]
+    assert near_ideal(coded.bits, coded.ideal_bits)
+    step = max(math.sqrt(12) * (scale if known else 0.1 * float(np.std(row))),
+               max(map(abs, row)) / 2046)  # fmt: skip
+    assert np.abs(coded.values[0] - np.array(row)).max() <= 0.6 * step + 1e-5 * max(map(abs, row))
+    assert (coded.values[1] == 0).all()
+
+
+def test_padding_is_not_coded(fitted: FittedCoder) -> None:
+    test = posterior(7, clips=1, frames=100)
+    assert test.scale is not None
+    padded = Posterior(
+        torch.nn.functional.pad(test.mean, (0, 50), value=float("nan")),
+        torch.nn.functional.pad(test.scale, (0, 50), value=-1.0),
+        test.frames, 50.0,
+    )  # fmt: skip
+    for coder in (fitted, SentCoder()):
+        assert coder.code(padded)[0].stream.to_bytes() == coder.code(test)[0].stream.to_bytes()
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_an_impossible_scale_names_the_clip(fitted: FittedCoder, value: float) -> None:
+    test = posterior(8)
+    assert test.scale is not None
+    test.scale[1, 2, 3] = value
+    for act in (lambda: fitted.code(test, ["a", "b"]), lambda: kl_bits(test, names=["a", "b"])):
+        with pytest.raises(PayloadError, match=r"'b' has a scale .*channel 2 at frame 3"):
+            act()
+    with pytest.raises(PayloadError, match="clip 1"):
+        Moments.of([test])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_an_impossible_mean_names_the_clip(value: float) -> None:
+    test = posterior(8, scale=False)
+    test.mean[0, 1, 2] = value
+    with pytest.raises(PayloadError, match=r"clip 0 .*a mean"):
+        SentCoder().code(test)
+
+
+def test_no_frames_are_refused_and_one_frame_is_coded(fitted: FittedCoder) -> None:
+    test = posterior(9, frames=1)
+    none = Posterior(test.mean, test.scale, torch.tensor([1, 0]), 50.0)
+    for act in (lambda: fitted.code(none), lambda: SentCoder().code(none), lambda: kl_bits(none)):
+        with pytest.raises(PayloadError, match=r"clip 1 .*no frames"):
+            act()
+    for coder in (fitted, SentCoder()):
+        for coded in coder.code(test):
+            assert coded.values.shape == (4, 1)
+    with pytest.raises(PayloadError, match="two frames"):
+        Moments.of([posterior(9, clips=1, frames=1)])
+
+
+def test_a_mean_out_of_any_range_is_refused_with_its_channel(fitted: FittedCoder) -> None:
+    test = posterior(10)
+    test.mean[1, 2, 0] = 1e30
+    with pytest.raises(PayloadError, match=r"clip 1 .*channel 2"):
+        fitted.code(test)
+
+
+def test_streams_of_others_are_refused(fitted: FittedCoder) -> None:
+    other = FittedCoder.fit([posterior(11)])
+    stream = fitted.code(posterior(2))[0].stream
+    with pytest.raises(StreamError, match="other fitted tables"):
+        other.decode(stream)
+    with pytest.raises(StreamError, match="model"):
+        SentCoder().decode(stream)
+
+
+@pytest.mark.parametrize("content", [None, [["x"]], [[0.0, -1.0, 0, [1, 1]]], [float("nan")]])
+def test_a_damaged_coder_is_refused(content: object) -> None:
+    with pytest.raises(PayloadError, match="fit-entropy"):
+        FittedCoder.from_json(content)
+
+
+# -- priors and traces
+
+
+def test_the_fitted_prior_is_the_best_gaussian_and_never_worse_than_the_standard_one() -> None:
+    fit = posterior(12, clips=4)
+    prior = GaussianPrior.fit(Moments.of([fit]))
+    best = kl_bits(fit, prior).sum()
+    assert best < kl_bits(fit).sum()
+    for moved in (
+        GaussianPrior(prior.mean + 0.02, prior.scale),
+        GaussianPrior(prior.mean, 1.02 * prior.scale),
+        GaussianPrior(prior.mean, 0.98 * prior.scale),
+    ):
+        assert kl_bits(fit, moved).sum() > best
+
+
+def test_kl_to_a_prior_is_the_closed_form() -> None:
+    test = posterior(13)
+    assert test.scale is not None
+    prior = GaussianPrior(np.array([0.1, -0.2, 0.3, 0.2]), np.array([0.9, 1.1, 1.3, 1.0]))
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Normal(test.mean.double(), test.scale.double()),
+        torch.distributions.Normal(
+            torch.from_numpy(prior.mean)[:, None], torch.from_numpy(prior.scale)[:, None]
+        ),
+    )
+    torch.testing.assert_close(kl_bits(test, prior), expected / math.log(2), rtol=1e-9, atol=1e-9)
+
+
+def test_traces_add_up_to_the_rate() -> None:
+    test = posterior(14, frames=50)
+    bits = kl_bits(test)
+    torch.testing.assert_close(per_frame(bits).sum(dim=1), bits.sum(dim=(1, 2)))
+    channels = per_channel(bits, test.frames)
+    torch.testing.assert_close(channels.sum(dim=1) * 50, bits.sum(dim=(1, 2)))
+    assert (channels[:, 0] > channels[:, 2]).all()
+
+
+def test_moments_do_not_depend_on_how_clips_are_batched() -> None:
+    whole = posterior(15, clips=4)
+    assert whole.scale is not None
+    parts = [
+        Posterior(whole.mean[i : i + 1], whole.scale[i : i + 1], whole.frames[i : i + 1], 50.0)
+        for i in range(4)
+    ]
+    one, many = Moments.of([whole]), Moments.of(parts)
+    np.testing.assert_allclose(one.spread, many.spread, rtol=1e-12)
+    np.testing.assert_allclose(one.noise, many.noise, rtol=1e-6)
+
+
+def test_a_prior_of_a_latent_without_scale_is_refused() -> None:
+    with pytest.raises(PayloadError, match="no KL"):
+        GaussianPrior.fit(Moments.of([posterior(1, scale=False)]))

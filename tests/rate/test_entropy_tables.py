@@ -1,0 +1,78 @@
+"""The tables file: comes back whole, is found by codec and weights, and refuses its own clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rdbench.rate.coded import FittedCoder
+from rdbench.rate.prior import GaussianPrior, Moments
+from rdbench.rate.static import StaticTables
+from rdbench.rate.tables import Entry, Tables, TablesError
+from rdbench.types import Posterior
+
+
+@pytest.fixture
+def tables() -> Tables:
+    mean = torch.randn(1, 3, 60, generator=torch.Generator().manual_seed(0))
+    posterior = Posterior(mean, torch.full_like(mean, 0.1), torch.tensor([60]), 50.0)
+    moments = Moments.of([posterior])
+    tokens = StaticTables.fit([[np.arange(8, dtype=np.int32)[None]]], [(8,)])
+    return Tables(
+        (
+            Entry("lyra", "aa", "9.2", tokens=tokens),
+            Entry("vae", "bb", "6", prior=GaussianPrior.fit(moments),
+                  latent=FittedCoder.fit([posterior], moments)),
+        ),
+        ("f1", "f2"),
+    )  # fmt: skip
+
+
+def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> None:
+    tables.save(tmp_path / "t.json")
+    back = Tables.load(tmp_path / "t.json")
+    assert back.fitted_digest == tables.fitted_digest
+    lyra, vae = back.find("lyra", "aa", ["3.2", "9.2"]), back.find("vae", "bb", ["6"])
+    assert lyra.tokens is not None
+    assert lyra.tokens.digest == tables.entries[0].tokens.digest  # type: ignore[union-attr]
+    assert vae.latent is not None
+    assert vae.latent.digest == tables.entries[1].latent.digest  # type: ignore[union-attr]
+    np.testing.assert_array_equal(vae.prior.scale, tables.entries[1].prior.scale)  # type: ignore[union-attr]
+
+
+def test_other_weights_are_not_found(tables: Tables) -> None:
+    with pytest.raises(TablesError, match=r"nothing for lyra at 9\.2"):
+        tables.find("lyra", "other", ["9.2"])
+
+
+def test_clips_that_were_fitted_on_are_refused_by_content(tables: Tables) -> None:
+    tables.check_apart([("a.wav", "f3")])
+    with pytest.raises(TablesError, match=r"'b.wav' is one of the 2 clips"):
+        tables.check_apart([("a.wav", "f3"), ("b.wav", "f2")])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "x"}', "{" * 5000])
+def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    with pytest.raises(TablesError, match="is not a file of `rdbench fit-entropy`"):
+        Tables.load(path)
+    with pytest.raises(TablesError, match="cannot read"):
+        Tables.load(tmp_path / "absent.json")
+
+
+def test_a_damaged_or_later_file_is_refused(tables: Tables, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    tables.save(path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"version": 99}))
+    with pytest.raises(TablesError, match="version 99"):
+        Tables.load(path)
+    content["entries"][1]["prior"] = [[0.0], [-1.0]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(TablesError, match="damaged"):
+        Tables.load(path)
