@@ -94,7 +94,7 @@ def test_bits_per_clip_and_as_one_stream_beside_nominal(project: Path) -> None:
     fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
     fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")
     with (project / "score.yaml").open("a") as file:
-        file.write("entropy: {tables: ./t.json}\n")
+        file.write("entropy: {enabled: true, tables: ./t.json}\n")
     run(project)
     rows = read_rows(project / "out")
     levels = rows[rows["system"] == "levels"]
@@ -139,14 +139,12 @@ def test_scoring_what_was_fitted_on_is_refused_before_any_work(project: Path) ->
     fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
     fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")
     with (project / "fit.yaml").open("a") as file:
-        file.write("entropy: {tables: ./t.json}\n")
+        file.write("entropy: {enabled: true, tables: ./t.json}\n")
     with pytest.raises(TablesError, match=r"'0.wav' is one of the 2 clips"):
         run(project, "fit")
     assert not (project / "out").exists()
 
 
-def test_the_pass_can_be_switched_off(project: Path) -> None:
-    with (project / "score.yaml").open("a") as file:
-        file.write("entropy: {enabled: false}\n")
+def test_the_pass_is_asked_for_by_name(project: Path) -> None:
     run(project)
     assert not (read_rows(project / "out")["key"] == "entropy").any()

@@ -274,7 +274,7 @@ def test_files_that_cannot_be_used_become_failed_rows(run: Run, tmp_path: Path) 
 
 
 def test_weights_that_fail_their_own_check_are_not_measured(run: Run) -> None:
-    summary, rows = run({"codec": "identity"}, fake("Implausible", points=["8bit"]))
+    summary, rows = run({"codec": "identity"}, fake("Implausible"))
     failed = rows[rows["system"] == "Implausible"]
     assert set(failed["status"]) == {"failed"}
     assert failed["reason"].str.contains("PESQ of a speech clip is 1.1").all()

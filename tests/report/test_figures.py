@@ -44,7 +44,7 @@ def legend(figure) -> list[str]:
 def test_axes_say_what_they_measure_and_which_way_is_better(aggregates: pd.DataFrame) -> None:
     (axes,) = draw(aggregates, "speech", "pesq_wb").axes
     assert axes.get_xscale() == "log"
-    assert axes.get_xlabel() == "bitrate (kbps), payload / nominal / kl / coded"
+    assert axes.get_xlabel() == "bitrate (kbps, log), payload / nominal / kl / coded"
     assert axes.get_ylabel().replace("\xa0", " ") == "PESQ-WB (MOS-LQO) ↑ better"
     (axes,) = draw(aggregates, "music", "mel_dac_16k").axes
     assert axes.get_ylabel().replace("\xa0", " ").endswith("↓ better")
@@ -72,10 +72,10 @@ def test_legend_names_the_kind_of_each_curve_and_what_is_no_rate_point(
 def test_one_kind_stands_on_the_axis_alone(aggregates: pd.DataFrame) -> None:
     only = aggregates[aggregates["system"].isin(["opus", "mp3", "identity"])]
     figure = draw(only, "speech", "stoi")
-    assert figure.axes[0].get_xlabel() == "bitrate (kbps), payload"
+    assert figure.axes[0].get_xlabel() == "bitrate (kbps, log), payload"
     assert legend(figure) == ["Opus", "MP3"]
     container = draw(only, "speech", "stoi", rate="container")
-    assert container.axes[0].get_xlabel() == "bitrate (kbps), container"
+    assert container.axes[0].get_xlabel() == "bitrate (kbps, log), container"
 
 
 def test_points_are_joined_in_order_of_measured_rate(aggregates: pd.DataFrame) -> None:
