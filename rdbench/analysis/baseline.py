@@ -129,7 +129,7 @@ def _header(run: Run, rows: pd.DataFrame) -> str:
         .sort_values("clip")
         .itertuples(index=False)
     }
-    measured = set(rows.loc[rows["kind"] == "metric", "key"])
+    measured = set(rows.loc[rows["kind"] == "metric", "key"].unique())
     metrics = {
         key: {field: run.metrics[key].get(field) for field in METRIC_FIELDS}
         for key in sorted(measured)
@@ -145,7 +145,7 @@ def _header(run: Run, rows: pd.DataFrame) -> str:
         "metrics": metrics,
         "systems": {
             name: {field: run.systems[name].get(field) for field in SYSTEM_FIELDS}
-            for name in sorted(set(rows["system"]))
+            for name in sorted(rows["system"].unique())
             if name in run.systems
         },
         "clips": clips,

@@ -20,14 +20,15 @@ from rdbench.analysis.curves import (
     mean_side,
     require_curve,
 )
-from rdbench.analysis.delta import FEWEST, Curve, crosses, crossings, delta, percent
-from rdbench.analysis.draws import Design, Sampling
+from rdbench.analysis.delta import FEWEST, Curve, Delta, crosses, crossings, delta, percent
+from rdbench.analysis.draws import Sampling
 from rdbench.analysis.measured import Made, Pair, all_panels, chosen_metrics, make_pair
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rdbench.analysis.interpolation import Interpolation
+    from rdbench.analysis.intervals import Interval
     from rdbench.analysis.panel import Panel
     from rdbench.analysis.runs import Run
 
@@ -121,67 +122,89 @@ def _rows(
         "n_clips": pair.test.clips, "n_total": pair.test.given,
         "n_groups": 0 if pair.test.columns is None else pair.test.columns.group_count,
     }  # fmt: skip
-    unit = panel.metrics[metric].unit
+    asked = [(quantity, method) for quantity in QUANTITIES for method in methods]
+    answers = _answers(pair, asked, sign, panel.metrics[metric].unit)
     return [
-        shared
-        | {"quantity": quantity, "method": method}
-        | _answer(pair, quantity, method, sign, unit)
-        for quantity in QUANTITIES
-        for method in methods
+        shared | {"quantity": quantity, "method": method} | answer
+        for (quantity, method), answer in zip(asked, answers, strict=True)
     ]
 
 
-def _answer(
-    pair: Pair, quantity: str, method: Interpolation, sign: float, unit: str
-) -> dict[str, Any]:
-    """Value and interval, or NaN and the reason."""
-    over_quality = quantity == "bd_rate"
+def _answers(
+    pair: Pair, asked: Sequence[tuple[str, Interpolation]], sign: float, unit: str
+) -> list[dict[str, Any]]:
+    """Values and intervals, or NaN and the reason; the intervals of all are made together."""
+    answers = [_nothing(pair, quantity, method, unit) for quantity, method in asked]
+    first, second, columns = pair.anchor.curve, pair.test.curve, pair.test.columns
+    if first is None or second is None or columns is None:
+        return answers
+    found: list[tuple[dict[str, Any], Delta, bool]] = []
+    crossing: dict[Interpolation, dict[str, Any]] = {}
+    for answer, (quantity, method) in zip(answers, asked, strict=True):
+        if answer["reason"]:
+            continue
+        by_bits = quantity == "bd_rate"
+        distance = delta(first, second, method, "quality" if by_bits else "rate")
+        if not np.isfinite(distance.value[0]):
+            answer["reason"] = _apart((pair.anchor, pair.test), by_bits, sign, unit)
+            continue
+        found.append((answer, distance, by_bits))
+        if method not in crossing:
+            crossing[method] = _crossing(first, second, method, sign)
+        answer.update(crossing[method])
+    if any(answer["crosses"] for answer in answers):
+        # One method's curves are enough to tell how sure a crossing is.
+        drawn = columns.resampled(crosses(first, second, asked[0][1]).astype(np.float64))
+        for answer in answers:
+            answer["crossing_share"] = float(drawn.mean()) if answer["crosses"] else np.nan
+    if found:
+        made = columns.interval(np.stack([distance.value for _, distance, _ in found]))
+        for number, (answer, distance, by_bits) in enumerate(found):
+            answer.update(_numbers(distance, made, number, by_bits, sign))
+            answer["note"] = "; ".join(filter(None, (pair.note, made.notes[number])))
+    return answers
+
+
+def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dict[str, Any]:
+    """The answer before there are numbers."""
     answer: dict[str, Any] = dict.fromkeys(
         ("value", "low", "high", "t", "range_low", "range_high", "share_curve", "share_anchor",
          "crossing_kbps", "crossing_quality", "crossing_share"), np.nan,
     )  # fmt: skip
-    answer |= {
-        "unit": "%" if over_quality else unit, "range_unit": unit if over_quality else "kbps",
+    by_bits = quantity == "bd_rate"
+    return answer | {
+        "unit": "%" if by_bits else unit, "range_unit": unit if by_bits else "kbps",
         "crosses": False, "note": pair.note, "reason": pair.refusal or _too_few(pair, method),
     }  # fmt: skip
-    first, second, columns = pair.anchor.curve, pair.test.curve, pair.test.columns
-    if answer["reason"] or first is None or second is None or columns is None:
-        return answer
-    found = delta(first, second, method, "quality" if over_quality else "rate")
-    if not np.isfinite(found.value[0]):
-        return answer | {"reason": _apart((pair.anchor, pair.test), over_quality, sign, unit)}
-    made = columns.interval(found.value[None])
-    value, low, high = found.value[0], made.low[0], made.high[0]
-    ends = float(found.low[0]), float(found.high[0])
-    if over_quality:
-        value, low, high = (float(percent(x)) for x in (value, low, high))
-        ends = (sign * ends[0], sign * ends[1])
-    else:
-        value, (low, high) = sign * value, sorted((sign * low, sign * high))
-        ends = (10 ** ends[0], 10 ** ends[1])
-    error = made.error[0] if over_quality else sign * made.error[0]
-    answer |= {
-        "value": float(value), "low": float(low), "high": float(high),
-        "t": float(found.value[0] / error) if error else np.nan,
-        "range_low": min(ends), "range_high": max(ends),
-        "share_curve": float(found.share_test[0]), "share_anchor": float(found.share_anchor[0]),
-        "note": "; ".join(filter(None, (pair.note, made.notes[0]))),
-    }  # fmt: skip
-    return answer | _crossing(first, second, columns, method, sign)
 
 
-def _crossing(
-    anchor: Curve, test: Curve, columns: Design, method: Interpolation, sign: float
+def _numbers(
+    found: Delta, made: Interval, number: int, by_bits: bool, sign: float
 ) -> dict[str, Any]:
+    """Value, interval, range and shares in the units of the table."""
+    numbers = np.array([found.value[0], made.low[number], made.high[number]])
+    t = found.value[0] / made.error[number] if made.error[number] else np.nan
+    if by_bits:
+        value, low, high = percent(numbers)
+        ends = (sign * found.low[0], sign * found.high[0])
+    else:
+        value, low, high = sign * numbers
+        t, ends = sign * t, (10 ** found.low[0], 10 ** found.high[0])
+    return {
+        "value": float(value), "low": float(min(low, high)), "high": float(max(low, high)),
+        "t": float(t), "range_low": float(min(ends)), "range_high": float(max(ends)),
+        "share_curve": float(found.share_test[0]), "share_anchor": float(found.share_anchor[0]),
+    }  # fmt: skip
+
+
+def _crossing(anchor: Curve, test: Curve, method: Interpolation, sign: float) -> dict[str, Any]:
     where = crossings(anchor.column(0), test.column(0), method)
     if not where:
         return {"crosses": False}
-    drawn = columns.resampled(crosses(anchor, test, method).astype(np.float64))
     return {
         "crosses": True,
         "crossing_kbps": 10 ** where[0][0],
         "crossing_quality": sign * where[0][1],
-        "crossing_share": float(drawn.mean()),
     }
 
 

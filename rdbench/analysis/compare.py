@@ -128,7 +128,7 @@ def all_tables(
     Raises RdbenchError for a metric that was not measured, and as the tables do.
     """
     how = Sampling(resamples, seed)
-    known = list(dict.fromkeys(run.rows.loc[run.rows["kind"] == "metric", "key"]))
+    known = run.rows.loc[run.rows["kind"] == "metric", "key"].unique().tolist()
     for key in metrics or ():
         if key not in known:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")

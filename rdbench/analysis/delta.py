@@ -36,7 +36,7 @@ Over = Literal["quality", "rate"]
 # of two.
 FEWEST: dict[Interpolation, int] = {"pchip": 3, "akima": 4}
 GRID = 257
-COARSE = 33
+COARSE = 17
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ class Curve:
         self, chosen: npt.NDArray[np.intp], pattern: Flags, method: Interpolation, over: Over
     ) -> Spline:
         """The columns `chosen`, whose points stand alone where `pattern` says, over an axis."""
-        rate = merged(self.log_rate[:, chosen], pattern)
-        quality = merged(self.quality[:, chosen], pattern)
+        rate, quality = self.log_rate, self.quality
+        if len(chosen) < rate.shape[1]:
+            rate, quality = rate[:, chosen], quality[:, chosen]
+        rate, quality = merged(rate, pattern), merged(quality, pattern)
         x, y = (quality, rate) if over == "quality" else (rate, quality)
         return spline(x, y, method)
 
@@ -189,13 +191,11 @@ def _patterns(starts: Flags) -> Iterator[tuple[npt.NDArray[np.intp], Flags]]:
 
 
 def _root(first: Spline, second: Spline, ends: tuple[float, float], at_low: float) -> float:
-    """Bisection: a sign change is known to lie between the ends."""
-    low, high = ends
-    for _ in range(50):
-        middle = (low + high) / 2
-        at = np.array([[middle]])
-        if float(second(at)[0, 0] - first(at)[0, 0]) * at_low > 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    """Where the sign changes between the ends, by a fine grid and a straight line in its cell."""
+    at = np.linspace(*ends, GRID)
+    gap = (second(at[:, None]) - first(at[:, None]))[:, 0]
+    after = int(np.flatnonzero(gap * at_low <= 0)[0])
+    if after == 0 or gap[after] == 0:
+        return float(at[after])
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(at[after - 1] + share * (at[after] - at[after - 1]))

@@ -75,23 +75,44 @@ class Design:
 
 def design(panel: Panel, chosen: Flags, key: str, sampling: Sampling) -> Design:
     """The columns for comparisons on the `chosen` clips (clips,) by the metric `key`."""
+    asked = key if key in panel.ratings else ""
     groups = len(np.unique(panel.groups[chosen]))
-    weights = panel.weights(groups, resamples=sampling.resamples, seed=sampling.seed)
-    ratings = panel.ratings.get(key)
-    if ratings is None:
-        return Design(_stacked(groups, (groups,), 0, weights), None, sampling)
-    people = len(ratings.listeners)
-    # Of their own seed: listeners and clips are drawn independently.
-    drawn = resample_weights(people, resamples=sampling.resamples, seed=[sampling.seed, 7919])
-    sizes = (groups, people)
-    return Design(_stacked(groups, sizes, 0, weights), _stacked(people, sizes, 1, drawn), sampling)
+    return panel.keep(
+        ("design", groups, asked, sampling), lambda: _design(panel, groups, asked, sampling)
+    )
 
 
 def means(
     panel: Panel, places: Sequence[int], metric: tuple[str, str], chosen: Flags, columns: Design
 ) -> Array:
     """Mean scores of the places, (places, columns)."""
-    index = list(places)
+    where = ("means", tuple(places), metric, chosen.tobytes(), columns.sampling)
+    return panel.keep(where, lambda: _means(panel, list(places), metric, chosen, columns))
+
+
+def kbps(
+    panel: Panel, places: Sequence[int], rate: tuple[str, str], chosen: Flags, columns: Design
+) -> Array:
+    """Rates of the places, total bits over total seconds, (places, columns), in kbps."""
+    # Listeners add columns of their own.
+    where = ("kbps", tuple(places), rate, chosen.tobytes(), columns.sampling, len(columns.groups))
+    return panel.keep(where, lambda: _kbps(panel, list(places), rate, chosen, columns))
+
+
+def _design(panel: Panel, groups: int, key: str, sampling: Sampling) -> Design:
+    weights = panel.weights(groups, resamples=sampling.resamples, seed=sampling.seed)
+    if not key:
+        return Design(_stacked(groups, (groups,), 0, weights), None, sampling)
+    people = len(panel.ratings[key].listeners)
+    # Of their own seed: listeners and clips are drawn independently.
+    drawn = resample_weights(people, resamples=sampling.resamples, seed=[sampling.seed, 7919])
+    sizes = (groups, people)
+    return Design(_stacked(groups, sizes, 0, weights), _stacked(people, sizes, 1, drawn), sampling)
+
+
+def _means(
+    panel: Panel, index: list[int], metric: tuple[str, str], chosen: Flags, columns: Design
+) -> Array:
     ratings = panel.ratings.get(metric[0])
     if ratings is None or columns.listeners is None:
         sums = panel.group_sums(panel.metrics[metric].values[index], chosen)
@@ -110,11 +131,9 @@ def means(
     ])  # fmt: skip
 
 
-def kbps(
-    panel: Panel, places: Sequence[int], rate: tuple[str, str], chosen: Flags, columns: Design
+def _kbps(
+    panel: Panel, index: list[int], rate: tuple[str, str], chosen: Flags, columns: Design
 ) -> Array:
-    """Rates of the places, total bits over total seconds, (places, columns), in kbps."""
-    index = list(places)
     bits = panel.group_sums(panel.rates[rate].values[index], chosen)
     seconds = panel.group_sums(panel.seconds[index], chosen)
     return _ratio(bits @ columns.groups.T, seconds @ columns.groups.T) / 1000

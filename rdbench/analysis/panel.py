@@ -8,9 +8,9 @@ left out here: what has no value is NaN, and whose clips are compared is decided
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
+Kept = TypeVar("Kept")
 RESIDUAL_DELAY = "residual_delay"
 # The order of the codes in `Quantity.status`; 0 is "no row".
 STATUSES = ("", Status.OK.value, Status.UNDEFINED.value, Status.FAILED.value)
@@ -82,7 +83,17 @@ class Panel:
     metrics: Mapping[tuple[str, str], Quantity]
     rates: Mapping[tuple[str, str], Quantity]
     ratings: Mapping[str, Ratings] = field(default_factory=dict)
-    _drawn: dict[tuple[int, int, int], Array] = field(default_factory=dict, repr=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
+        """What `make` returns; the same again for the same key.
+
+        Comparisons ask for the same curve on the same clips again and again.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: Kept = self._kept[key]
+        return kept
 
     def group_sums(self, values: Array, chosen: Flags) -> Array:
         """Sums over the clips of each group, (…, groups that have a chosen clip)."""
@@ -94,11 +105,11 @@ class Panel:
 
     def weights(self, groups: int, *, resamples: int, seed: int) -> Array:
         """Weights of a bootstrap over `groups` groups; the same for every comparison here."""
-        key = (groups, resamples, seed)
-        if key not in self._drawn:
-            place = [seed, zlib.crc32(self.domain.encode())]
-            self._drawn[key] = resample_weights(groups, resamples=resamples, seed=place)
-        return self._drawn[key]
+        place = [seed, zlib.crc32(self.domain.encode())]
+        return self.keep(
+            ("weights", groups, resamples, seed),
+            lambda: resample_weights(groups, resamples=resamples, seed=place),
+        )
 
 
 def panels(rows: pd.DataFrame) -> list[Panel]:

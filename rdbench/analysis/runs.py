@@ -51,7 +51,7 @@ class Run:
     def headlines(self) -> dict[str, str | None]:
         """Headline rate kind per system, None for an anchor."""
         found = {}
-        for name in dict.fromkeys(self.rows["system"]):
+        for name in self.rows["system"].unique():
             card = _mapping(self.systems.get(name))
             kind = card.get("headline") if card else self._likely_headline(name)
             found[str(name)] = str(kind) if kind else None

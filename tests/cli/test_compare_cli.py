@@ -110,7 +110,7 @@ def test_check_passes_the_same_and_fails_the_worse(run: Path, tmp_path: Path) ->
     assert rdbench("check", run, "--baseline", baseline).returncode == 0
     assert rdbench("check", make_run(tmp_path / "again", seed=2), "--baseline", baseline,
                    "-q").returncode == 0  # fmt: skip
-    worse = make_run(tmp_path / "worse", seed=1, fall=0.3)
+    worse = make_run(tmp_path / "worse", seed=2, fall=0.3)
     done = rdbench(
         "check", worse, "--baseline", baseline, "--junit", tmp_path / "j.xml",
         "--markdown", tmp_path / "j.md", "--json", tmp_path / "j.json",
@@ -170,7 +170,7 @@ def test_importing_the_package_stays_light() -> None:
 def test_the_pytest_plugin_fails_a_regression(run: Path, tmp_path: Path) -> None:
     baseline = tmp_path / "b.csv"
     rdbench("check", run, "--baseline", baseline, "--update", "-q")
-    worse = make_run(tmp_path / "worse", seed=1, fall=0.3)
+    worse = make_run(tmp_path / "worse", seed=2, fall=0.3)
     (tmp_path / "test_gate.py").write_text(
         "import pytest\n"
         f"@pytest.mark.rdbench(baseline={str(baseline)!r})\n"
