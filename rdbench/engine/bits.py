@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.audio.load import ExcerptProtocol
+    from rdbench.engine.pool import WorkerPool
     from rdbench.engine.progress import Progress
     from rdbench.rate.tables import Entry, Tables
     from rdbench.rate.validate import ClipCodes
@@ -52,6 +53,7 @@ class _Corpus:
     failure: str = ""
 
     def add(self, payload: Payload) -> None:
+        """Appends the tokens of a clip."""
         tokens = payload.encoded.payload
         assert isinstance(tokens, Tokens)
         self.codes += clip_codes(tokens)
@@ -63,7 +65,8 @@ class _Corpus:
 class BitsPass:
     """Counts bits for every system whose payload is tokens or a posterior.
 
-    protocols: by domain. tables: of `rdbench fit-entropy`, None without.
+    protocols: by domain. tables: of `rdbench fit-entropy`, None without. timeout: seconds that a
+    codec of the pool may take for one clip at one point.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class BitsPass:
         writer: RunWriter,
         progress: Progress,
         tables: Tables | None,
+        timeout: float,
     ) -> None:
         self._protocols = protocols
         self._keys = keys
         self._writer = writer
         self._progress = progress
         self._tables = tables
+        self._timeout = timeout
 
     def keys(self, systems: Iterable[System], clips: Sequence[PlannedClip]) -> set[str]:
         """The keys of every row that this pass may write."""
@@ -91,13 +96,23 @@ class BitsPass:
             for key in self._step_keys(step, group)
         }
 
-    def run(self, systems: Iterable[System], clips: Sequence[PlannedClip], done: set[str]) -> None:
+    def open(self, systems: Iterable[System], clips: Sequence[PlannedClip], done: set[str]) -> bool:
+        """Whether anything is missing; systems that could not be built have nothing to count."""
+        return not self.keys(systems, clips) <= done
+
+    def run(
+        self,
+        systems: Iterable[System],
+        clips: Sequence[PlannedClip],
+        done: set[str],
+        pool: WorkerPool,
+    ) -> None:
         """Writes what is missing; `done` are the keys that the store has."""
         for system in systems:
             for group in _groups(system, clips):
                 steps = [s for s in _steps(system) if not self._step_keys(s, group) <= done]
                 if steps:
-                    self._count(system, steps, group)
+                    self._count(system, steps, group, pool)
 
     # -- what is asked for
 
@@ -142,8 +157,13 @@ class BitsPass:
 
     # -- counting
 
-    def _count(self, system: System, steps: Sequence[Step], group: Sequence[PlannedClip]) -> None:
-        assert system.codec is not None
+    def _count(
+        self,
+        system: System,
+        steps: Sequence[Step],
+        group: Sequence[PlannedClip],
+        pool: WorkerPool,
+    ) -> None:
         by_point = {step.point.name: step for step in steps}
         corpora = {name: _Corpus() for name in by_point}
 
@@ -152,25 +172,33 @@ class BitsPass:
                 corpora[name].failure = f"{clip.clip.name}: {reason}"
                 self._writer.append(self._failed(step, clip, reason))
 
-        points = [step.point for step in steps]
-        for payload in payloads(system.codec, points, group, self._protocols, failed):
-            step = by_point[payload.point.name]
-            self._progress.at(f"{system.name} (bits)", payload.point.name)
+        found = payloads(
+            system,
+            [step.point for step in steps],
+            group,
+            protocols=self._protocols,
+            pool=pool,
+            timeout=self._timeout,
+            failed=failed,
+        )
+        for clip, payload in found:
+            step = by_point[payload.point]
+            self._progress.at(f"{system.name} (bits)", payload.point)
             try:
-                rates = list(self._rates(step, payload))
+                rates = list(self._rates(step, clip, payload))
                 if isinstance(payload.encoded.payload, Tokens):
-                    corpora[payload.point.name].add(payload)
+                    corpora[payload.point].add(payload)
             except RdbenchError as error:
-                corpora[payload.point.name].failure = f"{payload.clip.clip.name}: {error}"
-                self._writer.append(self._failed(step, payload.clip, str(error)))
+                corpora[payload.point].failure = f"{clip.clip.name}: {error}"
+                self._writer.append(self._failed(step, clip, str(error)))
                 continue
-            self._writer.append([self._rate_row(step, payload.clip, rate) for rate in rates])
+            self._writer.append([self._rate_row(step, clip, rate) for rate in rates])
         if system.headline is RateKind.NOMINAL:
             for name, corpus in corpora.items():
                 self._writer.append(self._corpus_rows(by_point[name], group, corpus))
 
-    def _rates(self, step: Step, payload: Payload) -> Iterator[Rate]:
-        encoded, name = payload.encoded, [payload.clip.clip.name] * payload.encoded.clips
+    def _rates(self, step: Step, clip: PlannedClip, payload: Payload) -> Iterator[Rate]:
+        encoded, name = payload.encoded, [clip.clip.name] * payload.encoded.clips
         entry = self._entry(step)
         for label in self._labels(step):
             if isinstance(encoded.payload, Posterior):

@@ -15,6 +15,7 @@ from rdbench.types import CodecError, Encoded, Posterior, RdbenchError, Tokens
 
 if TYPE_CHECKING:
     from rdbench.engine.plan import PlannedClip, System
+    from rdbench.engine.pool import WorkerPool
     from rdbench.engine.progress import Progress
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.types import OperatingPoint
@@ -34,8 +35,10 @@ def fit_tables(
     encoded, is said and left out.
     """
     from rdbench.engine.corpora import load_corpus
+    from rdbench.engine.environment import cores
     from rdbench.engine.keys import file_sha256
     from rdbench.engine.plan import build_systems, plan_clips
+    from rdbench.engine.pool import worker_pool
     from rdbench.engine.run import resolve_device
 
     corpus = load_corpus(spec)
@@ -43,22 +46,23 @@ def fit_tables(
     where = resolve_device(device)
     entries: list[Entry] = []
     used: set[str] = set()
-    for system in build_systems(spec, allow_code=allow_code):
-        if system.codec is None:
-            progress.say(f"{system.name} cannot be fitted: {system.failure}")
-            continue
-        if system.codec.info.headline is None and not _has_latent(system):
-            continue
-        system.codec.to(where)
-        wanted = [clip for clip in clips if system.takes(clip.clip.domain)]
-        points = _points(system)
-        progress.start(len(wanted) * len(points), 0)
-        for point in points:
-            entry, fitted = _fit(spec, system, point, wanted, progress)
-            if entry is not None:
-                entries.append(entry)
-                used |= fitted
-        progress.stop()
+    with worker_pool(cores()) as pool:
+        for system in build_systems(spec, allow_code=allow_code):
+            if system.codec is None:
+                progress.say(f"{system.name} cannot be fitted: {system.failure}")
+                continue
+            if system.codec.info.headline is None and not _has_latent(system):
+                continue
+            system.codec.to(where)
+            wanted = [clip for clip in clips if system.takes(clip.clip.domain)]
+            points = _points(system)
+            progress.start(len(wanted) * len(points), 0)
+            for point in points:
+                entry, fitted = _fit(spec, system, point, wanted, progress=progress, pool=pool)
+                if entry is not None:
+                    entries.append(entry)
+                    used |= fitted
+            progress.stop()
     if not entries:
         raise CodecError(
             "none of the systems has tokens or a posterior, so there is nothing to fit; "
@@ -85,7 +89,9 @@ def _fit(
     system: System,
     point: OperatingPoint,
     clips: Sequence[PlannedClip],
+    *,
     progress: Progress,
+    pool: WorkerPool,
 ) -> tuple[Entry | None, set[str]]:
     """The entry of one system and point, and the names of the clips that it was fitted on."""
     from rdbench.engine.payloads import payloads
@@ -100,18 +106,27 @@ def _fit(
         progress.say(f"{system.name}: {clip.clip.name} is left out: {reason}")
 
     protocols = excerpt_protocols(spec, list(dict.fromkeys(c.clip.domain for c in clips)))
-    for payload in payloads(codec, [point], clips, protocols, failed):
+    results = payloads(
+        system,
+        [point],
+        clips,
+        protocols=protocols,
+        pool=pool,
+        timeout=spec.timeouts.unit_seconds,
+        failed=failed,
+    )
+    for clip, payload in results:
         progress.at(f"{system.name} (fit)", point.name)
         progress.advance()
         if not isinstance(payload.encoded.payload, Tokens | Posterior):
             return None, set()
         try:
-            _check(payload.encoded, payload.clip.clip.name)
+            _check(payload.encoded, clip.clip.name)
         except RdbenchError as error:
-            failed(payload.clip, str(error))
+            failed(clip, str(error))
             continue
         found.append(payload.encoded)
-        used.add(payload.clip.clip.name)
+        used.add(clip.clip.name)
     if not found:
         return None, set()
     return entry_of(codec.info.name, codec.info.weights_sha256, point.name, found), used

@@ -156,8 +156,12 @@ class _Run:
                     self._evaluator(systems, metrics, ledger, pool).run(clips)
                     self._move(systems, "cpu")
                 writer.flush()
-            if self.spec.entropy.enabled:
-                self._bits_pass(keys, writer).run(systems, clips, done)
+            bits = self._bits_pass(keys, writer)
+            if self.spec.entropy.enabled and bits.open(systems, clips, done):
+                with worker_pool(self.workers) as pool:
+                    self._move(systems, self.device)
+                    bits.run(systems, clips, done, pool)
+                    self._move(systems, "cpu")
             if self._wants_costs:
                 known = done if self.options.costs == "missing" else set()
                 with worker_pool(1) as pool:
@@ -247,6 +251,7 @@ class _Run:
             writer=writer,
             progress=self.progress,
             tables=self.tables,
+            timeout=self.spec.timeouts.unit_seconds,
         )
 
     @property

@@ -232,9 +232,9 @@ class CostSpec(_Model):
 class EntropySpec(_Model):
     """The pass that counts entropy-coded bits (`rdbench.engine.bits`).
 
-    enabled: whether it is run. It encodes every clip once more, in the engine's own process, so
-        that it is asked for by name. tables: a file of `rdbench fit-entropy`, relative to the
-        spec's folder; None counts under adaptive models alone.
+    enabled: whether it is run. It encodes every clip once more, so that it is asked for by name.
+    tables: a file of `rdbench fit-entropy`, relative to the spec's folder; None counts under
+        adaptive models alone.
     """
 
     enabled: bool = False

@@ -30,7 +30,9 @@ _VERSION_KEY = b"rdbench.schema_version"
 
 # Rows are kept in this order, whatever order they were finished in: by what a reader looks for
 # first, and by the unit key last so that the order is total.
-ORDER = ("system", "curve", "point", "variant", "domain", "clip", "kind", "key", "unit_key")
+ORDER = (
+    "system", "curve", "point", "variant", "domain", "clip", "kind", "key", "backend", "unit_key"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
