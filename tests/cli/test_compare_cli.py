@@ -180,7 +180,7 @@ def test_the_pytest_plugin_fails_a_regression(run: Path, tmp_path: Path) -> None
         "def test_nothing(rdbench):\n    rdbench.check()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "rdbench.pytest_plugin",
+        [sys.executable, "-m", "pytest", "-q", "--strict-markers",
          "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path / "test_gate.py")],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
