@@ -35,14 +35,18 @@ from rdbench.audio.resample import fit_lengths, resample_batch
 from rdbench.codecs.registry import create
 from rdbench.metrics.base import DeviceBackend, PoolBackend
 from rdbench.metrics.registry import backend
-from rdbench.metrics.stoi_torch import StoiTorch
-from rdbench.metrics.visqol_torch.backend import VisqolTorch
 from rdbench.types import AudioBatch, RdbenchError, Score, Status
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("RDBENCH_SHARED", HERE.parent.parent / "shared" / "data"))
-RATES = {"stoi": 16000, "estoi": 16000, "visqol_audio": 48000, "visqol_speech": 16000}
-SPEECH_ONLY = ("stoi", "estoi", "visqol_speech")
+RATES = {
+    "stoi": 16000,
+    "estoi": 16000,
+    "visqol_audio": 48000,
+    "visqol_speech": 16000,
+    "visqol_speech_exponential": 16000,
+}
+SPEECH_ONLY = ("stoi", "estoi", "visqol_speech", "visqol_speech_exponential")
 # Deviations allowed: of nearly all pairs (99 %), and of every pair.
 BOUNDS = {
     "stoi": (1e-6, 1e-6),
@@ -51,6 +55,7 @@ BOUNDS = {
     "estoi float32": (1e-4, 1e-4),
     "visqol_audio": (2e-3, 0.02),
     "visqol_speech": (5e-3, 0.03),
+    "visqol_speech_exponential": (5e-3, 0.03),
 }
 POINTS = (6, 9, 12, 16, 24, 32, 48, 64)  # kbps
 
@@ -60,10 +65,9 @@ Signal = np.ndarray[Any, np.dtype[np.float32]]
 def tensor_backend(name: str) -> DeviceBackend:
     """The tensor version under a name of `BOUNDS`."""
     key, _, precision = name.partition(" ")
-    if key in ("stoi", "estoi"):
-        exact = "float32" if precision == "float32" else "float64"
-        return StoiTorch(extended=key == "estoi", precision=exact)
-    return VisqolTorch(key)
+    found = backend(key, "torch_float32" if precision else "torch")
+    assert isinstance(found, DeviceBackend)
+    return found
 
 
 # Clips

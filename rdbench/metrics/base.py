@@ -16,6 +16,7 @@ the protocol's one resampler. The engine also answers `undefined` for clips shor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -107,3 +108,8 @@ class PoolBackend(ABC):
         self, prepared: Any, *, reconstruction: npt.NDArray[np.float32], sample_rate: int
     ) -> Score:
         """The score of one reconstruction channel (time,), both at `sample_rate` hertz."""
+
+
+BackendFactory = Callable[[], DeviceBackend | PoolBackend]
+"""Builds a backend, and imports what it computes with only then: a pool worker that scores with a
+reference package must not import torch."""

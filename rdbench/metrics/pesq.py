@@ -22,10 +22,10 @@ ITU-T P.862 (2001), P.862.1 (2003), P.862.2 (2007).
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.metrics.base import Direction, MetricDefinition, PoolBackend
+from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, PoolBackend
 from rdbench.metrics.packages import distribution_version, finite, without_signal
 from rdbench.types import Score
 
@@ -115,6 +115,6 @@ class PesqBackend(PoolBackend):
         return finite(value, self.key)
 
 
-def backends(key: str) -> dict[str, PoolBackend]:
-    """The backends of `key`, the first being the default."""
-    return {"reference": PesqBackend(key)}
+def backends(key: str) -> dict[str, BackendFactory]:
+    """How to build each backend of `key`, the first being the default."""
+    return {"reference": partial(PesqBackend, key)}

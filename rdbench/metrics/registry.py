@@ -1,7 +1,7 @@
 """Metric keys to definitions and backends, imported when first used.
 
 Each family module holds `DEFINITIONS: tuple[MetricDefinition, ...]` and a function
-`backends(key) -> dict[str, DeviceBackend | PoolBackend]`, built without importing heavy packages.
+`backends(key) -> dict[str, BackendFactory]`: what each backend is called and how to build it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping
 from functools import cache
 
-from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
+from rdbench.metrics.base import BackendFactory, DeviceBackend, MetricDefinition, PoolBackend
 from rdbench.types import SpecError
 
 # Which module defines a key, so that listing keys imports nothing. "mel_dac_*" and the like are
@@ -31,7 +31,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.pesq": ("pesq_wb", "pesq_nb"),
     "rdbench.metrics.stoi": ("stoi", "estoi"),
-    "rdbench.metrics.visqol": ("visqol_audio", "visqol_speech"),
+    "rdbench.metrics.visqol": (
+        "visqol_audio",
+        "visqol_speech",
+        "visqol_speech_exponential",
+    ),
 }
 
 
@@ -50,15 +54,15 @@ def definition(key: str) -> MetricDefinition:
 @cache
 def backend(key: str, name: str = "auto") -> DeviceBackend | PoolBackend:
     """The backend `name` of `key`; "auto" is the first one its module lists."""
-    available: dict[str, DeviceBackend | PoolBackend]
+    available: dict[str, BackendFactory]
     available = importlib.import_module(_module(key)).backends(key)
     if name == "auto":
-        return next(iter(available.values()))
+        return next(iter(available.values()))()
     if name not in available:
         raise SpecError(
             f"metric {key!r} has no backend {name!r}; it has: {', '.join(['auto', *available])}"
         )
-    return available[name]
+    return available[name]()
 
 
 def _module(key: str) -> str:

@@ -26,7 +26,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdbench.metrics.base import DeviceBackend, Direction, MetricDefinition
+from rdbench.metrics.base import BackendFactory, DeviceBackend, Direction, MetricDefinition
 from rdbench.metrics.channels import average_channels
 from rdbench.metrics.ragged import check_match
 from rdbench.types import AudioBatch, Score
@@ -140,10 +140,9 @@ class SiSdrBackend(_Ratio):
         return target.square().sum(-1), (estimate - target).square().sum(-1)
 
 
-def backends(key: str) -> dict[str, DeviceBackend]:
-    """The backends of `key`, the first being the default."""
-    backend: DeviceBackend = SnrBackend() if key == "snr" else SiSdrBackend()
-    return {backend.name: backend}
+def backends(key: str) -> dict[str, BackendFactory]:
+    """How to build each backend of `key`, the first being the default."""
+    return {"torch": SnrBackend if key == "snr" else SiSdrBackend}
 
 
 def _decibels(reference: float, kept: float, error: float) -> Score:

@@ -35,10 +35,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from rdbench.metrics.base import DeviceBackend, Direction, MetricDefinition
+from rdbench.metrics.base import BackendFactory, DeviceBackend, Direction, MetricDefinition
 from rdbench.metrics.ragged import check_match, cut, equal_lengths
 from rdbench.types import AudioBatch, Score
 
@@ -252,12 +252,12 @@ class LogSpectralDistance(_SpectralDistance):
         return frames.double().flatten(1).mean(dim=1)
 
 
-def backends(key: str) -> dict[str, DeviceBackend]:
-    """The backends of `key`, the first being the default."""
+def backends(key: str) -> dict[str, BackendFactory]:
+    """How to build each backend of `key`, the first being the default."""
     if key == "lsd":
-        return {"torch": LogSpectralDistance()}
+        return {"torch": LogSpectralDistance}
     rate = RATES[key.rpartition("_")[2]]
-    return {"torch": MelDistance(rate) if key.startswith("mel_") else StftDistance(rate)}
+    return {"torch": partial(MelDistance if key.startswith("mel_") else StftDistance, rate)}
 
 
 def _finite(value: float) -> Score:

@@ -29,10 +29,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal
 
-from rdbench.metrics.base import DeviceBackend, Direction, MetricDefinition, PoolBackend
+from rdbench.metrics.base import (
+    BackendFactory,
+    DeviceBackend,
+    Direction,
+    MetricDefinition,
+    PoolBackend,
+)
 from rdbench.metrics.packages import distribution_version, finite, without_signal
 from rdbench.types import Score
 
@@ -107,19 +113,20 @@ class StoiBackend(PoolBackend):
 
     def prepare(
         self, reference: npt.NDArray[np.float32], sample_rate: int
-    ) -> npt.NDArray[np.float64]:
-        """The reference channel (time,) at 10 kHz."""
-        return _at_10k(reference, sample_rate)
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """The reference channel (time,) as it is and at 10 kHz."""
+        return reference, _at_10k(reference, sample_rate)
 
     def score(
         self, prepared: Any, *, reconstruction: npt.NDArray[np.float32], sample_rate: int
     ) -> Score:
         """STOI or ESTOI of one channel (time,) at `sample_rate` hertz."""
-        if (
-            silent := without_signal(reference=prepared, reconstruction=reconstruction)
-        ) is not None:
+        # Silence is looked for before the resampler, whose edges turn a constant into a signal.
+        reference, at_10k = prepared
+        silent = without_signal(reference=reference, reconstruction=reconstruction)
+        if silent is not None:
             return silent
-        if len(prepared) <= FRAME:
+        if len(at_10k) <= FRAME:
             return Score.undefined(f"shorter than {_SHORTEST_SECONDS} s")
         from pystoi import stoi
 
@@ -127,7 +134,7 @@ class StoiBackend(PoolBackend):
         try:
             with _PROCESS, _seeded(), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                value = stoi(prepared, degraded, RATE, extended=self.key == "estoi")
+                value = stoi(at_10k, degraded, RATE, extended=self.key == "estoi")
         except Exception as error:
             return Score.failed(f"{self.key}: {type(error).__name__}: {error}")
         if any("Not enough STFT frames" in str(warning.message) for warning in caught):
@@ -135,9 +142,19 @@ class StoiBackend(PoolBackend):
         return finite(value, self.key)
 
 
-def backends(key: str) -> dict[str, DeviceBackend | PoolBackend]:
-    """The backends of `key`, the first being the default."""
-    return {"reference": StoiBackend(key)}
+def backends(key: str) -> dict[str, BackendFactory]:
+    """How to build each backend of `key`, the first being the default."""
+    return {
+        "torch": partial(_tensors, key, "float64"),
+        "torch_float32": partial(_tensors, key, "float32"),
+        "reference": partial(StoiBackend, key),
+    }
+
+
+def _tensors(key: str, precision: Literal["float64", "float32"]) -> DeviceBackend:
+    from rdbench.metrics.stoi_torch import StoiTorch
+
+    return StoiTorch(extended=key == "estoi", precision=precision)
 
 
 def _at_10k(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.float64]:

@@ -11,6 +11,8 @@ per band, and a learned mapping turns band similarities into MOS-LQO:
   higher and says so in a log line: here the lattice is required, and its absence is an error.
   The lattice sees the energy of the bands, so an identity scores 4.0 to 4.7, depending on
   the clip; there is no one ceiling.
+- `visqol_speech_exponential`: the same similarity under that exponential fit, as published scores
+  of ViSQOL v2 and of v3 without its lattice have it. An identity scores 5.
 
 Conventions:
 - the package levels the reconstruction to the reference and aligns it in time, so gain, polarity
@@ -30,10 +32,16 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.metrics.base import DeviceBackend, Direction, MetricDefinition, PoolBackend
+from rdbench.metrics.base import (
+    BackendFactory,
+    DeviceBackend,
+    Direction,
+    MetricDefinition,
+    PoolBackend,
+)
 from rdbench.metrics.packages import distribution_version, finite, missing, without_signal
 from rdbench.types import Score
 
@@ -48,13 +56,20 @@ _CITATION = "Chinen et al., ViSQOL v3, QoMEX 2020, arXiv 2004.09584"
 
 
 def _definition(
-    key: str, *, rate: int, seconds: float, identity: float, domains: tuple[str, ...], mapping: str
+    key: str,
+    name: str,
+    *,
+    rate: int,
+    seconds: float,
+    identity: float,
+    domains: tuple[str, ...],
+    mapping: str,
 ) -> MetricDefinition:
-    mode = key.removeprefix("visqol_")
+    mode = key.split("_")[1]
     return MetricDefinition(
         key=key,
         version=1,
-        name=f"ViSQOL ({mode})",
+        name=name,
         unit="MOS-LQO",
         direction=Direction.HIGHER,
         lower=1.0,
@@ -73,6 +88,7 @@ def _definition(
 DEFINITIONS: tuple[MetricDefinition, ...] = (
     _definition(
         "visqol_audio",
+        "ViSQOL (audio)",
         rate=AUDIO_RATE,
         seconds=0.96,
         identity=4.732101253042348,
@@ -81,17 +97,27 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
     ),
     _definition(
         "visqol_speech",
+        "ViSQOL (speech)",
         rate=SPEECH_RATE,
         seconds=0.64,
         identity=math.nan,  # depends on the clip
         domains=("speech",),
         mapping="lattice network",
     ),
+    _definition(
+        "visqol_speech_exponential",
+        "ViSQOL (speech, exponential)",
+        rate=SPEECH_RATE,
+        seconds=0.64,
+        identity=5.0,
+        domains=("speech",),
+        mapping="exponential fit",
+    ),
 )
 
 
 class VisqolBackend(PoolBackend):
-    """The package `visqol-python`; `key` is visqol_audio or visqol_speech.
+    """The package `visqol-python`; `key` is one of `DEFINITIONS`.
 
     One `VisqolApi` is built when it is first needed and serves the worker from then on.
     """
@@ -101,14 +127,15 @@ class VisqolBackend(PoolBackend):
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.mode = key.removeprefix("visqol_")
+        self.mode = key.split("_")[1]
+        self.lattice = key == "visqol_speech"
 
     @cached_property
     def version(self) -> str:  # type: ignore[override]
         """Package and mapping; raises MissingExtraError where one of them is not installed."""
         package = f"visqol-python {distribution_version('visqol-python', self.key)}"
-        if self.mode == "audio":
-            return f"{package}, svr mapping"
+        if not self.lattice:
+            return f"{package}, {'svr' if self.mode == 'audio' else 'exponential'} mapping"
         if importlib.util.find_spec("ai_edge_litert") is None:
             raise missing("visqol-python[lattice]", self.key)
         runtime = distribution_version("ai-edge-litert", self.key)
@@ -150,12 +177,18 @@ class VisqolBackend(PoolBackend):
 
             api = VisqolApi()
             # With True the package raises where it would otherwise fall back to another mapping.
-            api.create(mode=self.mode, use_lattice_model=self.mode == "speech")
+            api.create(mode=self.mode, use_lattice_model=self.lattice)
         except (ImportError, FileNotFoundError) as error:
             raise missing("visqol-python[lattice,accel]", self.key) from error
         return api
 
 
-def backends(key: str) -> dict[str, DeviceBackend | PoolBackend]:
-    """The backends of `key`, the first being the default."""
-    return {"reference": VisqolBackend(key)}
+def backends(key: str) -> dict[str, BackendFactory]:
+    """How to build each backend of `key`, the first being the default."""
+    return {"torch": partial(_tensors, key), "reference": partial(VisqolBackend, key)}
+
+
+def _tensors(key: str) -> DeviceBackend:
+    from rdbench.metrics.visqol_torch.backend import VisqolTorch
+
+    return VisqolTorch(key)

@@ -43,7 +43,14 @@ def test_keys_are_unique_and_no_family_defines_more_than_it_lists() -> None:
 
 def test_only_speech_is_routed_to_speech_metrics() -> None:
     routed = {key for key in keys() if definition(key).domains == ("speech",)}
-    assert routed == {"pesq_wb", "pesq_nb", "stoi", "estoi", "visqol_speech"}
+    assert routed == {
+        "pesq_wb",
+        "pesq_nb",
+        "stoi",
+        "estoi",
+        "visqol_speech",
+        "visqol_speech_exponential",
+    }
     assert all(definition(key).domains == () for key in set(keys()) - routed)
 
 

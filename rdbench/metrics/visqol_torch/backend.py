@@ -14,6 +14,7 @@ last digits. An identity is not such a case: both programs find exactly 1.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,13 +32,18 @@ from rdbench.metrics.packages import missing
 from rdbench.metrics.ragged import check_match, cut, equal_lengths
 from rdbench.metrics.visqol_torch import alignment, mapping, matching, nsim, patches, refinement
 from rdbench.metrics.visqol_torch.filterbank import Filterbank
-from rdbench.metrics.visqol_torch.modes import AUDIO, SPEECH
+from rdbench.metrics.visqol_torch.modes import AUDIO, SPEECH, Mode
 from rdbench.metrics.visqol_torch.pairs import Pairs
 from rdbench.metrics.visqol_torch.refinement import Signals, Slice
 from rdbench.metrics.visqol_torch.spectrogram import level
 from rdbench.types import AudioBatch, Score
 
 MappingName = Literal["svr", "lattice", "exponential"]
+MODES: dict[str, tuple[Mode, MappingName]] = {
+    "visqol_audio": (AUDIO, "svr"),
+    "visqol_speech": (SPEECH, "lattice"),
+    "visqol_speech_exponential": (SPEECH, "exponential"),
+}
 ROWS_AT_ONCE = {"cpu": 4, "cuda": 64}
 SAMPLES_AT_ONCE = 2**23  # of references that are prepared together
 
@@ -45,19 +51,14 @@ SAMPLES_AT_ONCE = 2**23  # of references that are prepared together
 class VisqolTorch(DeviceBackend):
     """ViSQOL v3 by tensor programs, within `tolerance` of visqol-python 3.8.0.
 
-    key: visqol_audio or visqol_speech. mapping: "svr" (audio), "lattice" or "exponential"
-    (speech); None takes the first that the mode has.
+    key: visqol_audio, visqol_speech (by the lattice) or visqol_speech_exponential.
     """
 
     name = "torch"
 
-    def __init__(self, key: str, mapping: MappingName | None = None) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
-        self.mode = {"visqol_audio": AUDIO, "visqol_speech": SPEECH}[key]
-        allowed = ("lattice", "exponential") if self.mode is SPEECH else ("svr",)
-        self.mapping_name = mapping or allowed[0]
-        if self.mapping_name not in allowed:
-            raise ValueError(f"{key} has no mapping {mapping!r}; it has: {', '.join(allowed)}")
+        self.mode, self.mapping_name = MODES[key]
         self.tolerance = 0.03 if self.mode is SPEECH else 0.02
         self._filterbanks: dict[torch.device, Filterbank] = {}
 
@@ -68,7 +69,12 @@ class VisqolTorch(DeviceBackend):
             models = importlib.metadata.version("visqol-python")
         except importlib.metadata.PackageNotFoundError:
             raise missing("visqol-python", self.key) from None
-        return f"1, {self.mapping_name} mapping of visqol-python {models}"
+        if self.mapping_name != "lattice":
+            return f"1, {self.mapping_name} mapping of visqol-python {models}"
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            raise missing("visqol-python[lattice]", self.key)
+        runtime = importlib.metadata.version("ai-edge-litert")
+        return f"1, lattice mapping of visqol-python {models} (ai-edge-litert {runtime})"
 
     def prepare(self, reference: AudioBatch) -> PreparedVisqol:
         """Spectrograms, patches and envelopes of the references."""
