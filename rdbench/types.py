@@ -298,12 +298,24 @@ class Score:
 
 
 class Variant(StrEnum):
-    """What is decoded from an `Encoded`."""
+    """What is decoded from an `Encoded`.
+
+    Of a posterior: a `sample` μ + σ ε; the `mean`; the decodable stream's latent (`coded`); and, to
+    see how the decoder takes noise, μ + k σ ε at half and twice the noise (k = 0 is the mean, k = 1
+    the sample). Only `codes`, `sample` and `coded` are points that one can transmit.
+    """
 
     CODES = "codes"
     SAMPLE = "sample"
     MEAN = "mean"
     CODED = "coded"
+    NOISE_HALF = "noise_0.5"
+    NOISE_TWO = "noise_2"
+
+    @property
+    def noise(self) -> float | None:
+        """The factor k of the noise k σ ε that is drawn; None for a variant without noise."""
+        return {self.SAMPLE: 1.0, self.NOISE_HALF: 0.5, self.NOISE_TWO: 2.0}.get(self)
 
 
 @dataclass(frozen=True)

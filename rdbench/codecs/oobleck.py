@@ -32,7 +32,6 @@ class Oobleck(PosteriorCodec):
         points: Sequence[float | str] | None = None,
         weights: str | Path | None = None,
         subfolder: str = "",
-        noise: float = 1.0,
     ) -> None:
         """Loads the model on the CPU, in float32.
 
@@ -41,7 +40,6 @@ class Oobleck(PosteriorCodec):
             weights: a folder in diffusers' layout (config.json and safetensors), or the id of one
                 on the Hugging Face hub.
             subfolder: where the VAE lies in it ("vae" in a whole pipeline).
-            noise: k in μ + k σ ε; anything but 1 is a diagnostic.
 
         Raises:
             CodecError: without `weights`, or for an unknown point.
@@ -63,7 +61,6 @@ class Oobleck(PosteriorCodec):
             modules=model,
             channels=(int(model.config.audio_channels),),
             points=points,
-            noise=noise,
             weights_sha256=_digest(model),
             citation=_CITATION,
             details={"weights": Path(str(weights)).name, "latents": _latents(model)},

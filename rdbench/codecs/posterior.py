@@ -13,7 +13,8 @@ each clip, so that a sample is the same in any batch and on any device. `mean` i
 labelled variant: at the price of the KL it is not a point that anyone can transmit.
 
 The variant `coded` is one that can be transmitted: the mean, quantized, entropy-coded, and decoded
-from that stream alone (`rdbench.rate.coded`), at the stream's own rate.
+from that stream alone (`rdbench.rate.coded`), at the stream's own rate. The variants `noise_0.5`
+and `noise_2`, on request, show how the decoder takes other amounts of noise, μ + k σ ε.
 
 A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
 no KL, and only the variants `mean` and `coded`.
@@ -70,7 +71,6 @@ class PosteriorCodec(Codec):
         points: Sequence[float | str] | None = None,
         target_kbps: float | None = None,
         prior: bool = True,
-        noise: float = 1.0,
         family: str = "vae",
         weights_sha256: str = "",
         licence: str = "",
@@ -89,7 +89,6 @@ class PosteriorCodec(Codec):
             points: what a spec lists; there is one point, named by its target rate, or "posterior".
             target_kbps: the rate that training aimed at, None where it aimed at none.
             prior: whether the latent was trained towards N(0, I).
-            noise: k in μ + k σ ε; anything but 1 is a diagnostic, and noted in `details`.
             family: for the engine's labels.
             weights_sha256: hash of the weights.
             licence: of the weights.
@@ -98,17 +97,13 @@ class PosteriorCodec(Codec):
             details: anything else a reader should know.
 
         Raises:
-            CodecError: for an unknown point or a negative `noise`.
+            CodecError: for an unknown point.
         """
-        if not 0.0 <= noise < float("inf"):
-            raise CodecError(f"{name}: noise is {noise}; it must be 0 or more (1 is a sample)")
         only = OperatingPoint(
             "posterior" if target_kbps is None else f"{target_kbps:g}", target_kbps
         )
         self.modules = modules
-        self.noise = noise
         self.points = resolve(name, points, [only])
-        extra = {} if noise == 1.0 else {"noise": noise}
         self.info = CodecInfo(
             name=name,
             family=family,
@@ -122,7 +117,7 @@ class PosteriorCodec(Codec):
             version=version,
             licence=licence,
             citation=citation,
-            details={**(details or {}), **extra},
+            details=dict(details or {}),
         )
 
     @abstractmethod
@@ -141,7 +136,7 @@ class PosteriorCodec(Codec):
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """`sample`, the headline, and `mean`; without a prior `mean` alone."""
+        """What is decoded unless a spec asks for more: `sample` and `mean`, or `mean` alone."""
         if self.info.headline is None:
             return (Variant.MEAN,)
         return (Variant.SAMPLE, Variant.MEAN)
@@ -189,12 +184,14 @@ class PosteriorCodec(Codec):
     ) -> DecoderInput:
         """A seeded sample of the posterior, its mean, or what its coded stream decodes to."""
         posterior = encoded.payload
-        possible = (*self.variants, Variant.CODED)
+        possible = {*self.variants, Variant.CODED}
+        if self.info.headline is not None:
+            possible |= {one for one in Variant if one.noise is not None}
         if not isinstance(posterior, Posterior) or variant not in possible:
             raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
         values = posterior.mean
-        if variant is Variant.SAMPLE:
-            values = self._sample(posterior, clip_seeds)
+        if variant.noise is not None:
+            values = self._sample(posterior, clip_seeds, variant.noise)
         elif variant is Variant.CODED:
             values = self._coded(posterior)
         latent = Latent(values, posterior.frames)
@@ -232,7 +229,9 @@ class PosteriorCodec(Codec):
         coded = [torch.from_numpy(clip.values) for clip in self.latent_coder.code(posterior)]
         return pad_stack(coded)[0].to(posterior.mean.device)
 
-    def _sample(self, posterior: Posterior, clip_seeds: Sequence[int]) -> torch.Tensor:
+    def _sample(
+        self, posterior: Posterior, clip_seeds: Sequence[int], factor: float
+    ) -> torch.Tensor:
         import torch
 
         assert posterior.scale is not None, "posterior() must give a scale where there is a prior"
@@ -243,7 +242,7 @@ class PosteriorCodec(Codec):
             noise[clip, :, :frames] = torch.randn(
                 noise.shape[1], frames, generator=generator, dtype=noise.dtype
             )
-        return posterior.mean + self.noise * posterior.scale * noise.to(posterior.mean.device)
+        return posterior.mean + factor * posterior.scale * noise.to(posterior.mean.device)
 
 
 def check_native(info: CodecInfo, audio: AudioBatch) -> None:

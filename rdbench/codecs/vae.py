@@ -39,7 +39,6 @@ def Vae(
     *,
     points: Sequence[float | str] | None = None,
     weights: str | Path | None = None,
-    noise: float = 1.0,
 ) -> Codec:
     """The codec of a checkpoint.
 
@@ -47,7 +46,6 @@ def Vae(
         points: as in a spec; None means the one point of a Gaussian model, or for a residual
             quantizer those of 1.5, 3, 6 and 12 kbps that it has (all where it has none of them).
         weights: a shipped name or a path.
-        noise: k in μ + k σ ε of a Gaussian model's samples (1: a sample; others: diagnostics).
 
     Raises:
         CodecError: for an unknown point, or without `weights`.
@@ -64,10 +62,8 @@ def Vae(
     model, header = checkpoint.load(path)
     digest = checkpoint.sha256(path)
     if header.config.bottleneck.kind == "rvq":
-        if noise != 1.0:
-            raise CodecError(f"{path.stem} has no posterior: leave the option noise out")
         return RvqCodec(model, header, name=path.stem, sha256=digest, points=points)
-    return GaussianCodec(model, header, name=path.stem, sha256=digest, points=points, noise=noise)
+    return GaussianCodec(model, header, name=path.stem, sha256=digest, points=points)
 
 
 class GaussianCodec(PosteriorCodec):
@@ -81,7 +77,6 @@ class GaussianCodec(PosteriorCodec):
         name: str,
         sha256: str,
         points: Sequence[float | str] | None,
-        noise: float,
     ) -> None:
         config = header.config
         objective = header.provenance.get("recipe", {}).get("objective") or {}
@@ -93,7 +88,6 @@ class GaussianCodec(PosteriorCodec):
             channels=(config.channels,),
             points=points,
             target_kbps=objective.get("kbps"),
-            noise=noise,
             weights_sha256=sha256,
             citation=_CITATION,
             details=_details(header),

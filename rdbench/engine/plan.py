@@ -332,7 +332,7 @@ class UnitKeys:
                     step.point.name,
                     dict(step.point.settings),
                     step.variant.value,
-                    self._seed if step.variant is Variant.SAMPLE else None,
+                    self._seed if step.variant.noise is not None else None,
                     *([step.coder] if step.coder else []),
                 ]
             )

@@ -8,6 +8,8 @@ Used of the manifest (all optional):
     systems   name -> label, curve, headline (rate kind or None), failure, points (names, cheapest
               first); in the spec's order
     metrics   key -> the fields of `rdbench.metrics.base.MetricDefinition`; in the spec's order
+    palette   curves in the order of their colours, and domains, name -> name to show: what
+              `rdbench.report.config` adds
     corpus    its name, or a mapping with name or description
     protocol  mapping; its values (or mappings by domain) appear in the caption
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdbench.report.names import clean
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 FEW_GROUPS = 10
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
-VARIANTS = ("codes", "sample", "coded", "mean")
+VARIANTS = ("codes", "sample", "coded", "mean", "noise_0.5", "noise_2")
 
 RATE_MEANING: Mapping[str, str] = {
     "nominal": "frames × Σ log2(codebook size), plus side information",
@@ -43,7 +45,8 @@ RATE_MEANING: Mapping[str, str] = {
 class SystemCard:
     """A system as a report names it.
 
-    anchor: it has no rate by nature. points: its operating points, cheapest first.
+    anchor: it has no rate by nature. points: its operating points, cheapest first. look: colour,
+    marker and dash that the report's configuration asks for.
     """
 
     name: str
@@ -52,6 +55,9 @@ class SystemCard:
     headline: str | None
     anchor: bool
     points: tuple[str, ...] = ()
+    family: str = ""
+    parameters: float = math.nan
+    look: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ class MetricCard:
     lower: float = math.nan
     upper: float = math.nan
     identity: float = math.nan
+    version: str = ""
+    definition: str = ""
+    citation: str = ""
+    backend: str = ""
 
     @property
     def arrow(self) -> str:
@@ -81,12 +91,18 @@ class MetricCard:
 
 @dataclass(frozen=True)
 class RunCard:
-    """A run as a report describes it; `systems` and `metrics` in the spec's order."""
+    """A run as a report describes it; `systems` and `metrics` in the spec's order.
+
+    palette: the curves in the order in which they are given colours, where it is not `curves`.
+    domains: names to show instead of those in the rows.
+    """
 
     systems: Mapping[str, SystemCard]
     metrics: Mapping[str, MetricCard]
     corpus: str
     protocol: str
+    palette: tuple[str, ...] = ()
+    domains: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headlines(self) -> dict[str, str | None]:
@@ -98,6 +114,15 @@ class RunCard:
         """Curves on the rate axis, in order."""
         named = (card.curve for card in self.systems.values() if not card.anchor)
         return tuple(dict.fromkeys(named))
+
+    def domain_label(self, domain: str) -> str:
+        """A domain as it is shown."""
+        return clean(self.domains.get(domain, domain))
+
+    def curve_family(self, curve: str) -> str:
+        """The family of a curve's systems, "" where none is known."""
+        named = (s.family for s in self.systems.values() if s.curve == curve and s.family)
+        return next(named, "")
 
     def curve_label(self, curve: str) -> str:
         """The label of a curve: that of its system where it has just one."""
@@ -127,6 +152,8 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         metrics,
         _corpus(manifest.get("corpus")),
         _protocol(_mapping(manifest.get("protocol"))),
+        tuple(map(str, manifest.get("palette") or ())),
+        {str(k): str(v) for k, v in _mapping(manifest.get("domains")).items()},
     )
 
 
@@ -182,6 +209,9 @@ def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
         headline=str(headline) if headline else None,
         anchor=not headline and not entry.get("failure"),
         points=tuple(map(str, points)) if isinstance(points, list | tuple) else (),
+        family=clean(entry.get("family") or ""),
+        parameters=_number(entry.get("parameters")),
+        look={key: str(entry[key]) for key in ("colour", "marker", "dash") if entry.get(key)},
     )
 
 
@@ -200,6 +230,10 @@ def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:
         lower=_number(entry.get("lower")),
         upper=_number(entry.get("upper")),
         identity=_number(entry.get("identity")),
+        version=str(entry.get("version") or ""),
+        definition=clean(entry.get("definition") or "", longest=200),
+        citation=clean(entry.get("citation") or "", longest=120),
+        backend=clean(entry.get("backend_version") or entry.get("backend") or ""),
     )
 
 

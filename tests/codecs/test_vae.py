@@ -116,18 +116,16 @@ def test_a_sample_belongs_to_its_clip_and_seed(tmp_path: Path) -> None:
 
 
 def test_noise_scales_the_distance_from_the_mean(tmp_path: Path) -> None:
-    path, latents = save(tmp_path, GAUSSIAN), {}
-    for noise in (0.0, 0.5, 1.0, 2.0):
-        codec = Vae(weights=path, noise=noise)
-        encoded = codec.encode(ragged(), codec.points[0])
-        values = codec.decoder_input(encoded, Variant.SAMPLE, [1, 2, 3]).payload.values  # type: ignore[union-attr]
-        latents[noise] = values - encoded.payload.mean  # type: ignore[union-attr]
-        assert codec.info.details.get("noise", 1.0) == noise
-    assert float(latents[0.0].abs().max()) == 0.0
-    torch.testing.assert_close(latents[0.5] * 2, latents[1.0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(latents[2.0], latents[1.0] * 2, atol=1e-5, rtol=0)
-    with pytest.raises(CodecError, match="must be 0 or more"):
-        Vae(weights=path, noise=-1.0)
+    codec = Vae(weights=save(tmp_path, GAUSSIAN))
+    encoded = codec.encode(ragged(), codec.points[0])
+    away = {}
+    for variant in (Variant.MEAN, Variant.NOISE_HALF, Variant.SAMPLE, Variant.NOISE_TWO):
+        values = codec.decoder_input(encoded, variant, [1, 2, 3]).payload.values  # type: ignore[union-attr]
+        away[variant] = values - encoded.payload.mean  # type: ignore[union-attr]
+    assert float(away[Variant.MEAN].abs().max()) == 0.0
+    sample = away[Variant.SAMPLE]
+    torch.testing.assert_close(away[Variant.NOISE_HALF] * 2, sample, atol=1e-5, rtol=0)
+    torch.testing.assert_close(away[Variant.NOISE_TWO], sample * 2, atol=1e-5, rtol=0)
 
 
 class Theirs(PosteriorCodec):
@@ -185,8 +183,10 @@ def test_wrong_audio_and_weights_are_refused(tmp_path: Path) -> None:
         Vae()
     with pytest.raises(WeightsError, match="neither a file nor a checkpoint"):
         Vae(weights="vae_7k")
-    with pytest.raises(CodecError, match="no posterior"):
-        Vae(weights=save(tmp_path, RVQ), noise=0.5)
+    siblings = Vae(weights=save(tmp_path, RVQ))
+    encoded = siblings.encode(ragged(), siblings.points[0])
+    with pytest.raises(CodecError, match="no variant"):
+        siblings.decoder_input(encoded, Variant.NOISE_HALF, [1, 2, 3])
     with pytest.raises(CodecError, match="nearest"):
         Vae(weights=save(tmp_path, GAUSSIAN), points=[12])
 
