@@ -59,11 +59,15 @@ def folder_corpus(
 
 
 def manifest_corpus(
-    path: str | Path, *, root: str | Path | None = None, allow_outside: bool = False
+    path: str | Path,
+    *,
+    root: str | Path | None = None,
+    allow_outside: bool = False,
+    domain: str = DEFAULT_DOMAIN,
 ) -> Corpus:
     """The clips that a CSV (with a header) or JSONL manifest lists, in its order.
 
-    Columns: file; and where wanted start and duration (seconds), domain ("audio" where missing)
+    Columns: file; and where wanted start and duration (seconds), domain (`domain` where missing)
     and group (the clip itself where missing). Other columns are ignored.
 
     A relative `file` is looked for beside the manifest, then in `root`. It must lie inside one of
@@ -78,7 +82,7 @@ def manifest_corpus(
     lines: dict[str, int] = {}
     for line, row in _rows(manifest):
         where = f"line {line} of {manifest.name}"
-        clip = _clip(row, where, roots, allow_outside=allow_outside)
+        clip = _clip(row, where, roots, domain=domain, allow_outside=allow_outside)
         if clip.name in lines:
             raise SpecError(
                 f"{where} lists {clip.name!r}, as line {lines[clip.name]} did; keep one of them"
@@ -179,7 +183,7 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
 
 
 def _clip(
-    row: Mapping[str, Any], where: str, roots: Sequence[Path], *, allow_outside: bool
+    row: Mapping[str, Any], where: str, roots: Sequence[Path], *, domain: str, allow_outside: bool
 ) -> Clip:
     file = _text(row, "file", where)
     if not file or "\0" in file:
@@ -193,7 +197,7 @@ def _clip(
     return Clip(
         name=name,
         path=path,
-        domain=_text(row, "domain", where) or DEFAULT_DOMAIN,
+        domain=_text(row, "domain", where) or domain,
         group=_text(row, "group", where) or name,
         start=start or 0.0,
         duration=duration,

@@ -20,9 +20,14 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
     if path is None:
         corpus = embedded_corpus()
     elif wanted.kind == "folder":
-        corpus = folder_corpus(path, domain=wanted.folder_domain)
+        corpus = folder_corpus(path, domain=wanted.unnamed_domain)
     else:
-        corpus = manifest_corpus(path, root=spec.corpus_root, allow_outside=wanted.allow_outside)
+        corpus = manifest_corpus(
+            path,
+            root=spec.corpus_root,
+            allow_outside=wanted.allow_outside,
+            domain=wanted.unnamed_domain,
+        )
     chosen = corpus.select(domains=wanted.domains, limit=wanted.limit)
     if not chosen.clips:
         domains = ", ".join(wanted.domains or ())

@@ -53,8 +53,8 @@ def load_spec(
         path: a YAML file.
         metric_keys: every metric key there is.
         codec_names: every codec name there is; `module:Class` is accepted as well.
-        data: a folder that replaces the corpus's own: for a manifest, the folder that holds a
-            file of the manifest's name (or the manifest itself); for a folder, the folder.
+        data: what replaces the corpus's own clips: a folder (by its manifest, where the spec
+            names one and the folder holds a file of that name), or a manifest.
 
     Raises:
         SpecError: one sentence with the file, the place in it, and the nearest valid name.
@@ -200,16 +200,20 @@ def _with_data(spec: BenchmarkSpec, data: Path, path: Path) -> BenchmarkSpec:
     if corpus.kind == "embedded" or corpus.path is None:
         raise SpecError(f"spec {path} uses the embedded corpus, so --data has nothing to replace")
     target = data.absolute()
-    if corpus.kind == "manifest" and target.is_dir():
-        target = target / Path(corpus.path).name
-    if corpus.kind == "manifest" and not target.is_file():
-        raise SpecError(f"--data: there is no manifest {target}; name the folder that holds it")
-    if corpus.kind == "folder" and not target.is_dir():
+    manifest = target / Path(corpus.path).name if target.is_dir() else target
+    if corpus.kind == "manifest" and manifest.is_file():
+        target, kind = manifest, "manifest"
+    elif target.is_dir():
+        kind = "folder"
+    else:
         raise SpecError(
-            f"--data: there is no folder {target}; name the folder that holds the clips"
+            f"--data: there is neither a folder nor a manifest {target}; name the folder that "
+            "holds the clips"
         )
+    outside = corpus.allow_outside and kind == "manifest"
+    update = {"kind": kind, "root": None, "allow_outside": outside}
     # Relative, so that a results manifest does not carry the paths of the machine that made it.
-    return _with_corpus(spec, {"path": os.path.relpath(target, spec.folder), "root": None})
+    return _with_corpus(spec, update | {"path": os.path.relpath(target, spec.folder)})
 
 
 def _with_corpus(spec: BenchmarkSpec, update: dict[str, Any]) -> BenchmarkSpec:

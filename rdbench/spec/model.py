@@ -111,9 +111,14 @@ class CorpusSpec(_Model):
         return self
 
     @property
-    def folder_domain(self) -> str:
-        """The domain of all files of a folder."""
-        return self.domain or "audio"
+    def unnamed_domain(self) -> str:
+        """The domain of clips of which nothing says it.
+
+        `domain`, or the only one that is asked for, so that a folder of speech stands in for the
+        clips of a benchmark of speech.
+        """
+        only = self.domains[0] if self.domains and len(self.domains) == 1 else None
+        return self.domain or only or "audio"
 
 
 @dataclass(frozen=True)

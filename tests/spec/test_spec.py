@@ -14,7 +14,7 @@ import yaml
 from rdbench.codecs import registry as codecs
 from rdbench.metrics import registry as metrics
 from rdbench.spec.load import MAX_BYTES, load_spec, with_limit, with_option
-from rdbench.spec.model import BenchmarkSpec, MetricSpec
+from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec
 from rdbench.types import SpecError, Variant
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -279,12 +279,14 @@ def test_paths_start_at_the_spec_and_data_replaces_the_folder(tmp_path: Path) ->
         assert moved.corpus_path == tmp_path / "mine" / "clips.csv"
         assert moved.corpus_root is None
         assert str(tmp_path) not in json.dumps(moved.model_dump(mode="json"))
-    with pytest.raises(SpecError, match=r"there is no manifest .*clips\.csv"):
-        read(path, data=tmp_path / "specs")
+    bare = read(path, data=tmp_path / "specs")
+    assert (bare.corpus.kind, bare.corpus_path) == ("folder", tmp_path / "specs")
+    with pytest.raises(SpecError, match=r"there is neither a folder nor a manifest .*none"):
+        read(path, data=tmp_path / "none")
 
     folder = load(path, minimal(corpus={"kind": "folder", "path": "x"}), data=tmp_path / "mine")
     assert folder.corpus_path == tmp_path / "mine"
-    assert folder.corpus.folder_domain == "audio"
+    assert folder.corpus.unnamed_domain == "audio"
     assert "embedded corpus" in complaint(tmp_path, minimal(), data=tmp_path)
 
 
@@ -334,3 +336,10 @@ def test_reading_a_spec_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_clips_without_a_domain_are_of_the_only_one_that_is_asked_for() -> None:
+    speech = {"kind": "manifest", "path": "m.csv", "domains": ["speech"]}
+    assert CorpusSpec(**speech).unnamed_domain == "speech"
+    assert CorpusSpec(**speech | {"domains": ["speech", "music"]}).unnamed_domain == "audio"
+    assert CorpusSpec(kind="folder", path="x", domain="sound").unnamed_domain == "sound"
