@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 
@@ -13,16 +15,45 @@ def codecs() -> None:
         typer.echo(name)
 
 
-def metrics() -> None:
-    """Lists the metrics that a spec may name, with unit, direction and definition."""
+def metrics(
+    selftest: Annotated[
+        bool,
+        typer.Option(
+            "--selftest",
+            help="Compare backends with the reference packages on the embedded clips (minutes).",
+        ),
+    ] = False,
+) -> None:
+    """Lists the metrics that a spec may name, with unit, direction, backends and definition."""
     from rich.console import Console
     from rich.table import Table
 
-    from rdbench.metrics.registry import definition, keys
+    from rdbench.metrics.registry import backend_names, definition, keys
 
-    table = Table("key", "unit", "better", "domains", "definition", box=None, pad_edge=False)
+    if selftest:
+        raise typer.Exit(_selftest())
+    columns = ("key", "unit", "better", "domains", "backends", "definition")
+    table = Table(*columns, box=None, pad_edge=False)
     for key in keys():
         meant = definition(key)
-        domains = ", ".join(meant.domains) or "all"
-        table.add_row(key, meant.unit, meant.direction.value, domains, meant.definition)
+        domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
+        table.add_row(key, meant.unit, meant.direction.value, domains, names, meant.definition)
     Console().print(table)
+
+
+def _selftest() -> int:
+    """Prints deviations as they are found; 1 where one is not within what its backend states."""
+    from rdbench.metrics.selftest import compared, deviations
+
+    width = max(len(key) for key, _ in compared())
+    line = "{:%d}  {:13}  {:>5}  {:>9}  {:>8}  {:>8}  {:>9}  {}" % width  # noqa: UP031
+    typer.echo(
+        line.format("metric", "backend", "pairs", "differing", "median", "largest", "tolerance", "")
+    )
+    failed = 0
+    for one in deviations():
+        failed += not one.holds
+        numbers = (f"{value:.1e}" for value in (one.median, one.largest, one.tolerance))
+        verdict = "ok" if one.holds else "NOT within its tolerance"
+        typer.echo(line.format(one.key, one.backend, one.pairs, one.differing, *numbers, verdict))
+    return 1 if failed else 0

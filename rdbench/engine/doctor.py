@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from rdbench.types import AudioBatch, RdbenchError
 
@@ -171,12 +170,13 @@ def _metrics() -> Iterator[Finding]:
 def _metric(key: str, reference: AudioBatch) -> Finding:
     from rdbench.audio.resample import resample_batch
     from rdbench.metrics.registry import backend, definition
+    from rdbench.metrics.selftest import score_pair
 
     meant = definition(key)
     audio = resample_batch(reference, meant.sample_rate or reference.sample_rate)
     try:
         used = backend(key)
-        score = _score_identity(used, audio)
+        score = score_pair(used, reference=audio, reconstruction=audio).value
     except Exception as error:
         fault = f"it cannot be computed ({type(error).__name__}: {error})"
         return Finding("metrics", key, "failed", f"{fault}; leave it out of the spec, or install "
@@ -191,19 +191,6 @@ def _metric(key: str, reference: AudioBatch) -> Finding:
         said = f"{score:.6g} (known value {known:.6g}; {name})"
     fault = "" if fine else "it does not give its known value; install its package again"
     return Finding("metrics", key, said, fault)
-
-
-def _score_identity(used: Any, audio: AudioBatch) -> float:
-    """The score of a clip against itself."""
-    from rdbench.metrics.base import DeviceBackend
-
-    if isinstance(used, DeviceBackend):
-        (score,) = used.score(used.prepare(audio), reconstruction=audio)
-    else:
-        samples = audio.samples[0, 0].numpy()
-        prepared = used.prepare(samples.copy(), audio.sample_rate)
-        score = used.score(prepared, reconstruction=samples, sample_rate=audio.sample_rate)
-    return float(score.value)
 
 
 def _speech() -> AudioBatch:

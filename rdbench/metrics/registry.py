@@ -54,8 +54,7 @@ def definition(key: str) -> MetricDefinition:
 @cache
 def backend(key: str, name: str = "auto") -> DeviceBackend | PoolBackend:
     """The backend `name` of `key`; "auto" is the first one its module lists."""
-    available: dict[str, BackendFactory]
-    available = importlib.import_module(_module(key)).backends(key)
+    available = _factories(key)
     if name == "auto":
         return next(iter(available.values()))()
     if name not in available:
@@ -63,6 +62,16 @@ def backend(key: str, name: str = "auto") -> DeviceBackend | PoolBackend:
             f"metric {key!r} has no backend {name!r}; it has: {', '.join(['auto', *available])}"
         )
     return available[name]()
+
+
+def backend_names(key: str) -> list[str]:
+    """The backends of `key`, the default first."""
+    return list(_factories(key))
+
+
+def _factories(key: str) -> dict[str, BackendFactory]:
+    found: dict[str, BackendFactory] = importlib.import_module(_module(key)).backends(key)
+    return found
 
 
 def _module(key: str) -> str:
