@@ -329,7 +329,7 @@ def measure_speed(arguments: argparse.Namespace, results: dict[str, Any]) -> Non
 
 
 def compare_clip(path: str, domain: str, keys: Sequence[str], seconds: float) -> list[Any]:
-    """(name, degradation, both scores) of one clip under every degradation, in a worker."""
+    """(name, degradation, value and status of both) of one clip under every degradation."""
     found = []
     for rate in sorted({RATES[key] for key in keys}):
         clip = load(Path(path), rate, seconds)
@@ -343,31 +343,53 @@ def compare_clip(path: str, domain: str, keys: Sequence[str], seconds: float) ->
                 prepared = metric.prepare(clip)
                 for label, item, other in zip(degraded, degraded.values(), theirs, strict=True):
                     (score,) = metric.score(prepared, reconstruction=item)
-                    found.append((name, label, other, score))
+                    both = [(one.value, one.status.value) for one in (other, score)]
+                    found.append((name, label, *both))
     return found
 
 
 def measure_everything(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Every clip × degradation; a clip that an earlier run compared is not compared again."""
     files = spread(clip_files(SHARED), arguments.limit)
+    store = arguments.out / f"deviation_{arguments.seconds:g}s"
+    store.mkdir(parents=True, exist_ok=True)
+    found = {path: store / f"{path.stem}.json" for _, path in files}
+    missing = [(domain, path) for domain, path in files if not found[path].is_file()]
+    if missing:
+        with workers(arguments.metrics, arguments.threads) as pool:
+            tasks = {
+                pool.submit(
+                    compare_clip, str(path), domain, arguments.metrics, arguments.seconds
+                ): path
+                for domain, path in missing
+            }
+            for count, task in enumerate(as_completed(tasks), 1):
+                target = found[tasks[task]]
+                part = target.with_suffix(".part")
+                part.write_text(json.dumps(task.result()), encoding="utf-8")
+                part.rename(target)
+                print(f"{count} of {len(missing)} clips", flush=True)
+
     pairs: dict[str, list[tuple[Score, Score]]] = defaultdict(list)
     worst: dict[str, tuple[float, str]] = defaultdict(lambda: (-1.0, ""))
-    with workers(arguments.metrics, arguments.threads) as pool:
-        tasks = {
-            pool.submit(
-                compare_clip, str(path), domain, arguments.metrics, arguments.seconds
-            ): path.name
-            for domain, path in files
-        }
-        for count, task in enumerate(as_completed(tasks), 1):
-            for name, label, theirs, ours in task.result():
-                pairs[name].append((theirs, ours))
-                gap = abs(theirs.value - ours.value)
-                if gap > worst[name][0]:
-                    worst[name] = (gap, f"{tasks[task]}, {label}")
-            print(f"{count} of {len(tasks)} clips", flush=True)
+    labels = set()
+    for path, file in found.items():
+        for name, label, *scores in json.loads(file.read_text(encoding="utf-8")):
+            theirs, ours = (Score(value, Status(status)) for value, status in scores)
+            labels.add(label)
+            pairs[name].append((theirs, ours))
+            gap = abs(theirs.value - ours.value)
+            if gap > worst[name][0]:
+                worst[name] = (gap, f"{path.name}, {label}")
     results["deviation"] = {
-        name: deviation(found, name) | {"clips": len(files), "worst": worst[name][1]}
-        for name, found in pairs.items()
+        name: deviation(both, name)
+        | {
+            "clips": len(files),
+            "degradations": len(labels),
+            "excerpt": arguments.seconds,
+            "worst": worst[name][1],
+        }
+        for name, both in pairs.items()
     }
 
 
@@ -402,6 +424,11 @@ def table(results: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "Seconds of audio per second; the packages use every core of the machine. Deviation: "
         "absolute, of the CPU run, median / 99 % / largest; and over every clip × degradation."
+        + "".join(
+            f" ({one['clips']} clips of up to {one['excerpt']:g} s, {one['degradations']} "
+            "degradations.)"
+            for one in list(full.values())[:1]
+        )
     )
     yield ""
     yield (

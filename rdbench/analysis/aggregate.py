@@ -2,7 +2,7 @@
 
 Domains are never pooled, and every number carries how many clips it rests on. The mean of a score
 is over clips with status ok; the rate of a point is total bits over total seconds. Intervals come
-from one bootstrap over groups of clips, whose weights all systems share (`bootstrap`).
+from one bootstrap over groups of clips, whose weights all systems share (`bootstrap`, `ratios`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.analysis.bootstrap import Intervals, Method, ratio_intervals, resample_weights
+from rdbench.analysis.bootstrap import resample_weights
+from rdbench.analysis.ratios import Intervals, ratio_intervals
 from rdbench.store.schema import COLUMNS, ONE_STREAM, Kind
 from rdbench.types import RateKind, StoreError, Variant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rdbench.analysis.intervals import IntervalMethod
 
 # What one aggregate is about.
 IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "backend"]
@@ -41,7 +44,7 @@ def points(
     seed: int = 0,
     resamples: int = 2000,
     confidence: float = 0.95,
-    method: Method = "bca",
+    method: IntervalMethod = "studentised",
 ) -> pd.DataFrame:
     """One row per (system, curve, point, variant, domain, kind, key, backend) of `frame`.
 
@@ -69,7 +72,12 @@ def points(
             seed=[seed, zlib.crc32(str(domain).encode())],
         )
         found = ratio_intervals(
-            numerators, denominators, weights, confidence=confidence, method=method
+            numerators,
+            denominators,
+            weights,
+            logarithmic=(table["kind"] == Kind.RATE.value).to_numpy(),
+            confidence=confidence,
+            method=method,
         )
         tables.append(_with_intervals(table, found))
     whole = rows[rows["clip"] == ""]

@@ -1,4 +1,4 @@
-"""The bootstrap agrees with scipy's, pairs its estimates, and never makes an interval up."""
+"""Ratios agree with scipy's bootstrap, pair their estimates, and never make an interval up."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rdbench.analysis.bootstrap import (
-    NO_CLIP,
     NO_VARIATION,
     ONE_GROUP,
     PERCENTILE,
-    ratio_intervals,
     replicates,
     resample_weights,
 )
+from rdbench.analysis.ratios import FEW_GROUPS, NO_CLIP, ratio_intervals
 
 
 def skewed(groups: int = 14, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -46,10 +45,50 @@ def test_equals_scipy_on_the_same_resamples(method: str, name: str) -> None:
     assert found.notes == ("",)
 
 
+def test_the_default_is_the_studentised_interval_of_its_definition() -> None:
+    numerators, denominators = skewed()
+    groups = len(numerators)
+    weights = resample_weights(groups, resamples=500, seed=2)
+    value = numerators.sum() / denominators.sum()
+    left_out = (numerators.sum() - numerators) / (denominators.sum() - denominators)
+    u = (groups - 1) * (left_out.mean() - left_out)
+    error = np.sqrt((u**2).sum() / (groups * (groups - 1)))
+    steps = []
+    for drawn in weights:
+        spread = np.average(u**2, weights=drawn) - np.average(u, weights=drawn) ** 2
+        theta = (drawn @ numerators) / (drawn @ denominators)
+        steps.append((theta - value) / np.sqrt(spread / (groups - 1)))
+    upper, lower = np.quantile(steps, [0.975, 0.025])
+    found = ratio_intervals(numerators[None], denominators[None], weights)
+    assert found.low[0] == pytest.approx(value - upper * error, rel=1e-12)
+    assert found.high[0] == pytest.approx(value - lower * error, rel=1e-12)
+
+
+def test_a_rate_has_the_same_interval_in_any_unit_and_never_reaches_zero() -> None:
+    bits = np.array([[100.0, 90, 110, 2000, 95, 105, 99, 130]])
+    seconds = np.ones_like(bits)
+    weights = resample_weights(8, seed=4)
+    logarithmic = np.array([True])
+    found = ratio_intervals(bits, seconds, weights, logarithmic=logarithmic)
+    assert 0 < found.low[0] < found.value[0] < found.high[0]
+    other = ratio_intervals(bits / 1000, seconds, weights, logarithmic=logarithmic)
+    assert other.low[0] == pytest.approx(found.low[0] / 1000, rel=1e-12)
+    nothing = ratio_intervals(0 * bits, seconds, weights, logarithmic=logarithmic)
+    assert (nothing.low[0], nothing.high[0], nothing.notes) == (0.0, 0.0, (NO_VARIATION,))
+
+
+def test_two_groups_have_no_bounded_interval() -> None:
+    weights = resample_weights(2, seed=4)
+    found = ratio_intervals(np.array([[1.0, 3.0]]), np.ones((1, 2)), weights)
+    assert found.value[0] == 2.0
+    assert np.isnan([found.low[0], found.high[0]]).all()
+    assert found.notes == (FEW_GROUPS,)
+
+
 def test_bca_leans_towards_the_tail_of_a_skewed_score() -> None:
     numerators, denominators = skewed()
     weights = resample_weights(len(numerators), seed=1)
-    bca = ratio_intervals(numerators[None], denominators[None], weights)
+    bca = ratio_intervals(numerators[None], denominators[None], weights, method="bca")
     plain = ratio_intervals(numerators[None], denominators[None], weights, method="percentile")
     assert bca.low[0] > plain.low[0]
     assert bca.high[0] > plain.high[0]
@@ -90,7 +129,7 @@ def test_one_sided_replicates_fall_back_to_percentiles_and_say_so() -> None:
     # Two resamples, both above the estimate: z0 is infinite.
     weights = np.array([[0.0, 2.0], [0.0, 2.0]])
     weights[1] = [0.5, 1.5]
-    found = ratio_intervals(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]]), weights)
+    found = ratio_intervals(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]]), weights, method="bca")
     assert found.notes == (PERCENTILE,)
     assert 2.5 <= found.low[0] <= found.high[0] <= 3.0
 
@@ -100,7 +139,7 @@ def test_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     numerators, denominators = rng.normal(3, 1, (9, 6)), np.ones((9, 6))
     weights = resample_weights(6, resamples=100)
     whole = ratio_intervals(numerators, denominators, weights)
-    monkeypatch.setattr("rdbench.analysis.bootstrap.CHUNK", 200)
+    monkeypatch.setattr("rdbench.analysis.ratios.CHUNK", 200)
     parts = ratio_intervals(numerators, denominators, weights)
     np.testing.assert_allclose(parts.low, whole.low, rtol=1e-12)
     np.testing.assert_allclose(parts.high, whole.high, rtol=1e-12)
