@@ -13,8 +13,12 @@ ch. 10): each replicate is measured in standard errors of its own resample,
     s*² = (Σ w_i u_i² / g − (Σ w_i u_i / g)²) / (g − 1)        t* = (θ* − θ) / s*
 
 and the interval is θ − t*_(1−α/2) s … θ − t*_(α/2) s. It is the default: with 25 groups of skewed
-scores plain percentiles and BCa fall short (`benchmarks/interval_coverage.md`). *BCa* is that of
-`bootstrap`, for any statistic.
+scores plain percentiles and BCa fall short (`benchmarks/interval_coverage.md`). With fewer than
+`ENOUGH` groups a resample may draw nearly the same ones again and again, s* is next to nothing and
+t* without bound; the interval is then Student's, θ ± t_(g−1) s, and says so. *BCa* (bias-corrected
+and accelerated; Efron, "Better bootstrap confidence intervals", JASA 82, 1987) takes quantiles of
+θ* at Φ(z0 + (z0 + z_α) / (1 − a (z0 + z_α))), z0 = Φ⁻¹(share of θ* below θ, ties by half),
+a = Σ u³ / (6 (Σ u²)^1.5).
 
 Where a score is uncertain for two reasons (which clips, which listeners), each `Factor` brings its
 own weights and influences and the variances add.
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 
 IntervalMethod = Literal["studentised", "bca", "percentile"]
 ROUNDING = 1e-12
+ENOUGH = 10
+STUDENT = f"Student's t interval: fewer than {ENOUGH} groups of clips"
 # More resamples than this without a value, and the others are no fair sample of them.
 MOST_LOST = 0.05
 
@@ -104,17 +110,22 @@ def intervals(
     lost = 1 - np.isfinite(drawn).mean(axis=1)
     size = np.maximum(np.abs(value), np.nanmax(np.abs(drawn), axis=1, initial=0.0))
     still = error <= ROUNDING * size
-    if method == "studentised":
+    fewest = min(factor.influences.shape[1] for factor in factors)
+    student = method == "studentised" and 1 < fewest < ENOUGH
+    fallback: npt.NDArray[np.bool_]
+    if student:
+        ends = student_ends(value, error, np.full(len(value), fewest - 1), tails)
+        fallback = np.zeros(len(value), dtype=bool)
+    elif method == "studentised":
         ends = _studentised(value, drawn, factors, error, tails)
         fallback = np.zeros(len(value), dtype=bool)
     else:
         ends, fallback = _by_quantiles(value, drawn, factors, tails, method)
     ends[still] = value[still, None]
-    one_group = any(factor.influences.shape[1] < 2 for factor in factors)
     unusable = ~np.isfinite(error) | (lost > MOST_LOST) | ~np.isfinite(value)
     ends[unusable] = np.nan
     notes = [
-        _note(one_group, share, np.isfinite(spread), fixed, plain)
+        _note(fewest < 2, share, np.isfinite(spread), fixed, plain) or (STUDENT if student else "")
         for share, spread, fixed, plain in zip(lost, error, still, fallback, strict=True)
     ]
     return Interval(ends[:, 0], ends[:, 1], error, tuple(notes))
@@ -130,6 +141,14 @@ def _note(one_group: bool, lost: float, measured: bool, still: bool, percentile:
     if still:
         return NO_VARIATION
     return PERCENTILE if percentile else ""
+
+
+def student_ends(value: Array, error: Array, freedom: npt.NDArray[np.int64], tails: Array) -> Array:
+    """Ends (statistics, 2) of Student's t intervals with `freedom` degrees each (statistics,)."""
+    from scipy.special import stdtrit
+
+    result: Array = value[:, None] + stdtrit(freedom[:, None], tails[None]) * error[:, None]
+    return result
 
 
 def _studentised(

@@ -8,6 +8,10 @@ clips, and the number w_i of times that group i was drawn,
 
 and the interval is that of `intervals` (studentised by default). Rates are ratios that cannot fall
 under zero and are read on an axis of logarithms: their intervals are taken on that scale.
+
+Clips of a group may all lack a score. What counts is the groups that have one: where they are
+fewer than `intervals.ENOUGH`, the interval is Student's over them alone, and there is none for
+fewer than three.
 """
 
 from __future__ import annotations
@@ -17,8 +21,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.analysis.bootstrap import ONE_GROUP, ratio, replicates
-from rdbench.analysis.intervals import Factor, IntervalMethod, influences, intervals
+from rdbench.analysis.bootstrap import NO_VARIATION, ONE_GROUP, ratio, replicates
+from rdbench.analysis.intervals import (
+    ENOUGH,
+    ROUNDING,
+    STUDENT,
+    Factor,
+    IntervalMethod,
+    influences,
+    intervals,
+    standard_error,
+    student_ends,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,7 +41,9 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 NO_CLIP = "no clip was scored"
-FEW_GROUPS = "too few groups of clips: no interval"
+FEW_GROUPS = "two groups of clips: no interval"
+
+FEWEST = 3
 
 # Replicates held at once: rows × resamples (64 MiB in float64).
 CHUNK = 2**23
@@ -63,19 +79,20 @@ def ratio_intervals(
     to say. weights: (resamples, groups). logarithmic: which estimates (estimates,) are taken on the
     scale of logarithms; those that are not above zero stay on their own.
 
-    No clip, one group, or so few that the interval is unbounded give NaN; no variation gives a
-    degenerate interval; each has its note.
+    No clip, one group or two give NaN; no variation gives a degenerate interval; each has its note.
     """
     estimates, resamples = len(numerators), len(weights)
     value = ratio(numerators.sum(axis=1), denominators.sum(axis=1))
     low, high = np.full(estimates, np.nan), np.full(estimates, np.nan)
     groups = (denominators > 0).sum(axis=1).astype(np.int64)
     asked = np.zeros(estimates, dtype=bool) if logarithmic is None else logarithmic
-    notes: list[str] = []
+    notes = np.full(estimates, "", dtype=object)
+    few = groups < (ENOUGH if method == "studentised" else 2)
+    many = np.flatnonzero(~few)
     step = max(1, CHUNK // resamples)
-    for start in range(0, estimates, step):
-        part = slice(start, start + step)
-        low[part], high[part], found = _intervals(
+    for start in range(0, len(many), step):
+        part = many[start : start + step]
+        low[part], high[part], notes[part] = _intervals(
             numerators[part],
             denominators[part],
             weights,
@@ -83,12 +100,33 @@ def ratio_intervals(
             confidence=confidence,
             method=method,
         )
-        notes += found
-    for index, count in enumerate(groups.tolist()):
-        if count < 2:
-            notes[index] = ONE_GROUP if count else NO_CLIP
-            low[index] = high[index] = np.nan
+    for index in np.flatnonzero(few):
+        there = denominators[index] > 0
+        low[index], high[index], notes[index] = _student(
+            numerators[index, there], denominators[index, there], asked[index], confidence
+        )
     return Intervals(value, low, high, groups, tuple(notes))
+
+
+def _student(
+    numerators: Array, denominators: Array, logarithmic: bool, confidence: float
+) -> tuple[float, float, str]:
+    """Student's interval of one ratio from the groups that have something to say."""
+    groups = len(numerators)
+    if groups < FEWEST:
+        return np.nan, np.nan, (NO_CLIP, ONE_GROUP, FEW_GROUPS)[groups]
+    value = ratio(numerators.sum(keepdims=True), denominators.sum(keepdims=True))
+    left_out = ratio(numerators.sum() - numerators[None], denominators.sum() - denominators[None])
+    scale = logarithmic and bool(value[0] > 0) and bool((left_out > 0).all())
+    if scale:
+        value, left_out = np.log(value), np.log(left_out)
+    error = standard_error([Factor(np.empty((0, groups)), influences(left_out))])
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    (ends,) = student_ends(value, error, np.array([groups - 1]), tails)
+    if scale:
+        ends = np.exp(ends)
+    still = bool(np.ptp(ends) <= ROUNDING * np.abs(ends).max())
+    return float(ends[0]), float(ends[1]), NO_VARIATION if still else STUDENT
 
 
 def _intervals(
@@ -115,10 +153,6 @@ def _intervals(
         )
     factor = Factor(weights, influences(left_out))
     found = intervals(value, drawn, [factor], confidence=confidence, method=method)
-    unbounded = np.isinf(found.low) | np.isinf(found.high)
-    notes = [
-        FEW_GROUPS if none else note for none, note in zip(unbounded, found.notes, strict=True)
-    ]
-    ends = [np.where(unbounded, np.nan, end) for end in (found.low, found.high)]
+    ends = (found.low, found.high)
     low, high = (np.exp(end, out=end.copy(), where=scale) for end in ends)
-    return low, high, notes
+    return low, high, list(found.notes)

@@ -15,6 +15,7 @@ from rdbench.analysis.bootstrap import (
     replicates,
     resample_weights,
 )
+from rdbench.analysis.intervals import STUDENT
 from rdbench.analysis.ratios import FEW_GROUPS, NO_CLIP, ratio_intervals
 
 
@@ -77,7 +78,20 @@ def test_a_rate_has_the_same_interval_in_any_unit_and_never_reaches_zero() -> No
     assert (nothing.low[0], nothing.high[0], nothing.notes) == (0.0, 0.0, (NO_VARIATION,))
 
 
-def test_two_groups_have_no_bounded_interval() -> None:
+def test_few_groups_have_students_interval_over_those_that_have_a_score() -> None:
+    scores = np.array([1.0, 2.0, 4.0, 3.5])
+    mean, error = scores.mean(), scores.std(ddof=1) / 2
+    expected = stats.t.interval(0.95, 3, mean, error)
+    weights = resample_weights(12)
+    numerators, denominators = np.zeros((1, 12)), np.zeros((1, 12))
+    numerators[0, [1, 5, 6, 11]], denominators[0, [1, 5, 6, 11]] = scores, 1.0
+    found = ratio_intervals(numerators, denominators, weights)
+    assert (found.low[0], found.high[0]) == pytest.approx(expected, rel=1e-12)
+    assert found.notes == (STUDENT,)
+    assert found.groups.tolist() == [4]
+
+
+def test_two_groups_have_no_interval() -> None:
     weights = resample_weights(2, seed=4)
     found = ratio_intervals(np.array([[1.0, 3.0]]), np.ones((1, 2)), weights)
     assert found.value[0] == 2.0
@@ -116,7 +130,7 @@ def test_degenerate_cases_have_a_reason_and_no_invented_interval() -> None:
     numerators = np.array([[0, 0, 0, 0], [3.0, 0, 0, 0], [2.0, 4, 6, 2], [1.0, 2, 3, 4]])
     denominators = np.array([[0, 0, 0, 0], [1.0, 0, 0, 0], [1.0, 2, 3, 1], [1.0, 1, 1, 1]])
     found = ratio_intervals(numerators, denominators, weights)
-    assert found.notes == (NO_CLIP, ONE_GROUP, NO_VARIATION, "")
+    assert found.notes == (NO_CLIP, ONE_GROUP, NO_VARIATION, STUDENT)
     assert np.isnan(found.value[0])
     assert np.isnan([found.low[:2], found.high[:2]]).all()
     assert found.value[1] == 3.0
