@@ -30,7 +30,8 @@ def score(kbps: float, half: float) -> float:
     return 1 + 4 * kbps / (kbps + half)
 
 
-def clips(count: int = 12, groups: int = 8) -> list[tuple[str, str]]:
+def clips(count: int = 12) -> list[tuple[str, str]]:
+    groups = max(8, count // 2)
     return [(f"folder/c{i:02d}.wav", f"g{i % groups}") for i in range(count)]
 
 
