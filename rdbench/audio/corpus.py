@@ -26,6 +26,7 @@ DEFAULT_DOMAIN = "audio"
 EMBEDDED = Path(__file__).parent / "embedded"
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
+_SHOWN = 100  # characters of a file's name in a message
 _TYPO = 0.75  # similarity from which an unknown column is taken for a misspelt one
 
 
@@ -78,11 +79,12 @@ def manifest_corpus(
     """
     manifest = Path(path)
     roots = [manifest.parent, *([Path(root)] if root is not None else [])]
+    files = _Files(roots, allow_outside=allow_outside)
     clips: list[Clip] = []
     lines: dict[str, int] = {}
     for line, row in _rows(manifest):
         where = f"line {line} of {manifest.name}"
-        clip = _clip(row, where, roots, domain=domain, allow_outside=allow_outside)
+        clip = _clip(row, where, files, domain=domain)
         if clip.name in lines:
             raise SpecError(
                 f"{where} lists {clip.name!r}, as line {lines[clip.name]} did; keep one of them"
@@ -182,9 +184,7 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
             )
 
 
-def _clip(
-    row: Mapping[str, Any], where: str, roots: Sequence[Path], *, domain: str, allow_outside: bool
-) -> Clip:
+def _clip(row: Mapping[str, Any], where: str, files: _Files, *, domain: str) -> Clip:
     file = _text(row, "file", where)
     if not file or "\0" in file:
         raise SpecError(f"{where} names no file; fill in the column 'file'")
@@ -192,7 +192,7 @@ def _clip(
     duration = _number(row, "duration", where)
     if duration == 0.0:
         raise SpecError(f"{where} has a duration of 0; leave it empty for the rest of the file")
-    path = _locate(file, where, roots, allow_outside=allow_outside)
+    path = files.locate(file, where)
     name = part_name(posixpath.normpath(file), start or 0.0, duration)
     return Clip(
         name=name,
@@ -204,23 +204,47 @@ def _clip(
     )
 
 
-def _locate(file: str, where: str, roots: Sequence[Path], *, allow_outside: bool) -> Path:
-    candidates = [root / file for root in roots]
-    if not allow_outside:
-        # Whether a file outside exists is not told: the check comes first.
-        homes = [root.resolve() for root in roots]
-        candidates = [
-            path for path in candidates if any(path.resolve().is_relative_to(h) for h in homes)
-        ]
-        if not candidates:
-            raise SpecError(
-                f"{where} names {file!r}, outside the manifest's folder; move the file inside or "
-                "allow files outside"
-            )
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise SpecError(f"{where} names {file!r}, which does not exist; mend the path")
+class _Files:
+    """Finds the files that a manifest names in `roots`, and in them alone unless allowed."""
+
+    def __init__(self, roots: Sequence[Path], *, allow_outside: bool) -> None:
+        self._roots = roots
+        self._homes = None if allow_outside else [root.resolve() for root in roots]
+        self._found: dict[str, Path] = {}
+
+    def locate(self, file: str, where: str) -> Path:
+        """The path of `file`; raises SpecError. A file of many parts is looked for once."""
+        if file not in self._found:
+            try:
+                self._found[file] = self._existing(file, where)
+            except (OSError, RuntimeError, ValueError):  # too long a name, links in a circle
+                raise SpecError(
+                    f"{where} names {_short(file)}, which cannot be a file; mend the path"
+                ) from None
+        return self._found[file]
+
+    def _existing(self, file: str, where: str) -> Path:
+        candidates = [root / file for root in self._roots]
+        if self._homes is not None:
+            # Whether a file outside exists is not told: the check comes first.
+            candidates = [
+                path
+                for path in candidates
+                if any(path.resolve().is_relative_to(home) for home in self._homes)
+            ]
+            if not candidates:
+                raise SpecError(
+                    f"{where} names {_short(file)}, outside the manifest's folder; move the file "
+                    "inside or allow files outside"
+                )
+        for path in candidates:
+            if path.is_file():
+                return path
+        raise SpecError(f"{where} names {_short(file)}, which does not exist; mend the path")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _text(row: Mapping[str, Any], column: str, where: str) -> str:
@@ -250,4 +274,5 @@ def _number(row: Mapping[str, Any], column: str, where: str) -> float | None:
 
 
 def _refuse(column: str, value: Any, wanted: str, where: str) -> NoReturn:
-    raise SpecError(f"{where} has {column} {value!r}; it must be {wanted}")
+    shown = repr(value) if len(repr(value)) <= _SHOWN else f"{repr(value)[:_SHOWN]}…"
+    raise SpecError(f"{where} has {column} {shown}; it must be {wanted}")

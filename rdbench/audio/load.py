@@ -29,19 +29,21 @@ from rdbench.audio.resample import context, resample, resampled_length
 from rdbench.types import AudioError, SpecError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import soundfile
 
 MIN_RATE, MAX_RATE = 8_000, 192_000
 MAX_CHANNELS = 8
 MIN_SECONDS = 0.02
 """The shortest audio that is read: one frame of the usual speech codecs."""
-MAX_VALUES = 2**29
-"""The most samples × channels that are read at once: 2 GiB, 93 minutes of stereo at 48 kHz."""
+MAX_VALUES = 2**26
+"""The most samples × channels read at once: 11 minutes of stereo at 48 kHz; under 2 GB in all."""
 
 # libsndfile enters MP3 (and, seldom, Vorbis) in mid-stream without what its frames build on: the
 # first samples come out wrong. It is let in a second earlier, longer than any bit reservoir.
 _PRE_ROLL = {"MP3": 1.0, "OGG": 1.0}  # seconds
 _BLOCK = 2**16  # frames
+_READ_BLOCK = 2**20
 _CLOSE_TO_END = 0.01  # seconds that a manifest's rounded duration may overshoot
 _FULL_SCALE = 1.0 - 2.0**-15  # the largest positive 16-bit sample
 _CLIPPED_RUN = 3  # samples in a row at full scale
@@ -253,21 +255,43 @@ def _frames(file: soundfile.SoundFile, name: str, first: int, count: int) -> tor
             f"{file.channels} channels at {file.samplerate} Hz; give start and duration"
         )
     try:
+        data = np.empty((file.channels, count), np.float32)
         file.seek(first - lead)
-        data = file.read(lead + count, dtype="float32", always_2d=True)[lead:]
+        found = _fill(file, data, skip=lead)
     except MemoryError as error:
         raise AudioError(f"{name} does not fit into memory; give start and duration") from error
-    if len(data) < count:
+    if found < count:
         raise AudioError(
             f"{name} is cut off: its header promises {file.frames} samples, but they end at "
-            f"{first + len(data)}; replace the file"
+            f"{first + found}; replace the file"
         )
-    bad = data.size - int(np.isfinite(data).sum())
+    bad = sum(
+        int((~np.isfinite(data[:, at : at + _BLOCK])).sum()) for at in range(0, count, _BLOCK)
+    )
     if bad:
         raise AudioError(
             f"{name} holds {bad} NaN or infinite sample{'s' * (bad != 1)}; replace the file"
         )
-    return torch.from_numpy(np.ascontiguousarray(data.T))
+    return torch.from_numpy(data)
+
+
+def _fill(file: soundfile.SoundFile, data: npt.NDArray[np.float32], *, skip: int) -> int:
+    """Fills `data` (channels, time) after `skip` frames; returns how many frames there were.
+
+    In blocks, so that memory is used as samples come and not as the header promises them; but a
+    file that has a pre-roll at once, because soundfile seeks after every read.
+    """
+    size = skip + data.shape[1] if file.format in _PRE_ROLL else _READ_BLOCK
+    found = -skip
+    while found < data.shape[1]:
+        block = file.read(min(size, data.shape[1] - found), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        wanted = block[max(0, -found) :]
+        found += len(block)
+        if len(wanted):
+            data[:, found - len(wanted) : found] = wanted.T
+    return max(found, 0)
 
 
 def _window(offset: int, length: int, count: int, native: int, rate: int) -> range:

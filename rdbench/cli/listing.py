@@ -8,11 +8,21 @@ import typer
 
 
 def codecs() -> None:
-    """Lists the codecs that a spec may name."""
-    from rdbench.codecs.registry import names
+    """Lists the codecs that a spec may name, with family, points, options and licence."""
+    from rich.console import Console
+    from rich.table import Table
 
-    for name in names():
-        typer.echo(name)
+    from rdbench.codecs.catalogue import catalogue
+
+    columns = ("codec", "family", "points (kbps)", "options", "licence")
+    table = Table(*columns, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns:
+        column.overflow = "fold"  # never cut
+    for name, card in catalogue().items():
+        options = ", ".join(card.options)
+        table.add_row(name, card.family, card.points, options, card.licence)
+    Console().print(table)
 
 
 def metrics(

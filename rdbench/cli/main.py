@@ -17,10 +17,13 @@ from rdbench.cli import (
     doctor,
     fit_entropy,
     import_scores,
+    listen,
     listing,
     report,
     run,
+    status,
     train,
+    validate,
 )
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
@@ -37,8 +40,11 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("report")(report.command)
+app.command("status")(status.command)
+app.command("validate")(validate.command)
 app.command("compare")(compare.command)
 app.command("check")(check.command)
+app.command("listen")(listen.command)
 app.command("import-scores")(import_scores.command)
 app.command("train")(train.command)
 app.command("codecs")(listing.codecs)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rdbench.report.config import ReportConfig
 
 
 class RateAxis(StrEnum):
@@ -22,22 +25,80 @@ class RateAxis(StrEnum):
     CONTAINER = "container"
 
 
+class Style(StrEnum):
+    """What `--style` takes."""
+
+    PAPER = "paper"
+    SCREEN = "screen"
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="A results folder.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="What is shown and how, a YAML file."),
+    ] = None,
+    style: Annotated[Style | None, typer.Option(help="paper (default) or screen.")] = None,
     rate: Annotated[
-        RateAxis, typer.Option(help="Which bits the figures' rate axis shows.")
-    ] = RateAxis.HEADLINE,
+        RateAxis | None, typer.Option(help="Which bits the figures' rate axis shows.")
+    ] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="The curve that BD-rates are taken against.")
+    ] = None,
+    arrows: Annotated[
+        bool, typer.Option("--arrows", help="Arrows from kl to coded, from nominal to entropy.")
+    ] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Also write the numbers behind each figure as CSV.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write into.  [default: RUN]")
+    ] = None,
+    html: Annotated[
+        bool,
+        typer.Option("--html", help="Write the HTML report alone, into RUN/report or --out."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the table.")] = False,
 ) -> None:
-    """Writes tables and figures of RUN again, without measuring anything."""
-    write_report(run, rate=rate.value, quiet=quiet)
+    """Writes tables and figures of RUN again, without measuring anything.
+
+    Tables as Markdown, CSV, LaTeX and HTML; figures as PDF, SVG and PNG in one and two column
+    widths.
+    """
+    from rdbench.report.config import read_report_config
+
+    asked: dict[str, Any] = {
+        "style": style.value if style else None,
+        "rate": rate.value if rate else None,
+        "anchor": anchor,
+        "arrows": arrows or None,
+        "data": data or None,
+    }
+    chosen = read_report_config(config).model_copy(
+        update={key: value for key, value in asked.items() if value is not None}
+    )
+    if html:
+        write_page(run, out=out, config=chosen, quiet=quiet)
+    else:
+        write_report(run, out=out, config=chosen, quiet=quiet)
 
 
-def write_report(folder: Path, *, rate: str = "headline", quiet: bool) -> None:
-    """Writes tables and figures into `folder`; prints the table and the paths unless quiet."""
+def write_page(run: Path, *, out: Path | None, config: ReportConfig, quiet: bool) -> None:
+    """Writes the HTML report and prints the path of its page unless quiet."""
+    from rdbench.report.html.write import write_html
+
+    page, *_ = write_html(run, out, config=config)
+    if not quiet:
+        typer.echo(page)
+
+
+def write_report(
+    folder: Path, *, out: Path | None = None, config: ReportConfig | None = None, quiet: bool
+) -> None:
+    """Writes tables and figures into `out` (or `folder`); prints what they are unless quiet."""
     from rdbench.report.write import write_all
 
-    text, paths = write_all(folder, rate=rate)
+    text, paths = write_all(folder, out=out, config=config)
     if not quiet:
         typer.echo(text)
         for path in shown(paths):
@@ -46,10 +107,11 @@ def write_report(folder: Path, *, rate: str = "headline", quiet: bool) -> None:
 
 def shown(paths: Sequence[Path]) -> list[str]:
     """The files worth a line each: tables and overviews; the others are counted."""
-    main = [path for path in paths if path.suffix in {".md", ".csv"}]
-    main += [path for path in paths if path.stem.startswith("overview_")]
+    main = [path for path in paths if path.stem == "table" or path.suffix in {".tex", ".html"}]
+    main += [path for path in paths if path.stem.startswith(("overview", "domains", "cost_"))
+             and path.suffix == ".png"]  # fmt: skip
     others = [path for path in paths if path not in main]
     lines = [str(path) for path in main]
     if others:
-        lines.append(f"{others[0].parent}/: {len(others)} more, one metric each")
+        lines.append(f"{others[-1].parent}/: {len(others)} more files")
     return lines

@@ -12,7 +12,9 @@ import typer
 
 FAILED = 1
 INTERRUPTED = 130
-REASONS_SHOWN = 10
+TABLE = "table.md"
+CHANGES_ALWAYS = ("updated", "finished")
+"""Keys of a manifest that differ between two runs of which the second did nothing."""
 
 
 class Costs(StrEnum):
@@ -37,16 +39,27 @@ def command(
         list[str] | None,
         typer.Option(help="SYSTEM.KEY=VALUE: replaces a codec option, as lyra.models=DIR."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or cuda:all.")
+    ] = "auto",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")
     ] = None,
     batch_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds of audio in one batch.")
+        float, typer.Option(min=0.1, help="Seconds of audio in one batch of a GPU.")
     ] = 60.0,
     costs: Annotated[
         Costs, typer.Option(help="Cost pass: what is missing, all of it again, or none.")
     ] = Costs.MISSING,
+    keep_audio: Annotated[
+        bool,
+        typer.Option(
+            "--keep-audio", help="Leave reconstructions and references in RUN/audio, as FLAC."
+        ),
+    ] = False,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Leave bits per frame and channel in RUN/traces.")
+    ] = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
     ] = False,
@@ -62,6 +75,7 @@ def command(
     from rdbench.cli.report import write_report
     from rdbench.cli.specs import read_spec
     from rdbench.engine.run import RunOptions, run_benchmark
+    from rdbench.report.failures import failures_text
 
     set_up_logging(verbose=verbose, quiet=quiet)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
@@ -72,33 +86,41 @@ def command(
         batch_seconds=batch_seconds,
         allow_code=allow_code,
         costs=costs.value,
+        keep_audio=keep_audio,
+        traces=traces,
     )
     if allow_code:  # as a script finds the modules beside it
         sys.path.insert(0, str(spec.parent.absolute()))
     signal.signal(signal.SIGTERM, _interrupt)
+    before = _shown(folder)
     try:
         summary = run_benchmark(benchmark, folder, how, make_progress(quiet=quiet))
     except KeyboardInterrupt:
         kept = f"{folder} keeps what was measured" if folder.exists() else "nothing was measured"
         typer.echo(f"rdbench: interrupted; {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    write_report(folder, quiet=quiet)
+    if before is None or before != _shown(folder):
+        write_report(folder, quiet=quiet)
+    elif not quiet:
+        typer.echo(
+            f"{folder} was finished: nothing was measured, its tables and figures stand "
+            f"(`rdbench report {folder}` makes them again)\n{folder / TABLE}"
+        )
     if summary.failed:
-        say_failures(folder, summary.failed)
+        typer.echo(failures_text(folder, summary.failed), err=True)
         raise typer.Exit(FAILED)
 
 
-def say_failures(folder: Path, failed: int) -> None:
-    """The most frequent reasons on stderr; all of them are in the rows."""
-    from rdbench.store.reader import read_rows
+def _shown(folder: Path) -> object:
+    """What tables and figures are made from; None for a folder without them."""
+    from rdbench.store.manifest import MANIFEST_NAME, read_manifest
+    from rdbench.store.parts import MEASUREMENTS, list_parts
 
-    rows = read_rows(folder)
-    reasons = rows.loc[rows["status"] == "failed", "reason"].value_counts()
-    typer.echo(f"rdbench: {failed} measurements failed in {folder}:", err=True)
-    for reason, count in reasons.head(REASONS_SHOWN).items():
-        typer.echo(f"  {count} × {reason}", err=True)
-    if len(reasons) > REASONS_SHOWN:
-        typer.echo(f"  … and {len(reasons) - REASONS_SHOWN} more reasons", err=True)
+    if not (folder / TABLE).is_file() or not (folder / MANIFEST_NAME).is_file():
+        return None
+    manifest = read_manifest(folder)
+    told = {key: value for key, value in manifest.items() if key not in CHANGES_ALWAYS}
+    return told, [part.path.name for part in list_parts(folder / MEASUREMENTS)]
 
 
 def _interrupt(*_: object) -> None:

@@ -79,7 +79,6 @@ class GaussianCodec(PosteriorCodec):
         points: Sequence[float | str] | None,
     ) -> None:
         config = header.config
-        objective = header.provenance.get("recipe", {}).get("objective") or {}
         super().__init__(
             name=name,
             sample_rate=config.sample_rate,
@@ -87,7 +86,7 @@ class GaussianCodec(PosteriorCodec):
             modules=model,
             channels=(config.channels,),
             points=points,
-            target_kbps=objective.get("kbps"),
+            target_kbps=header.target_kbps,
             weights_sha256=sha256,
             citation=_CITATION,
             details=_details(header),

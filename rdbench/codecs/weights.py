@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from rdbench.codecs.pickles import check_legacy_pickle, check_zip_pickle
 from rdbench.types import WeightsError
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ MAX_BYTES = 2 * 1024**3
 
 MAX_ENTRIES = 100_000
 """Most tensors and side files in one checkpoint."""
+
+MAX_HEADER_BYTES = 16 * 2**20
+"""Longest header of a safetensors file."""
 
 PRETRAINED = "pretrained"
 """The value of `weights` that means the published file."""
@@ -224,6 +228,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     source = Path(path)
     try:
         kind = _check_format(source, str(source))
+        if kind != "safetensors":
+            (check_zip_pickle if kind == "zip" else check_legacy_pickle)(source, str(source))
         digest = sha256_of(source)
         raw, metadata = (_read_safetensors if kind == "safetensors" else _read_torch)(source)
     except OSError as error:
@@ -242,6 +248,7 @@ def _check_format(path: Path, name: str) -> str:
         _check_zip(path, name)
         return "zip"
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < MAX_BYTES:
+        _check_safetensors(struct.unpack("<Q", head[:8])[0], name)
         return "safetensors"
     if head.startswith(b"\x80"):
         return "legacy"
@@ -251,11 +258,21 @@ def _check_format(path: Path, name: str) -> str:
     raise WeightsError(f"{name} {what}; fetch the weights file again")
 
 
+def _check_safetensors(header_bytes: int, name: str) -> None:
+    if header_bytes > MAX_HEADER_BYTES:
+        raise WeightsError(
+            f"{name} has a header of {header_bytes} bytes, more than the {MAX_HEADER_BYTES} that "
+            f"are read; fetch the weights file again"
+        )
+
+
 def _check_zip(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # zipfile raises many kinds for what is damaged
         raise WeightsError(
             f"{name} is cut short or damaged ({_reason(error)}); fetch the weights file again"
         ) from error
@@ -306,7 +323,10 @@ def _read_safetensors(path: Path) -> tuple[Any, Mapping[str, Any]]:
 
     try:
         with safe_open(path, framework="pt", device="cpu") as archive:
-            state = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118
+            keys = list(archive.keys())
+            if len(keys) > MAX_ENTRIES:
+                raise WeightsError(f"weights file {path} holds more than {MAX_ENTRIES} tensors")
+            state = {key: archive.get_tensor(key) for key in keys}
             return state, {k: _plain(v) for k, v in (archive.metadata() or {}).items()}
     except SafetensorError as error:
         raise WeightsError(
@@ -317,7 +337,7 @@ def _read_safetensors(path: Path) -> tuple[Any, Mapping[str, Any]]:
 def _plain(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -335,12 +355,24 @@ def _tensors(raw: Any, path: Path) -> dict[str, torch.Tensor]:
                 f"weights file {path} holds {key!r} ({type(value).__name__}) where tensors were "
                 f"expected; use a checkpoint that holds a state dict alone"
             )
+        if value.layout is not torch.strided or value.dtype not in _dtypes():
+            raise WeightsError(
+                f"weights file {path} holds {key!r} of type {value.dtype}, which no codec here "
+                f"uses; use a checkpoint in float32 or float16"
+            )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(
                 f"weights file {path} has values in {key!r} that are not finite; "
                 f"fetch it again, or use a checkpoint of a run that did not diverge"
             )
     return dict(raw)
+
+
+def _dtypes() -> tuple[torch.dtype, ...]:
+    import torch
+
+    floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    return (*floats, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
 @contextmanager

@@ -96,6 +96,22 @@ class BitsPass:
             for key in self._step_keys(step, group)
         }
 
+    def expected(
+        self, systems: Iterable[System], clips: Sequence[PlannedClip]
+    ) -> Iterator[tuple[Step, str, list[str], list[str]]]:
+        """By step and domain: the rows of every clip and of the step (see `engine.expected`)."""
+        for system in systems:
+            for group in _groups(system, clips):
+                for step in _steps(system):
+                    kind = RateKind.KL if system.headline is RateKind.KL else RateKind.ENTROPY
+                    labels = self._labels(step)
+                    each = [f"{Kind.RATE}/{kind}/{label}" for label in labels]
+                    whole = []
+                    if system.headline is RateKind.NOMINAL:
+                        whole = [f"{Kind.RATE}/{kind}/{_one_stream(label)}" for label in labels]
+                        whole += [f"{Kind.USAGE}/{key}" for key in (PERPLEXITY, USE)]
+                    yield step, group[0].clip.domain, each, whole
+
     def open(self, systems: Iterable[System], clips: Sequence[PlannedClip], done: set[str]) -> bool:
         """Whether anything is missing; systems that could not be built have nothing to count."""
         return not self.keys(systems, clips) <= done

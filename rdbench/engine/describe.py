@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.channels import policy
-from rdbench.engine.environment import hardware, versions
+from rdbench.engine.environment import cores, hardware, versions
 from rdbench.engine.plan import Metric, PlannedClip, System
 from rdbench.types import CodecError
 
@@ -22,14 +22,16 @@ def manifest(
     clips: Sequence[PlannedClip],
     systems: Sequence[System],
     metrics: Mapping[str, Metric],
-    device: str,
+    devices: Sequence[str],
     workers: int,
     batch_seconds: float,
+    keep_audio: bool,
     finished: str | None,
+    plan: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Everything beside the rows, to be written as JSON.
 
-    finished: ISO 8601 in UTC, None while the run goes on.
+    finished: ISO 8601 in UTC, None while the run goes on. plan: see `rdbench.engine.expected`.
     """
     from rdbench.audio.resample import RESAMPLER
 
@@ -44,10 +46,13 @@ def manifest(
             **spec.protocol.model_dump(mode="json"),
         },
         "execution": {
-            "device": device,
+            "device": ",".join(devices),
             "workers": workers,
             "batch_seconds": batch_seconds,
-            "threads": "1 per worker; protocol.threads for models and tensor metrics",
+            "keep_audio": keep_audio,
+            "threads_per_worker": spec.protocol.threads if tuple(devices) == ("cpu",) else 1,
+            "cores": cores(),
+            "determinism": _determinism(devices[0]),
         },
         "corpus": {
             "name": corpus.name,
@@ -56,9 +61,25 @@ def manifest(
         },
         "metrics": {key: metric.card() for key, metric in metrics.items()},
         "systems": {system.name: _system(system, spec) for system in systems},
+        "plan": plan,
         "versions": versions(),
-        "hardware": hardware(device),
+        "hardware": hardware(devices[0]),
     }
+
+
+def _determinism(device: str) -> str:
+    """What a second run may change, costs aside."""
+    if not device.startswith("cuda"):
+        return (
+            "the same spec, weights, seed and versions give the same rows bit for bit on this kind "
+            "of processor, whatever the number of workers; costs differ"
+        )
+    return (
+        "not bit for bit: on a GPU the order of additions in convolutions, matrix products and "
+        "FFTs may change with the card, the versions of CUDA and cuDNN and the size of a batch; "
+        "float32 values differ in their last digits (TF32 is off), and a token whose two nearest "
+        "codes are equally far may flip, with its rate and its scores; costs differ"
+    )
 
 
 def _clip(planned: PlannedClip) -> dict[str, Any]:

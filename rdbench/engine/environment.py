@@ -53,6 +53,14 @@ def hardware(device: str) -> dict[str, Any]:
     }
 
 
+def full_precision() -> None:
+    """TF32 would flip codes; float32 means float32."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def cores() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

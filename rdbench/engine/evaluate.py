@@ -17,16 +17,19 @@ import torch
 
 from rdbench.audio.load import load_excerpt
 from rdbench.engine.batch import Batch, as_array
-from rdbench.engine.plan import Metric, PlannedClip, Step, System, batches_of
+from rdbench.engine.keep import FROM_KEPT, Keeper, load_kept
+from rdbench.engine.plan import TRACE, Metric, PlannedClip, Step, StepId, System, batches_of
 from rdbench.engine.reconstruct import Reconstruction, reconstruct
 from rdbench.engine.scoring import Scoring
 from rdbench.engine.worker import ClipResult, run_codec
 from rdbench.types import AudioBatch, RdbenchError, RunsOn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.audio.load import Excerpt, ExcerptProtocol
     from rdbench.engine.ledger import Ledger
-    from rdbench.engine.pool import WorkerPool
+    from rdbench.engine.pool import Jobs
     from rdbench.engine.progress import Progress
 
 Loaded = tuple[PlannedClip, "Excerpt | str"]
@@ -38,12 +41,18 @@ class Settings:
 
     device: "cpu", "cuda", "cuda:1". batch_seconds: audio in one batch. timeout: seconds that a
     pool job may take for each point. align: shift reconstructions by their residual delay.
+    audio: the folder where the ledger's audio is kept; None where it asks for none. alone: packet
+    codecs run in this process too, which is a worker itself. traced: whether the ledger's traces
+    are asked for.
     """
 
     device: str
     batch_seconds: float
     timeout: float
     align: bool = False
+    audio: Path | None = None
+    alone: bool = False
+    traced: bool = False
 
 
 @dataclass
@@ -70,7 +79,7 @@ class Evaluator:
         metrics: Mapping[str, Sequence[Metric]],
         protocols: Mapping[str, ExcerptProtocol],
         ledger: Ledger,
-        pool: WorkerPool,
+        pool: Jobs,
         settings: Settings,
         progress: Progress,
     ) -> None:
@@ -82,6 +91,8 @@ class Evaluator:
         self._settings = settings
         self._progress = progress
         self._largest: dict[str, int] = {}
+        self._taken: set[tuple[StepId, str]] = set()
+        self._keeper = Keeper(settings.audio, ledger, pool, settings.timeout, progress)
 
     def run(self, clips: Sequence[PlannedClip]) -> None:
         """Evaluates `clips`; those with nothing open are not even loaded."""
@@ -138,18 +149,47 @@ class Evaluator:
 
     def _evaluate(self, batch: Batch) -> None:
         systems = [s for s in self._systems if s.info and s.takes(batch.domain)]
+        self._keeper.keep_references(batch)
+        self._taken.clear()
         for system in systems:
-            if system.info and system.info.runs_on is RunsOn.POOL:
-                self._submit_codec(system, batch)
+            self._score_kept(system, batch)
+        pooled = [s for s in systems if self._in_pool(s)]
+        for system in pooled:
+            self._submit_codec(system, batch)
         for system in systems:
-            if system.info and system.info.runs_on is RunsOn.DEVICE:
+            if system not in pooled:
                 self._run_on_device(system, batch, range(len(batch.clips)))
                 self._pool.drain()
+
+    def _in_pool(self, system: System) -> bool:
+        assert system.info is not None
+        return system.info.runs_on is RunsOn.POOL and not self._settings.alone
+
+    def _score_kept(self, system: System, batch: Batch) -> None:
+        """Scores, without decoding, the steps of which audio was kept and only scores are open."""
+        by_step: dict[StepId, tuple[Step, dict[int, AudioBatch]]] = {}
+        for index, clip in enumerate(batch.clips):
+            for step in self._open_steps(system, clip):
+                kept = self._ledger.kept(step, clip)
+                found = kept and load_kept(kept, batch)
+                if found:
+                    by_step.setdefault(step.id, (step, {}))[1][index] = found
+        for step, clips in by_step.values():
+            self._progress.at(system.name, step.point.name)
+            samples = torch.cat([audio.samples for audio in clips.values()])
+            lengths = torch.cat([audio.lengths for audio in clips.values()])
+            audio = AudioBatch(samples, lengths, batch.reference.sample_rate)
+            self._taken |= {(step.id, batch.clips[index].clip.name) for index in clips}
+            self._score(step, batch, list(clips), audio, note=FROM_KEPT)
 
     def _open_steps(self, system: System, clip: PlannedClip) -> list[Step]:
         if not system.takes(clip.clip.domain):
             return []
-        return [step for step in system.steps if self._ledger.wants(step, clip)]
+        return [
+            step
+            for step in system.steps
+            if self._ledger.wants(step, clip) and (step.id, clip.clip.name) not in self._taken
+        ]
 
     def _submit_codec(self, system: System, batch: Batch) -> None:
         steps = {i: self._open_steps(system, clip) for i, clip in enumerate(batch.clips)}
@@ -190,10 +230,10 @@ class Evaluator:
         self._pool.submit(
             run_codec,
             system.recipe,
-            as_array(batch.reference, index),
-            batch.reference.sample_rate,
+            (as_array(batch.reference, index), batch.reference.sample_rate),
             [(step.point.name, step.variant.value) for step in wanted],
             batch.clips[index].seed,
+            self._settings.traced,
             timeout=self._settings.timeout * len(wanted),
             done=done,
             lost=lost,
@@ -253,6 +293,7 @@ class Evaluator:
                 batch.part(indices),
                 wanted=list(by_name),
                 clip_seeds=[batch.clips[i].seed for i in indices],
+                traced=self._settings.traced,
             ):
                 self._progress.at(system.name, result.point)
                 if result.audio is None and len(indices) > 1:
@@ -281,27 +322,43 @@ class Evaluator:
         """Writes rates and scores of the clips at `indices`, in the order of `result`."""
         for position, index in enumerate(indices):
             clip = batch.clips[index]
-            if result.rates and self._ledger.wants(step, clip):
+            if result.rates and self._ledger.wants_rates(step, clip):
                 rates = [items[position] for items in result.rates.values()]
                 self._ledger.rates(step, clip, rates)
+            if result.traces and self._ledger.wants(step, clip, TRACE):
+                self._ledger.trace(step, clip, result.traces[position], batch.seconds)
             if result.audio is None:
                 self._ledger.fail_step(step, clip, result.failure, batch.seconds)
         if result.audio is not None:
-            Scoring(
-                step=step,
-                batch=batch,
-                indices=indices,
-                audio=result.audio,
-                ledger=self._ledger,
-                pool=self._pool,
-                timeout=self._settings.timeout,
-                align=self._settings.align,
-            ).run()
+            self._keeper.keep(step, batch, indices, result.audio)
+            self._score(step, batch, indices, result.audio)
+
+    def _score(
+        self,
+        step: Step,
+        batch: Batch,
+        indices: Sequence[int],
+        audio: AudioBatch,
+        note: str = "",
+    ) -> None:
+        Scoring(
+            step=step,
+            batch=batch,
+            indices=indices,
+            audio=audio,
+            note=note,
+            ledger=self._ledger,
+            pool=self._pool,
+            timeout=self._settings.timeout,
+            align=self._settings.align,
+        ).run()
 
     # -- failures
 
     def _is_open(self, clip: PlannedClip) -> bool:
-        return any(self._open_steps(system, clip) for system in self._systems)
+        return self._ledger.wants_reference(clip) or any(
+            self._open_steps(system, clip) for system in self._systems
+        )
 
     def _fail_clip(self, clip: PlannedClip, reason: str) -> None:
         for system in self._systems:
@@ -320,10 +377,11 @@ def _join(step: Step, results: Sequence[ClipResult], batch: Batch) -> Reconstruc
     """Single-clip results of one step as one batch: all with samples, or one without."""
     rates = {kind: [result.rates[kind] for result in results] for kind in results[0].rates}
     failure = results[0].failure
+    traces = [result.traces for result in results] if results[0].traces else []
     arrays = [result.samples for result in results if result.samples is not None]
     if not arrays:
-        return Reconstruction(step.point.name, step.variant, None, rates, failure)
+        return Reconstruction(step.point.name, step.variant, None, rates, failure, traces)
     samples = torch.stack([torch.from_numpy(array) for array in arrays])
     lengths = torch.full((len(arrays),), samples.shape[-1], dtype=torch.int64)
     audio = AudioBatch(samples, lengths, batch.reference.sample_rate)
-    return Reconstruction(step.point.name, step.variant, audio, rates)
+    return Reconstruction(step.point.name, step.variant, audio, rates, "", traces)

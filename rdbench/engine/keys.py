@@ -6,6 +6,7 @@ present. A key is the SHA-256 of canonical JSON.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -24,7 +25,12 @@ def unit_key(**parts: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, read in blocks."""
+    """SHA-256 (hex) of a file's bytes, read in blocks; raises OSError.
+
+    A pipe or a device is refused: opening one may wait for ever.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -7,18 +7,28 @@ has, counts the steps that are finished, and never drops a result without a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Protocol
 
-from rdbench.engine.plan import RESIDUAL_DELAY, Metric, Step, UnitKeys, quantities
+from rdbench.engine.plan import (
+    AUDIO,
+    RESIDUAL_DELAY,
+    TRACE,
+    Metric,
+    Step,
+    StepId,
+    UnitKeys,
+    quantities,
+)
 from rdbench.rate.measure import KL_PRIOR
+from rdbench.store import audio
 from rdbench.store.schema import Kind, Row
 from rdbench.types import Rate, RateKind, Score, Status, Variant
 
 if TYPE_CHECKING:
     from rdbench.engine.plan import PlannedClip
     from rdbench.engine.progress import Progress
-    from rdbench.store.writer import RunWriter
+    from rdbench.rate.trace import Trace
 
 MILLISECONDS = "ms"
 RATES = f"{Kind.RATE}/"
@@ -28,36 +38,68 @@ RATES = f"{Kind.RATE}/"
 _TOGETHER = {RateKind.PAYLOAD: (RateKind.PAYLOAD, RateKind.CONTAINER)}
 _MODELS = {RateKind.KL: KL_PRIOR}
 
-StepId = tuple[str, str, Variant, str]
+ClipStepId = tuple[str, str, Variant, str]
+
+
+class Writer(Protocol):
+    """What takes rows: the writer of a folder, or a list that travels to it."""
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Takes rows."""
+
+    def when_written(self, tell: Callable[[], None]) -> None:
+        """Calls `tell` once the rows appended so far are safe."""
+
+
+class Tracer(Protocol):
+    """What takes traces: the writer of a folder, or a list that travels to it."""
+
+    def write(self, row: Row, traces: Sequence[Trace]) -> None:
+        """Takes the traces of one unit, and the row that stands for them."""
 
 
 class Ledger:
     """Rows of one run.
 
-    metrics: by domain. done: keys of the units that the store has.
+    metrics: by domain. done: keys of the units that the store has. kept: audio files by unit key.
+    keep_audio: whether the audio of every step is asked for too. tracer: takes traces, where they
+    are asked for.
     """
 
     def __init__(
         self,
-        writer: RunWriter,
+        writer: Writer,
         keys: UnitKeys,
         metrics: Mapping[str, Sequence[Metric]],
         done: set[str],
         progress: Progress,
+        *,
+        kept: Mapping[str, audio.Kept] | None = None,
+        keep_audio: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
+        self._kept = kept or {}
+        self.keeps_audio = keep_audio
         self._writer = writer
         self._keys = keys
         self._metrics = metrics
         self._done = done
         self._progress = progress
-        self._open: dict[StepId, set[str]] = {}
+        self._open: dict[ClipStepId, set[str]] = {}
         self.failed = 0
         self.written = 0
 
     def missing(self, step: Step, clip: PlannedClip) -> set[str]:
         """The quantities of one step that the store has not."""
         wanted = quantities(step, self._metrics[clip.clip.domain])
-        return {what for what in wanted if self._keys.key(step, clip, what) not in self._done}
+        keys = self._keys.of_step(step, clip, wanted)
+        missing = {what for what, key in zip(wanted, keys, strict=True) if key not in self._done}
+        if self._tracer and step.traced and self._keys.key(step, clip, TRACE) not in self._done:
+            missing.add(TRACE)
+        if self.keeps_audio and self.audio_key(step, clip) not in self._kept:
+            missing.add(AUDIO)
+        return missing
 
     def open_step(self, step: Step, clip: PlannedClip) -> bool:
         """Notes what is missing of a step; False where nothing is."""
@@ -65,6 +107,26 @@ class Ledger:
         if missing:
             self._open[_id(step, clip)] = missing
         return bool(missing)
+
+    def reopen(self, clip: PlannedClip, wanted: Mapping[StepId, frozenset[str]]) -> None:
+        """Notes as missing what another process's ledger wants of a clip."""
+        for step, asked in wanted.items():
+            self._open[*step, clip.clip.name] = set(asked)
+
+    def wanted(self, steps: Iterable[Step], clip: PlannedClip) -> dict[StepId, frozenset[str]]:
+        """What is open of a clip, by step."""
+        missing = {step.id: self._open.get(_id(step, clip), set()) for step in steps}
+        return {step: frozenset(asked) for step, asked in missing.items() if asked}
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Writes the rows that another process's ledger made of what was open in this one."""
+        self._writer.append(rows)
+        self.written += len(rows)
+        self.failed += sum(row.status is Status.FAILED for row in rows)
+        for row in rows:
+            if row.system:
+                what = row.key if row.kind is Kind.METRIC else f"{row.kind}/{row.key}"
+                self._finish((row.system, row.point, Variant(row.variant), row.clip), what)
 
     def wants(
         self,
@@ -75,6 +137,38 @@ class Ledger:
         """Whether a step (or one quantity of it) is still open."""
         missing = self._open.get(_id(step, clip), set())
         return bool(missing) if what is None else what in missing
+
+    def wants_rates(self, step: Step, clip: PlannedClip) -> bool:
+        """Whether the rates of a step are to be written; those of no headline always are."""
+        missing = self._open.get(_id(step, clip), set())
+        return step.rate_kind is None or any(what.startswith(RATES) for what in missing)
+
+    def kept(self, step: Step, clip: PlannedClip) -> audio.Kept | None:
+        """The kept audio of a step of which nothing but scores is missing, where it can give them.
+
+        A file that was clipped cannot.
+        """
+        missing = self._open.get(_id(step, clip), set())
+        scores = {metric.key for metric in self._metrics[clip.clip.domain]}
+        found = self._kept.get(self.audio_key(step, clip)) if missing <= scores else None
+        return found if found and found.exact else None
+
+    def kept_of(self, clip: PlannedClip, steps: Iterable[Step]) -> dict[str, audio.Kept]:
+        """The files that are kept of a clip and some steps, by unit key."""
+        keys = [self.reference_key(clip), *(self.audio_key(step, clip) for step in steps)]
+        return {key: self._kept[key] for key in keys if key in self._kept}
+
+    def audio_key(self, step: Step, clip: PlannedClip) -> str:
+        """The key of a step's kept audio."""
+        return self._keys.key(step, clip, AUDIO)
+
+    def wants_reference(self, clip: PlannedClip) -> bool:
+        """Whether the reference is to be kept, and is not."""
+        return self.keeps_audio and self.reference_key(clip) not in self._kept
+
+    def reference_key(self, clip: PlannedClip) -> str:
+        """The key of a clip's kept reference."""
+        return self._keys.reference_key(clip)
 
     def rates(
         self,
@@ -101,8 +195,12 @@ class Ledger:
         metric: Metric,
         score: Score,
         seconds: float,
+        *,
+        note: str = "",
     ) -> None:
-        """Writes one score."""
+        """Writes one score; `note` is the reason of one that is ok, where there is one."""
+        if note and score.status is Status.OK:
+            score = Score(score.value, score.status, note)
         row = self._row(
             step,
             clip,
@@ -133,17 +231,71 @@ class Ledger:
         )
         self._write([row], _id(step, clip), RESIDUAL_DELAY)
 
+    def trace(self, step: Step, clip: PlannedClip, traces: Sequence[Trace], seconds: float) -> None:
+        """Writes the traces of a step; the value of their row is the sum along the first."""
+        assert self._tracer is not None, "no traces were asked for"
+        if traces:
+            total = Score(math.fsum(traces[0].bits))
+            row = self._row(step, clip, TRACE, total, seconds=seconds, unit="bit", backend="")
+            self._tracer.write(row, traces)
+            self.written += 1
+        self._finish(_id(step, clip), TRACE)
+
+    def take_trace(self, row: Row, traces: Sequence[Trace]) -> None:
+        """Writes traces that another process's ledger was given."""
+        assert self._tracer is not None, "no traces were asked for"
+        self._tracer.write(row, traces)
+        self.written += 1
+        self._finish((row.system, row.point, Variant(row.variant), row.clip), TRACE)
+
+    def audio(self, step: Step, clip: PlannedClip, peak: float, seconds: float) -> None:
+        """Writes that the audio of a step was kept."""
+        row = self._row(
+            step, clip, AUDIO, Score(peak), seconds=seconds, unit=audio.UNIT, backend=""
+        )
+        self._write([row], _id(step, clip), AUDIO)
+
+    def audio_lost(self, step: Step, clip: PlannedClip) -> None:
+        """Notes that there is no audio to keep: no row says so, and the next run tries again."""
+        self._write([], _id(step, clip), AUDIO)
+
+    def reference(self, clip: PlannedClip, peak: float, seconds: float) -> None:
+        """Writes that a clip's reference was kept."""
+        row = Row(
+            unit_key=self.reference_key(clip),
+            system="",
+            curve="",
+            point="",
+            variant="",
+            clip=clip.clip.name,
+            domain=clip.clip.domain,
+            group=clip.clip.group,
+            seconds=seconds,
+            kind=Kind.AUDIO,
+            key=audio.KEY,
+            value=peak,
+            unit=audio.UNIT,
+            backend="",
+            status=Status.OK,
+            reason="",
+        )
+        self._writer.append([row])
+        self.written += 1
+
     def fail_step(
         self,
         step: Step,
         clip: PlannedClip,
         reason: str,
         seconds: float = 0.0,
+        *,
+        only: Set[str] | None = None,
     ) -> None:
-        """Writes a failed row for all that is still open of a step."""
+        """Writes a failed row for all (or `only` some) that is still open of a step."""
         score = Score.failed(reason)
         by_key = {metric.key: metric for metric in self._metrics[clip.clip.domain]}
-        for what in sorted(self._open.get(_id(step, clip), set())):
+        missing = self._open.get(_id(step, clip), set())
+        for what in sorted(missing if only is None else missing & only):
             if what.startswith(RATES):
                 headline = RateKind(what.removeprefix(RATES))
                 failed = [
@@ -153,6 +305,10 @@ class Ledger:
                 self.rates(step, clip, failed)
             elif what == RESIDUAL_DELAY:
                 self.delay(step, clip, score, seconds)
+            elif what == AUDIO:
+                self.audio_lost(step, clip)
+            elif what == TRACE:
+                self._finish(_id(step, clip), TRACE)
             else:
                 self.metric(step, clip, by_key[what], score, seconds)
 
@@ -197,23 +353,26 @@ class Ledger:
             reason=score.reason,
         )
 
-    def _write(self, rows: Sequence[Row], opened: StepId, finished: str) -> None:
+    def _write(self, rows: Sequence[Row], opened: ClipStepId, finished: str) -> None:
         self._writer.append(rows)
         self.written += len(rows)
         self.failed += sum(row.status is Status.FAILED for row in rows)
+        self._finish(opened, finished)
+
+    def _finish(self, opened: ClipStepId, finished: str) -> None:
         missing = self._open.get(opened)
         if missing is None:
             return
         missing -= {what for what in missing if what == finished or _is_rate(what, finished)}
         if not missing:
             del self._open[opened]
-            self._progress.advance()
+            self._writer.when_written(self._progress.advance)
 
 
-def _id(step: Step, clip: PlannedClip) -> StepId:
+def _id(step: Step, clip: PlannedClip) -> ClipStepId:
     return *step.id, clip.clip.name
 
 
 def _is_rate(what: str, finished: str) -> bool:
     # All kinds of rate of a step are written together, so that the headline stands for them.
-    return finished == RATES and what.startswith(RATES)
+    return finished.startswith(RATES) and what.startswith(RATES)

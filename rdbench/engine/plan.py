@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from rdbench.engine.keys import clip_seed, digest, file_sha256
 from rdbench.engine.worker import CodecRecipe
 from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
+from rdbench.store.audio import KEY as KEPT
 from rdbench.store.schema import Kind
+from rdbench.store.traces import KEY as TRACED
 from rdbench.types import (
     CodecError,
     CodecInfo,
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
 
 RESIDUAL_DELAY = "residual_delay"
+AUDIO = f"{Kind.AUDIO}/{KEPT}"
+"""Names a step's kept audio, where quantities are named."""
+TRACE = f"{Kind.TRACE}/{TRACED}"
+"""Names a step's traces."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,9 @@ class System:
         return self.spec.domains is None or domain in self.spec.domains
 
 
+StepId = tuple[str, str, Variant]
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One system at one operating point under one variant."""
@@ -123,7 +132,7 @@ class Step:
     variant: Variant
 
     @property
-    def id(self) -> tuple[str, str, Variant]:
+    def id(self) -> StepId:
         """Names the step within its run."""
         return self.system.name, self.point.name, self.variant
 
@@ -131,6 +140,11 @@ class Step:
     def rate_kind(self) -> RateKind | None:
         """The rate that belongs to what is decoded; None for anchors."""
         return RateKind.CODED if self.variant is Variant.CODED else self.system.headline
+
+    @property
+    def traced(self) -> bool:
+        """Whether it has traces of its own: one variant stands for what was encoded."""
+        return bool(self.rate_kind) and self.variant is self.system.variants[0]
 
     @property
     def coder(self) -> str:
@@ -275,7 +289,7 @@ class UnitKeys:
         self._run = digest([fingerprint, device_class, dtype])
         self._machine = digest(machine)
         self._seed = seed
-        self._steps: dict[tuple[str, str, Variant], str] = {}
+        self._steps: dict[StepId, str] = {}
         self._clips: dict[tuple[str, str], str] = {}
         self._quantities: dict[str, str] = {
             key: digest([key, m.definition.version, m.backend.name, m.backend.version])
@@ -283,13 +297,23 @@ class UnitKeys:
         }
 
     def key(self, step: Step, clip: PlannedClip, what: str) -> str:
-        """The key of one unit; `what` is a metric key, RESIDUAL_DELAY, or "rate/<kind>"."""
-        parts = (
-            self._run,
-            self._step(step),
-            self._clip(clip),
-            self._quantities.get(what, what),
-        )
+        """The key of one unit; `what` is a metric key, RESIDUAL_DELAY, AUDIO, TRACE or "rate/…"."""
+        (key,) = self.of_step(step, clip, (what,))
+        return key
+
+    def of_step(self, step: Step, clip: PlannedClip, whats: Iterable[str]) -> list[str]:
+        """The keys of several quantities of one clip in one step, in their order."""
+        common = hashlib.sha256(f"{self._run}|{self._step(step)}|{self._clip(clip)}|".encode())
+        keys = []
+        for what in whats:
+            own = common.copy()
+            own.update(self._quantities.get(what, what).encode())
+            keys.append(own.hexdigest()[:32])
+        return keys
+
+    def reference_key(self, clip: PlannedClip) -> str:
+        """The key of a clip's kept reference."""
+        parts = (self._run, self._clip(clip), AUDIO)
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
 
     def cost_key(self, step: Step, what: str, clips: Sequence[PlannedClip]) -> str:
@@ -309,15 +333,25 @@ class UnitKeys:
         metrics: Mapping[str, Sequence[Metric]],
         clips: Sequence[PlannedClip],
     ) -> set[str]:
-        """Every key that a row of a clip may have in this plan, all kinds of rate included."""
+        """Every key that a row of a clip may have in this plan.
+
+        All kinds of rate are among them, and kept audio, whether it is asked for again or not.
+        """
         rates = [f"{Kind.RATE}/{kind}" for kind in RateKind]
-        keys = set()
+        keys = {self.reference_key(clip) for clip in clips}
         for step in (step for system in systems for step in system.steps):
+            asked = {
+                domain: (*rates, AUDIO, TRACE, *quantities(step, chosen))
+                for domain, chosen in metrics.items()
+                if step.system.takes(domain)
+            }
             for clip in clips:
-                if step.system.takes(clip.clip.domain):
-                    measured = quantities(step, metrics[clip.clip.domain])
-                    keys |= {self.key(step, clip, what) for what in (*rates, *measured)}
+                keys.update(self.of_step(step, clip, asked.get(clip.clip.domain, ())))
         return keys
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What travels to a worker must not grow with the corpus: it hashes its own clips again.
+        return self.__dict__ | {"_clips": {}}
 
     def _step(self, step: Step) -> str:
         if step.id not in self._steps:
@@ -367,7 +401,7 @@ def batches_of(
     batches: list[list[PlannedClip]] = []
     for domain, members in by_domain.items():
         limit = longest[domain] or math.inf
-        hints = {c.clip.name: min(limit, _duration_hint(c.clip)) for c in members}
+        hints = {c.clip.name: min(limit, _duration_hint(c)) for c in members}
         room = 0.0
         for clip in sorted(members, key=lambda c: (-hints[c.clip.name], c.clip.name)):
             duration = hints[clip.clip.name]
@@ -379,9 +413,12 @@ def batches_of(
     return batches
 
 
-def _duration_hint(clip: Clip) -> float:
+def _duration_hint(planned: PlannedClip) -> float:
+    clip = planned.clip
     if clip.duration is not None:
         return clip.duration
+    if planned.failure:
+        return 0.0
     import soundfile
 
     try:

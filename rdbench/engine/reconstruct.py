@@ -26,6 +26,7 @@ from rdbench.engine.channels import (
 )
 from rdbench.rate import coded_rates
 from rdbench.rate import rates as measure_rates
+from rdbench.rate.trace import Trace, join_channels, traces
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -43,7 +44,8 @@ class Reconstruction:
     """What came of one point and variant.
 
     audio: at the protocol's rate, layout and lengths; None where there is none.
-    rates: measured even where decoding failed. failure: why there is no audio, else "".
+    rates: measured even where decoding failed. failure: why there is no audio, else "". traces: of
+    each clip, where they were asked for.
     """
 
     point: str
@@ -51,6 +53,7 @@ class Reconstruction:
     audio: AudioBatch | None
     rates: Mapping[RateKind, Sequence[Rate]] = field(default_factory=dict)
     failure: str = ""
+    traces: Sequence[Sequence[Trace]] = ()
 
 
 def reconstruct(
@@ -59,13 +62,14 @@ def reconstruct(
     *,
     wanted: Sequence[tuple[str, Variant]],
     clip_seeds: Sequence[int],
+    traced: bool = False,
 ) -> Iterator[Reconstruction]:
     """Yields one `Reconstruction` for each wanted (point, variant), points in the codec's order.
 
     Out-of-memory errors and interrupts pass through; any other exception of the adapter becomes
     the failure of what it was asked for.
     """
-    task = _Task(codec, reference, clip_seeds)
+    task = _Task(codec, reference, clip_seeds, traced=traced)
     by_point: dict[str, list[Variant]] = {}
     for name, variant in wanted:
         by_point.setdefault(name, []).append(variant)
@@ -77,7 +81,10 @@ def reconstruct(
 class _Task:
     """One codec on one batch; holds what its points share."""
 
-    def __init__(self, codec: Codec, reference: AudioBatch, clip_seeds: Sequence[int]) -> None:
+    def __init__(
+        self, codec: Codec, reference: AudioBatch, clip_seeds: Sequence[int], *, traced: bool
+    ) -> None:
+        self._traced = traced
         self._codec = codec
         self._reference = reference
         self._seeds = clip_seeds
@@ -92,6 +99,7 @@ class _Task:
             measured = measure_rates(encoded)
             _check_headline(self._codec, measured)
             rates = gather_rates(measured, self._policy, self._reference.channels)
+            found = self._traces(encoded) if self._traced else ()
         except (Exception, SystemExit) as error:
             reason = self._explain(error, "encoding", point)
             yield from (Reconstruction(point.name, v, None, {}, reason) for v in variants)
@@ -104,9 +112,17 @@ class _Task:
                 audio = self._decode(encoded, variant)
             except (Exception, SystemExit) as error:
                 reason = self._explain(error, "decoding", point)
-                yield Reconstruction(point.name, variant, None, own, reason)
+                yield Reconstruction(point.name, variant, None, own, reason, found)
             else:
-                yield Reconstruction(point.name, variant, audio, own)
+                yield Reconstruction(point.name, variant, audio, own, "", found)
+
+    def _traces(self, encoded: Encoded) -> list[list[Trace]]:
+        found = traces(encoded, self._codec.info.frame_rate)
+        per_clip = len(found) // self._reference.clips
+        return [
+            join_channels(found[start : start + per_clip])
+            for start in range(0, len(found), per_clip)
+        ]
 
     def _coded_rates(self, encoded: Encoded) -> Mapping[RateKind, Sequence[Rate]]:
         """The variant `coded` has the rate of its own stream, and no other."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from rdbench.engine.environment import cores, hardware, versions
+from rdbench.engine.environment import cores, full_precision, hardware, versions
 from rdbench.engine.plan import (
     Metric,
     PlannedClip,
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.bits import BitsPass
     from rdbench.engine.costs import CostPass
-    from rdbench.engine.evaluate import Evaluator
+    from rdbench.engine.execute import Execution
     from rdbench.engine.ledger import Ledger
-    from rdbench.engine.pool import WorkerPool
     from rdbench.rate.tables import Tables
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.store.writer import RunWriter
@@ -47,10 +46,14 @@ DEFAULT_BATCH_SECONDS = 60.0
 class RunOptions:
     """How to run, where the spec does not say.
 
-    device: "auto" is the first CUDA device, else the CPU. workers: processes of the pool; None is
-    one for each core. batch_seconds: audio in one batch. allow_code: whether `module:Class` may
-    run. costs: what the cost pass of the spec does: measure what is "missing", all of it "again"
-    (costs want a machine that does nothing else), or "none".
+    device: "auto" is the first CUDA device, else the CPU; several with commas between them, or
+    "cuda:all", are used at the same time; "cpu:0" treats the CPU as a GPU is treated. workers:
+    processes of the pool; None is one for each core. batch_seconds: audio in one batch.
+    allow_code: whether `module:Class` may run. costs: what the cost pass of the spec does: measure
+    what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
+    keep_audio: leave reconstructions and
+    references in the folder too, as FLAC (`rdbench.store.audio`). traces: leave bits per frame and
+    channel (`rdbench.store.traces`), even where the spec does not ask for them.
     """
 
     device: str = "auto"
@@ -58,6 +61,8 @@ class RunOptions:
     batch_seconds: float = DEFAULT_BATCH_SECONDS
     allow_code: bool = False
     costs: Literal["missing", "again", "none"] = "missing"
+    keep_audio: bool = False
+    traces: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,22 @@ class _Run:
         self.folder = folder
         self.options = options
         self.progress = progress
-        self.device = resolve_device(options.device)
-        self.workers = options.workers or cores()
+        self.devices = resolve_devices(options.device)
+        self.device = self.devices[0]
+        self.workers = options.workers or default_workers(self.device, spec.protocol.threads)
         self.domains: list[str] = []
         self.tables: Tables | None = None
+        self.plan: list[dict[str, Any]] = []
 
     def go(self) -> RunSummary:
         from rdbench.audio.resample import RESAMPLER
         from rdbench.engine.corpora import load_corpus
+        from rdbench.engine.pool import start_server
         from rdbench.store.writer import RunWriter
 
+        if not self.folder.exists():
+            start_server()  # there is work for sure, and it takes seconds to start
+        self._prepare_torch()
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
         metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
@@ -123,6 +134,7 @@ class _Run:
         for sentence in filter(None, (not_valid(self.spec, domain) for domain in self.domains)):
             self.progress.say(sentence)
         with RunWriter(self.folder) as writer:
+            self.plan = self._expected(keys, writer, systems, metrics, clips)
             self._write_manifest(writer, corpus, clips, systems, by_key, finished=False)
             summary = self._evaluate(writer, keys, systems, metrics, clips)
             self._write_manifest(writer, corpus, clips, systems, by_key, finished=True)
@@ -136,9 +148,12 @@ class _Run:
         metrics: Mapping[str, Sequence[Metric]],
         clips: Sequence[PlannedClip],
     ) -> RunSummary:
+        from rdbench.engine.execute import move
         from rdbench.engine.ledger import Ledger
         from rdbench.engine.pool import worker_pool
+        from rdbench.store.audio import kept_files
         from rdbench.store.reader import count_failed, done_keys
+        from rdbench.store.traces import TraceWriter
 
         writer.retire(
             keep=keys.all(systems, metrics, clips)
@@ -146,22 +161,30 @@ class _Run:
             | self._bits_keys(keys, writer, systems, clips)
         )
         done = done_keys(self.folder)
-        ledger = Ledger(writer, keys, metrics, done, self.progress)
+        tracer = TraceWriter(self.folder, writer.append) if self._traced else None
+        ledger = Ledger(
+            writer,
+            keys,
+            metrics,
+            done,
+            self.progress,
+            kept=kept_files(self.folder),
+            keep_audio=self.options.keep_audio,
+            tracer=tracer,
+        )
         missing = self._open(ledger, systems, clips)
-        self._prepare_torch()
         try:
             if missing:
-                with worker_pool(self.workers) as pool:
-                    self._move(systems, self.device)
-                    self._evaluator(systems, metrics, ledger, pool).run(clips)
-                    self._move(systems, "cpu")
+                self._execution().run(systems, metrics, keys, ledger, clips)
+                if tracer:
+                    tracer.flush()
                 writer.flush()
             bits = self._bits_pass(keys, writer)
             if self.spec.entropy.enabled and bits.open(systems, clips, done):
                 with worker_pool(self.workers) as pool:
-                    self._move(systems, self.device)
+                    move(systems, self.device)
                     bits.run(systems, clips, done, pool)
-                    self._move(systems, "cpu")
+                    move(systems, "cpu")
             if self._wants_costs:
                 known = done if self.options.costs == "missing" else set()
                 with worker_pool(1) as pool:
@@ -172,7 +195,7 @@ class _Run:
         return RunSummary(self.folder, ledger.written, count_failed(self.folder))
 
     def _open(self, ledger: Ledger, systems: Sequence[System], clips: Sequence[PlannedClip]) -> int:
-        """Notes what is missing of every step, and says how much; returns the steps to do."""
+        """Notes what is missing of every step, and says how much; 0 where nothing is to be done."""
         asked = missing = 0
         for system in systems:
             for clip in clips:
@@ -180,56 +203,43 @@ class _Run:
                     for step in system.steps:
                         asked += 1
                         missing += ledger.open_step(step, clip)
+        references = sum(ledger.wants_reference(clip) for clip in clips)
         self.progress.start(asked, asked - missing)
         for system in systems:
             if system.failure:
                 self.progress.say(f"{system.name} cannot be run: {system.failure}")
-        return missing
+        return missing + references
 
     def _prepare_torch(self) -> None:
         import torch
 
         torch.set_num_threads(self.spec.protocol.threads)
-        # TF32 would flip codes; float32 means float32.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        full_precision()
 
-    @staticmethod
-    def _move(systems: Sequence[System], device: str) -> None:
-        for system in systems:
-            if system.codec:
-                system.codec.to(device)
+    @property
+    def _traced(self) -> bool:
+        return self.spec.traces or self.options.traces
 
-    def _evaluator(
-        self,
-        systems: Sequence[System],
-        metrics: Mapping[str, Sequence[Metric]],
-        ledger: Ledger,
-        pool: WorkerPool,
-    ) -> Evaluator:
-        from rdbench.engine.evaluate import Evaluator, Settings
+    def _execution(self) -> Execution:
+        from rdbench.engine.execute import Execution
 
-        return Evaluator(
-            systems=systems,
-            metrics=metrics,
+        return Execution(
+            spec=self.spec,
             protocols=excerpt_protocols(self.spec, self.domains),
-            ledger=ledger,
-            pool=pool,
-            settings=Settings(
-                device=self.device,
-                batch_seconds=self.options.batch_seconds,
-                timeout=self.spec.timeouts.unit_seconds,
-                align=self.spec.protocol.alignment == "residual",
-            ),
+            devices=self.devices,
+            workers=self.workers,
+            batch_seconds=self.options.batch_seconds,
+            audio=self.folder if self.options.keep_audio else None,
+            traced=self._traced,
             progress=self.progress,
         )
 
     def _take_tables(self, systems: Sequence[System], clips: Sequence[PlannedClip]) -> None:
         """Reads the fitted entropy tables of the spec, and gives latent coders to their codecs."""
-        from rdbench.engine.bits import take_tables
+        if path := self.spec.tables_path:
+            from rdbench.engine.bits import take_tables
 
-        path = self.spec.tables_path
-        self.tables = take_tables(path, systems, clips) if path else None
+            self.tables = take_tables(path, systems, clips)
 
     def _bits_keys(
         self,
@@ -307,12 +317,33 @@ class _Run:
                 clips=clips,
                 systems=systems,
                 metrics=metrics,
-                device=self.device,
+                devices=self.devices,
                 workers=self.workers,
                 batch_seconds=self.options.batch_seconds,
+                keep_audio=self.options.keep_audio,
                 finished=_now() if finished else None,
+                plan=self.plan,
             )
         )
+
+    def _expected(
+        self,
+        keys: UnitKeys,
+        writer: RunWriter,
+        systems: Sequence[System],
+        metrics: Mapping[str, Sequence[Metric]],
+        clips: Sequence[PlannedClip],
+    ) -> list[dict[str, Any]]:
+        from rdbench.engine.expected import expected_rows
+
+        costs = self.spec.costs.clips if self._wants_costs else 0
+        bits = self._bits_pass(keys, writer) if self.spec.entropy.enabled else None
+        return expected_rows(systems, metrics, clips, costs=costs, bits=bits)
+
+
+def default_workers(device: str, threads: int) -> int:
+    """Worker processes where the user names no number, by the rule of `rdbench.engine.pool`."""
+    return max(1, cores() // threads) if device == "cpu" else cores()
 
 
 def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, ExcerptProtocol]:
@@ -324,6 +355,24 @@ def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, 
         domain: ExcerptProtocol(p.sample_rate, p.channels, p.excerpt_seconds, p.gain)
         for domain, p in wanted.items()
     }
+
+
+def resolve_devices(names: str) -> tuple[str, ...]:
+    """Resolves names with commas between them; "cuda:all" is every CUDA device of the machine.
+
+    Raises SpecError for one that this machine has not, for one that is named twice, and for
+    devices of two classes, whose results differ.
+    """
+    import torch
+
+    if names == "cuda:all":
+        names = ",".join(f"cuda:{index}" for index in range(max(1, torch.cuda.device_count())))
+    found = tuple(resolve_device(name.strip()) for name in names.split(","))
+    if len(set(found)) < len(found):
+        raise SpecError(f"devices {names!r} name one twice; name each once")
+    if len({name.partition(":")[0] for name in found}) > 1:
+        raise SpecError(f"devices {names!r} are of two classes; use those of one")
+    return found
 
 
 def resolve_device(name: str) -> str:

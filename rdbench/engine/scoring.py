@@ -17,14 +17,15 @@ from rdbench.types import AudioBatch, Score
 
 if TYPE_CHECKING:
     from rdbench.engine.ledger import Ledger
-    from rdbench.engine.pool import WorkerPool
+    from rdbench.engine.pool import Jobs
 
 
 class Scoring:
     """The scores of one reconstruction batch.
 
     indices: which clips of `batch` the reconstructions in `audio` belong to, in order.
-    timeout: seconds for one pool job. align: score after removing the residual delay.
+    timeout: seconds for one pool job. align: score after removing the residual delay. note: the
+    reason of scores that are ok.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class Scoring:
         indices: Sequence[int],
         audio: AudioBatch,
         ledger: Ledger,
-        pool: WorkerPool,
+        pool: Jobs,
         timeout: float,
         align: bool,
+        note: str = "",
     ) -> None:
+        self._note = note
         self._step = step
         self._batch = batch
         self._indices = list(indices)
@@ -106,6 +109,7 @@ class Scoring:
             pool=self._pool,
             timeout=self._timeout,
             align=self._align,
+            note=self._note,
         )
 
     def _drop_unusable(self) -> None:
@@ -174,6 +178,7 @@ class Scoring:
         self._pool.submit(
             score_clip,
             choices,
+            self._ledger.reference_key(self._batch.clips[index]),
             {rate: as_array(self._batch.reference_at(rate), index) for rate in rates},
             [{rate: as_array(self._at(rate), position) for rate in rates}],
             timeout=self._timeout,
@@ -197,7 +202,7 @@ class Scoring:
 
     def _write_one(self, metric: Metric, index: int, score: Score) -> None:
         clip = self._batch.clips[index]
-        self._ledger.metric(self._step, clip, metric, score, self._batch.seconds)
+        self._ledger.metric(self._step, clip, metric, score, self._batch.seconds, note=self._note)
 
 
 def advance(audio: AudioBatch, delays: Sequence[int]) -> AudioBatch:

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.native import stderr_held
+from rdbench.engine.parcel import Parcel, pack, unpack
 from rdbench.types import Rate, RateKind, Score
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
     from rdbench.codecs.base import Codec
     from rdbench.metrics.base import PoolBackend
+    from rdbench.rate.trace import Trace
 
     Channels = npt.NDArray[np.float32]  # (channels, time)
 
@@ -59,7 +65,7 @@ class ClipResult:
     must fetch from the sender while it lives.
 
     samples: float32 (channels, time) at the protocol's rate, None where there are none. rates: by
-    kind. failure: why there are no samples, else "".
+    kind. failure: why there are no samples, else "". traces: where they were asked for.
     """
 
     point: str
@@ -67,6 +73,7 @@ class ClipResult:
     samples: Channels | None
     rates: Mapping[RateKind, Rate]
     failure: str
+    traces: Sequence[Trace] = ()
 
 
 @dataclass(frozen=True)
@@ -77,18 +84,31 @@ class MetricChoice:
     backend: str
 
 
-def limit_threads(threads: int) -> None:
-    """Initializer: numeric libraries of this process use `threads` threads.
+PREPARED = 32
+"""Prepared references that a worker remembers: those of the clips of a batch, more or less."""
 
-    Set through the environment, before any of them is imported.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""What the numeric libraries of a worker read; each is 1 there."""
+
+
+def start_worker(environment: Mapping[str, str], path: Sequence[str]) -> None:
+    """Initializer: a worker has the environment and the import path of the engine's process.
+
+    It was forked from a server that may be older than both.
     """
-    for variable in (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-    ):
-        os.environ[variable] = str(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+
+
+def run_parcel(function: Callable[..., Any], arguments: Parcel) -> Parcel:
+    """Runs a job whose arguments and result may lie in shared memory."""
+    return pack(function(*unpack(arguments, copy=False)))
 
 
 @cache
@@ -112,20 +132,51 @@ def _backend(choice: MetricChoice) -> PoolBackend:
     return built
 
 
+def _prepare(backend: PoolBackend, channels: Channels, rate: int) -> list[Any]:
+    return [backend.prepare(channel, rate) for channel in channels]
+
+
+class _Prepared:
+    """What metrics made of the last references."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[tuple[MetricChoice, str, int], list[Any]] = OrderedDict()
+
+    def get(
+        self, what: tuple[MetricChoice, str, int], prepare: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """What was prepared, or is now."""
+        if what not in self._made:
+            self._made[what] = prepare()
+            if len(self._made) > PREPARED:
+                self._made.popitem(last=False)
+        self._made.move_to_end(what)
+        return self._made[what]
+
+
+@cache
+def _prepared_references() -> _Prepared:
+    return _Prepared()
+
+
 def run_codec(
     recipe: CodecRecipe,
-    samples: Channels,
-    sample_rate: int,
+    clip: tuple[Channels, int],
     wanted: Sequence[tuple[str, str]],
     seed: int,
+    traced: bool,
 ) -> list[ClipResult]:
-    """Encodes and decodes one clip (channels, time) at the wanted (point, variant) pairs."""
+    """Encodes and decodes one clip at the wanted (point, variant) pairs.
+
+    clip: samples (channels, time) and their rate in hertz. traced: whether traces are asked for.
+    """
     import torch
 
     from rdbench.engine.reconstruct import reconstruct
     from rdbench.types import AudioBatch, Variant
 
     codec = codec_of(recipe)
+    samples, sample_rate = clip
     lengths = torch.tensor([samples.shape[-1]], dtype=torch.int64)
     audio = AudioBatch(torch.from_numpy(samples)[None], lengths, sample_rate)
     pairs = [(point, Variant(variant)) for point, variant in wanted]
@@ -136,27 +187,40 @@ def run_codec(
             None if result.audio is None else result.audio.samples[0].numpy(),
             {kind: items[0] for kind, items in result.rates.items()},
             result.failure,
+            result.traces[0] if result.traces else (),
         )
-        for result in reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed])
+        for result in reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed], traced=traced)
     ]
+
+
+def keep_audio(folder: Path, unit_key: str, samples: Channels, sample_rate: int) -> float:
+    """Writes one reconstruction or reference as FLAC; returns its peak."""
+    from rdbench.store.audio import write_audio
+
+    return write_audio(folder, unit_key, samples, sample_rate)
 
 
 def score_clip(
     choices: Sequence[tuple[MetricChoice, int]],
+    clip: str,
     references: Mapping[int, Channels],
     reconstructions: Sequence[Mapping[int, Channels]],
 ) -> list[list[Score]]:
     """Scores some reconstructions of one clip.
 
-    choices: metrics with the sample rate (hertz) at which each is computed. references: the clip
-    (channels, time) by sample rate; reconstructions: likewise, one mapping each. Returns per
-    reconstruction the scores in the order of `choices`.
+    choices: metrics with the sample rate (hertz) at which each is computed. clip: names the
+    reference, which is prepared once in this process as long as its clip is among the last ones.
+    references: the clip (channels, time) by sample rate; reconstructions: likewise, one mapping
+    each. Returns per reconstruction the scores in the order of `choices`.
     """
     results: list[list[Score]] = [[] for _ in reconstructions]
     for choice, rate in choices:
         try:
             built = _backend(choice)
-            prepared = [built.prepare(channel, rate) for channel in references[rate]]
+            prepared = _prepared_references().get(
+                (choice, clip, rate),
+                partial(_prepare, built, references[rate], rate),
+            )
         except Exception as error:
             failure = _failed(choice, error)
             for scores in results:

@@ -56,7 +56,9 @@ class _Transform(nn.Module):
         self.pad = (self.size - self.hop) // 2
         self.bins = self.size // 2 + 1
         self.compression = config.compression
-        self.register_buffer("window", torch.hann_window(self.size), persistent=False)
+        # On the CPU by name: on the meta device it would import seconds of torch for nothing.
+        window = torch.hann_window(self.size, device="cpu")
+        self.register_buffer("window", window, persistent=False)
 
 
 class SpectralEncoder(_Transform):

@@ -107,30 +107,39 @@ def with_option(spec: BenchmarkSpec, system: str, key: str, value: str) -> Bench
     return _with(spec, {"systems": systems})
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, what: str = "spec") -> dict[str, Any]:
     """The mapping in a YAML file, read as data only; raises SpecError with one sentence."""
+    content = yaml_data(path, what)
+    if not isinstance(content, dict):
+        raise SpecError(f"{what} {path} must be a mapping of keys, not {_type_name(content)}")
+    return content
+
+
+def yaml_data(path: Path, what: str) -> Any:
+    """What a YAML file of other people holds, as data only; `what` names it in messages.
+
+    Raises SpecError where it cannot be read, is no YAML, or is larger than any such file.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SpecError(
-            f"spec {path} cannot be read ({error.strerror}); give the path of a YAML file"
+            f"{what} {path} cannot be read ({error.strerror}); give the path of a YAML file"
         ) from None
     if len(raw) > MAX_BYTES:
-        raise SpecError(f"spec {path} is larger than {MAX_BYTES // 1024} KiB; it is no spec")
+        raise SpecError(f"{what} {path} is larger than {MAX_BYTES // 1024} KiB; it is no {what}")
     try:
         content = yaml.load(raw.decode("utf-8"), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""
-        raise SpecError(f"spec {path} is not valid YAML{where}: {error.problem}") from None
+        raise SpecError(f"{what} {path} is not valid YAML{where}: {error.problem}") from None
     except _YAML_ERRORS as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise SpecError(f"spec {path} is not valid YAML: {reason}") from None
-    if not isinstance(content, dict):
-        raise SpecError(f"spec {path} must be a mapping of keys, not {_type_name(content)}")
+        raise SpecError(f"{what} {path} is not valid YAML: {reason}") from None
     if not _small(content):
-        raise SpecError(f"spec {path} expands to more than {MAX_NODES} values; it is no spec")
+        raise SpecError(f"{what} {path} expands to more than {MAX_NODES} values; it is no {what}")
     return content
 
 

@@ -264,6 +264,7 @@ class BenchmarkSpec(_Model):
     costs: CostSpec = CostSpec()
     entropy: EntropySpec = EntropySpec()
     timeouts: TimeoutSpec = TimeoutSpec()
+    traces: bool = False
 
     _folder: Path = PrivateAttr(default=Path())
 

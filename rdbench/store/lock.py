@@ -13,15 +13,18 @@ import fcntl
 import json
 import os
 import socket
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from weakref import WeakSet
 
 from rdbench.store.atomic import cannot_write
 from rdbench.types import StoreError
 
 LOCK_NAME = ".lock"
+_TRIES, _BETWEEN_S = 4, 0.05
 # Only so that a forked child can find what it must close.
 _held: WeakSet[RunLock] = WeakSet()
 
@@ -38,7 +41,7 @@ class RunLock:
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except OSError as error:
             holder = _holder(descriptor)
             os.close(descriptor)
@@ -50,7 +53,19 @@ class RunLock:
             ) from None
         self._descriptor: int | None = descriptor
         _held.add(self)
-        _sign(descriptor)
+        self._text: dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname()}
+        self.note()
+
+    def note(self, **facts: Any) -> None:
+        """Adds to what the lock's file tells of its holder; for `session_of`."""
+        self._text |= facts
+        if self._descriptor is None:
+            return
+        text = json.dumps(self._text).encode()
+        # On a full disk the lock holds all the same; only what it tells is missing.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
 
     def release(self) -> None:
         """Gives the lock back; the file stays, since removing it could break another's lock."""
@@ -71,12 +86,60 @@ class RunLock:
         self.release()
 
 
-def _sign(descriptor: int) -> None:
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-    # On a full disk the lock holds all the same; only the name of its holder is missing.
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text, 0)
+@dataclass(frozen=True)
+class Session:
+    """What the lock of a folder tells of the run that has it, or had it last.
+
+    running: whether the lock is held now. began: seconds since the epoch at which the run began to
+    measure, None where it has not; done: finished units that the folder held by then.
+    """
+
+    pid: int
+    host: str
+    running: bool
+    began: float | None = None
+    done: int = 0
+
+
+def session_of(folder: Path) -> Session | None:
+    """The last session of the run in `folder`; None where none can be told."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        text = json.loads(os.pread(descriptor, 4096, 0))
+        began = text.get("began")
+        return Session(
+            int(text["pid"]),
+            str(text["host"]),
+            _is_held(descriptor),
+            None if began is None else float(began),
+            int(text.get("done", 0)),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    # Whoever asks for the state of a run holds the lock for a moment.
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_BETWEEN_S)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
 
 
 def _holder(descriptor: int) -> str:

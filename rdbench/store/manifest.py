@@ -16,9 +16,8 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
+from rdbench.store import versions
 from rdbench.store.atomic import write_atomic
-from rdbench.store.parts import too_new
-from rdbench.store.schema import SCHEMA_VERSION
 from rdbench.types import StoreError
 
 MANIFEST_NAME = "manifest.json"
@@ -37,7 +36,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     there = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else {}
     content = dict(plain(manifest)) | {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": versions.SCHEMA_VERSION,
         "started": there.get("started") or manifest.get("started") or now,
         "updated": now,
     }
@@ -70,9 +69,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{path} is damaged (it is not the JSON that rdbench writes); restore it from a copy, "
             "or delete it and run again: the measurements stay"
         )
-    if version > SCHEMA_VERSION:
-        raise too_new(path, version)
-    return content
+    if version > versions.SCHEMA_VERSION:
+        raise versions.too_new(path, version)
+    return versions.upgrade_manifest(content, version)
+
+
+def as_json(value: Any) -> str:
+    """JSON of anything that `plain` takes."""
+    return json.dumps(plain(value), indent=2, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rdbench.store import versions
 from rdbench.store.atomic import is_temporary, write_atomic
-from rdbench.store.schema import COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS
+from rdbench.store.schema import COLUMNS, TEXT_COLUMNS
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ RETIRED = "retired"
 """Rows of units that a later spec no longer asks for: kept, but no part of the run's results."""
 _NAME = re.compile(r"part-(\d{8,})-([0-9a-f]{16})\.parquet")
 _VERSION_KEY = b"rdbench.schema_version"
+
+MAX_BYTES = 2**29
+"""The largest part that is read, and the most that one may hold when it is unpacked."""
+MAX_ROWS = 10_000_000
 
 # Rows are kept in this order, whatever order they were finished in: by what a reader looks for
 # first, and by the unit key last so that the order is total.
@@ -44,10 +49,11 @@ class Part:
     checksum: str
 
 
-def list_parts(folder: Path) -> list[Part]:
+def list_parts(folder: Path, *, strict: bool = True) -> list[Part]:
     """The whole parts in `folder`, earliest first; none where there is no folder.
 
-    Raises StoreError for a Parquet file that is no part: it may hold rows that nobody counts.
+    Raises StoreError for a Parquet file that is no part, unless not `strict`: it may hold rows
+    that nobody counts.
     """
     try:
         names = sorted(path.name for path in folder.iterdir())
@@ -61,7 +67,7 @@ def list_parts(folder: Path) -> list[Part]:
     for name in names:
         if match := _NAME.fullmatch(name):
             parts.append(Part(int(match[1]), folder / name, match[2]))
-        elif name.endswith(".parquet") and not is_temporary(name):
+        elif strict and name.endswith(".parquet") and not is_temporary(name):
             raise StoreError(
                 f"{folder / name} is not a part that rdbench wrote; move it to another folder"
             )
@@ -85,6 +91,25 @@ def write_part(folder: Path, sequence: int, table: pa.Table) -> Part:
     return Part(sequence, path, checksum)
 
 
+def read_content(part: Part) -> bytes:
+    """The bytes of a part, which are those that were written.
+
+    Raises FileNotFoundError where it has just gone, and StoreError where it is damaged.
+    """
+    try:
+        with part.path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {part.path} ({error.strerror}); check the disk or the file's permissions"
+        ) from error
+    if hashlib.sha256(content).hexdigest()[:16] != part.checksum:
+        raise _damaged(part)
+    return content
+
+
 def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of one part, or some of its columns.
 
@@ -94,23 +119,24 @@ def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    content = read_content(part)
     try:
-        content = part.path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {part.path} ({error.strerror}); check the disk or the file's permissions"
-        ) from error
-    if hashlib.sha256(content).hexdigest()[:16] != part.checksum:
-        raise _damaged(part)
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        _check_version(part, file.schema_arrow.metadata or {})
-        table = file.read(columns=list(columns or COLUMNS))
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        version = _version(part, metadata.metadata or {})
+        _check_size(part, metadata)
+        # Text stays a table of distinct values until its real size is known: a few kilobytes of
+        # Parquet can repeat a long text millions of times.
+        text = [name for name in metadata.schema.names if name in TEXT_COLUMNS]
+        source = pq.ParquetFile(pa.BufferReader(content), read_dictionary=text)
+        old = version < versions.SCHEMA_VERSION
+        table = source.read(columns=None if old else list(columns or COLUMNS))
+        table.validate(full=True)
+        _check_text(part, table)
+        if old:
+            table = versions.upgrade_table(table, version).select(list(columns or COLUMNS))
         # Without the metadata, so that tables of several parts can be joined.
         return table.cast(schema(columns)).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise _damaged(part) from error
 
 
@@ -163,26 +189,48 @@ def schema(columns: Sequence[str] | None = None) -> pa.Schema:
 
 def with_version(table: pa.Table) -> pa.Table:
     """The table with the schema version in its metadata, as parts carry it."""
-    return table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    return table.replace_schema_metadata({_VERSION_KEY: str(versions.SCHEMA_VERSION).encode()})
 
 
-def _check_version(part: Part, metadata: dict[bytes, bytes]) -> None:
+def _version(part: Part, metadata: dict[bytes, bytes]) -> int:
     try:
         version = int(metadata[_VERSION_KEY])
     except (KeyError, ValueError):
         raise _damaged(part) from None
-    if version > SCHEMA_VERSION:
-        raise too_new(part.path, version)
+    if version > versions.SCHEMA_VERSION:
+        raise versions.too_new(part.path, version)
     if version < 1:
         raise _damaged(part)
+    return version
 
 
-def too_new(path: Path, version: int) -> StoreError:
-    """The sentence for a file of a later schema."""
-    return StoreError(
-        f"{path} has schema version {version}, this rdbench reads up to {SCHEMA_VERSION}; "
-        "update rdbench to read it"
-    )
+def _check_size(part: Part, metadata: Any) -> None:
+    """Refuses what would not fit, before anything is unpacked."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    unpacked = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > MAX_ROWS or unpacked > MAX_BYTES:
+        raise StoreError(
+            f"{part.path} would unpack to {metadata.num_rows} rows and {unpacked} bytes, more than "
+            f"rdbench writes into one part; remove it, or restore it from a copy"
+        )
+
+
+def _check_text(part: Part, table: pa.Table) -> None:
+    """The same for text that is repeated, whose size only the values themselves tell."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = 0
+    for column in table.columns:
+        for chunk in column.chunks:
+            if pa.types.is_dictionary(chunk.type) and len(chunk):
+                lengths = pc.binary_length(chunk.dictionary)
+                total += pc.sum(lengths.cast(pa.int64()).take(chunk.indices)).as_py() or 0
+    if total > MAX_BYTES:
+        raise StoreError(
+            f"{part.path} would unpack to {total} bytes of text, more than rdbench writes into one "
+            "part; remove it, or restore it from a copy"
+        )
 
 
 def _damaged(part: Part) -> StoreError:

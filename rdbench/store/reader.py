@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import MEASUREMENTS, ordered, read_all
+from rdbench.store.schema import Kind
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
@@ -22,13 +23,20 @@ __all__ = ["count_failed", "done_keys", "read_manifest", "read_rows"]
 def read_rows(folder: Path) -> pd.DataFrame:
     """Every row of a run: the columns of `Row` in order, the latest row of each unit key.
 
-    The order of the rows depends on what they are alone, not on when they were measured.
+    The order of the rows depends on what they are alone, not on when they were measured. Rows of
+    kept audio and of traces are left to `rdbench.store.audio` and `rdbench.store.traces`.
 
     Raises:
         StoreError: for a folder without measurements, and for a part that is damaged or of a
             later schema.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     table = read_all(Path(folder) / MEASUREMENTS)
+    table = table.filter(
+        pc.invert(pc.is_in(table["kind"], pa.array([Kind.AUDIO.value, Kind.TRACE.value])))
+    )
     if not len(table):
         raise StoreError(
             f"there are no measurements in {folder}; give a folder that `rdbench run` has made"

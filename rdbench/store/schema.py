@@ -25,6 +25,10 @@ class Kind(StrEnum):
     METRIC = "metric"
     COST = "cost"
     USAGE = "usage"
+    AUDIO = "audio"
+    """A kept file (`rdbench.store.audio`); no reader of measurements sees these rows."""
+    TRACE = "trace"
+    """A trace (`rdbench.store.traces`); likewise."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ that fails leaves its rows in the buffer, so that it can be tried again once the
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -29,12 +30,16 @@ from rdbench.store.parts import (
     whole,
     write_part,
 )
+from rdbench.store.reader import done_keys
 from rdbench.store.schema import COLUMNS, TEXT_COLUMNS, Row
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FLUSH_ROWS = 2000
+FLUSH_SECONDS = 2.0
+"""How long a row may wait to be written; no more than that is measured again after a crash."""
 LARGE_PART = 250_000
 """Rows from which a part is no longer merged with others, which bounds the memory of merging."""
 MANY_PARTS = 64
@@ -53,14 +58,21 @@ class RunWriter:
         StoreError: where the folder cannot be written, or another writer has it.
     """
 
-    def __init__(self, folder: Path, *, flush_rows: int = 2000, flush_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        flush_rows: int | None = None,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
         self.folder = Path(folder)
         self._measurements = self.folder / MEASUREMENTS
-        self._flush_rows = flush_rows
+        self._flush_rows = FLUSH_ROWS if flush_rows is None else flush_rows
         self._flush_seconds = flush_seconds
         self._rows: list[Row] = []
         self._oldest = 0.0
-        self._closed = False
+        self._told: list[Callable[[], None]] = []
+        self._closed = self._began = False
         self._guard = threading.RLock()
         make_folder(self._measurements)
         self._lock = RunLock(self.folder)
@@ -87,10 +99,29 @@ class RunWriter:
         with self._guard:
             if self._closed:
                 raise ValueError(f"the writer of {self.folder} is closed")
+            if not self._began:
+                self._began = True
+                self._note_beginning()
             if not self._rows:
                 self._oldest = time.monotonic()
             self._rows.extend(_checked(row) for row in rows)
             self.flush_if_due()
+
+    def when_written(self, tell: Callable[[], None]) -> None:
+        """Calls `tell` once all rows that were appended so far are on the disk.
+
+        So that nothing is reported as done that a crash could still take. It is called by whoever
+        flushes, or at once where nothing waits.
+        """
+        with self._guard:
+            self._told.append(tell)
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self._rows:
+            told, self._told = self._told, []
+            for tell in told:
+                tell()
 
     def flush_if_due(self) -> None:
         """Writes the rows when enough have gathered or waited; for loops that wait long."""
@@ -111,6 +142,7 @@ class RunWriter:
             if rows:
                 self._write(whole(_table(rows)))
                 del self._rows[: len(rows)]
+                self._tell()
             if self._parts >= self._merge_at:
                 self._merge_quietly()
 
@@ -196,6 +228,11 @@ class RunWriter:
     ) -> None:
         # Whoever interrupts a run does not want to wait for tidying up.
         self.close(merge=error is None)
+
+    def _note_beginning(self) -> None:
+        """Leaves in the lock's file what `rdbench status` needs for the time left."""
+        with contextlib.suppress(StoreError):  # damaged parts are for those who need their rows
+            self._lock.note(began=time.time(), done=len(done_keys(self.folder)))
 
     def _count_parts(self) -> None:
         parts = list_parts(self._measurements)

@@ -71,6 +71,9 @@ def test_a_run_prints_its_table_and_ends_with_0_and_its_report_can_be_made_again
     assert again.returncode == 0
     assert again.stdout == done.stdout
     assert (folder / "table.md").is_file()
+    finished = rdbench("run", "spec.yaml", cwd=project)
+    assert finished.returncode == 0
+    assert "was finished: nothing was measured" in finished.stdout
 
 
 def test_failed_units_end_with_1_and_keep_the_rest(project: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -185,3 +186,34 @@ class Silent(Quantizer):
     def decode(self, decoder_input: DecoderInput) -> AudioBatch:
         audio = super().decode(decoder_input)
         return replace(audio, samples=torch.zeros_like(audio.samples))
+
+
+class Loud(Quantizer):
+    """Decodes beyond full scale."""
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        audio = super().decode(decoder_input)
+        return replace(audio, samples=4 * audio.samples)
+
+
+class DiesAtFirst(InPool):
+    """Ends its process the first `times` that it encodes, which the file `mark` counts."""
+
+    def __init__(
+        self, *, mark: str, times: int, points: Sequence[float | str] | None = None
+    ) -> None:
+        super().__init__(points=points)
+        self.mark, self.times = Path(mark), times
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        died = self.mark.read_text() if self.mark.exists() else ""
+        if len(died) < self.times:
+            self.mark.write_text(died + "x")
+            os._exit(9)
+        return super().encode(audio, point)
+
+
+class DiesOnDevice(DiesAtFirst):
+    """The same as a model codec."""
+
+    runs_on = RunsOn.DEVICE

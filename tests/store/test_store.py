@@ -183,7 +183,7 @@ def test_a_later_schema_is_refused_with_a_sentence(
     with RunWriter(tmp_path) as writer:
         writer.write_manifest({})
         with monkeypatch.context() as later:
-            later.setattr("rdbench.store.parts.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+            later.setattr("rdbench.store.versions.SCHEMA_VERSION", SCHEMA_VERSION + 1)
             table = with_version(pa.table({"new_column": [1]}))
         write_part(tmp_path / "measurements", 1, table)
     (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1}))

@@ -1,0 +1,32 @@
+"""What the server that workers are forked from imports before the first of them is.
+
+Importing is all that it does: no tensor, no thread, no device. Packages that are not installed
+are left to whoever needs them to say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+MODULES = (
+    "torch",
+    "torchaudio.transforms",
+    "soundfile",
+    "rdbench.engine.local",
+    "rdbench.metrics.pesq",
+    "rdbench.metrics.signal",
+    "rdbench.metrics.spectral",
+    "rdbench.metrics.stoi_torch",
+    "rdbench.metrics.visqol_torch.backend",
+    "rdbench.codecs.pyav",
+    "rdbench.codecs.vae",
+    "rdbench.models.autoencoder",
+    "av",
+    "pesq",
+    "scipy.signal",
+)
+
+for _module in MODULES:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_module)

@@ -1,0 +1,182 @@
+"""Whether a results folder holds what it says, whole: `rdbench validate`.
+
+Readers stop at the first file that cannot be used; here every file is looked at, so that one run
+of the check names all that is wrong: the manifest and its schema, every part's hash, schema and
+rows (in use and retired), and the rows that the plan asks for and that are not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.store.audio import FOLDER as AUDIO
+from rdbench.store.audio import kept_files
+from rdbench.store.manifest import read_manifest
+from rdbench.store.parts import (
+    MEASUREMENTS,
+    RETIRED,
+    Part,
+    latest,
+    list_parts,
+    read_content,
+    read_part,
+    schema,
+)
+from rdbench.store.schema import Kind
+from rdbench.store.status import planned_rows, statuses
+from rdbench.store.traces import FOLDER as TRACES
+from rdbench.types import Status, StoreError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHOWN = 5
+"""How many missing rows are named."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found.
+
+    problems: one sentence each; none means that the folder is whole. notes: what is worth knowing
+    and no problem. parts, rows: how many were looked at.
+    """
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    parts: int
+    rows: int
+
+
+def validate_run(folder: Path) -> Findings:
+    """Checks the run in `folder`; raises StoreError where it is no run."""
+    folder = Path(folder)
+    if not (folder / MEASUREMENTS).is_dir():
+        read_manifest(folder)  # says what a folder without either is
+        raise StoreError(f"there are no measurements in {folder}; run it, or give another folder")
+    problems: list[str] = []
+    notes: list[str] = []
+    manifest: dict[str, Any] = {}
+    try:
+        manifest = read_manifest(folder)
+    except StoreError as error:
+        problems.append(str(error))
+    tables = list(_tables(folder / MEASUREMENTS, problems))
+    list(_tables(folder / RETIRED, problems))
+    problems += _damaged_traces(folder / TRACES)
+    found = _joined(tables)
+    problems += _audio_gone(folder, found)
+    if "plan" in manifest:
+        problems += _incomplete(manifest, found)
+    elif manifest:
+        notes.append(
+            "the manifest has no plan (an earlier rdbench made it), so that what may be missing "
+            "cannot be told; run the spec again to be sure"
+        )
+    failed = sum(status == Status.FAILED for status in found["status"])
+    if failed:
+        notes.append(f"{failed} rows have failed, with their reasons; a run tries them again")
+    return Findings(tuple(problems), tuple(notes), len(tables), len(found["status"]))
+
+
+def _tables(folder: Path, problems: list[str]) -> Iterator[pa.Table]:
+    """The tables of the sound parts of a folder, earliest first; the others become problems."""
+    try:
+        parts = list_parts(folder)
+    except StoreError as error:
+        problems.append(str(error))
+        parts = list_parts(folder, strict=False)
+    for part in parts:
+        try:
+            table = read_part(part)
+        except FileNotFoundError:
+            problems.append(f"{part.path} has just gone; wait until the run has ended")
+        except StoreError as error:
+            problems.append(str(error))
+        else:
+            problems += _wrong_rows(part, table)
+            yield table
+
+
+def _wrong_rows(part: Part, table: pa.Table) -> Iterator[str]:
+    """What the rows of a part break of the promises of `Row`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ok = pc.equal(table["status"], Status.OK.value)
+    finite = pc.fill_null(pc.is_finite(table["value"]), False)
+    known: dict[str, list[str]] = {"status": list(Status), "kind": list(Kind)}
+    checks = {
+        "are ok without a finite value": pc.and_not(ok, finite),
+        "have a value and are not ok": pc.and_not(finite, ok),
+        "are not ok and give no reason": pc.and_not(pc.equal(table["reason"], ""), ok),
+        "have no unit key": pc.equal(table["unit_key"], ""),
+        "have no sound duration": pc.invert(
+            pc.fill_null(pc.and_(pc.is_finite(table["seconds"]), _at_least_0(table)), False)
+        ),
+    }
+    for column, values in known.items():
+        valid = pc.is_in(table[column], pa.array([str(value) for value in values]))
+        checks[f"have an unknown {column}"] = pc.invert(valid)
+    for what, wrong in checks.items():
+        if count := pc.sum(pc.fill_null(wrong, True)).as_py() or 0:
+            yield f"{part.path}: {count} of {len(table)} rows {what}; delete it and run again"
+    if pc.count_distinct(table["unit_key"]).as_py() < len(table):
+        yield f"{part.path} holds some unit twice; delete it and run again"
+
+
+def _at_least_0(table: pa.Table) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.greater_equal(table["seconds"], 0.0)
+
+
+def _damaged_traces(folder: Path) -> Iterator[str]:
+    """Parts of traces that are not what was written."""
+    for part in list_parts(folder, strict=False):
+        try:
+            read_content(part)
+        except FileNotFoundError:
+            continue
+        except StoreError as error:
+            yield str(error)
+
+
+def _audio_gone(folder: Path, found: dict[str, list[Any]]) -> Iterator[str]:
+    """Kept audio of which the rows tell and that is not there."""
+    rows = zip(found["unit_key"], found["kind"], strict=True)
+    keys = {key for key, kind in rows if kind == Kind.AUDIO}
+    gone = len(keys) - len(keys & kept_files(folder).keys()) if keys else 0
+    if gone:
+        yield (
+            f"{gone} of {len(keys)} files of kept audio are missing in {folder / AUDIO}; run again "
+            "with --keep-audio, only they are made"
+        )
+
+
+def _joined(tables: list[pa.Table]) -> dict[str, list[Any]]:
+    import pyarrow as pa
+
+    found: dict[str, list[Any]]
+    found = latest(pa.concat_tables([schema().empty_table(), *tables])).to_pydict()
+    return found
+
+
+def _incomplete(manifest: dict[str, Any], found: dict[str, list[Any]]) -> Iterator[str]:
+    there = statuses(found)
+    try:
+        planned = list(planned_rows(manifest))
+    except StoreError as error:
+        yield str(error)
+        return
+    missing = [unit for unit in planned if unit not in there]
+    if missing:
+        named = "; ".join(" ".join(filter(None, unit)) for unit in missing[:SHOWN])
+        more = "; …" if len(missing) > SHOWN else ""
+        yield (
+            f"{len(missing)} of {len(planned)} planned rows are missing ({named}{more}); "
+            "run the spec again, only they are measured"
+        )

@@ -1,0 +1,118 @@
+"""Bits per frame and per channel that a run leaves on request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
+from rdbench.spec.model import BenchmarkSpec
+from rdbench.store.reader import read_rows
+from rdbench.store.traces import COLUMNS, read_traces
+from rdbench.types import StoreError
+
+RATE = 16000
+SYSTEMS: tuple[dict[str, Any], ...] = (
+    {"codec": "opus", "points": [12]},
+    {"codec": "vae", "options": {"weights": "vae_6k"}},
+    {"codec": "fakes:Quantizer"},
+    {"codec": "identity"},
+)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("traced_clips")
+    generator = np.random.default_rng(0)
+    for name in ("one.wav", "two.wav"):
+        samples = 0.1 * generator.standard_normal((RATE, 2))
+        soundfile.write(folder / name, samples, RATE)
+    return folder
+
+
+def run(
+    clips: Path,
+    folder: Path,
+    *,
+    traces: bool = True,
+    asked: bool = False,
+    channels: str = "mono",
+    device: str = "cpu",
+    systems: tuple[dict[str, Any], ...] = SYSTEMS,
+) -> RunSummary:
+    spec = BenchmarkSpec.model_validate(
+        {
+            "name": "traced",
+            "corpus": {"kind": "folder", "path": str(clips)},
+            "protocol": {"sample_rate": RATE, "channels": channels, "excerpt_seconds": 0.9},
+            "metrics": {"default": ["si_sdr"]},
+            "systems": list(systems),
+            "costs": {"enabled": False},
+            "traces": traces,
+        }
+    )
+    return run_benchmark(
+        spec, folder, RunOptions(device=device, workers=1, allow_code=True, traces=asked)
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize("channels", ["mono", "stereo"])
+def test_a_trace_sums_to_the_rate_of_its_clip(
+    clips: Path, tmp_path: Path, channels: str, device: str
+) -> None:
+    assert run(clips, tmp_path, channels=channels, device=device).failed == 0
+    traces = read_traces(tmp_path)
+    assert tuple(traces.columns) == COLUMNS
+    place = ["system", "point", "variant", "clip"]
+    sums = traces.groupby([*place, "kind", "axis"])["bits"].sum()
+    rows = read_rows(tmp_path)
+    rates = rows[rows["kind"] == "rate"].set_index([*place, "key"])["value"]
+    for (*where, kind, _), total in sums.items():
+        assert total == pytest.approx(rates[(*where, kind)], rel=1e-12)
+    axes = set(traces.groupby(["system", "kind", "axis"]).size().index)
+    assert axes == {
+        ("opus", "payload", "frame"),
+        ("vae", "kl", "frame"),
+        ("vae", "kl", "channel"),
+        ("Quantizer", "nominal", "frame"),
+    }
+    assert set(traces.loc[traces["system"] == "vae", "variant"]) == {"sample"}
+
+
+def test_frames_are_in_the_order_and_place_in_which_they_lie(clips: Path, tmp_path: Path) -> None:
+    run(clips, tmp_path)
+    opus = read_traces(tmp_path).query("system == 'opus' and clip == 'one.wav'")
+    assert opus["index"].tolist() == list(range(len(opus)))
+    np.testing.assert_allclose(opus["seconds"], 0.02 * opus["index"])
+    assert (opus["bits"] % 8 == 0).all()
+
+
+def test_traces_come_on_request_alone_and_a_finished_run_can_still_get_them(
+    clips: Path, tmp_path: Path
+) -> None:
+    run(clips, tmp_path, traces=False)
+    before = read_rows(tmp_path)
+    assert read_traces(tmp_path).empty
+    run(clips, tmp_path, traces=False, asked=True)
+    assert not read_traces(tmp_path).empty
+    assert before.equals(read_rows(tmp_path))
+    assert run(clips, tmp_path, traces=True).written == 0
+
+
+def test_traces_of_a_dropped_system_are_not_read(clips: Path, tmp_path: Path) -> None:
+    run(clips, tmp_path)
+    run(clips, tmp_path, systems=SYSTEMS[:1])
+    assert set(read_traces(tmp_path)["system"]) == {"opus"}
+
+
+def test_a_damaged_part_is_named(clips: Path, tmp_path: Path) -> None:
+    run(clips, tmp_path, systems=SYSTEMS[:1])
+    (part,) = (tmp_path / "traces").glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(StoreError, match="damaged"):
+        read_traces(tmp_path)
