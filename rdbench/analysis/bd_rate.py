@@ -51,6 +51,7 @@ def bd_table(
     curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     methods: Sequence[Interpolation] = METHODS,
+    quantities: Sequence[str] = QUANTITIES,
     sampling: Sampling | None = None,
 ) -> pd.DataFrame:
     """Every curve of `run` against the curve `anchor`; columns `BD_COLUMNS`.
@@ -94,7 +95,10 @@ def bd_table(
                 if mean is not None and test.places:
                     asked.append(("headline", base, mean, methods[:1]))
                 for basis, one, two, by in asked:
-                    found += _rows(run, panel, metric, (one, two), basis=basis, methods=by, how=how)
+                    wanted = [(quantity, method) for quantity in quantities for method in by]
+                    found += _rows(
+                        run, panel, metric, (one, two), basis=basis, asked=wanted, how=how
+                    )
     return pd.DataFrame(found, columns=BD_COLUMNS)
 
 
@@ -105,7 +109,7 @@ def _rows(
     sides: tuple[Side, Side],
     *,
     basis: str,
-    methods: Sequence[Interpolation],
+    asked: Sequence[tuple[str, Interpolation]],
     how: Sampling,
 ) -> list[dict[str, Any]]:
     anchor, test = sides
@@ -122,7 +126,6 @@ def _rows(
         "n_clips": pair.test.clips, "n_total": pair.test.given,
         "n_groups": 0 if pair.test.columns is None else pair.test.columns.group_count,
     }  # fmt: skip
-    asked = [(quantity, method) for quantity in QUANTITIES for method in methods]
     answers = _answers(pair, asked, sign, panel.metrics[metric].unit)
     return [
         shared | {"quantity": quantity, "method": method} | answer

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.bootstrap import resample_weights
-from rdbench.analysis.intervals import Factor, Interval, IntervalMethod, influences, intervals
+from rdbench.analysis.intervals import (
+    Factor,
+    Interval,
+    IntervalMethod,
+    influences,
+    intervals,
+    standard_error,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,19 +61,27 @@ class Design:
 
     def interval(self, found: Array) -> Interval:
         """Intervals of statistics that were computed for all columns, (statistics, columns)."""
+        drawn_from = len(self.groups) - self.sampling.resamples
+        return intervals(
+            found[:, 0],
+            found[:, drawn_from:],
+            self._factors(found),
+            confidence=self.sampling.confidence,
+            method=self.sampling.method,
+        )
+
+    def error(self, found: Array) -> Array:
+        """The jackknife's standard error of such statistics, without any resample."""
+        return standard_error(self._factors(found))
+
+    def _factors(self, found: Array) -> list[Factor]:
         start = 1 + self.group_count
         drawn_from = len(self.groups) - self.sampling.resamples
         factors = [Factor(self.groups[drawn_from:], influences(found[:, 1:start]))]
         if self.listeners is not None:
             people = influences(found[:, start:drawn_from])
             factors.append(Factor(self.listeners[drawn_from:], people))
-        return intervals(
-            found[:, 0],
-            found[:, drawn_from:],
-            factors,
-            confidence=self.sampling.confidence,
-            method=self.sampling.method,
-        )
+        return factors
 
     def resampled(self, found: Array) -> Array:
         """The columns that are resamples, (…, resamples)."""

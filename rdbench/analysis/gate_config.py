@@ -97,19 +97,11 @@ class GateConfig(BaseModel):
 
 def read_config(path: Path | None) -> GateConfig:
     """The configuration at `path`, the defaults for None; raises SpecError in one sentence."""
-    import yaml
+    from rdbench.spec.load import yaml_data
 
     if path is None:
         return GateConfig()
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise SpecError(f"cannot read {path} ({reason}); check the path") from error
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f" at line {line + 1}" if line is not None else ""
-        raise SpecError(f"{path} is not valid YAML{where}; mend it") from error
+    content = yaml_data(Path(path), "configuration")
     try:
         return GateConfig.model_validate({} if content is None else content)
     except ValidationError as error:

@@ -167,7 +167,9 @@ def _studentised(
         steps = (drawn - value[:, None]) / np.sqrt(variance)
     steps = np.where(np.isnan(steps) & np.isfinite(drawn), 0.0, steps)
     upper, lower = _quantiles(steps, np.tile(tails[::-1], (len(value), 1))).T
-    result: Array = value[:, None] - np.stack([upper, lower], axis=1) * error[:, None]
+    # Infinitely many standard errors of 0: the caller knows what still values are.
+    with np.errstate(invalid="ignore"):
+        result: Array = value[:, None] - np.stack([upper, lower], axis=1) * error[:, None]
     return result
 
 

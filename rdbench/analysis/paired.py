@@ -131,8 +131,11 @@ def clip_table(
     return pd.DataFrame(rows, columns=CLIP_COLUMNS)
 
 
-def holm(p: Array) -> Array:
+def holm(p: Array, *, tests: int = 0) -> Array:
     """Holm's adjusted p-values; NaN stays NaN and is not counted as a test.
+
+    tests: the size of the family where `p` are only some of its tests; the result is then on the
+    safe side.
 
     >>> holm(np.array([0.01, 0.04, 0.03]))
     array([0.03, 0.06, 0.06])
@@ -140,7 +143,7 @@ def holm(p: Array) -> Array:
     result = np.full(p.shape, np.nan)
     known = np.flatnonzero(np.isfinite(p))
     order = known[np.argsort(p[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
+    factors = max(tests, len(order)) - np.arange(len(order))
     result[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return result
 
@@ -275,6 +278,23 @@ def _difference(
         "p": two_sided(found[0, 0], made.error[0], columns.group_count),
         "n_clips": int(chosen.sum()), "n_groups": columns.group_count,
     }  # fmt: skip
+
+
+def paired_p(panel: Panel, metric: tuple[str, str], test: int, other: int) -> tuple[float, float]:
+    """The mean difference of two places over their common clips, and its p as in `paired_table`.
+
+    Both NaN where no clip has both; p alone where there is one group. Needs no resamples.
+    """
+    values = panel.metrics[metric].values
+    chosen = np.isfinite(values[test]) & np.isfinite(values[other])
+    if not chosen.any():
+        return np.nan, np.nan
+    columns = design(panel, chosen, metric[0], Sampling(resamples=1))
+    both = means(panel, [test, other], metric, chosen, columns)
+    found = (both[0] - both[1])[None]
+    error = float(columns.error(found)[0])
+    difference = float(found[0, 0])
+    return difference, two_sided(difference, error, columns.group_count)
 
 
 def two_sided(difference: float, error: float, groups: int) -> float:

@@ -24,6 +24,7 @@ import numpy as np
 
 from rdbench.analysis.panel import Panel, Ratings
 from rdbench.analysis.runs import Run
+from rdbench.analysis.webmushra import FOUND, NOT_IN_RUN, read_answers
 from rdbench.store.atomic import make_folder, write_atomic
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.schema import COLUMNS
@@ -51,13 +52,15 @@ class Scale:
     lower: float
     upper: float
     source: str
+    direction: str = "higher"
+    definition: str = "mean of the listeners' scores"
 
     def card(self) -> dict[str, Any]:
         """As a manifest describes a metric."""
         return {
             "key": self.key, "version": 1, "name": self.name, "unit": self.unit,
-            "direction": "higher", "lower": self.lower, "upper": self.upper, "identity": "nan",
-            "domains": [], "definition": f"mean of the listeners' scores, {self.source}",
+            "direction": self.direction, "lower": self.lower, "upper": self.upper,
+            "identity": "nan", "domains": [], "definition": f"{self.definition}, {self.source}",
             "citation": self.source, "backend": BACKEND, "backend_version": "1",
         }  # fmt: skip
 
@@ -65,18 +68,35 @@ class Scale:
 SCALES = {
     "mos": Scale("mos", "MOS", "MOS", 1.0, 5.0, "ITU-T P.800 (1996)"),
     "mushra": Scale("mushra", "MUSHRA", "", 0.0, 100.0, "ITU-R BS.1534-3 (2015)"),
+    "ab": Scale(
+        "ab",
+        "AB, reference found",
+        "",
+        0.0,
+        1.0,
+        "two-alternative forced choice",
+        direction="lower",
+        definition="share of answers that found the reference; 0.5 is guessing",
+    ),
 }
 
 
 def import_scores(
-    folder: Path, answers: Path, *, scale: str, conditions: Mapping[str, str] | None = None
+    folder: Path,
+    answers: Path,
+    *,
+    scale: str,
+    conditions: Mapping[str, str] | None = None,
+    key: Path | None = None,
 ) -> pd.DataFrame:
     """Adds the answers of a listening test to the run in `folder`; returns `RATING_COLUMNS`.
 
     answers: CSV with the columns condition, clip, listener, score. A condition is a point of the
     run (SYSTEM/POINT or SYSTEM/POINT/VARIANT; SYSTEM where it has one point), or a name that
     `conditions` gives one for ("" leaves it out). A clip is a name of the run, or its file name.
-    Scores imported before under the same scale are replaced.
+    With `key`, the answers are what webMUSHRA wrote for a test of `rdbench listen`
+    (`rdbench.analysis.webmushra`); its hidden reference and anchors are left out unless
+    `conditions` names them. Scores imported before under the same scale are replaced.
 
     Raises RdbenchError, naming the line, for what is not in the run, scores beyond the scale and
     lines that say the same twice.
@@ -91,22 +111,23 @@ def import_scores(
     clips = _clip_names(rows)
     found: list[dict[str, Any]] = []
     lines: dict[tuple[str, ...], int] = {}
-    for line, row in _read(answers):
+    names = dict.fromkeys(NOT_IN_RUN if key else (), "") | dict(conditions or {})
+    for line, row in _read(answers) if key is None else _decoded(answers, key, scale):
         where = f"line {line} of {answers.name}"
-        condition = (conditions or {}).get(row["condition"], row["condition"])
+        condition = names.get(row["condition"], row["condition"])
         if not condition:
             continue
         place = _known(condition, places, f"{where} names the condition")
         clip = _known(row["clip"], clips, f"{where} names the clip")
         score = _score(row["score"], SCALES[scale], where)
-        key = (*place, clip, row["listener"])
-        if key in lines:
+        answer = (*place, clip, row["listener"])
+        if answer in lines:
             raise RdbenchError(
-                f"{where} repeats line {lines[key]} (listener {row['listener']!r}, condition "
+                f"{where} repeats line {lines[answer]} (listener {row['listener']!r}, condition "
                 f"{row['condition']!r}, clip {row['clip']!r}); keep one of them"
             )
-        lines[key] = line
-        found.append(dict(zip(RATING_COLUMNS, (scale, *key, score), strict=True)))
+        lines[answer] = line
+        found.append(dict(zip(RATING_COLUMNS, (scale, *answer, score), strict=True)))
     if not found:
         raise RdbenchError(f"{answers.name} holds no scores for this run; check its conditions")
     table = pd.DataFrame(found, columns=RATING_COLUMNS)
@@ -204,6 +225,18 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
             )
         found.append((reader.line_num, cells))
     return found
+
+
+def _decoded(answers: Path, key: Path, scale: str) -> list[tuple[int, dict[str, str]]]:
+    """Answers of webMUSHRA as lines of a plain table."""
+    kind, given = read_answers(answers, key)
+    if kind != scale:
+        raise RdbenchError(f"{answers.name} is of a test of the kind {kind}, and not {scale}")
+    return [
+        (a.line, {"condition": a.condition, "clip": a.clip, "listener": a.listener,
+                  "score": str(FOUND.get(a.score, a.score)) if kind == "ab" else a.score})
+        for a in given
+    ]  # fmt: skip
 
 
 def _places(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:

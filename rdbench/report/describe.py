@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FEW_GROUPS = 10
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
+TOLD_IN_FULL = ("resampler", "seed", "dtype", "threads")  # in table.md, not in captions
 VARIANTS = ("codes", "sample", "coded", "mean", "noise_0.5", "noise_2")
 
 RATE_MEANING: Mapping[str, str] = {
@@ -101,6 +102,7 @@ class RunCard:
     metrics: Mapping[str, MetricCard]
     corpus: str
     protocol: str
+    protocol_brief: str = ""
     palette: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
 
@@ -152,6 +154,7 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         metrics,
         _corpus(manifest.get("corpus")),
         _protocol(_mapping(manifest.get("protocol"))),
+        _protocol(_mapping(manifest.get("protocol")), brief=True),
         tuple(map(str, manifest.get("palette") or ())),
         {str(k): str(v) for k, v in _mapping(manifest.get("domains")).items()},
     )
@@ -243,11 +246,13 @@ def _corpus(entry: Any) -> str:
     return clean(str(entry), longest=160) if entry else "not named"
 
 
-def _protocol(protocol: Mapping[str, Any]) -> str:
+def _protocol(protocol: Mapping[str, Any], *, brief: bool = False) -> str:
+    """The settings in words; brief: those that a caption of a paper has room for."""
     parts = [
         _setting(str(key), value)
         for key, value in protocol.items()
         if key != "fingerprint" and not isinstance(value, list | tuple)
+        if not brief or key not in TOLD_IN_FULL
     ]
     return ", ".join(parts) or "not stated"
 

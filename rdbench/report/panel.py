@@ -2,14 +2,12 @@
 
 Only measured points are drawn and joined, in order of measured rate. What is not a rate point
 (the mean of a posterior at the price of its KL) is dotted and hollow and says so in the legend.
-Anchors are lines with their name at the right edge; one far outside the curves' range is named at
-the edge nearest to it, so that it does not flatten them.
+Intervals are bands; a point that stands alone has bars.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.report.anchors import draw_anchors, find_anchors
 from rdbench.report.describe import VARIANTS, MetricCard, RunCard, ordered, records
-from rdbench.report.style import (
-    ANCHOR_COLOUR,
-    ANCHOR_DASHES,
-    CEILING_COLOUR,
-    MEAN_DASH,
-    CurveStyle,
-)
+from rdbench.report.names import clean
+from rdbench.report.style import MEAN_DASH, CurveStyle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,40 +27,47 @@ if TYPE_CHECKING:
 
 # An interval on the rate axis that is narrower than the marker says nothing.
 RATE_INTERVAL_WORTH = 0.12
-# Anchors and the ceiling may widen the axis by this share of the curves' range.
-ANCHOR_REACH = 1.0
-CEILING_REACH = 0.3
+BAND = 0.16  # opacity: two that overlap are still told apart
 # At the least, a rate axis spans this factor.
 NARROW_SPAN = 14.0  # ratio of rates under which the axis has more labels
 LEAST_SPAN = 4.0
-LABEL_POINTS = 6.0
-LABEL_WIDTH = 13
 QUALITY_WIDTH = 38
 NAMED_MISSING = 3
+LONGEST_NAME = 30
+
+
+@dataclass(frozen=True)
+class Series:
+    """A drawn curve: its rows, colour and family."""
+
+    rows: pd.DataFrame
+    colour: str
+    family: str
 
 
 @dataclass
 class Drawn:
-    """What a panel holds: legend entries by label, kinds of rate, remarks for its heading."""
+    """What a panel holds: legend entries by label, kinds of rate, remarks for its heading.
+
+    series: by the same labels as `legend`. anchors: legend entries of lines. edge: names of lines
+    at their heights.
+    """
 
     legend: dict[str, Line2D] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict)
+    anchors: dict[str, Line2D] = field(default_factory=dict)
+    edge: list[tuple[float, str]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
 
     def add(self, other: Drawn) -> None:
         """Joins the entries of another panel."""
         self.legend |= {k: v for k, v in other.legend.items() if k not in self.legend}
+        self.series |= {k: v for k, v in other.series.items() if k not in self.series}
+        self.anchors |= {k: v for k, v in other.anchors.items() if k not in self.anchors}
         self.kinds = ordered([*self.kinds, *other.kinds], ())
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A horizontal line."""
-
-    label: str
-    value: float
-    low: float
-    high: float
+        self.beyond += [f"{text}" for text in other.beyond]
 
 
 def draw_panel(
@@ -77,22 +78,29 @@ def draw_panel(
     card: RunCard,
     styles: Mapping[str, CurveStyle],
     kinds: Sequence[str],
+    reach: Sequence[float] = (),
 ) -> Drawn:
     """Draws `data`, rows of `rate_distortion` of one domain, metric and backend.
 
     kinds: the rate kinds on the figure's axis; curves name theirs where there are several.
+    reach: more rates in kbps that the axis must show.
     """
     scored = data[np.isfinite(data["value"])]
     curves = scored[~scored["anchor"] & np.isfinite(scored["kbps"])]
     drawn = Drawn(kinds=ordered(list(curves["rate_kind"]), kinds))
+    names = curve_names(card)
     for curve in ordered(list(curves["curve"]), card.curves):
         part = curves[curves["curve"] == curve]
         for variant in ordered(list(part["variant"]), VARIANTS):
             line = part[part["variant"] == variant].sort_values("kbps", kind="stable")
-            label = _curve_label(card.curve_label(curve), variant, line, several=len(kinds) > 1)
-            drawn.legend[label] = _draw_curve(axes, line, styles[curve], variant)
-    anchors = _anchors(scored[scored["anchor"]], card)
-    _finish_axes(axes, curves, anchors, metric)
+            label = curve_label(names[curve], variant, line, several=len(kinds) > 1)
+            drawn.legend[label] = draw_curve(axes, line, styles[curve], variant, x="kbps")
+            drawn.series[label] = Series(line, styles[curve].colour, card.curve_family(curve))
+    ends = curves[["kbps", "kbps_low", "kbps_high"]].to_numpy(float).ravel()
+    rate_axis(axes, np.array([*ends, *reach], dtype=float))
+    lines = draw_anchors(axes, curves, find_anchors(scored[scored["anchor"]], card), metric)
+    drawn.anchors, drawn.edge = lines.legend, lines.edge
+    drawn.beyond = [f"{metric.name}: {text}" for text in lines.beyond]
     axes.set_ylabel("\n".join(textwrap.wrap(quality_label(metric), QUALITY_WIDTH)))
     drawn.remarks = _remarks(data, card)
     return drawn
@@ -104,158 +112,65 @@ def quality_label(metric: MetricCard) -> str:
     return metric.title + way
 
 
-def rate_label(kinds: Sequence[str]) -> str:
-    """The label of the rate axis; never without the kind of bits."""
-    return f"bitrate (kbps, log), {' / '.join(kinds)}" if kinds else "bitrate (kbps, log)"
+def rate_label(kinds: Sequence[str], *, letters: int = 60) -> str:
+    """The label of the rate axis; never without the kind of bits. Broken beyond `letters`."""
+    if not kinds:
+        return "bitrate (kbps, log)"
+    named = " / ".join(kinds)
+    one_line = f"bitrate (kbps, log), {named}"
+    return one_line if len(one_line) <= letters else f"bitrate (kbps, log)\n{named}"
 
 
-def _curve_label(name: str, variant: str, line: pd.DataFrame, *, several: bool) -> str:
+def curve_names(card: RunCard) -> dict[str, str]:
+    """What figures call each curve: its label, not too long, and unlike that of the others."""
+    names: dict[str, str] = {}
+    for curve in card.curves:
+        name, count = clean(card.curve_label(curve), longest=LONGEST_NAME), 2
+        while name in names.values():
+            name = f"{clean(card.curve_label(curve), longest=LONGEST_NAME - 4)} #{count}"
+            count += 1
+        names[curve] = name
+    return names
+
+
+def curve_label(name: str, variant: str, line: pd.DataFrame, *, several: bool) -> str:
+    """What a legend calls a curve; `several`: its figure shows more than one kind of rate."""
     if not line["rate_point"].any():
         return f"{name}, {variant} (not a rate point)"
     kinds = ", ".join(dict.fromkeys(line["rate_kind"]))
     return f"{name} ({kinds})" if several else name
 
 
-def _draw_curve(axes: Axes, line: pd.DataFrame, style: CurveStyle, variant: str) -> Line2D:
+def draw_curve(
+    axes: Axes, line: pd.DataFrame, style: CurveStyle, variant: str, *, x: str
+) -> Line2D:
+    """Draws rows of one curve over their column `x`, with intervals; returns its legend entry."""
     from matplotlib.lines import Line2D
 
+    width = _linewidth()
     hollow = not line["rate_point"].any()
     look: dict[str, Any] = {
         "color": style.colour,
         "marker": style.marker,
         "linestyle": MEAN_DASH if hollow else style.dash,
-        "linewidth": 0.9 if hollow else 1.2,
+        "linewidth": 0.75 * width if hollow else width,
         "markeredgecolor": style.colour,
         "markerfacecolor": "white" if hollow else style.colour,
         "markeredgewidth": 0.8,
     }
     if variant == "coded":
-        look |= {"fillstyle": "left", "markerfacecoloralt": "white", "linewidth": 0.9}
-    x, y = line["kbps"].to_numpy(float), line["value"].to_numpy(float)
-    gid = f"{line['curve'].iloc[0]}/{variant}"
-    axes.plot(x, y, **look, zorder=3 if hollow else 4, gid=gid)
-    _draw_intervals(axes, line, style.colour)
+        look |= {"fillstyle": "left", "markerfacecoloralt": "white", "linewidth": 0.75 * width}
+    # Signs that XML has no place for would spoil an SVG file.
+    gid = f"{clean(str(line['curve'].iloc[0]))}/{clean(variant)}"
+    at, y = line[x].to_numpy(float), line["value"].to_numpy(float)
+    axes.plot(at, y, **look, zorder=3 if hollow else 4, gid=gid)
+    _draw_intervals(axes, line, style.colour, x=x, faint=hollow)
     single = len(line) == 1
     return Line2D([], [], **(look | {"linestyle": "none"} if single else look))
 
 
-def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str) -> None:
-    bars: dict[str, Any] = {
-        "fmt": "none",
-        "ecolor": colour,
-        "elinewidth": 0.7,
-        "capsize": 1.6,
-        "capthick": 0.6,
-    }
-    x, y = line["kbps"].to_numpy(float), line["value"].to_numpy(float)
-    low, high = line["low"].to_numpy(float), line["high"].to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high)
-    if known.any():
-        # BCa intervals of tiny samples may leave the estimate outside: no negative bars.
-        heights = np.maximum(np.stack([y - low, high - y])[:, known], 0)
-        axes.errorbar(x[known], y[known], yerr=heights, zorder=2, **bars)
-    left, right = line["kbps_low"].to_numpy(float), line["kbps_high"].to_numpy(float)
-    wide = (right - left) / x > RATE_INTERVAL_WORTH
-    if wide.any():
-        widths = np.maximum(np.stack([x - left, right - x])[:, wide], 0)
-        axes.errorbar(x[wide], y[wide], xerr=widths, zorder=2, **bars)
-
-
-def _anchors(rows: pd.DataFrame, card: RunCard) -> list[Anchor]:
-    several = rows.groupby("system", observed=True)["point"].nunique()
-    found = []
-    for system in ordered(list(rows["system"]), list(card.systems)):
-        for row in records(rows[rows["system"] == system]):
-            label = card.systems[system].label
-            label = f"{label} {row.point}" if several[system] > 1 else label
-            found.append(Anchor(label, row.value, row.low, row.high))
-    return found
-
-
-def _finish_axes(
-    axes: Axes, curves: pd.DataFrame, anchors: Sequence[Anchor], metric: MetricCard
-) -> None:
-    _rate_axis(axes, curves["kbps"].to_numpy(float))
-    ends = curves[["value", "low", "high"]].to_numpy(float)
-    values = ends if ends.size else np.array([[a.value] for a in anchors] or [[0.0]])
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    # A single point has hardly a range of its own.
-    span = max(high - low, 0.2 * abs(high)) or 1.0
-    inner = (low, high)
-    for value in (a.value for a in anchors):
-        if inner[0] - ANCHOR_REACH * span <= value <= inner[1] + ANCHOR_REACH * span:
-            low, high = min(low, value), max(high, value)
-    ceiling = metric.identity
-    shown = (
-        math.isfinite(ceiling)
-        and low - CEILING_REACH * span <= ceiling <= high + CEILING_REACH * span
-    )
-    if shown:
-        low, high = min(low, ceiling), max(high, ceiling)
-    margin = 0.06 * max(high - low, 0.2 * span)
-    axes.set_ylim(low - margin, high + margin)
-    if shown:
-        axes.axhline(ceiling, color=CEILING_COLOUR, linewidth=0.6, zorder=1, gid="ceiling")
-    _draw_anchors(axes, anchors, ceiling if shown else None, metric)
-
-
-def _draw_anchors(
-    axes: Axes, anchors: Sequence[Anchor], ceiling: float | None, metric: MetricCard
-) -> None:
-    low, high = axes.get_ylim()
-    labels: list[tuple[float, str]] = []
-    for index, anchor in enumerate(anchors):
-        if anchor.value > high or anchor.value < low:
-            way = "↑" if anchor.value > high else "↓"
-            labels.append((float(anchor.value > high), f"{anchor.label} {anchor.value:.3g} {way}"))
-            continue
-        dash = ANCHOR_DASHES[index % len(ANCHOR_DASHES)]
-        axes.axhline(
-            anchor.value, color=ANCHOR_COLOUR, linestyle=dash, linewidth=0.8, zorder=1.5,
-            gid=f"anchor/{anchor.label}",
-        )  # fmt: skip
-        if anchor.high > anchor.low:
-            axes.axhspan(anchor.low, anchor.high, color=ANCHOR_COLOUR, alpha=0.08, linewidth=0)
-        labels.append(((anchor.value - low) / (high - low), anchor.label))
-    near = [abs(a.value - ceiling) < 0.02 * (high - low) for a in anchors if ceiling is not None]
-    if ceiling is not None and not any(near):
-        name = "ceiling" if metric.direction == "higher" else "identity"
-        labels.append(((ceiling - low) / (high - low), f"{name} {ceiling:.3g}"))
-    _edge_labels(axes, labels)
-
-
-def _edge_labels(axes: Axes, labels: Sequence[tuple[float, str]]) -> None:
-    """Names beside the right edge at their heights (0–1), pushed apart where they would touch."""
-    wrapped = [(height, _wrapped(text)) for height, text in sorted(labels)]
-    # Headings and the legend will take about a quarter of the height that axes have by now.
-    tall = 0.75 * axes.get_position().height * axes.get_figure(root=True).get_figheight() * 72  # type: ignore[union-attr]
-    line = LABEL_POINTS * 1.3 / tall
-    halves = [len(lines) * line / 2 for _, lines in wrapped]
-    places: list[float] = []
-    for (height, _), half in zip(wrapped, halves, strict=True):
-        floor = places[-1] + halves[len(places) - 1] + half if places else -math.inf
-        places.append(max(height, floor))
-    excess = max(places[-1] - 1.0, 0.0) if places else 0.0
-    for index in reversed(range(len(places))):
-        limit = places[index + 1] - halves[index + 1] - halves[index] if excess and (
-            index + 1 < len(places)
-        ) else 1.0  # fmt: skip
-        places[index] = min(places[index], limit) if excess else places[index]
-    for place, (_, lines) in zip(places, wrapped, strict=True):
-        axes.annotate(
-            "\n".join(lines), (1, place), xycoords="axes fraction", xytext=(3, 0),
-            textcoords="offset points", va="center", ha="left", fontsize=LABEL_POINTS,
-            color="#4A4A4A", linespacing=1.0, annotation_clip=False,
-        )  # fmt: skip
-
-
-def _wrapped(text: str) -> list[str]:
-    """At most three lines; a number stays with its unit or arrow."""
-    held = re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", text)
-    return textwrap.wrap(held, LABEL_WIDTH)[:3]
-
-
-def _rate_axis(axes: Axes, rates: np.ndarray) -> None:
+def rate_axis(axes: Axes, rates: np.ndarray) -> None:
+    """A logarithmic axis of rates in kbps with plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
@@ -270,6 +185,41 @@ def _rate_axis(axes: Axes, rates: np.ndarray) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(LogLocator(10, subs=tuple(range(2, 10)), numticks=40))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _linewidth() -> float:
+    import matplotlib
+
+    return float(matplotlib.rcParams["lines.linewidth"])
+
+
+def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str, *, x: str, faint: bool) -> None:
+    bars: dict[str, Any] = {
+        "fmt": "none",
+        "ecolor": colour,
+        "elinewidth": 0.7,
+        "capsize": 1.6,
+        "capthick": 0.6,
+    }
+    at, y = line[x].to_numpy(float), line["value"].to_numpy(float)
+    low, high = line["low"].to_numpy(float), line["high"].to_numpy(float)
+    known = np.isfinite(low) & np.isfinite(high)
+    if known.sum() > 1:
+        axes.fill_between(
+            at[known], low[known], high[known], color=colour, linewidth=0,
+            alpha=BAND / 2 if faint else BAND, zorder=2, gid="band",
+        )  # fmt: skip
+    elif known.any():
+        # BCa intervals of tiny samples may leave the estimate outside: no negative bars.
+        heights = np.maximum(np.stack([y - low, high - y])[:, known], 0)
+        axes.errorbar(at[known], y[known], yerr=heights, zorder=2, **bars)
+    if x != "kbps":
+        return
+    left, right = line["kbps_low"].to_numpy(float), line["kbps_high"].to_numpy(float)
+    wide = (right - left) / at > RATE_INTERVAL_WORTH
+    if wide.any():
+        widths = np.maximum(np.stack([at - left, right - at])[:, wide], 0)
+        axes.errorbar(at[wide], y[wide], xerr=widths, zorder=2, **bars)
 
 
 def _remarks(data: pd.DataFrame, card: RunCard) -> list[str]:

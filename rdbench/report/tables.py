@@ -1,62 +1,169 @@
-"""Tables of a run: Markdown to read, CSV to compute with, and a short text for the terminal.
+"""Tables of a run: Markdown to read, LaTeX and HTML to publish, CSV to compute with, and a short
+text for the terminal.
 
-The Markdown has, per domain, the rates of every kind that was measured and the scores with their
-intervals; then what was not scored and why, and the costs. The CSV is tidy: one line per point,
-variant, domain and quantity, with its unit, interval, counts and the rate beside it.
+The Markdown has, per domain, the rates of every kind that was measured, the scores with their
+intervals and BD-rates; then what was not scored and why, the costs, and what the metrics are. The
+CSV is tidy: one line per point, variant, domain and quantity, with its unit, interval, counts and
+the rate beside it.
 """
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rdbench.analysis.aggregate import rate_distortion
+from rdbench.report.bd_table import BdRates, bd_rates, bd_tables, refusals
+from rdbench.report.bold import LEVEL, best_scores
+from rdbench.report.cells import Table
+from rdbench.report.costs_table import cost_table
 from rdbench.report.describe import (
     RATE_MEANING,
     RESIDUAL_DELAY,
-    VARIANTS,
     RunCard,
     clips_text,
     describe,
     few_groups,
     ordered,
     records,
-    scored_metrics,
 )
-from rdbench.report.names import clean, markdown
-from rdbench.report.numbers import cost_text, cost_title, kbps_text, score_text
+from rdbench.report.latex import latex
+from rdbench.report.names import clean, markdown, slug
+from rdbench.report.places import in_order, place_columns, places
+from rdbench.report.points_table import (
+    NOT_A_RATE,
+    headline_column,
+    rate_table,
+    score_columns,
+    score_table,
+)
 from rdbench.report.text import Column, aligned, markdown_table, packed
+from rdbench.report.webtable import web_page
 from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdbench.analysis.runs import Run
+
 WIDEST = 118
 PROSE = 100
-NOT_A_RATE = "°"
-BRIEF_NAME = 16
 NAMED = 2
-Place = tuple[str, str, str, str]  # system, curve, point, variant
+MEAN_NOTE = (
+    f"{NOT_A_RATE} not a rate point: the mean of the latent is decoded, but the rate is "
+    "that of a sample,\nand no one can transmit the mean at this price."
+)
+
+
+@dataclass(frozen=True)
+class DomainTables:
+    """The tables of one domain; missing: sentences on curves without a BD-rate."""
+
+    domain: str
+    inside: pd.DataFrame
+    rates: Table
+    scores: Table
+    bd: list[Table]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """All tables of a run, before they are Markdown, LaTeX or HTML."""
+
+    card: RunCard
+    points: pd.DataFrame
+    confidence: float
+    domains: list[DomainTables]
+    costs: Table | None
+    bd: BdRates
+
+    @property
+    def all(self) -> list[Table]:
+        """In the order of a page; names are unlike each other."""
+        found = []
+        for part in self.domains:
+            for table in (part.scores, part.rates, *part.bd):
+                if table.columns:
+                    found.append(replace(table, name=f"{table.name}_{slug(part.domain)}"))
+        return [*found, *([self.costs] if self.costs and self.costs.columns else [])]
+
+
+def run_tables(
+    points: pd.DataFrame,
+    manifest: Mapping[str, Any],
+    *,
+    run: Run | None = None,
+    anchor: str | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> RunTables:
+    """The tables of a run.
+
+    points: of `rdbench.report.aggregates`, with intervals at `confidence`. manifest: what
+    `rdbench.report.describe` says. run: its rows, for BD-rates against the curve `anchor` and for
+    what is in bold; neither without it. Raises RdbenchError for an anchor that is not there.
+    """
+    card = describe(points, manifest)
+    about = f"Corpus: {card.corpus.rstrip('.')}. Protocol: {card.protocol_brief}."
+    measured = run is not None and not points.empty
+    bd = bd_rates(run, card, anchor, seed=seed) if run and measured else BdRates(None, {}, "")
+    scores = rate_distortion(points, card.headlines) if len(points) else points
+    best = best_scores(run, scores, card) if run and measured else {}
+    domains = []
+    for domain in _domains(points):
+        inside = points[points["domain"] == domain]
+        bold, tests = best.get(domain, (set(), 0))
+        clips = f"{clips_text(inside)}. {few_groups(inside)}".rstrip()
+        caption = f"{_score_caption(inside, card, confidence)} {about}"
+        if bold:
+            caption += (
+                " Bold: better than every point of another curve at the same rate (within 10 %), "
+                f"paired over groups of clips, Holm over {tests} tests, {100 * LEVEL:g} %."
+            )
+        domains.append(
+            DomainTables(
+                domain, inside,
+                rate_table(inside, card, caption=f"Rates in kbps by kind, {clips} {about}"),
+                score_table(inside, card, bold=bold, caption=caption),
+                bd_tables(bd, card, domain, about=about) if run else [],
+                refusals(bd, card, domain),
+            )
+        )  # fmt: skip
+    costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
+    return RunTables(card, points, confidence, domains, costs, bd)
 
 
 def write_tables(
-    folder: Path, *, points: pd.DataFrame, manifest: Mapping[str, Any], confidence: float = 0.95
+    folder: Path,
+    *,
+    points: pd.DataFrame,
+    manifest: Mapping[str, Any],
+    run: Run | None = None,
+    anchor: str | None = None,
+    confidence: float = 0.95,
 ) -> list[Path]:
-    """Writes `folder`/table.md and `folder`/table.csv, each whole, and returns them.
+    """Writes the tables of a run and returns the files, each whole.
 
-    points: of `rdbench.analysis.aggregate.points`, with intervals at `confidence`. manifest: what
-    `rdbench.report.describe` says.
+    `folder`/table.md and table.csv have everything; tables/ has LaTeX (`points_<domain>.tex`,
+    `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and the BD-rates as CSV. Arguments as in
+    `run_tables`.
     """
+    tables = run_tables(points, manifest, run=run, anchor=anchor, confidence=confidence)
     make_folder(folder)
     texts = {
-        "table.md": markdown_text(points, manifest, confidence=confidence),
+        "table.md": _markdown(tables),
         "table.csv": csv_table(points, manifest).to_csv(index=False, lineterminator="\n"),
     }
+    if tables.all:
+        make_folder(folder / "tables")
+        texts |= {f"tables/{slug(table.name)}.tex": latex([table]) for table in tables.all}
+        texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
+    if tables.bd.rows is not None:
+        texts["tables/bd_rate.csv"] = tables.bd.rows.to_csv(index=False, lineterminator="\n")
     written = []
     for name, text in texts.items():
         write_atomic(folder / name, text.encode("utf-8", errors="replace"))
@@ -65,13 +172,13 @@ def write_tables(
 
 
 def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
-    """All aggregates, tidy; value, low and high in `unit`, rates of the point in kbps."""
+    """All aggregates, tidy, in order of places; value, low and high in `unit`, rates in kbps."""
     card = describe(points, manifest)
     rates = rate_distortion(points, card.headlines)
     place = ["system", "curve", "point", "variant", "domain"]
     sides = ["rate_kind", "kbps", "kbps_low", "kbps_high", "rate_point"]
     beside = rates.drop_duplicates(place)[[*place, *sides]]
-    table = points.merge(beside, on=place, how="left")
+    table = in_order(points, card).merge(beside, on=place, how="left")
     table["rate_kind"] = table["rate_kind"].fillna("")
     table.insert(1, "label", [card.systems[name].label for name in table["system"]])
     directions = {key: metric.direction for key, metric in card.metrics.items()}
@@ -95,21 +202,42 @@ def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame
 def markdown_text(
     points: pd.DataFrame, manifest: Mapping[str, Any], *, confidence: float = 0.95
 ) -> str:
-    """The whole of table.md."""
-    card = describe(points, manifest)
-    parts = [_caption(points, card, confidence)]
-    for domain in _domains(points):
-        inside = points[points["domain"] == domain]
-        counts = f"{clips_text(inside).capitalize()}. {few_groups(inside)}".rstrip()
-        parts.append(f"## {markdown(clean(domain))}\n\n{counts}")
-        places = _places(inside, card)
-        rated = _rated(inside, places)
-        parts += _section("Rates (kbps)", _place_columns(rated, card), _rate_columns(inside, rated))
-        head = [*_place_columns(places, card), _headline_column(places, inside, card)]
-        parts += _section("Scores", head, _score_columns(inside, card, places))
-        parts += _missing(inside, card)
-    parts += _costs(points, card)
+    """The whole of table.md, without what needs the run's rows."""
+    return _markdown(run_tables(points, manifest, confidence=confidence))
+
+
+def _markdown(tables: RunTables) -> str:
+    card = tables.card
+    parts = [_caption(tables)]
+    for part in tables.domains:
+        counts = f"{clips_text(part.inside).capitalize()}. {few_groups(part.inside)}".rstrip()
+        parts.append(f"## {markdown(card.domain_label(part.domain))}\n\n{counts}")
+        parts += _section(part.rates, "Rates (kbps)")
+        parts += _scores_section(part, card)
+        parts += [text for table in part.bd for text in _section(table, table.title)]
+        if part.missing:
+            parts += ["### Curves without a BD-rate", _bullets(part.missing)]
+        parts += _missing(part.inside, card)
+    if tables.costs is not None:
+        costs = tables.costs
+        parts += ["## Costs"]
+        parts += [markdown_table([c.column for c in (*costs.head, *costs.columns)])]
+        parts += [markdown(note) for note in costs.notes]
+    parts += _definitions(tables)
     return "\n\n".join(parts) + "\n"
+
+
+def _scores_section(part: DomainTables, card: RunCard) -> list[str]:
+    if not part.scores.columns:
+        return []
+    rows = places(part.inside, card)
+    # In Markdown the kind of rate stands in the column of the rate.
+    head = [column.column for column in place_columns(rows, card)]
+    head.append(headline_column(rows, part.inside, card).column)
+    blocks = packed(head, [column.column for column in part.scores.columns], width=WIDEST)
+    bold = part.scores.caption.partition(" Bold: ")[2]
+    said = [textwrap.fill(f"Bold: {bold}", PROSE)] if bold else []
+    return ["### Scores", *said, *map(markdown_table, blocks)]
 
 
 def summary_text(points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100) -> str:
@@ -119,12 +247,12 @@ def summary_text(points: pd.DataFrame, manifest: Mapping[str, Any], *, width: in
     starred = dotted = False
     for domain in _domains(points):
         inside = points[points["domain"] == domain]
-        places = _places(inside, card)
-        head = _place_columns(places, card, longest=28)
-        head.append(_headline_column(places, inside, card))
-        scores = _score_columns(inside, card, places, brief=True)
+        rows = places(inside, card)
+        head = [column.column for column in place_columns(rows, card, longest=28)]
+        head.append(headline_column(rows, inside, card).column)
+        scores = [c.column for c in score_columns(inside, card, rows, brief=True)]
         blocks = packed(head, scores, width=width) if scores else [head]
-        parts.append(f"{clean(domain)}: {clips_text(inside)}")
+        parts.append(f"{card.domain_label(domain)}: {clips_text(inside)}")
         parts += [aligned(block) for block in blocks]
         cells = [cell for block in blocks for column in block for cell in column.cells]
         starred |= any(cell.endswith("*") for cell in cells)
@@ -141,13 +269,14 @@ def _domains(points: pd.DataFrame) -> list[str]:
     return [d for d in dict.fromkeys(points.loc[points["kind"] != "cost", "domain"]) if d]
 
 
-def _caption(points: pd.DataFrame, card: RunCard, confidence: float) -> str:
+def _caption(tables: RunTables) -> str:
+    points, card = tables.points, tables.card
     kinds = list(dict.fromkeys(points.loc[points["kind"] == "rate", "key"]))
     kinds = ordered(kinds, list(RATE_MEANING))
     reading = (
-        f"In brackets: {confidence * 100:g} % intervals from a bootstrap over groups of clips. A "
-        "fraction such as 38/40 counts the clips that have a score, where not all have one. "
-        "↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
+        f"In brackets: {tables.confidence * 100:g} % intervals from a bootstrap over groups of "
+        "clips. A fraction such as 38/40 counts the clips that have a score, where not all have "
+        "one. ↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
         "seconds."
     )
     said = (f"Corpus: {card.corpus.rstrip('.')}.", f"Protocol: {card.protocol}.")
@@ -158,153 +287,61 @@ def _caption(points: pd.DataFrame, card: RunCard, confidence: float) -> str:
         lines += ["", "Kinds of rate:", ""]
         lines += [f"- {kind}: {RATE_MEANING.get(kind, kind)}" for kind in kinds]
     if "mean" in set(points["variant"]):
-        lines += [
-            "",
-            f"{NOT_A_RATE} not a rate point: the mean of the latent is decoded, but the rate is "
-            "that of a sample,\nand no one can transmit the mean at this price.",
-        ]
+        lines += ["", MEAN_NOTE]
     return "\n".join(lines)
 
 
-def _places(inside: pd.DataFrame, card: RunCard) -> list[Place]:
-    """The rows of a table: systems and points in the spec's order, variants by rank.
-
-    Points that the manifest does not list stand in order of measured rate.
-    """
-    columns = ["system", "curve", "point", "variant"]
-    rows = list(inside[columns].drop_duplicates().itertuples(index=False, name=None))
-    rates = inside[inside["kind"] == "rate"]
-    kbps: dict[tuple[str, str], float] = {}
-    for row in records(rates):
-        if row.key == card.headlines.get(row.system) and math.isfinite(row.value):
-            kbps.setdefault((row.system, row.point), row.value)
-    systems = {name: rank for rank, name in enumerate(card.systems)}
-    first = {(s, p): rank for rank, (s, _, p, _) in reversed(list(enumerate(rows)))}
-
-    def place(row: Place) -> tuple[Any, ...]:
-        system, _, point, variant = row
-        known = card.systems[system].points
-        rate = known.index(point) if point in known else kbps.get((system, point), math.inf)
-        rank = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
-        return systems[system], rate, first[system, point], rank, variant
-
-    return sorted(rows, key=place)
-
-
-def _section(title: str, head: list[Column], columns: list[Column]) -> list[str]:
-    """A heading with as many tables as the columns need."""
-    if not columns:
-        return []
-    blocks = packed(head, columns, width=WIDEST)
-    return [f"### {title}", *map(markdown_table, blocks)]
-
-
-def _rated(inside: pd.DataFrame, places: Sequence[Place]) -> list[Place]:
-    """The places that have rates of their own."""
-    rates = inside.loc[inside["kind"] == "rate", ["system", "curve", "point", "variant"]]
-    found = set(rates.itertuples(index=False, name=None))
-    return [place for place in places if place in found]
-
-
-def _place_columns(places: Sequence[Place], card: RunCard, *, longest: int = 48) -> list[Column]:
-    """System, point, and variant where there is a choice."""
-    variants = {variant for *_, variant in places}
-    columns = [
-        Column("system", [clean(card.systems[s].label, longest=longest) for s, *_ in places]),
-        Column("point", [clean(point, longest=longest) for _, _, point, _ in places], right=True),
-    ]
-    if variants != {"codes"}:
-        columns.append(Column("variant", [clean(variant) for *_, variant in places]))
-    return columns
-
-
-def _headline_column(places: Sequence[Place], inside: pd.DataFrame, card: RunCard) -> Column:
-    """The headline rate with its kind: "6.02 payload"."""
+def _score_caption(inside: pd.DataFrame, card: RunCard, confidence: float) -> str:
+    """What a table says that is taken out of the page."""
     rates = rate_distortion(inside, card.headlines)
-    found = {(row.system, row.curve, row.point, row.variant): row for row in records(rates)}
-    numbers, kinds = [], []
-    for place in places:
-        row: Any = found.get(place)
-        if row is None or not math.isfinite(row.kbps):
-            numbers.append("–")
-            kinds.append("")
-            continue
-        numbers.append(kbps_text(row.kbps))
-        kinds.append(f" {row.rate_kind}" + ("" if row.rate_point else NOT_A_RATE))
-    wide = max(map(len, numbers), default=0)
-    cells = [number.rjust(wide) + kind for number, kind in zip(numbers, kinds, strict=True)]
-    return Column("kbps", cells)
+    kinds = [kind for kind in dict.fromkeys(rates.loc[rates["kbps"].notna(), "rate_kind"]) if kind]
+    domain = card.domain_label(str(inside["domain"].iloc[0]))
+    text = (
+        f"Scores on {domain}, {clips_text(inside)}, with {confidence * 100:g} % intervals from a "
+        "bootstrap over groups of clips; fractions count the clips with a score where not all have "
+        f"one. Rates in kbps, by kind: {', '.join(kinds) or 'none'}."
+    )
+    if "mean" in set(inside["variant"]):
+        text += " " + MEAN_NOTE.replace("\n", " ")
+    return text
 
 
-def _rate_columns(inside: pd.DataFrame, places: Sequence[Place]) -> list[Column]:
-    rates = inside[inside["kind"] == "rate"]
-    columns = []
-    pairs = rates[["key", "backend"]].drop_duplicates()
-    for kind in ordered(list(pairs["key"]), list(RATE_MEANING)):
-        models = list(pairs.loc[pairs["key"] == kind, "backend"])
-        for model in models:
-            part = rates[(rates["key"] == kind) & (rates["backend"] == model)]
-            title = f"{kind}, {clean(model)}" if len(models) > 1 and model else kind
-            cells = _cells(part, places, kbps_text)
-            if any(cells):
-                columns.append(Column(title, [cell or "–" for cell in cells], right=True))
-    used = inside[inside["kind"] == "usage"]
-    for key in dict.fromkeys(used["key"]):
-        cells = _cells(used[used["key"] == key], places, "{:.3g}".format)
-        title = key.replace("_", " ")
-        columns.append(Column(title, [cell or "–" for cell in cells], right=True))
-    return columns
+def _section(table: Table, title: str) -> list[str]:
+    """A heading with as many tables as the columns need."""
+    if not table.columns:
+        return []
+    head = [column.column for column in table.head]
+    blocks = packed(head, [column.column for column in table.columns], width=WIDEST)
+    bold = table.caption.partition(" Bold: ")[2]
+    notes = [*table.notes, *([f"Bold: {bold}"] if bold else [])]
+    said = [textwrap.fill(markdown(note), PROSE) for note in notes]
+    return [f"### {markdown(title)}", *map(markdown_table, blocks), *said]
 
 
-def _score_columns(
-    inside: pd.DataFrame, card: RunCard, places: Sequence[Place], *, brief: bool = False
-) -> list[Column]:
-    pairs = scored_metrics(inside, card)
-    keys = [key for key, _ in pairs]
-    delays = inside.loc[inside["key"] == RESIDUAL_DELAY, "backend"]
-    if len(delays) and not brief:
-        pairs = [*pairs, (RESIDUAL_DELAY, delays.iloc[0])]
-    columns = []
-    for key, backend in pairs:
-        part = inside[(inside["key"] == key) & (inside["backend"] == backend)]
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {markdown(text)}" for text in texts)
+
+
+def _definitions(tables: RunTables) -> list[str]:
+    """What each metric is: unit, direction, version, programs."""
+    points, card = tables.points, tables.card
+    scores = points[points["kind"] == "metric"]
+    lines = []
+    for key in ordered(list(dict.fromkeys(scores["key"])), list(card.metrics)):
         metric = card.metrics[key]
-        name = f"{metric.title}, {clean(backend)}" if keys.count(key) > 1 else metric.title
-        if key == RESIDUAL_DELAY:
-            name = f"residual delay ({metric.unit})"
-        cells = _cells(part, places, score_text(metric), brief=brief)
-        if brief and keys.count(key) == 1:
-            name = metric.name if len(metric.name) <= BRIEF_NAME else clean(key)
-        title = f"{name} {metric.arrow}".strip()
-        columns.append(Column(title, [cell or "–" for cell in cells], right=True))
-    return columns
-
-
-def _cells(
-    part: pd.DataFrame,
-    places: Sequence[Place],
-    write: Callable[[float], str],
-    *,
-    brief: bool = False,
-) -> list[str]:
-    found = {(row.system, row.curve, row.point, row.variant): row for row in records(part)}
-    return [_cell(found.get(place), write, brief=brief) for place in places]
-
-
-def _cell(row: Any, write: Callable[[float], str], *, brief: bool) -> str:
-    """Value, interval and count of one aggregate; "" where it was not asked for."""
-    if row is None:
-        return ""
-    short = bool(row.n_ok < row.n_total)
-    if not math.isfinite(row.value):
-        return "–*" if brief else f"– {row.n_ok}/{row.n_total}"
-    text = write(row.value)
-    if brief:
-        return text + "*" * short
-    if math.isfinite(row.low) and math.isfinite(row.high):
-        ends = f"[{write(row.low)}, {write(row.high)}]"
-        # A rate that is the same for every group has no interval to show.
-        text += "" if row.low == row.high else f" {ends}"
-    return f"{text} {row.n_ok}/{row.n_total}" if short else text
+        if key == RESIDUAL_DELAY or not (metric.definition or metric.version):
+            continue
+        used = dict.fromkeys(filter(None, scores.loc[scores["key"] == key, "backend"]))
+        way = f"{metric.direction} is better" if metric.direction else "direction not known"
+        programs = ", ".join(filter(None, [*map(clean, used), metric.backend]))
+        facts = [
+            f"version {metric.version}" if metric.version else "",
+            metric.unit or "no unit", way, f"by {programs}" if programs else "",
+        ]  # fmt: skip
+        text = f"{metric.name} ({clean(key)}): {', '.join(filter(None, facts))}."
+        more = [metric.definition, metric.citation]
+        lines.append(" ".join([text, *(f"{part.rstrip('.')}." for part in more if part)]))
+    return ["## Metrics", _bullets(lines)] if lines else []
 
 
 def _missing(inside: pd.DataFrame, card: RunCard) -> list[str]:
@@ -341,36 +378,3 @@ def _missing(inside: pd.DataFrame, card: RunCard) -> list[str]:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMED])
     return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown
-
-
-def _costs(points: pd.DataFrame, card: RunCard) -> list[str]:
-    costs = points[points["kind"] == "cost"]
-    if costs.empty:
-        return []
-    domains = set(costs["domain"])
-    columns = ["system", "curve", "point", "variant", "domain"]
-    places = list(costs[columns].drop_duplicates().itertuples(index=False, name=None))
-    places.sort(key=lambda place: list(card.systems).index(place[0]))
-    table = [
-        Column("system", [card.systems[s].label for s, *_ in places]),
-        Column("point", [clean(place[2]) for place in places], right=True),
-    ]
-    if len(places) > len({(s, p, d) for s, _, p, _, d in places}):
-        table.append(Column("variant", [clean(place[3]) for place in places]))
-    if domains != {""}:
-        table.append(Column("domain", [clean(place[4]) or "–" for place in places]))
-    unmeasured = []
-    for key in dict.fromkeys(costs["key"]):
-        part = costs[costs["key"] == key]
-        if not np.isfinite(part["value"]).any():
-            reasons = "; ".join(dict.fromkeys(clean(r, longest=120) for r in part["reason"] if r))
-            unmeasured.append(f"{cost_title(key, '')}: no value ({markdown(reasons)}).")
-            continue
-        unit = str(part["unit"].iloc[0])
-        values = {
-            tuple(place): value
-            for *place, value in part[[*columns, "value"]].itertuples(index=False, name=None)
-        }
-        cells = [cost_text(values.get(place, math.nan), unit) for place in places]
-        table.append(Column(cost_title(key, unit), cells, right=True))
-    return ["## Costs", markdown_table(table), *unmeasured]

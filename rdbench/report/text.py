@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rdbench.report.names import markdown
 
@@ -12,13 +13,17 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Column:
-    """A heading with its cells; numbers stand to the right."""
+    """A heading with its cells; numbers stand to the right.
+
+    bold: rows whose number is set in bold where there is markup.
+    """
 
     title: str
     cells: Sequence[str]
     right: bool = False
+    bold: frozenset[int] = frozenset()
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The widest cell or heading, in terminal cells."""
         return max(map(_cells, (self.title, *self.cells)))
@@ -47,8 +52,14 @@ def packed(head: Sequence[Column], columns: Iterable[Column], *, width: int) -> 
 def markdown_table(columns: Sequence[Column]) -> str:
     """A Markdown table that is aligned in a terminal too; cells are taken literally."""
     safe = [
-        Column(markdown(c.title), [markdown(cell) for cell in c.cells], c.right) for c in columns
-    ]
+        Column(
+            markdown(c.title),
+            [_bold(markdown(cell)) if i in c.bold else markdown(cell)
+             for i, cell in enumerate(c.cells)],
+            c.right,
+        )
+        for c in columns
+    ]  # fmt: skip
     rule = ["-" * (c.width + 1) + ":" if c.right else "-" * (c.width + 2) for c in safe]
     lines = [_row(c.padded(c.title) for c in safe), "|" + "|".join(rule) + "|"]
     lines += [_row(c.padded(c.cells[index]) for c in safe) for index in range(len(safe[0].cells))]
@@ -63,6 +74,11 @@ def aligned(columns: Sequence[Column]) -> str:
         for index in range(len(columns[0].cells))
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _bold(cell: str) -> str:
+    number, space, rest = cell.partition(" ")
+    return f"**{number}**{space}{rest}"
 
 
 def _row(cells: Iterable[str]) -> str:

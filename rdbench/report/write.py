@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rdbench.report.config import ReportConfig
 
-def write_all(folder: Path, *, rate: str = "headline", seed: int = 0) -> tuple[str, list[Path]]:
-    """Writes tables and figures into `folder`; returns the terminal's text and the files.
 
-    rate: "headline", or one rate kind for the axis of every figure.
+def write_all(
+    folder: Path,
+    *,
+    out: Path | None = None,
+    config: ReportConfig | None = None,
+    seed: int = 0,
+) -> tuple[str, list[Path]]:
+    """Writes tables and figures of a run; returns the terminal's text and the files.
 
-    Raises StoreError for a folder that is no run, or cannot be read or written.
+    folder: the run. out: where to write, by default into `folder`. config: what is shown and how
+    (`rdbench.report.config`). Scores that listeners gave are a metric like the others.
+
+    Raises StoreError for a folder that is no run, or cannot be read or written; RdbenchError for a
+    configuration that names what the run does not have.
     """
-    from rdbench.analysis.aggregate import points
+    from rdbench.analysis.runs import read_run
+    from rdbench.report.aggregates import aggregates
+    from rdbench.report.config import configured
     from rdbench.report.figures import write_figures
     from rdbench.report.tables import summary_text, write_tables
-    from rdbench.store.reader import read_manifest, read_rows
 
-    manifest = read_manifest(folder)
-    aggregates = points(read_rows(folder), seed=seed)
-    written = write_tables(folder, points=aggregates, manifest=manifest)
-    written += write_figures(folder, points=aggregates, manifest=manifest, rate=rate)
-    return summary_text(aggregates, manifest), written
+    config = config or ReportConfig()
+    run = configured(read_run(folder), config)
+    points = aggregates(run, seed=seed)
+    written = write_tables(
+        out or folder, points=points, manifest=run.manifest, run=run, anchor=config.anchor
+    )
+    made, notes = write_figures(out or folder, points=points, manifest=run.manifest, config=config)
+    text = summary_text(points, run.manifest)
+    return "\n\n".join([text.rstrip(), *notes]) + "\n", [*written, *made]

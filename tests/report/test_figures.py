@@ -10,12 +10,30 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from test_tables import hostile
 
-from rdbench.analysis.aggregate import points, rate_distortion
+from rdbench.analysis.aggregate import points
+from rdbench.report.config import ReportConfig
 from rdbench.report.describe import describe
-from rdbench.report.figures import draw_metric, draw_overview, write_figures
-from rdbench.report.style import COLOURS, DASHES, MARKERS, curve_styles, paper_style
+from rdbench.report.figures import (
+    Painter,
+    Panel,
+    draw_metric,
+    draw_overview,
+    find_panels,
+    write_figures,
+)
+from rdbench.report.style import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    card_styles,
+    colours,
+    curve_styles,
+    figure_style,
+    system_colours,
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +41,23 @@ def aggregates() -> pd.DataFrame:
     return points(make_run.make_frame(), resamples=200)
 
 
-def draw(aggregates: pd.DataFrame, domain: str, key: str, *, rate: str = "headline"):
+LEGEND = ReportConfig(labels="legend")
+PNG = ReportConfig(formats=("png",))
+
+
+def prepared(
+    aggregates: pd.DataFrame, domain: str, config: ReportConfig = LEGEND
+) -> tuple[dict[str, Panel], Painter]:
     card = describe(aggregates, make_run.make_manifest())
-    scores = rate_distortion(aggregates, card.headlines, rate=rate)
-    data = scores[(scores["domain"] == domain) & (scores["key"] == key)]
-    with paper_style():
-        return draw_metric(
-            domain, card.metrics[key], data, card=card, styles=curve_styles(card.curves)
-        )
+    panels, _ = find_panels(aggregates, card, config)
+    inside = {panel.name: panel for panel in panels if panel.domain == domain}
+    return inside, Painter(card, card_styles(card), config)
+
+
+def draw(aggregates: pd.DataFrame, domain: str, key: str, config: ReportConfig = LEGEND) -> Figure:
+    panels, painter = prepared(aggregates, domain, config)
+    with figure_style(config.style, config.font):
+        return draw_metric(panels[key], painter)
 
 
 def lines(axes: Axes) -> dict[str, object]:
@@ -52,7 +79,7 @@ def test_axes_say_what_they_measure_and_which_way_is_better(aggregates: pd.DataF
 
 def test_ticks_are_plain_numbers(aggregates: pd.DataFrame) -> None:
     figure = draw(aggregates, "speech", "pesq_wb")
-    with paper_style():
+    with figure_style():
         figure.draw_without_rendering()
     (axes,) = figure.axes
     low, high = axes.get_xlim()
@@ -63,10 +90,15 @@ def test_ticks_are_plain_numbers(aggregates: pd.DataFrame) -> None:
 def test_legend_names_the_kind_of_each_curve_and_what_is_no_rate_point(
     aggregates: pd.DataFrame,
 ) -> None:
-    assert legend(draw(aggregates, "speech", "pesq_wb")) == [
+    named = legend(draw(aggregates, "speech", "pesq_wb"))
+    # Two columns, read row by row.
+    assert [*named[::4], *named[1::4], *named[2::4], *named[3::4]][:2] == [
+        "Opus (payload)", "MP3 (payload)",
+    ]  # fmt: skip
+    assert sorted(named) == sorted([
         "Opus (payload)", "MP3 (payload)", "Lyra v2 (nominal)", "VAE (kl)", "VAE (coded)",
         "VAE, mean (not a rate point)", "RVQ nested (nominal)", "RVQ 6 kbps only (nominal)",
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def test_one_kind_stands_on_the_axis_alone(aggregates: pd.DataFrame) -> None:
@@ -74,7 +106,7 @@ def test_one_kind_stands_on_the_axis_alone(aggregates: pd.DataFrame) -> None:
     figure = draw(only, "speech", "stoi")
     assert figure.axes[0].get_xlabel() == "bitrate (kbps, log), payload"
     assert legend(figure) == ["Opus", "MP3"]
-    container = draw(only, "speech", "stoi", rate="container")
+    container = draw(only, "speech", "stoi", ReportConfig(labels="legend", rate="container"))
     assert container.axes[0].get_xlabel() == "bitrate (kbps, log), container"
 
 
@@ -100,16 +132,26 @@ def test_the_mean_is_hollow_in_the_colour_of_its_curve(aggregates: pd.DataFrame)
 
 def test_intervals_are_those_of_the_table(aggregates: pd.DataFrame) -> None:
     figure = draw(aggregates[aggregates["system"] == "opus"], "music", "visqol_audio")
-    (bars,) = figure.axes[0].containers[:1]
-    segments = bars.lines[2][0].get_segments()
+    (band,) = [c for c in figure.axes[0].collections if c.get_gid() == "band"]
     rows = aggregates[
         (aggregates["system"] == "opus")
         & (aggregates["domain"] == "music")
         & (aggregates["key"] == "visqol_audio")
     ]
-    ends = sorted((s[0][1], s[1][1]) for s in segments)
-    expected = sorted(zip(rows["low"], rows["high"], strict=True))
-    np.testing.assert_allclose(ends, expected, rtol=1e-12)
+    drawn = set(np.round(band.get_paths()[0].vertices[:, 1], 9))
+    assert drawn == set(np.round([*rows["low"], *rows["high"]], 9))
+
+
+def test_a_point_that_stands_alone_has_bars(aggregates: pd.DataFrame) -> None:
+    figure = draw(aggregates[aggregates["system"] == "rvq_6"], "music", "visqol_audio")
+    (bars,) = figure.axes[0].containers
+    ((low, high),) = [[end[1] for end in s] for s in bars.lines[2][0].get_segments()]
+    row = aggregates[
+        (aggregates["system"] == "rvq_6")
+        & (aggregates["domain"] == "music")
+        & (aggregates["key"] == "visqol_audio")
+    ].iloc[0]
+    assert (low, high) == pytest.approx((row["low"], row["high"]), rel=1e-12)
 
 
 def test_anchors_are_named_lines_and_far_ones_do_not_flatten_the_curves(
@@ -141,7 +183,7 @@ def test_the_ceiling_is_drawn_and_named_where_no_anchor_lies_on_it(
 def test_edge_labels_do_not_touch(aggregates: pd.DataFrame) -> None:
     for domain, key in [("speech", "pesq_wb"), ("music", "mel_dac_16k"), ("speech", "si_sdr")]:
         figure = draw(aggregates, domain, key)
-        with paper_style():
+        with figure_style():
             figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]
         for one, other in itertools.combinations(boxes, 2):
@@ -151,11 +193,27 @@ def test_edge_labels_do_not_touch(aggregates: pd.DataFrame) -> None:
 
 def test_the_legend_covers_no_data(aggregates: pd.DataFrame) -> None:
     figure = draw(aggregates, "speech", "pesq_wb")
-    with paper_style():
+    with figure_style():
         figure.draw_without_rendering()
     (axes,) = figure.axes
     box = figure.legends[0].get_window_extent()
     assert box.y1 < axes.xaxis.label.get_window_extent().y0
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
+@pytest.mark.parametrize("letter", ["W", "i", "a"])
+def test_a_legend_is_as_wide_as_its_names_and_no_wider_than_the_figure(
+    aggregates: pd.DataFrame, letter: str
+) -> None:
+    card = describe(aggregates, make_run.make_manifest())
+    for number, name in enumerate(card.systems):
+        object.__setattr__(card.systems[name], "label", letter * 9 + str(number))
+    panels, _ = find_panels(aggregates, card, LEGEND)
+    with figure_style():
+        figure = draw_metric(panels[0], Painter(card, card_styles(card), LEGEND))
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.width
 
@@ -169,16 +227,17 @@ def test_the_heading_counts_clips_and_what_is_missing(aggregates: pd.DataFrame) 
     assert "/18" not in axes.get_title(loc="left")
 
 
-def test_overview_has_every_metric_and_one_legend(aggregates: pd.DataFrame) -> None:
-    card = describe(aggregates, make_run.make_manifest())
-    scores = rate_distortion(aggregates, card.headlines)
-    scores = scores[scores["domain"] == "speech"]
-    panels = [(card.metrics[m.key], scores[scores["key"] == m.key]) for m in make_run.METRICS]
-    with paper_style():
-        figure = draw_overview("speech", panels, card=card, styles=curve_styles(card.curves))
+def test_overview_has_every_metric_and_one_legend_with_the_anchors(
+    aggregates: pd.DataFrame,
+) -> None:
+    panels, painter = prepared(aggregates, "speech")
+    with figure_style():
+        figure = draw_overview(list(panels.values()), painter)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [t.split(" ")[0] for t in titles] == ["PESQ-WB", "STOI", "ViSQOL", "SI-SDR", "mel"]
     assert len(figure.legends) == 1
+    assert {"identity", "low-pass 3.5 kHz", "low-pass 7 kHz"} <= set(legend(figure))
+    assert "off the scale: SI-SDR: identity 100" in figure.get_suptitle().replace("\n", " ")
 
 
 def test_styles_are_stable_and_never_repeat() -> None:
@@ -191,23 +250,39 @@ def test_styles_are_stable_and_never_repeat() -> None:
     assert len(DASHES) > 3
 
 
+def test_a_colour_per_system_is_the_same_in_every_figure(aggregates: pd.DataFrame) -> None:
+    card = describe(aggregates, make_run.make_manifest())
+    found = system_colours(card)
+    assert found["opus"] == colours(card.curves)["Opus"] == COLOURS[0]
+    assert found["vae_6"] == found["vae_24"]  # one curve
+    assert found["identity"] == found["lowpass_3500"]
+    for key in ("pesq_wb", "si_sdr"):
+        drawn = lines(draw(aggregates, "speech", key).axes[0])
+        assert drawn["MP3/codes"].get_color() == found["mp3"]
+
+
 def test_every_figure_is_written_and_pdf_embeds_its_fonts(
     aggregates: pd.DataFrame, tmp_path: Path
 ) -> None:
     some = aggregates[aggregates["key"] != "si_sdr"]
     some = some[some["domain"] != "speech"]
-    written = write_figures(tmp_path, points=some, manifest=make_run.make_manifest())
+    written, notes = write_figures(tmp_path, points=some, manifest=make_run.make_manifest())
+    assert notes == []
     names = sorted(str(path.relative_to(tmp_path)) for path in written)
-    stems = ["music_mel_dac_16k", "music_visqol_audio", "overview_music"]
-    assert names == sorted(f"figures/{s}.{k}" for s in stems for k in ("png", "pdf"))
+    stems = ["cost_music", "music_mel_dac_16k", "music_visqol_audio", "overview_music"]
+    assert names == sorted(f"figures/{s}.{k}" for s in stems for k in ("png", "pdf", "svg"))
     pdf = (tmp_path / "figures/music_visqol_audio.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
-    again = write_figures(
-        tmp_path / "again", points=some, manifest=make_run.make_manifest(), formats=("pdf",)
-    )
+    svg = (tmp_path / "figures/music_visqol_audio.svg").read_bytes()
+    assert b"<text" not in svg  # glyphs are outlines
+    again, _ = write_figures(
+        tmp_path / "again", points=some, manifest=make_run.make_manifest(),
+        config=ReportConfig(formats=("pdf", "svg")),
+    )  # fmt: skip
     assert (tmp_path / "again/figures/music_visqol_audio.pdf").read_bytes() == pdf
-    assert len(again) == 3
+    assert (tmp_path / "again/figures/music_visqol_audio.svg").read_bytes() == svg
+    assert len(again) == 8
 
 
 def test_matplotlib_settings_are_left_as_they_were(
@@ -217,17 +292,17 @@ def test_matplotlib_settings_are_left_as_they_were(
 
     before = dict(matplotlib.rcParams)
     only = aggregates[(aggregates["system"] == "opus") & (aggregates["domain"] == "music")]
-    write_figures(tmp_path, points=only, manifest={}, formats=("png",))
+    write_figures(tmp_path, points=only, manifest={}, config=PNG)
     assert dict(matplotlib.rcParams) == before
 
 
 def test_hostile_names_are_drawn_as_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     frame, manifest = hostile()
     frame = frame[frame["domain"] != "speech"]
-    written = write_figures(
-        tmp_path, points=points(frame, resamples=50), manifest=manifest, formats=("png",)
+    written, _ = write_figures(
+        tmp_path, points=points(frame, resamples=50), manifest=manifest, config=PNG
     )
-    assert len(written) == 4
+    assert len(written) == 5
     for path in tmp_path.rglob("*"):
         assert path.resolve().is_relative_to(tmp_path)
     assert all(path.parent == tmp_path / "figures" for path in written)
@@ -238,7 +313,10 @@ def test_a_run_with_nothing_to_draw_has_no_figure(tmp_path: Path) -> None:
     frame = make_run.make_frame()
     frame = frame[frame["system"] == "opus"].head(20).copy()
     frame[["value", "status", "reason"]] = [float("nan"), "undefined", "silent"]
-    assert write_figures(tmp_path, points=points(frame), manifest={}) == []
+    written, notes = write_figures(tmp_path, points=points(frame), manifest={})
+    assert written == []
+    assert notes[-1] == "no figures: no metric has a value"
+    assert "no figure of pesq_wb on speech: no value" in notes
 
 
 @pytest.mark.parametrize("systems", [["identity", "lowpass_3500"], ["rvq_6"]])
@@ -247,7 +325,6 @@ def test_anchors_alone_and_a_single_point_are_figures_too(
 ) -> None:
     some = aggregates[aggregates["system"].isin(systems) & (aggregates["key"] != "si_sdr")]
     some = some[some["domain"] == "music"]
-    written = write_figures(
-        tmp_path, points=some, manifest=make_run.make_manifest(), formats=("png",)
-    )
-    assert [path.stat().st_size > 5000 for path in written] == [True] * 3
+    written, _ = write_figures(tmp_path, points=some, manifest=make_run.make_manifest(), config=PNG)
+    assert len(written) >= 3
+    assert all(path.stat().st_size > 5000 for path in written)

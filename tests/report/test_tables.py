@@ -64,7 +64,10 @@ def test_numbers_that_rest_on_fewer_clips_say_so(aggregates: pd.DataFrame) -> No
 
 def test_csv_is_tidy_and_loses_nothing(aggregates: pd.DataFrame, tmp_path: Path) -> None:
     written = write_tables(tmp_path, points=aggregates, manifest=make_run.make_manifest())
-    assert [path.name for path in written] == ["table.md", "table.csv"]
+    names = [str(path.relative_to(tmp_path)) for path in written]
+    assert names[:2] == ["table.md", "table.csv"]
+    assert "tables/tables.html" in names
+    assert {"tables/points_speech.tex", "tables/rates_music.tex", "tables/costs.tex"} <= set(names)
     table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
     assert len(table) == len(aggregates)
     where = ["system", "point", "variant", "domain", "kind", "key", "backend"]
