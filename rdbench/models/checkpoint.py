@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 20_000
 MAX_PARAMETERS = 4 * 10**9
+MAX_DIMENSIONS = 8
+_MAX_COUNT = 2**48
 _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 
@@ -45,6 +49,15 @@ class Header:
     config: AutoencoderConfig
     provenance: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def target_kbps(self) -> float | None:
+        """The rate that the recipe aimed at, in kbps; None where it says none that is a rate."""
+        value: Any = self.provenance
+        for key in ("recipe", "objective", "kbps"):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        is_rate = isinstance(value, int | float) and 0 < value < math.inf
+        return float(value) if is_rate else None
 
 
 def save(
@@ -92,7 +105,7 @@ def read_header(path: Path) -> Header:
     entries = _raw_header(path)
     metadata = entries.pop("__metadata__", {})
     version = metadata.get("rdbench.format", "") if isinstance(metadata, dict) else ""
-    if not str(version).isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", str(version)):
         raise WeightsError(
             f"{path} is a safetensors file but no rdbench checkpoint: its header holds no "
             "rdbench.format; give a file that `rdbench train` wrote"
@@ -106,7 +119,9 @@ def read_header(path: Path) -> Header:
     try:
         config = AutoencoderConfig.model_validate_json(metadata["rdbench.config"])
         provenance = json.loads(metadata.get("rdbench.provenance", "{}"))
-    except (KeyError, TypeError, ValidationError, ValueError) as error:
+        if not isinstance(provenance, dict):
+            raise ValueError("rdbench.provenance is not a JSON object")
+    except (KeyError, TypeError, ValidationError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path} has no usable configuration in its header ({_first_line(error)}); "
             "fetch or train it again"
@@ -202,20 +217,20 @@ def _refuse_other_formats(path: Path, start: bytes) -> None:
 
 
 def _check_extent(path: Path, entries: Mapping[str, Any], available: int) -> None:
-    try:
-        ends = [
-            int(entry["data_offsets"][1])
-            for name, entry in entries.items()
-            if name != "__metadata__"
-        ]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} has a damaged header; fetch it again") from error
-    if max(ends, default=0) > available:
+    ends = [0]
+    for name, entry in entries.items():
+        if name == "__metadata__":
+            continue
+        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+        if not (isinstance(offsets, list) and len(offsets) == 2 and all(map(_is_count, offsets))):
+            raise WeightsError(f"{path} has a damaged header; fetch it again")
+        ends.append(offsets[1])
+    if max(ends) > available:
         raise WeightsError(
             f"{path} is truncated: {available} bytes of tensors where its header promises "
             f"{max(ends)}; fetch it again"
         )
-    if max(ends, default=0) < available:
+    if max(ends) < available:
         raise WeightsError(f"{path} has bytes behind its last tensor; fetch it again")
 
 
@@ -229,19 +244,17 @@ def _check_tensors(path: Path, entries: Mapping[str, Any]) -> dict[str, tuple[in
     total = 0
     for name, entry in entries.items():
         shape, kind = entry.get("shape"), entry.get("dtype")
-        sound = isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
-        if not sound or kind not in _ITEM_BYTES:
+        sound = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS
+        if not (sound and all(map(_is_count, shape)) and str(kind) in _ITEM_BYTES):
             raise WeightsError(
-                f"{path} holds {name!r} of type {kind} and shape {shape}, where real numbers are "
-                "needed; give a file that `rdbench train` wrote"
+                f"{path} holds {_shown(name)} of type {_shown(kind)} and shape {_shown(shape)}, "
+                "where real numbers are needed; give a file that `rdbench train` wrote"
             )
-        count = 1
-        for dimension in shape:
-            count *= dimension
+        count = math.prod(shape)
         total += count
         begin, end = entry["data_offsets"]
-        if end - begin != count * _ITEM_BYTES[kind]:
-            raise WeightsError(f"{path} has a damaged header at {name!r}; fetch it again")
+        if end - begin != count * _ITEM_BYTES[str(kind)]:
+            raise WeightsError(f"{path} has a damaged header at {_shown(name)}; fetch it again")
         shapes[name] = tuple(shape)
     if total > MAX_PARAMETERS:
         raise WeightsError(
@@ -250,25 +263,35 @@ def _check_tensors(path: Path, entries: Mapping[str, Any]) -> dict[str, tuple[in
     return shapes
 
 
+def _is_count(value: Any) -> bool:
+    """Whether a number of a header is a size: a whole one, and not so long that it costs time."""
+    return type(value) is int and 0 <= value < _MAX_COUNT
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
 def _compare(
     path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> None:
     for name in expected:
         if name not in found:
             raise WeightsError(
-                f"{path} lacks the tensor {name!r} that its configuration calls "
+                f"{path} lacks the tensor {_shown(name)} that its configuration calls "
                 "for; fetch or train it again"
             )
     for name, shape in found.items():
         if name not in expected:
             raise WeightsError(
-                f"{path} holds the tensor {name!r}, which its configuration does "
+                f"{path} holds the tensor {_shown(name)}, which its configuration does "
                 "not know; fetch or train it again"
             )
         if shape != expected[name]:
             raise WeightsError(
-                f"{path} holds {name!r} of shape {list(shape)} where its configuration calls for "
-                f"{list(expected[name])}; fetch or train it again"
+                f"{path} holds {_shown(name)} of shape {list(shape)} where its configuration "
+                f"calls for {list(expected[name])}; fetch or train it again"
             )
 
 

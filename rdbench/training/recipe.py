@@ -185,17 +185,9 @@ def parse(content: Mapping[str, Any], source: str) -> list[Recipe]:
 
 def load(path: Path) -> list[Recipe]:
     """The recipes of the YAML file at `path`; raises SpecError (see `parse`)."""
-    import yaml
+    from rdbench.spec.load import yaml_data
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"recipe {path} cannot be read: {error.strerror}; check the path") from (
-            error
-        )
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise SpecError(f"recipe {path} is not YAML ({line}); mend it") from error
+    content = yaml_data(path, "recipe")
     if not isinstance(content, Mapping):
         raise SpecError(f"recipe {path} holds no mapping of fields; see benchmarks/recipes")
     return parse(content, str(path))
