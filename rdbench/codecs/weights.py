@@ -20,7 +20,6 @@ import struct
 import urllib.error
 import urllib.parse
 import urllib.request
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -380,9 +379,9 @@ def without_memory() -> Iterator[None]:
     """Models built in here have shapes and no values (`meta` device), for `load_strict`."""
     import torch
 
-    with warnings.catch_warnings(), torch.device("meta"):
-        # Both packages use torch's older weight normalization, as their checkpoints do.
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+    from rdbench.models.packages import older_weight_norm
+
+    with older_weight_norm(), torch.device("meta"):
         yield
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from rdbench.models.bottleneck import GaussianBottleneck, RvqBottleneck
 from rdbench.models.config import AutoencoderConfig, DacConfig, GaussianConfig
 from rdbench.models.dac_backbone import DacDecoder, DacEncoder
+from rdbench.models.packages import older_weight_norm
 from rdbench.models.spectral import SpectralDecoder, SpectralEncoder
 
 
@@ -42,6 +43,10 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
+        with older_weight_norm():
+            self._build(config)
+
+    def _build(self, config: AutoencoderConfig) -> None:
         latents = config.bottleneck.channels
         if isinstance(config.backbone, DacConfig):
             self.encoder = DacEncoder(config.backbone)

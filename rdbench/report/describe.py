@@ -30,7 +30,9 @@ FEW_GROUPS = 10
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
 TOLD_IN_FULL = ("resampler", "seed", "dtype", "threads")  # in table.md, not in captions
-VARIANTS = ("codes", "sample", "coded", "mean", "noise_0.5", "noise_2")
+DIAGNOSTIC = ("noise_0.5", "noise_2")
+"""Variants of which tables tell, and not figures."""
+VARIANTS = ("codes", "sample", "coded", "mean", *DIAGNOSTIC)
 
 RATE_MEANING: Mapping[str, str] = {
     "nominal": "frames × Σ log2(codebook size), plus side information",
@@ -127,9 +129,9 @@ class RunCard:
         return next(named, "")
 
     def curve_label(self, curve: str) -> str:
-        """The label of a curve: that of its system where it has just one."""
-        labels = [card.label for card in self.systems.values() if card.curve == curve]
-        return labels[0] if len(labels) == 1 else clean(curve)
+        """The label of a curve: that of its systems where they share one."""
+        labels = {card.label for card in self.systems.values() if card.curve == curve}
+        return labels.pop() if len(labels) == 1 else clean(curve)
 
 
 def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:

@@ -20,6 +20,7 @@ from rdbench.report.anchors import QUIET, name_at_edge
 from rdbench.report.arrows import NONE_FOUND, draw_arrows, transitions
 from rdbench.report.config import ReportConfig
 from rdbench.report.describe import (
+    DIAGNOSTIC,
     RESIDUAL_DELAY,
     MetricCard,
     RunCard,
@@ -134,7 +135,7 @@ def find_panels(
 ) -> tuple[list[Panel], list[str]]:
     """The panels of all domains and metrics that have a value, and sentences on the others."""
     scores = rate_distortion(points, card.headlines, rate=config.rate)
-    scores = scores[scores["key"] != RESIDUAL_DELAY]
+    scores = scores[(scores["key"] != RESIDUAL_DELAY) & ~scores["variant"].isin(DIAGNOSTIC)]
     arrows = transitions(points, card) if config.arrows else None
     notes = [NONE_FOUND] if arrows is not None and arrows.empty else []
     found = []

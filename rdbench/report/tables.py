@@ -40,6 +40,7 @@ from rdbench.report.points_table import (
     score_columns,
     score_table,
 )
+from rdbench.report.posterior_table import posterior_tables
 from rdbench.report.text import Column, aligned, markdown_table, packed
 from rdbench.report.webtable import web_page
 from rdbench.store.atomic import make_folder, write_atomic
@@ -60,7 +61,10 @@ MEAN_NOTE = (
 
 @dataclass(frozen=True)
 class DomainTables:
-    """The tables of one domain; missing: sentences on curves without a BD-rate."""
+    """The tables of one domain; missing: sentences on curves without a BD-rate.
+
+    posteriors: diagnostics, None where no posterior was sampled and its mean decoded.
+    """
 
     domain: str
     inside: pd.DataFrame
@@ -68,6 +72,7 @@ class DomainTables:
     scores: Table
     bd: list[Table]
     missing: list[str]
+    posteriors: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,8 @@ class RunTables:
         """In the order of a page; names are unlike each other."""
         found = []
         for part in self.domains:
-            for table in (part.scores, part.rates, *part.bd):
-                if table.columns:
+            for table in (part.scores, part.rates, *part.bd, part.posteriors):
+                if table is not None and table.columns:
                     found.append(replace(table, name=f"{table.name}_{slug(part.domain)}"))
         return [*found, *([self.costs] if self.costs and self.costs.columns else [])]
 
@@ -98,6 +103,7 @@ def run_tables(
     *,
     run: Run | None = None,
     anchor: str | None = None,
+    traces: pd.DataFrame | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> RunTables:
@@ -105,7 +111,8 @@ def run_tables(
 
     points: of `rdbench.report.aggregates`, with intervals at `confidence`. manifest: what
     `rdbench.report.describe` says. run: its rows, for BD-rates against the curve `anchor` and for
-    what is in bold; neither without it. Raises RdbenchError for an anchor that is not there.
+    what is in bold; neither without it. traces: of `rdbench.store.traces`, for what is said of
+    latent channels. Raises RdbenchError for an anchor that is not there.
     """
     card = describe(points, manifest)
     about = f"Corpus: {card.corpus.rstrip('.')}. Protocol: {card.protocol_brief}."
@@ -113,6 +120,7 @@ def run_tables(
     bd = bd_rates(run, card, anchor, seed=seed) if run and measured else BdRates(None, {}, "")
     scores = rate_distortion(points, card.headlines) if len(points) else points
     best = best_scores(run, scores, card) if run and measured else {}
+    posteriors = posterior_tables(run, card, traces, about=about) if run and measured else {}
     domains = []
     for domain in _domains(points):
         inside = points[points["domain"] == domain]
@@ -131,6 +139,7 @@ def run_tables(
                 score_table(inside, card, bold=bold, caption=caption),
                 bd_tables(bd, card, domain, about=about) if run else [],
                 refusals(bd, card, domain),
+                posteriors.get(domain),
             )
         )  # fmt: skip
     costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
@@ -144,6 +153,7 @@ def write_tables(
     manifest: Mapping[str, Any],
     run: Run | None = None,
     anchor: str | None = None,
+    traces: pd.DataFrame | None = None,
     confidence: float = 0.95,
 ) -> list[Path]:
     """Writes the tables of a run and returns the files, each whole.
@@ -152,7 +162,9 @@ def write_tables(
     `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and the BD-rates as CSV. Arguments as in
     `run_tables`.
     """
-    tables = run_tables(points, manifest, run=run, anchor=anchor, confidence=confidence)
+    tables = run_tables(
+        points, manifest, run=run, anchor=anchor, traces=traces, confidence=confidence
+    )
     make_folder(folder)
     texts = {
         "table.md": _markdown(tables),
@@ -217,6 +229,9 @@ def _markdown(tables: RunTables) -> str:
         parts += [text for table in part.bd for text in _section(table, table.title)]
         if part.missing:
             parts += ["### Curves without a BD-rate", _bullets(part.missing)]
+        if part.posteriors is not None:
+            parts += _section(part.posteriors, part.posteriors.title)
+            parts.append(textwrap.fill(part.posteriors.caption, PROSE))
         parts += _missing(part.inside, card)
     if tables.costs is not None:
         costs = tables.costs

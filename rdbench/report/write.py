@@ -27,12 +27,18 @@ def write_all(
     from rdbench.report.config import configured
     from rdbench.report.figures import write_figures
     from rdbench.report.tables import summary_text, write_tables
+    from rdbench.store.traces import read_traces
 
     config = config or ReportConfig()
     run = configured(read_run(folder), config)
     points = aggregates(run, seed=seed)
     written = write_tables(
-        out or folder, points=points, manifest=run.manifest, run=run, anchor=config.anchor
+        out or folder,
+        points=points,
+        manifest=run.manifest,
+        run=run,
+        anchor=config.anchor,
+        traces=read_traces(folder),
     )
     made, notes = write_figures(out or folder, points=points, manifest=run.manifest, config=config)
     text = summary_text(points, run.manifest)

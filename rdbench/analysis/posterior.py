@@ -1,0 +1,62 @@
+"""What a posterior's decoder and its latent do: sample against mean, and where the KL lies.
+
+A decoder that never saw noise does badly on samples, and its mean is no rate point: the difference
+of the two, paired over clips, says how far apart they are. A latent channel counts as active where
+its KL exceeds 0.01 nat per frame (Burda, Grosse & Salakhutdinov, arXiv:1509.00519, use the same
+threshold on the variance of the mean); the others carry nothing, and cost nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rdbench.analysis.draws import Sampling
+from rdbench.analysis.paired import paired_table
+from rdbench.types import Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdbench.analysis.runs import Run
+
+ACTIVE_NATS = 0.01
+"""Nats per frame above which a channel is active."""
+PLACE = ["system", "curve", "point"]
+CHANNEL_COLUMNS = [*PLACE, "channel", "nats"]
+
+
+def mean_against_sample(run: Run, *, sampling: Sampling | None = None) -> pd.DataFrame:
+    """Mean − sample of every metric, for each point that has both; columns as `paired_table`."""
+    import pandas as pd
+
+    from rdbench.analysis.paired import PAIR_COLUMNS
+
+    found = run.rows[["system", "point", "variant"]].drop_duplicates().astype(str)
+    there = set(found.itertuples(index=False, name=None))
+    pairs = [
+        (f"{system}/{point}/{Variant.MEAN}", f"{system}/{point}/{Variant.SAMPLE}")
+        for system, point, variant in found.itertuples(index=False, name=None)
+        if variant == Variant.SAMPLE and (system, point, Variant.MEAN.value) in there
+    ]
+    if not pairs:
+        return pd.DataFrame(columns=PAIR_COLUMNS)
+    return paired_table(run, pairs=pairs, sampling=sampling)
+
+
+def channel_kl(traces: pd.DataFrame) -> pd.DataFrame:
+    """KL of each latent channel in nats per frame, over all clips; columns `CHANNEL_COLUMNS`.
+
+    traces: of `rdbench.store.traces.read_traces`, with both axes. Side information is left out.
+    """
+    import pandas as pd
+
+    kl = traces[(traces["kind"] == "kl") & (traces["index"] >= 0)]
+    frames = kl[kl["axis"] == "frame"].groupby(PLACE, observed=True).size().rename("frames")
+    channels = kl[kl["axis"] == "channel"]
+    bits = channels.groupby([*PLACE, "index"], observed=True)["bits"].sum().reset_index()
+    if bits.empty:
+        return pd.DataFrame(columns=CHANNEL_COLUMNS)
+    table = bits.merge(frames.reset_index(), on=PLACE)
+    table["nats"] = table["bits"] * math.log(2) / table["frames"]
+    return table.rename(columns={"index": "channel"})[CHANNEL_COLUMNS]

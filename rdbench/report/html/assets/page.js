@@ -1,0 +1,282 @@
+/* The page's state and what changes it: controls, the figure, the chosen point and clip. */
+"use strict";
+
+(() => {
+  const { make, number, kbps, interval, options } = rdbench;
+  const $ = (id) => document.getElementById(id);
+  const state = {
+    overview: null,
+    domain: 0,
+    metric: 0,
+    axis: "headline",
+    hidden: new Set(), // curves that are not shown
+    place: null,
+    clip: null,
+    across: null,
+    up: null,
+  };
+
+  const domain = () => state.overview.domains[state.domain];
+
+  const metricChoices = () =>
+    state.overview.metrics
+      .map((metric, index) => [index, `${metric.title} ${metric.arrow}`.trim()])
+      .filter(([index]) => domain().metrics[index]);
+
+  const fillControls = () => {
+    const { overview } = state;
+    options(
+      $("domain"),
+      overview.domains.map(({ name }, index) => [index, name]),
+      state.domain,
+    );
+    if (!domain()?.metrics[state.metric]) state.metric = metricChoices()[0]?.[0] ?? null;
+    options($("metric"), metricChoices(), state.metric ?? undefined);
+    const axes = overview.axes.map((axis) => [
+      axis,
+      axis === "headline" ? "each system’s headline" : axis,
+    ]);
+    options($("axis"), axes, state.axis);
+  };
+
+  /* A box for each curve and anchor, with its colour: the figure's legend. */
+  const fillCurves = () => {
+    const inside = new Set(placesHere().map((place) => state.overview.places[place].curve));
+    const chips = state.overview.curves.map((curve, index) => {
+      if (!inside.has(index)) return "";
+      const box = make("input", {
+        type: "checkbox",
+        onchange: () => {
+          if (box.checked) state.hidden.delete(index);
+          else state.hidden.add(index);
+          drawFigure();
+          if (state.clip !== null) rdbench.clips.open(state, state.clip);
+        },
+      });
+      box.checked = !state.hidden.has(index);
+      const swatch = make("span", { class: curve.anchor ? "swatch anchor" : "swatch" });
+      swatch.style.backgroundColor = curve.colour;
+      return make("label", {}, box, swatch, rdbench.short(curve.name));
+    });
+    $("curves").replaceChildren(...chips);
+  };
+
+  const placesHere = () => {
+    const found = new Set();
+    for (const scores of Object.values(domain()?.metrics ?? {})) {
+      for (const place of Object.keys(scores)) found.add(Number(place));
+    }
+    return Array.from(found).sort((one, two) => one - two);
+  };
+
+  const drawFigure = async () => {
+    if (state.metric === null || !domain()) {
+      $("figure").hidden = true;
+      $("figure-note").textContent = "There is nothing to draw.";
+      return;
+    }
+    const { points, anchors } = await rdbench.drawFigure($("figure"), state, choosePlace);
+    $("figure-note").textContent = figureNote(points, anchors);
+    fillPoints();
+  };
+
+  const figureNote = (points, anchors) => {
+    const { name, note, caution } = domain();
+    const notes = [`${name}, ${note}; bars: 95 % intervals.`, caution];
+    const shown = new Set([...points, ...anchors].map(({ place }) => place));
+    const missing = placesHere().filter(
+      (place) => !shown.has(place) && !state.hidden.has(state.overview.places[place].curve),
+    );
+    const named = missing.slice(0, 3).map((place) => state.overview.places[place].name);
+    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+    if (missing.length) notes.push(`Not drawn, without score or rate: ${named.join("; ")}${more}.`);
+    if (points.some(({ transmitted }) => !transmitted)) {
+      notes.push("Dotted: not a rate point, the mean is decoded at the price of a sample.");
+    }
+    if (points.some(({ place, transmitted }) => transmitted && isCoded(place))) {
+      notes.push(
+        "White markers without dots between them: the quantized latent, at its stream’s rate.",
+      );
+    }
+    return notes.filter(Boolean).join(" ");
+  };
+
+  const isCoded = (place) => state.overview.places[place].variant === "coded";
+
+  const pointRow = (place) => {
+    const point = rdbench.pointOf(state, place);
+    const card = state.overview.places[place];
+    const metric = state.overview.metrics[state.metric];
+    const write = (value) => number(value, metric.decimals);
+    if (!point) return null;
+    const count = point.ok < point.total ? `${point.ok}/${point.total} ${point.reason}` : "";
+    const spread = interval(point.low, point.high, write);
+    const mark = point.rate !== null && !point.transmitted ? "°" : "";
+    const choose = make("button", {
+      type: "button",
+      class: "link",
+      text: card.name,
+      onclick: () => choosePlace(place),
+    });
+    return {
+      current: place === state.place,
+      place,
+      cells: [
+        { child: choose },
+        {
+          text: kbps(point.rate),
+          value: point.rate ?? undefined,
+          small: `${interval(point.left, point.right, kbps)} ${point.kind}${mark}`.trim(),
+        },
+        {
+          text: write(point.value),
+          value: point.value ?? undefined,
+          small: `${spread} ${count}`.trim(),
+        },
+      ],
+    };
+  };
+
+  const fillPoints = () => {
+    const metric = state.overview.metrics[state.metric];
+    const visible = placesHere().filter((p) => !state.hidden.has(state.overview.places[p].curve));
+    const heads = [
+      { title: "point" },
+      { title: "kbps", number: true },
+      { title: `${metric.title} ${metric.arrow}`.trim(), number: true },
+    ];
+    rdbench.fillTable($("points"), heads, visible.map(pointRow).filter(Boolean));
+  };
+
+  /* Shows the clips of a point, and opens the one that was open, or the worst. */
+  const choosePlace = async (place, clip = null, quiet = false) => {
+    state.place = place;
+    const card = state.overview.places[place];
+    const rate = domain().rates.headline[place];
+    const at = rate && rate[1] !== null ? ` (${kbps(rate[1])} kbps ${rate[0]})` : "";
+    $("clips-heading").textContent = `Clips of ${rdbench.short(card.name, 60)}${at}`;
+    $("clips-note").textContent =
+      "Beside the reference and this point: of every other system the point nearest in rate.";
+    $("listening").hidden = false;
+    drawFigure();
+    const order = await rdbench.clips.list(state, chooseClip);
+    const next = clip ?? (order.includes(state.clip) ? state.clip : order[0]);
+    if (!quiet) goTo($("clips-heading"));
+    await chooseClip(next);
+  };
+
+  const chooseClip = async (clip, asked = false) => {
+    state.clip = clip;
+    await rdbench.clips.open(state, clip);
+    if (asked) goTo($("clip-heading"), "nearest");
+  };
+
+  const goTo = (element, block = "start") => {
+    element.focus({ preventScroll: true });
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    element.scrollIntoView({ behavior: calm ? "auto" : "smooth", block });
+  };
+
+  const fillScatter = () => {
+    const places = placesHere();
+    const rates = domain()?.rates.headline ?? {};
+    const names = places.map((place) => [place, state.overview.places[place].name]);
+    if (!places.includes(state.across) || !places.includes(state.up)) {
+      [state.across, state.up] = likelyPair(places, rates);
+    }
+    options($("scatter-x"), names, state.across);
+    options($("scatter-y"), names, state.up);
+  };
+
+  /* Two points of different curves whose rates are nearest, to begin with. */
+  const likelyPair = (places, rates) => {
+    const curveOf = (place) => state.overview.places[place].curve;
+    const rated = places.filter((place) => rates[place]?.[4]);
+    let best = [Infinity, places[0], places.at(-1)];
+    for (const one of rated) {
+      for (const two of rated) {
+        if (curveOf(one) >= curveOf(two)) continue;
+        const far = Math.abs(Math.log(rates[one][1] / rates[two][1]));
+        if (far < best[0]) best = [far, one, two];
+      }
+    }
+    return best.slice(1);
+  };
+
+  const drawScatter = async () => {
+    const able = state.metric !== null && state.across !== undefined && state.across !== null;
+    $("scatter").hidden = !able;
+    if (!able) {
+      $("scatter-note").textContent = "There is nothing to draw.";
+      return;
+    }
+    await rdbench.drawScatter($("scatter"), $("scatter-note"), state, (clip) =>
+      choosePlace(state.up, clip),
+    );
+  };
+
+  const drawAll = () => {
+    drawFigure();
+    drawScatter();
+  };
+
+  const listen = () => {
+    $("metric").addEventListener("change", () => {
+      state.metric = Number($("metric").value);
+      drawAll();
+      if (state.place !== null) choosePlace(state.place, state.clip, true);
+    });
+    $("axis").addEventListener("change", () => {
+      state.axis = $("axis").value;
+      drawFigure();
+    });
+    $("domain").addEventListener("change", () => {
+      state.domain = Number($("domain").value);
+      [state.place, state.clip] = [null, null];
+      $("listening").hidden = true;
+      $("clips-heading").textContent = "Clips";
+      $("clips-note").textContent = "No point is chosen yet.";
+      fillControls();
+      fillCurves();
+      fillScatter();
+      drawAll();
+    });
+    for (const [id, name] of [
+      ["scatter-x", "across"],
+      ["scatter-y", "up"],
+    ]) {
+      $(id).addEventListener("change", () => {
+        state[name] = Number($(id).value);
+        drawScatter();
+      });
+    }
+  };
+
+  /* The scatter is drawn when it comes near the screen: it needs a file of its own. */
+  const whenSeen = (element, act) => {
+    const watch = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        watch.disconnect();
+        act();
+      },
+      { rootMargin: "200px" },
+    );
+    watch.observe(element);
+  };
+
+  const start = async () => {
+    for (const table of document.querySelectorAll("table.sortable")) rdbench.sortable(table);
+    state.overview = await rdbench.load("overview");
+    fillControls();
+    fillCurves();
+    fillScatter();
+    listen();
+    rdbench.clips.listen();
+    await drawFigure();
+    whenSeen($("scatter"), drawScatter);
+    document.documentElement.dataset.ready = "true";
+  };
+
+  document.addEventListener("DOMContentLoaded", start);
+})();

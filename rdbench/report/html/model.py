@@ -1,0 +1,271 @@
+"""What the page is told: aggregates at opening, and scores of a metric or a clip when asked for.
+
+All statistics are made by `rdbench.analysis`; the page picks among them. A number that is not
+there is null, and beside it stands the reason. The page's rate axis is a choice: `headline`, or one
+kind of rate for all systems.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.report.describe import (
+    RATE_MEANING,
+    RunCard,
+    clips_text,
+    describe,
+    few_groups,
+    ordered,
+    records,
+)
+from rdbench.report.html.numbering import Numbering, number, place_name
+from rdbench.report.names import clean
+from rdbench.report.numbers import score_text
+from rdbench.report.style import ANCHOR_COLOUR, Dash, card_styles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdbench.analysis.panel import Panel
+    from rdbench.analysis.runs import Run
+    from rdbench.report.config import ReportConfig
+
+LONGEST_NAME = 300
+LONGEST_REASON = 200
+HEADLINE = "headline"
+PLACE_COLUMNS = ["system", "curve", "point", "variant"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A run as a report needs it; points: its aggregates (`rdbench.report.aggregates`)."""
+
+    folder: Path
+    run: Run
+    points: pd.DataFrame
+    card: RunCard
+    numbers: Numbering
+
+    @cached_property
+    def rates(self) -> dict[str, pd.DataFrame]:
+        """Per axis, `headline` first: one row per place and domain with a rate or an anchor."""
+        from rdbench.analysis.aggregate import rate_distortion
+
+        kinds = self.points.loc[self.points["kind"] == "rate", "key"]
+        axes = [HEADLINE, *ordered(list(kinds), list(RATE_MEANING))]
+        return {
+            axis: rate_distortion(self.points, self.card.headlines, rate=axis).drop_duplicates(
+                [*PLACE_COLUMNS, "domain"]
+            )
+            for axis in axes
+        }
+
+    @property
+    def axes(self) -> list[str]:
+        """`headline`, and every kind of rate that was measured."""
+        return list(self.rates)
+
+    @cached_property
+    def panels(self) -> dict[str, Panel]:
+        """Scores and rates per clip, by domain."""
+        from rdbench.analysis.panel import panels
+
+        return {panel.domain: panel for panel in panels(self.run.rows)}
+
+
+def read_content(folder: Path, *, config: ReportConfig | None = None, seed: int = 0) -> Content:
+    """Reads the run in `folder` as `config` shows it.
+
+    Raises StoreError for a folder that is no run, and SpecError for a configuration that names what
+    the run does not have.
+    """
+    from rdbench.analysis.runs import read_run
+    from rdbench.report.aggregates import aggregates
+    from rdbench.report.config import ReportConfig, configured
+
+    run = configured(read_run(folder), config or ReportConfig())
+    points = aggregates(run, seed=seed)
+    card = describe(points, run.manifest)
+    return Content(folder, run, points, card, number(run.rows, points, card))
+
+
+def overview(content: Content) -> dict[str, Any]:
+    """What the page has from the start."""
+    card, numbers = content.card, content.numbers
+    styles = card_styles(card)
+    curves = list(dict.fromkeys(curve for _, curve, *_ in numbers.places))
+    return {
+        "curves": [
+            {
+                "name": card.curve_label(curve),
+                "colour": styles[curve].colour if curve in styles else ANCHOR_COLOUR,
+                "marker": styles[curve].marker if curve in styles else "",
+                "dash": _dash(styles[curve].dash) if curve in styles else "",
+                "anchor": curve not in card.curves,
+            }
+            for curve in curves
+        ],
+        "places": [
+            {
+                "name": place_name(place, card),
+                "system": card.systems[place[0]].label,
+                "point": clean(place[2]),
+                "variant": clean(place[3]),
+                "curve": curves.index(place[1]),
+                "anchor": card.systems[place[0]].anchor and place[3] != "coded",
+            }
+            for place in numbers.places
+        ],
+        "domains": [_domain(content, index) for index in range(len(numbers.domains))],
+        "metrics": [_metric(content, *metric) for metric in numbers.metrics],
+        "axes": content.axes,
+        "clips": [clean(name, longest=LONGEST_NAME) for _, name in numbers.clips],
+    }
+
+
+def scores_of(content: Content, domain: int, metric: int) -> list[list[float | None] | None]:
+    """Per place the score of every clip of the domain; None for a place without any row."""
+    numbers = content.numbers
+    panel = content.panels[numbers.domains[domain]]
+    quantity = panel.metrics.get(numbers.metrics[metric])
+    if quantity is None:
+        return []
+    digits = _decimals(content, numbers.metrics[metric][0]) + 2
+    at = {name: index for index, name in enumerate(panel.clips)}
+    order = [at[numbers.clips[clip][1]] for clip in numbers.clips_of(domain)]
+    row_of = {tuple(place): index for index, place in enumerate(panel.places)}
+    found: list[list[float | None] | None] = []
+    for place in numbers.places:
+        row = row_of.get(place)
+        if row is None or not quantity.status[row].any():
+            found.append(None)
+        else:
+            found.append([_number(value, digits) for value in quantity.values[row, order]])
+    return found
+
+
+def clip_scores(content: Content, clip: int) -> dict[str, Any]:
+    """All that was measured on one clip, by place.
+
+    scores: place -> a value per metric, or null. reasons: "place/metric" -> why there is none.
+    kbps: place -> [kind, rate of this clip] at the headline.
+    """
+    numbers = content.numbers
+    domain, name = numbers.clips[clip]
+    panel = content.panels[domain]
+    column = panel.clips.index(name)
+    scores: dict[int, list[float | None]] = {}
+    reasons: dict[str, str] = {}
+    number_of = numbers.place_of
+    for row, place in enumerate(panel.places):
+        where = number_of[*place]
+        if not np.isfinite(panel.seconds[row, column]):
+            continue
+        values: list[float | None] = []
+        for index, metric in enumerate(numbers.metrics):
+            quantity = panel.metrics.get(metric)
+            value = math.nan if quantity is None else float(quantity.values[row, column])
+            values.append(_number(value, _decimals(content, metric[0]) + 2))
+            why = "" if quantity is None else quantity.reasons.get((row, column), "")
+            if why:
+                reasons[f"{where}/{index}"] = clean(why, longest=LONGEST_REASON)
+        scores[where] = values
+    return {"scores": scores, "reasons": reasons, "kbps": _clip_rates(content, panel, column)}
+
+
+def _clip_rates(content: Content, panel: Panel, column: int) -> dict[int, tuple[str, float | None]]:
+    found: dict[int, tuple[str, float | None]] = {}
+    number_of = content.numbers.place_of
+    row_of = {tuple(place): row for row, place in enumerate(panel.places)}
+    headline = content.rates[HEADLINE]
+    for rate in records(headline[headline["domain"] == panel.domain]):
+        place = (rate.system, rate.curve, rate.point, rate.variant)
+        quantity = panel.rates.get((rate.rate_kind, rate.rate_backend))
+        row = row_of.get(place)
+        if quantity is None or row is None:
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kbps = quantity.values[row, column] / panel.seconds[row, column] / 1000
+        found[number_of[place]] = (rate.rate_kind, _number(kbps, 3))
+    return found
+
+
+def _domain(content: Content, domain: int) -> dict[str, Any]:
+    name = content.numbers.domains[domain]
+    inside = content.points[
+        (content.points["domain"] == name) & content.points["kind"].isin(["metric", "rate"])
+    ]
+    return {
+        "name": content.card.domain_label(name) or "all clips",
+        "note": clips_text(inside),
+        "caution": few_groups(inside),
+        "clips": content.numbers.clips_of(domain),
+        "metrics": _aggregates(content, inside),
+        "rates": {axis: _axis(content, table, name) for axis, table in content.rates.items()},
+    }
+
+
+def _aggregates(content: Content, inside: pd.DataFrame) -> dict[int, dict[int, list[Any]]]:
+    """By metric and place: [value, low, high, clips ok, clips, most frequent reason]."""
+    place_of, metric_of = content.numbers.place_of, content.numbers.metric_of
+    found: dict[int, dict[int, list[Any]]] = {}
+    for row in records(inside[inside["kind"] == "metric"]):
+        metric = metric_of.get((row.key, row.backend))
+        if metric is None:
+            continue
+        digits = _decimals(content, row.key) + 2
+        ends = [_number(value, digits) for value in (row.value, row.low, row.high)]
+        reason = clean(row.reason, longest=LONGEST_REASON)
+        place = place_of[row.system, row.curve, row.point, row.variant]
+        found.setdefault(metric, {})[place] = [*ends, int(row.n_ok), int(row.n_total), reason]
+    return found
+
+
+def _axis(content: Content, table: pd.DataFrame, domain: str) -> dict[int, list[Any]]:
+    """By place: [kind, kbps, low, high, whether (rate, score) can be transmitted]."""
+    place_of = content.numbers.place_of
+    return {
+        place_of[row.system, row.curve, row.point, row.variant]: [
+            row.rate_kind,
+            *(_number(value, 3) for value in (row.kbps, row.kbps_low, row.kbps_high)),
+            bool(row.rate_point),
+        ]
+        for row in records(table[table["domain"] == domain])
+    }
+
+
+def _metric(content: Content, key: str, backend: str) -> dict[str, Any]:
+    card = content.card.metrics[key]
+    several = [name for name, _ in content.numbers.metrics].count(key) > 1
+    suffix = f", {clean(backend)}" if several else ""
+    return {
+        "name": card.name + suffix,
+        "title": card.title + suffix,
+        "arrow": card.arrow,
+        "better": card.direction,
+        "decimals": _decimals(content, key),
+        "ceiling": _number(card.identity, 6),
+    }
+
+
+def _dash(dash: Dash) -> str:
+    """As plotly has it: lengths in pixels, for lines of two pixels."""
+    if isinstance(dash, str):
+        return "solid"
+    return ",".join(f"{2 * length:g}px" for length in dash[1])
+
+
+def _decimals(content: Content, key: str) -> int:
+    """How many decimals a score is worth, as tables write it."""
+    return len(score_text(content.card.metrics[key])(0.0).partition(".")[2])
+
+
+def _number(value: float, digits: int) -> float | None:
+    """A rounded number, or None for what is no number; adding zero takes the sign off −0."""
+    return round(float(value), digits) + 0.0 if math.isfinite(value) else None

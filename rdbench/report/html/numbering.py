@@ -1,0 +1,77 @@
+"""Numbers for everything a report names: places, domains, clips, metrics.
+
+The pages and their files know users' names by number alone; a name is text that is shown, and never
+part of a path, a key or a script.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rdbench.report.describe import RunCard, scored_metrics
+from rdbench.report.places import Place, places
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """What has which number: the place of each in these tuples.
+
+    places: (system, curve, point, variant), in the order of tables. clips: (domain, name). metrics:
+    (key, backend).
+    """
+
+    places: tuple[Place, ...]
+    domains: tuple[str, ...]
+    clips: tuple[tuple[str, str], ...]
+    metrics: tuple[tuple[str, str], ...]
+
+    @property
+    def place_of(self) -> dict[Place, int]:
+        """Numbers of places."""
+        return {place: number for number, place in enumerate(self.places)}
+
+    @property
+    def metric_of(self) -> dict[tuple[str, str], int]:
+        """Numbers of metrics."""
+        return {metric: number for number, metric in enumerate(self.metrics)}
+
+    def clips_of(self, domain: int) -> list[int]:
+        """The clips of a domain, in order."""
+        return [n for n, (name, _) in enumerate(self.clips) if name == self.domains[domain]]
+
+    def clips_named(self, name: str) -> list[int]:
+        """The clips of a name, of which each domain may have one."""
+        return [n for n, (_, known) in enumerate(self.clips) if known == name]
+
+    def place_named(self, system: str, point: str, variant: str) -> int | None:
+        """A place, whatever the curve that a configuration has moved it to."""
+        wanted = (system, point, variant)
+        found = (n for n, (s, _, p, v) in enumerate(self.places) if (s, p, v) == wanted)
+        return next(found, None)
+
+
+def number(rows: pd.DataFrame, points: pd.DataFrame, card: RunCard) -> Numbering:
+    """Numbers what `rows` (of `rdbench.store.schema.Row`) and their aggregates hold."""
+    per_clip = rows.loc[rows["clip"] != "", ["domain", "clip"]].drop_duplicates()
+    clips = tuple(sorted(per_clip.astype(str).itertuples(index=False, name=None)))
+    measured = points[points["kind"] != "cost"]
+    known = {domain for domain, _ in clips}
+    domains = [d for d in dict.fromkeys(measured["domain"].astype(str)) if d in known]
+    return Numbering(
+        places=tuple(places(measured, card)),
+        domains=tuple(domains),
+        clips=clips,
+        metrics=tuple(scored_metrics(points, card)),
+    )
+
+
+def place_name(place: Place, card: RunCard) -> str:
+    """As "Opus 12" or "VAE 6, mean"; the point is left out where the label ends with it."""
+    system, _, point, variant = place
+    label = card.systems[system].label
+    shown = label if label.split()[-1:] == [point] or point == system else f"{label} {point}"
+    return shown if variant in ("codes", "sample") else f"{shown}, {variant}"

@@ -1,0 +1,78 @@
+"""Kept audio as the page plays it: 16-bit FLAC in base64, one file per clip and place.
+
+The store keeps 24 bits, whose last byte is noise that no coder can shorten. What is heard is
+rounded to 16 bits (−98 dB), at the level and the rate that were scored.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdbench.report.html.files import ReportFolder
+from rdbench.report.html.numbering import Numbering
+from rdbench.store.audio import kept_audio, read_audio
+from rdbench.types import StoreError
+
+FULL_SCALE = 2**15
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Which files there are. reference: clips. places: clip -> places, both by number."""
+
+    reference: frozenset[int]
+    places: dict[int, list[int]]
+
+    @property
+    def any(self) -> bool:
+        """Whether any audio was kept."""
+        return bool(self.reference or self.places)
+
+
+def kept_files(run: Path, numbers: Numbering) -> dict[tuple[int, int | None], Path]:
+    """Paths of the kept audio by (clip, place), place None for a reference."""
+    found: dict[tuple[int, int | None], Path] = {}
+    fields = kept_audio(run)[["system", "point", "variant", "clip", "path"]]
+    for system, point, variant, clip, path in fields.itertuples(index=False, name=None):
+        place = numbers.place_named(system, point, variant)
+        if system and place is None:
+            continue  # a system that the configuration hides
+        for number in numbers.clips_named(clip):
+            found[number, place] = Path(path)
+    return found
+
+
+def write_sounds(files: dict[tuple[int, int | None], Path], folder: ReportFolder) -> Sounds:
+    """Writes `data/audio/CLIP/PLACE.js`; a file that cannot be read is left out."""
+    reference: set[int] = set()
+    places: dict[int, list[int]] = {}
+    for (clip, place), path in files.items():
+        text = encoded(path)
+        if text is None:
+            continue
+        folder.data(f"audio/{clip}/{REFERENCE if place is None else place}", text)
+        if place is None:
+            reference.add(clip)
+        else:
+            places.setdefault(clip, []).append(place)
+    return Sounds(frozenset(reference), places)
+
+
+def encoded(path: Path) -> str | None:
+    """The audio of `path` as 16-bit FLAC in base64; None where it cannot be read."""
+    import numpy as np
+    import soundfile
+
+    try:
+        samples, rate = read_audio(path)
+    except StoreError:
+        return None
+    # Samples beyond full scale are held there, as in every player.
+    steps = np.rint(samples.T.astype(np.float64) * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
+    sink = io.BytesIO()
+    soundfile.write(sink, steps.astype(np.int16), rate, format="FLAC", subtype="PCM_16")
+    return base64.b64encode(sink.getvalue()).decode("ascii")

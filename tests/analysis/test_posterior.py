@@ -1,0 +1,70 @@
+"""Diagnostics of posteriors: what is counted as active, and mean against sample on equal clips."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from small_runs import changed, make_run
+
+from rdbench.analysis.posterior import channel_kl, mean_against_sample
+from rdbench.analysis.runs import Run
+from rdbench.report.describe import describe
+from rdbench.report.posterior_table import posterior_tables
+from rdbench.store.traces import COLUMNS
+
+
+def posterior_run() -> Run:
+    """`make_run` whose curve `vae` has samples and, 0.5 better on every clip, means."""
+    curves = {"old": ("payload", {"5": 5.0, "8": 8.0}, 8.0), "vae": ("kl", {"6": 6.0}, 8.0)}
+    run = make_run(curves)
+    sample = run.rows[run.rows["system"] == "vae"]
+    mean = sample.assign(variant="mean", unit_key=sample["unit_key"] + "m")
+    rises = mean["key"] == "quality"
+    mean["value"] = mean["value"].where(~rises, mean["value"] + 0.5)
+    return Run(run.name, pd.concat([run.rows, mean], ignore_index=True), run.manifest)
+
+
+def traces(bits: list[list[float]]) -> pd.DataFrame:
+    """Clips of 10 frames whose latent channels cost `bits` each."""
+    rows = []
+    for number, channels in enumerate(bits):
+        place = ("vae", "vae", "6", "sample", f"c{number}")
+        frame = sum(channels) / 10
+        rows += [(*place, "frame", i, i / 100, "kl", frame) for i in range(10)]
+        rows += [(*place, "channel", i, math.nan, "kl", b) for i, b in enumerate(channels)]
+        rows += [(*place, "channel", -1, math.nan, "kl", 64.0)]  # side information
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def test_kl_per_channel_is_total_nats_over_total_frames() -> None:
+    table = channel_kl(traces([[20.0, 0.01], [40.0, 0.03]]))
+    assert table["channel"].tolist() == [0, 1]
+    assert table["nats"].tolist() == pytest.approx([3 * math.log(2), 0.002 * math.log(2)])
+    assert channel_kl(traces([])).empty
+
+
+def test_mean_less_sample_is_paired_and_only_where_both_were_decoded() -> None:
+    table = mean_against_sample(posterior_run())
+    quality = table[table["key"] == "quality"].iloc[0]
+    assert quality["difference"] == pytest.approx(0.5)
+    assert (quality["low"], quality["high"]) == pytest.approx((0.5, 0.5))
+    assert (table["system"] == "vae").all()
+    assert mean_against_sample(make_run()).empty
+
+
+def test_the_table_counts_active_channels_and_signs_the_difference() -> None:
+    run = posterior_run()
+    card = describe(pd.DataFrame(columns=["system", "curve", "kind", "key", "unit"]), run.manifest)
+    found = posterior_tables(run, card, traces([[30.0, 10.0, 0.05, 0.0]]), about="")
+    (table,) = found.values()
+    cells = {column.title: column.cells[0].plain for column in table.columns}
+    assert cells["active channels"] == "2 of 4"
+    assert cells["channels that hold half of the KL"] == "1"
+    assert any(text.startswith("+0.5") for text in cells.values())
+    without = posterior_tables(run, card, None, about="")
+    assert not any("channels" in column.title for column in without["speech"].columns)
+    clipless = changed(run, run.rows["variant"] == "mean", status="failed", value=math.nan)
+    (broken,) = posterior_tables(clipless, card, None, about="").values()
+    assert all(column.cells[0].plain == "–" for column in broken.columns)
