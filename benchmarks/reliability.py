@@ -68,7 +68,7 @@ def report(page: Path, name: str, table: list[str], findings: Sequence[str]) -> 
     begin, end = f"<!-- measured: {name} -->", f"<!-- end: {name} -->"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    page.write_text("\n".join([before + begin, *lines, end + after]))
+    page.write_text("\n".join([before + begin, "", *lines, "", end + after]))
     print("\n".join(lines))
     for finding in findings:
         print("FOUND:", finding)

@@ -174,6 +174,8 @@ class RunWriter:
                     _remove(part)
                     self._parts -= 1
             self._merge_at = self._parts + MANY_PARTS
+            del tables
+            pa.default_memory_pool().release_unused()  # else a long run keeps what merging took
 
     def retire(self, *, keep: Set[str]) -> None:
         """Leaves only rows of the units in `keep`; the others go to the folder `retired`.

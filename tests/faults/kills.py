@@ -130,6 +130,7 @@ def kill_at_random(
                 break
             moment = float(rng.uniform(0.0, 1.1 * seconds))
             if not _kill_after(children, trial, reports, moment):
+                seconds = min(seconds, max(moment, 0.5 * seconds))  # the machine is less busy now
                 break
             tally.kills += 1
             what = f"trial {tally.trials}, kill {attempt + 1} after {moment:.3f} s"

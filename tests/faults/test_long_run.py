@@ -49,7 +49,7 @@ def test_a_part_replaces_its_own_table_and_no_other(
     assert reliability.report(page, "a", ["| new |"], [])
     text = page.read_text()
     assert "old" not in text
-    assert text.startswith("before\n<!-- measured: a -->\n| new |\n\nMeasured ")
+    assert text.startswith("before\n<!-- measured: a -->\n\n| new |\n\nMeasured ")
     assert text.endswith("between\n<!-- measured: b -->\nkept\n<!-- end: b -->\n")
     assert not reliability.report(page, "b", ["| new |"], ["something"])
     assert "FOUND: something" in page.read_text()

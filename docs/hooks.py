@@ -1,0 +1,136 @@
+"""What MkDocs builds into the pages from rdbench itself, so that no page can be behind it.
+
+`<!-- built: NAME -->` in a page is replaced by a table of codecs, metrics, commands or results.
+Links and pictures that lead out of docs/ (`../results/…`) are published beside the pages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
+UNPUBLISHED = {"quick"}  # what `make quickstart` leaves; git ignores it
+BUILT = re.compile(r"^<!-- built: (\w+) -->$", re.MULTILINE)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds what pages link to outside of docs/, as long as it is a file of the repository."""
+    wanted = {target for page in files.documentation_pages() for target in _targets(page)}
+    for target in sorted(wanted):
+        if (ROOT / target).is_file():
+            files.append(File.generated(config, target, abs_src_path=str(ROOT / target)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:  # noqa: ARG001
+    """Fills in what is built, and turns links out of docs/ to the published copies."""
+    filled = _filled(markdown)
+    return OUTSIDE.sub(r"](\1", filled) if "/" not in page.file.src_uri else filled
+
+
+def _targets(page: Any) -> Iterator[str]:
+    yield from OUTSIDE.findall(_filled(page.content_string))
+
+
+def _filled(markdown: str) -> str:
+    return BUILT.sub(lambda match: _BUILDERS[match[1]](), markdown)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+def _codecs() -> str:
+    from rdbench.codecs.catalogue import CARDS
+
+    rows = [
+        (f"`{name}`", card.family, card.points, _code(card.options), card.licence)
+        for name, card in sorted(CARDS.items())
+    ]
+    return _table(("codec", "family", "points (kbps)", "options", "licence"), rows)
+
+
+def _metrics() -> str:
+    from rdbench.metrics.registry import FAMILIES, backend_names, definition
+
+    rows: list[tuple[str, ...]] = []
+    sentences: dict[str, list[str]] = {}
+    for key in (key for family in FAMILIES.values() for key in family):
+        meant = definition(key)
+        domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
+        rows.append((f"`{key}`", meant.unit or "–", meant.direction.value, domains, names))
+        said = ". ".join(text.rstrip(".") for text in (meant.definition, meant.citation) if text)
+        rate = f"{meant.sample_rate} Hz"  # a family at several rates is one definition
+        sentences.setdefault(said.replace(rate, "its rate"), []).append(f"`{key}`")
+    meanings = [f"- {', '.join(which)}: {said}." for said, which in sentences.items()]
+    table = _table(("key", "unit", "better", "domains", "backends"), rows)
+    return "\n".join([table, "", *meanings])
+
+
+def _commands() -> str:
+    import typer
+
+    from rdbench.cli.main import app
+
+    group = typer.main.get_command(app)
+    return "\n\n".join(_command(name, one) for name, one in group.commands.items())  # type: ignore[attr-defined]
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    usage = " ".join(["rdbench", name, *(_metavar(one) for one in arguments), "[OPTIONS]"])
+    rows = [(f"`{_metavar(one)}`", getattr(one, "help", "") or "") for one in arguments]
+    rows += [(f"`{', '.join(one.opts)}`", _help(one)) for one in options if one.name != "help"]
+    text = re.sub(r"\s*\n\s*", " ", re.sub(r"\n\n+", "\0", (command.help or "").strip()))
+    parts = [f"## `rdbench {name}`", text.replace("\0", "\n\n"), f"    {usage}"]
+    return "\n\n".join([*parts, _table(("option", "meaning"), rows)] if rows else parts)
+
+
+def _metavar(argument: Any) -> str:
+    name = str(argument.name).upper()
+    return f"{name} …" if argument.nargs == -1 else name
+
+
+def _help(option: Any) -> str:
+    text = re.sub(r"\s*\[default: (.*)\]", r" Default: \1.", option.help or "")
+    default = option.default
+    if "Default:" in text or default in (None, False, 0, "", ()) or callable(default):
+        return text
+    return f"{text} Default: `{getattr(default, 'value', default)}`."
+
+
+def _results() -> str:
+    runs = [path.parent for path in sorted(ROOT.glob("results/*/manifest.json"))]
+    return "\n\n".join(_run(folder) for folder in runs if folder.name not in UNPUBLISHED)
+
+
+def _run(folder: Path) -> str:
+    spec = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["spec"]
+    place = f"../results/{folder.name}"
+    shown = [f"## {folder.name}", spec["description"], f"[All numbers]({place}/table.md)"]
+    for picture in sorted(folder.glob("figures/overview_*.png")):
+        domain = picture.stem.removeprefix("overview_").replace("_", " ")
+        shown.append(f"![{folder.name}: every metric on {domain}]({place}/figures/{picture.name})")
+    return "\n\n".join(shown)
+
+
+def _code(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+_BUILDERS: dict[str, Callable[[], str]] = {
+    "codecs": _codecs,
+    "metrics": _metrics,
+    "commands": _commands,
+    "results": _results,
+}
