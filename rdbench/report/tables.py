@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.analysis.aggregate import rate_distortion
 from rdbench.report.bd_table import BdRates, bd_rates, bd_tables, refusals
 from rdbench.report.bold import LEVEL, best_scores
-from rdbench.report.cells import Table
+from rdbench.report.cells import NONE, Table
 from rdbench.report.costs_table import cost_table
 from rdbench.report.describe import (
     RATE_MEANING,
@@ -41,7 +41,7 @@ from rdbench.report.points_table import (
     score_table,
 )
 from rdbench.report.posterior_table import posterior_tables
-from rdbench.report.text import Column, aligned, markdown_table, packed
+from rdbench.report.text import Column, aligned, filled, markdown_table, packed
 from rdbench.report.webtable import web_page
 from rdbench.store.atomic import make_folder, write_atomic
 
@@ -322,11 +322,12 @@ def _score_caption(inside: pd.DataFrame, card: RunCard, confidence: float) -> st
 
 
 def _section(table: Table, title: str) -> list[str]:
-    """A heading with as many tables as the columns need."""
+    """A heading with as many tables as the columns need, rows without a value left out."""
     if not table.columns:
         return []
     head = [column.column for column in table.head]
-    blocks = packed(head, [column.column for column in table.columns], width=WIDEST)
+    wide = packed(head, [column.column for column in table.columns], width=WIDEST)
+    blocks = [filled(block, len(head), nothing=NONE) for block in wide]
     bold = table.caption.partition(" Bold: ")[2]
     notes = [*table.notes, *([f"Bold: {bold}"] if bold else [])]
     said = [textwrap.fill(markdown(note), PROSE) for note in notes]

@@ -49,6 +49,28 @@ def packed(head: Sequence[Column], columns: Iterable[Column], *, width: int) -> 
     return blocks
 
 
+def filled(block: Sequence[Column], head: int, *, nothing: str) -> list[Column]:
+    """`block` without rows in which no column after the first `head` has a value.
+
+    A wide table is cut into blocks of columns; of kinds of rate, most systems have few.
+    """
+    kept = [
+        index
+        for index in range(len(block[0].cells))
+        if any(column.cells[index] not in ("", nothing) for column in block[head:])
+    ]
+    place = {index: number for number, index in enumerate(kept)}
+    return [
+        Column(
+            column.title,
+            [column.cells[index] for index in kept],
+            column.right,
+            frozenset(place[index] for index in column.bold if index in place),
+        )
+        for column in block
+    ]
+
+
 def markdown_table(columns: Sequence[Column]) -> str:
     """A Markdown table that is aligned in a terminal too; cells are taken literally."""
     safe = [

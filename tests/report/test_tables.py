@@ -13,6 +13,7 @@ from rich.cells import cell_len
 
 from rdbench.analysis.aggregate import points
 from rdbench.report.tables import csv_table, markdown_text, summary_text, write_tables
+from rdbench.report.text import Column, filled
 from rdbench.types import StoreError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -166,3 +167,14 @@ def test_the_caption_tells_the_protocol_of_each_domain() -> None:
     assert "sample rate speech: 16 kHz / music: 44.1 kHz" in text
     assert "whole clips" in " ".join(text.split())
     assert "5e1f" not in text
+
+
+def test_rows_without_a_value_are_left_out_of_a_block() -> None:
+    block = [
+        Column("system", ["a", "b", "c"]),
+        Column("nominal", ["–", "2.0", ""]),
+        Column("entropy", ["–", "1.8", "3.0"], right=True, bold=frozenset({2})),
+    ]
+    kept = filled(block, 1, nothing="–")
+    assert [list(column.cells) for column in kept] == [["b", "c"], ["2.0", ""], ["1.8", "3.0"]]
+    assert kept[2].bold == {1}
