@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.bootstrap import resample_weights
+from rdbench.analysis.models import choose, preference
 from rdbench.analysis.ratios import Intervals, ratio_intervals
-from rdbench.store.schema import COLUMNS, ONE_STREAM, Kind
+from rdbench.store.schema import COLUMNS, Kind
 from rdbench.types import RateKind, StoreError, Variant
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ POINT_COLUMNS = [
     *IDENTITY, "value", "low", "high", "unit", "n_ok", "n_total", "n_undefined", "n_failed",
     "n_groups", "note", "reason",
 ]  # fmt: skip
-# Which model of the bits an axis shows: the standard prior, and of streams per clip the one that
-# needs least of the clip itself.
-MODELS = ("N(0, I)", "static", "adaptive context", "adaptive order-0")
 ONCE_PER_POINT = "measured once per point: no interval"
 NOT_FINITE = "the value is not a finite number although its status is ok"
 
@@ -266,19 +264,19 @@ def _rate_kind(system: str, variant: str, headline: Mapping[str, str | None], ra
 
 
 def _one_model(rates: pd.DataFrame) -> pd.DataFrame:
-    """One row per kind of rate of a point: that of the model which stands first in `MODELS`.
-
-    Tables show the bits under every model; an axis needs one, the same for all points of a system.
-    """
-    rank = [
-        next((i for i, model in enumerate(MODELS) if backend.startswith(model)), len(MODELS))
-        + (len(MODELS) + 1) * backend.endswith(ONE_STREAM)
-        for backend in rates["backend"]
-    ]
-    order = rates.assign(rank=rank, lacks=rates["value"].isna())
-    order = order.sort_values(["lacks", "rank"], kind="stable")
-    kept = order.drop_duplicates([*PLACE, "key"]).index
-    return rates[rates.index.isin(kept)]
+    """The rows of one model for each curve, variant and kind (`rdbench.analysis.models`)."""
+    kept = []
+    keys = ["curve", "variant", "domain", "key"]
+    for (*_, kind), part in rates.groupby(keys, sort=False, observed=True):
+        measured = part[part["value"].notna()]
+        points = {
+            str(model): set(there[["system", "point"]].itertuples(index=False, name=None))
+            for model, there in measured.groupby("backend", sort=False, observed=True)
+        }
+        best = choose(str(kind), points) or min(map(str, part["backend"]), key=preference)
+        kept.append(part.index[part["backend"] == best])
+    chosen = {index for part in kept for index in part}
+    return rates[rates.index.isin(chosen)]
 
 
 def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdbench.analysis.models import choose
 from rdbench.types import RateKind, RdbenchError, Variant
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ class Side:
 
 def curve_names(panel: Panel, headlines: Mapping[str, str | None]) -> list[str]:
     """The curves on the rate axis (anchors such as the identity have no rate)."""
-    rated = (p.curve for p in panel.places if headlines.get(p.system))
+    rated = (
+        p.curve for p in panel.places if headlines.get(p.system) or p.variant == Variant.CODED.value
+    )
     return list(dict.fromkeys(rated))
 
 
@@ -62,7 +65,9 @@ def headline_side(panel: Panel, headlines: Mapping[str, str | None], curve: str)
     """The curve as it is headlined: what is transmitted, at its family's kind of rate."""
     members = [i for i, place in enumerate(panel.places) if place.curve == curve]
     kinds = {headlines.get(panel.places[i].system) for i in members} - {None}
-    transmitted = (Variant.CODES.value, Variant.SAMPLE.value)
+    transmitted = [Variant.CODES.value, Variant.SAMPLE.value]
+    if not kinds:  # a latent without a prior has no headline, and may have a stream
+        kinds, transmitted = {RateKind.CODED.value}, [Variant.CODED.value]
     variants = {panel.places[i].variant for i in members}
     variant = next((v for v in transmitted if v in variants), "")
     places = tuple(i for i in members if panel.places[i].variant == variant)
@@ -153,18 +158,17 @@ def _known(panel: Panel, side: Side, metric: tuple[str, str]) -> Flags:
 
 
 def _with_model(panel: Panel, side: Side) -> Side:
-    """The side with the probability model of its rate: the one that most of its clips have."""
-    index = list(side.places)
-    measured = {
-        model: int((quantity.status[index] == 1).sum())
-        for (kind, model), quantity in panel.rates.items()
-        if kind == side.rate[0]
+    """The side with the probability model of its rate (`rdbench.analysis.models`)."""
+    kind = side.rate[0]
+    points = {
+        model: {place for place in side.places if (quantity.status[place] == 1).any()}
+        for (measured, model), quantity in panel.rates.items()
+        if measured == kind
     }
-    best = max(measured, key=lambda model: (measured[model], model), default=None)
-    if best is None or not measured[best]:
-        kind = side.rate[0]
+    best = choose(kind, points)
+    if best is None:
         return replace(side, refusal=f"not measured: {side.curve} has no {kind} rate here")
-    return replace(side, rate=(side.rate[0], best))
+    return replace(side, rate=(kind, best))
 
 
 def _nothing_sent(variants: set[str]) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from rdbench.analysis.curves import curve_names, headline_side, require_curve
 from rdbench.analysis.draws import Sampling, design, means
 from rdbench.analysis.measured import all_panels, chosen_metrics
+from rdbench.analysis.models import preference
 from rdbench.analysis.panel import Panel, Place
 from rdbench.types import RdbenchError
 
@@ -217,7 +218,8 @@ def _near_pairs(panel: Panel, headlines: Mapping[str, str | None], anchor: str) 
 def _headline_rates(panel: Panel, headlines: Mapping[str, str | None]) -> dict[int, float]:
     """Rates in kbps per place at its headline rate, over the clips that have it."""
     found: dict[int, float] = {}
-    for (kind, _), quantity in panel.rates.items():
+    for kind, model in sorted(panel.rates, key=lambda rate: preference(rate[1])):
+        quantity = panel.rates[kind, model]
         for i, place in enumerate(panel.places):
             if headlines.get(place.system) != kind or i in found:
                 continue

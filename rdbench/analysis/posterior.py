@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ACTIVE_NATS = 0.01
 """Nats per frame above which a channel is active."""
-PLACE = ["system", "curve", "point"]
+PLACE = ["domain", "system", "curve", "point"]
 CHANNEL_COLUMNS = [*PLACE, "channel", "nats"]
 
 
@@ -44,13 +44,16 @@ def mean_against_sample(run: Run, *, sampling: Sampling | None = None) -> pd.Dat
     return paired_table(run, pairs=pairs, sampling=sampling)
 
 
-def channel_kl(traces: pd.DataFrame) -> pd.DataFrame:
-    """KL of each latent channel in nats per frame, over all clips; columns `CHANNEL_COLUMNS`.
+def channel_kl(traces: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """KL of each latent channel in nats per frame, over a domain's clips; `CHANNEL_COLUMNS`.
 
-    traces: of `rdbench.store.traces.read_traces`, with both axes. Side information is left out.
+    traces: of `rdbench.store.traces.read_traces`, with both axes. Side information is left out, and
+    so are clips and systems that `run` does not have.
     """
     import pandas as pd
 
+    where = run.rows[["system", "point", "clip", "domain"]].drop_duplicates()
+    traces = traces.merge(where.astype(str), on=["system", "point", "clip"])
     kl = traces[(traces["kind"] == "kl") & (traces["index"] >= 0)]
     frames = kl[kl["axis"] == "frame"].groupby(PLACE, observed=True).size().rename("frames")
     channels = kl[kl["axis"] == "channel"]

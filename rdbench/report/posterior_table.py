@@ -30,11 +30,12 @@ def posterior_tables(
     """
     gaps = mean_against_sample(run)
     gaps = gaps[gaps["key"] != RESIDUAL_DELAY]
-    channels = {} if traces is None else _channels(channel_kl(traces))
-    return {
-        str(domain): _table(str(domain), part, card, channels, about=about)
-        for domain, part in gaps.groupby("domain", sort=False, observed=True)
-    }
+    nats = None if traces is None else channel_kl(traces, run)
+    tables = {}
+    for domain, part in gaps.groupby("domain", sort=False, observed=True):
+        channels = {} if nats is None else _channels(nats[nats["domain"] == domain])
+        tables[str(domain)] = _table(str(domain), part, card, channels, about=about)
+    return tables
 
 
 def _channels(table: pd.DataFrame) -> dict[Point, list[float]]:

@@ -30,7 +30,7 @@ def traces(bits: list[list[float]]) -> pd.DataFrame:
     """Clips of 10 frames whose latent channels cost `bits` each."""
     rows = []
     for number, channels in enumerate(bits):
-        place = ("vae", "vae", "6", "sample", f"c{number}")
+        place = ("vae", "vae", "6", "sample", f"folder/c{number:02d}.wav")
         frame = sum(channels) / 10
         rows += [(*place, "frame", i, i / 100, "kl", frame) for i in range(10)]
         rows += [(*place, "channel", i, math.nan, "kl", b) for i, b in enumerate(channels)]
@@ -39,10 +39,16 @@ def traces(bits: list[list[float]]) -> pd.DataFrame:
 
 
 def test_kl_per_channel_is_total_nats_over_total_frames() -> None:
-    table = channel_kl(traces([[20.0, 0.01], [40.0, 0.03]]))
+    run = posterior_run()
+    table = channel_kl(traces([[20.0, 0.01], [40.0, 0.03]]), run)
     assert table["channel"].tolist() == [0, 1]
     assert table["nats"].tolist() == pytest.approx([3 * math.log(2), 0.002 * math.log(2)])
-    assert channel_kl(traces([])).empty
+    assert channel_kl(traces([]), run).empty
+    # Domains are never pooled, and what a report leaves out is not counted.
+    second = run.rows["clip"] == "folder/c01.wav"
+    apart = channel_kl(traces([[20.0, 0.01], [40.0, 0.03]]), changed(run, second, domain="music"))
+    assert apart["domain"].tolist() == ["music", "music", "speech", "speech"]
+    assert apart["nats"].tolist()[::2] == pytest.approx([4 * math.log(2), 2 * math.log(2)])
 
 
 def test_mean_less_sample_is_paired_and_only_where_both_were_decoded() -> None:
