@@ -249,6 +249,10 @@ class RateKind(StrEnum):
     CONTAINER = "container"
 
 
+KL_PRIOR = "N(0, I)"
+"""The model of a headline KL, as rows name it; KL to a fitted prior is another quantity."""
+
+
 class Status(StrEnum):
     """How a unit of work ended. `undefined` is an answer; `failed` is not."""
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 from rdbench.store.schema import ONE_STREAM
-from rdbench.types import RateKind
+from rdbench.types import KL_PRIOR, RateKind
 
-STANDARD_PRIOR = "N(0, I)"
-MODELS = (STANDARD_PRIOR, "static", "adaptive context", "adaptive order-0")
+MODELS = (KL_PRIOR, "static", "adaptive context", "adaptive order-0")
 """In order of preference: of streams per clip, the one that needs least of the clip itself."""
 
 
@@ -30,8 +29,8 @@ def choose(kind: str, points: Mapping[str, Set[object]]) -> str | None:
     None where no model has any.
     """
     found = {model: there for model, there in points.items() if there}
-    if kind == RateKind.KL and STANDARD_PRIOR in found:
-        return STANDARD_PRIOR
+    if kind == RateKind.KL and KL_PRIOR in found:
+        return KL_PRIOR
     if not found:
         return None
     return min(found, key=lambda model: (-len(found[model]), preference(model)))

@@ -148,7 +148,8 @@ def _panel(domain: str, rows: pd.DataFrame) -> Panel:
         rows["reason"],
     )
     seconds = np.full(shape, np.nan)
-    seconds[place_code, clip_code] = rows["seconds"].to_numpy(float)
+    # Rows of what failed before anything was read say 0.
+    np.fmax.at(seconds, (place_code, clip_code), rows["seconds"].to_numpy(float))
     metrics: dict[tuple[str, str], Quantity] = {}
     rates: dict[tuple[str, str], Quantity] = {}
     order = np.argsort(what_code, kind="stable")

@@ -162,8 +162,10 @@ def with_ratings(run: Run, ratings: pd.DataFrame) -> Run:
     import pandas as pd
 
     mean = ratings.groupby([*PLACE, "clip", "metric"], as_index=False, sort=False)["score"].mean()
-    known = run.rows[run.rows["clip"] != ""].drop_duplicates([*PLACE, "clip"])
-    sides = known[[*PLACE, "clip", "domain", "group", "seconds"]]
+    known = run.rows[run.rows["clip"] != ""]
+    # Rows of what failed before anything was read say 0 seconds: the longest counts.
+    known = known.sort_values("seconds", ascending=False, kind="stable", na_position="last")
+    sides = known.drop_duplicates([*PLACE, "clip"])[[*PLACE, "clip", "domain", "group", "seconds"]]
     rows = mean.merge(sides, on=[*PLACE, "clip"], how="inner")
     rows = rows.rename(columns={"metric": "key", "score": "value"}).assign(
         unit_key="", kind="metric", backend=BACKEND, status="ok", reason=""

@@ -165,8 +165,18 @@ class BitsPass:
         assert self._tables is not None
         return f"{what}, {self._tables.label}"
 
-    def _clip_key(self, step: Step, clip: PlannedClip, label: str) -> str:
-        return self._keys.key(step, clip, f"bits/{_VERSION}/{label}")
+    def _fit(self, step: Step, what: str) -> str:
+        """Names the numbers of a fitted model, of which its label tells the files alone."""
+        if self._tables is None or self._tables.label not in what:
+            return ""
+        entry = self._entry(step)
+        assert entry is not None
+        fitted = entry.prior if step.system.headline is RateKind.KL else entry.tokens
+        assert fitted is not None
+        return f"/{fitted.digest}"
+
+    def _clip_key(self, step: Step, clip: PlannedClip, what: str) -> str:
+        return self._keys.key(step, clip, f"bits/{_VERSION}/{what}{self._fit(step, what)}")
 
     def _corpus_key(self, step: Step, group: Sequence[PlannedClip], what: str) -> str:
         return digest([what, *(self._clip_key(step, clip, what) for clip in group)])[:32]

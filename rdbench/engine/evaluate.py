@@ -283,7 +283,7 @@ class Evaluator:
     def _reconstruct_and_record(
         self, system: System, batch: Batch, indices: Sequence[int], wanted: Sequence[Step]
     ) -> bool:
-        """Whether some steps failed that are worth trying clip by clip; those are still open."""
+        """Whether some steps failed that are worth trying clip by clip; they alone stay untaken."""
         assert system.codec is not None
         failed = False
         by_name = {(step.point.name, step.variant): step for step in wanted}
@@ -299,7 +299,10 @@ class Evaluator:
                 if result.audio is None and len(indices) > 1:
                     failed = True
                     continue
-                self._record(by_name[result.point, result.variant], batch, indices, result)
+                step = by_name[result.point, result.variant]
+                self._record(step, batch, indices, result)
+                # Scores of the pool may be outstanding, but there is nothing more to decode.
+                self._taken |= {(step.id, batch.clips[i].clip.name) for i in indices}
                 self._pool.drain()
         return failed
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.engine.costs import UNITS, cost_clips, cost_steps
 from rdbench.engine.plan import Metric, PlannedClip, Step, System, quantities
 from rdbench.store.schema import Kind
+from rdbench.types import KL_PRIOR, RateKind
 
 if TYPE_CHECKING:
     from rdbench.engine.bits import BitsPass
@@ -49,6 +50,8 @@ def expected_rows(
 
 
 def _named(what: str) -> str:
+    if what == f"{Kind.RATE}/{RateKind.KL}":  # a fitted prior has rows of the same key
+        return f"{what}/{KL_PRIOR}"
     return what if "/" in what else f"{Kind.METRIC}/{what}"
 
 

@@ -20,10 +20,9 @@ from rdbench.engine.plan import (
     UnitKeys,
     quantities,
 )
-from rdbench.rate.measure import KL_PRIOR
 from rdbench.store import audio
 from rdbench.store.schema import Kind, Row
-from rdbench.types import Rate, RateKind, Score, Status, Variant
+from rdbench.types import KL_PRIOR, Rate, RateKind, Score, Status, Variant
 
 if TYPE_CHECKING:
     from rdbench.engine.plan import PlannedClip

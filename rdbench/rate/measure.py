@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rdbench.rate.kl import kl_bits
 from rdbench.types import (
+    KL_PRIOR,
     CodecError,
     Encoded,
     Packets,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from rdbench.rate.coded import LatentCoder
     from rdbench.rate.prior import GaussianPrior
     from rdbench.rate.static import StaticTables
-
-KL_PRIOR = "N(0, I)"
 
 
 def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:

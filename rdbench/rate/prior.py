@@ -10,8 +10,10 @@ E_x KL(q(z|x) ‖ p) = I(x; z) + KL(q(z) ‖ p): a fitted prior takes away a par
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +85,12 @@ class GaussianPrior:
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the prior: SHA-256 over its means and scales."""
+        numbers = np.concatenate([self.mean, self.scale]).astype("<f8")
+        return hashlib.sha256(numbers.tobytes()).hexdigest()
 
     @classmethod
     def fit(cls, moments: Moments) -> GaussianPrior:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class StaticTables:
         """Entries of each codebook, per stream."""
         return tuple(tuple(len(table) for table in stream) for stream in self.counts)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names the tables: SHA-256 over sizes and counts."""
         whole = hashlib.sha256(repr(self.sizes).encode())

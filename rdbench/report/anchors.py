@@ -64,6 +64,8 @@ def find_anchors(rows: pd.DataFrame, card: RunCard) -> list[Anchor]:
         for number, row in enumerate(records(rows[rows["system"] == system])):
             label = card.systems[system].label
             label = f"{label} {row.point}" if several[system] > 1 else label
+            # Beside the curve of its streams a line is what it decodes without them.
+            label = f"{label}, {row.variant}" if card.systems[system].coded else label
             dash = ANCHOR_DASHES[(names.index(system) + number) % len(ANCHOR_DASHES)]
             found.append(Anchor(label, row.value, row.low, row.high, dash))
     return found

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rdbench.report.describe import coded_systems
 from rdbench.spec.load import read_yaml
 from rdbench.spec.model import nearest
 from rdbench.types import RateKind, SpecError
@@ -132,7 +133,10 @@ def configured(run: Run, config: ReportConfig) -> Run:
     systems = _all_systems(run)
     looks = _looks(systems, config)
     cards = {name: _card(card, looks[name]) for name, card in systems.items()}
-    palette = list(dict.fromkeys(str(c["curve"]) for c in cards.values() if c.get("headline")))
+    coded = set(coded_systems(run.rows))
+    palette = list(dict.fromkeys(
+        str(card["curve"]) for name, card in cards.items() if card.get("headline") or name in coded
+    ))  # fmt: skip
     rows = run.rows.assign(curve=_curves(run.rows, cards))
     hidden = {name for name, look in looks.items() if look.get("hide")}
     rows = _chosen_rows(rows[~rows["system"].isin(hidden)], run, config)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rdbench.report.names import clean
@@ -48,8 +48,9 @@ RATE_MEANING: Mapping[str, str] = {
 class SystemCard:
     """A system as a report names it.
 
-    anchor: it has no rate by nature. points: its operating points, cheapest first. look: colour,
-    marker and dash that the report's configuration asks for.
+    anchor: it has no rate by nature. coded: it has streams of its quantized latent, which have a
+    rate of their own. points: its operating points, cheapest first. look: colour, marker and dash
+    that the report's configuration asks for.
     """
 
     name: str
@@ -61,6 +62,12 @@ class SystemCard:
     family: str = ""
     parameters: float = math.nan
     look: Mapping[str, str] = field(default_factory=dict)
+    coded: bool = False
+
+    @property
+    def has_curve(self) -> bool:
+        """Whether points of it stand on the rate axis."""
+        return self.coded or not self.anchor
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class RunCard:
     @property
     def curves(self) -> tuple[str, ...]:
         """Curves on the rate axis, in order."""
-        named = (card.curve for card in self.systems.values() if not card.anchor)
+        named = (card.curve for card in self.systems.values() if card.has_curve)
         return tuple(dict.fromkeys(named))
 
     def domain_label(self, domain: str) -> str:
@@ -144,6 +151,8 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         if name not in systems:
             headline = _likely_headline(points[points["system"] == name])
             systems[name] = _system(name, {"curve": curve, "headline": headline})
+    for name in coded_systems(points):
+        systems[name] = replace(systems[name], coded=True)
     metrics = {
         key: _metric(key, _mapping(entry))
         for key, entry in _mapping(manifest.get("metrics")).items()
@@ -160,6 +169,11 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         tuple(map(str, manifest.get("palette") or ())),
         {str(k): str(v) for k, v in _mapping(manifest.get("domains")).items()},
     )
+
+
+def coded_systems(rows: pd.DataFrame) -> list[str]:
+    """The systems with rows of the variant `coded`: they have a rate without a headline."""
+    return [str(name) for name in rows.loc[rows["variant"] == "coded", "system"].unique()]
 
 
 def ordered(names: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -13,13 +13,15 @@ A test is a folder:
     webmushra/configs/NAME/*.wav   what it plays: excerpts of one length and loudness
     key.csv                        which file is what; never to be served
 
-Names in what is served are random letters, the same for the same seed; trials and the order in them
-are drawn from the same seed. webMUSHRA's results come back with the key (`rdbench import-scores`).
+Names in what is served are random letters. They, the trials and their order are drawn from the seed
+and from what is tested (points, settings and the kept audio), and so is the end of NAME, which the
+answers carry: those to one test are never read with the key of another (`rdbench import-scores`).
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +80,7 @@ class _Folder:
     """The files of a test as they are made."""
 
     kind: str
+    digest: str
     random: np.random.Generator
     used: set[str] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class _Folder:
     @property
     def name(self) -> str:
         """Of the configuration; says nothing of what is tested."""
-        return f"rdbench_{self.kind}"
+        return f"rdbench_{self.kind}_{self.digest}"
 
     def token(self) -> str:
         """Six letters that were not used yet."""
@@ -126,7 +129,9 @@ def write_test(run: Path, out: Path, asked: ListeningTest) -> list[Path]:
         trials = _pairs(kept, asked)
     else:
         trials = _points(kept, asked, without_rate=_without_rate(run))
-    made = _Folder(asked.kind, np.random.default_rng(asked.seed))
+    digest = _digest(kept, trials, asked)
+    random = np.random.default_rng([asked.seed, int(digest, 16)])
+    made = _Folder(asked.kind, digest, random)
     clips = _clips(kept, {place for trial in trials for place in trial}, asked, made.random)
     pages: list[dict[str, object]] = []
     for clip in clips:
@@ -191,7 +196,8 @@ def _points(
 ) -> list[tuple[str, ...]]:
     """The chosen conditions, each alone; all but the run's own anchors where none is chosen."""
     known = [name for name in dict.fromkeys(kept["condition"]) if name]
-    own_anchors = set(kept.loc[kept["system"].isin(without_rate), "condition"])
+    no_rate = kept["system"].isin(without_rate) & (kept["variant"] != "coded")
+    own_anchors = set(kept.loc[no_rate, "condition"])
     chosen = [_condition(name, known) for name in asked.points]
     chosen = chosen or [name for name in known if name not in own_anchors]
     if not chosen:
@@ -228,6 +234,23 @@ def _condition(name: str, known: Sequence[str]) -> str:
     raise RdbenchError(
         f"no audio was kept of the point {name!r}; there is {', '.join(map(str, close))}"
     )
+
+
+def _digest(kept: pd.DataFrame, trials: Sequence[Sequence[str]], asked: ListeningTest) -> str:
+    """Eight hexadecimal digits of what is tested: points, settings, and the audio behind them.
+
+    A kept file is named by its unit key, which names codec, weights, clip and protocol; where the
+    run lies does not count, and neither does the title.
+    """
+    conditions = {place for trial in trials for place in trial}
+    heard = kept[kept["condition"].isin([*conditions, ""])]
+    audio = sorted(
+        (condition, clip, Path(path).stem)
+        for condition, clip, path in heard[["condition", "clip", "path"]].itertuples(index=False)
+    )
+    settings = (asked.kind, asked.clips, asked.seconds, asked.loudness, asked.seed)
+    content = repr((settings, [tuple(trial) for trial in trials], audio))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _clips(

@@ -33,7 +33,7 @@ def score_table(inside: pd.DataFrame, card: RunCard, *, bold: Bold = (), caption
     """Scores of one domain beside the headline rate and its kind."""
     rows = places(inside, card)
     domain = str(inside["domain"].iloc[0])
-    head = [*place_columns(rows, card), *_headline(rows, inside, card)]
+    head = [*place_columns(rows, card), *headline_columns(rows, inside, card)]
     columns = score_columns(inside, card, rows, bold=bold)
     return Table("points", f"Scores on {card.domain_label(domain)}", caption, head, columns)
 
@@ -51,7 +51,7 @@ def rate_table(inside: pd.DataFrame, card: RunCard, *, caption: str) -> Table:
 
 def headline_column(rows: Sequence[Place], inside: pd.DataFrame, card: RunCard) -> TableColumn:
     """The headline rate with its kind in one column: "6.02 payload"."""
-    number, kind = _headline(rows, inside, card)
+    number, kind = headline_columns(rows, inside, card)
     wide = max((len(cell.text) for cell in number.cells), default=0)
     cells = [
         Cell(f"{n.text.rjust(wide)} {k.plain}".rstrip() if k.text else n.text.rjust(wide))
@@ -90,9 +90,10 @@ def score_columns(
     return columns
 
 
-def _headline(
+def headline_columns(
     rows: Sequence[Place], inside: pd.DataFrame, card: RunCard
 ) -> tuple[TableColumn, TableColumn]:
+    """The headline rate and its kind, which `NOT_A_RATE` marks where it is no rate point's."""
     rates = rate_distortion(inside, card.headlines)
     found = {(row.system, row.curve, row.point, row.variant): row for row in records(rates)}
     numbers, kinds = [], []

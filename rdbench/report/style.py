@@ -141,7 +141,7 @@ def system_colours(card: RunCard) -> dict[str, str]:
     """The colour ("#RRGGBB") of each system of a run: that of its curve, grey for an anchor."""
     found = card_styles(card)
     return {
-        name: ANCHOR_COLOUR if system.anchor else found[system.curve].colour
+        name: found[system.curve].colour if system.has_curve else ANCHOR_COLOUR
         for name, system in card.systems.items()
     }
 
@@ -150,7 +150,7 @@ def card_styles(card: RunCard) -> dict[str, CurveStyle]:
     """The style of each curve of a run, with what the report's configuration asks for."""
     styles = curve_styles([*card.palette, *card.curves])
     for system in card.systems.values():
-        if system.anchor:
+        if not system.has_curve:
             continue
         asked: dict[str, Any] = {key: value for key, value in system.look.items() if value}
         if "dash" in asked:

@@ -36,6 +36,7 @@ from rdbench.report.places import in_order, place_columns, places
 from rdbench.report.points_table import (
     NOT_A_RATE,
     headline_column,
+    headline_columns,
     rate_table,
     score_columns,
     score_table,
@@ -54,8 +55,9 @@ WIDEST = 118
 PROSE = 100
 NAMED = 2
 MEAN_NOTE = (
-    f"{NOT_A_RATE} not a rate point: the mean of the latent is decoded, but the rate is "
-    "that of a sample,\nand no one can transmit the mean at this price."
+    f"{NOT_A_RATE} not a rate point: the mean of the latent, or another amount of noise, is "
+    "decoded, but the\nrate is that of a sample, and no one can transmit what is decoded at this "
+    "price."
 )
 
 
@@ -276,7 +278,10 @@ def summary_text(points: pd.DataFrame, manifest: Mapping[str, Any], *, width: in
     if starred:
         notes.append("* not all clips were scored: see table.md")
     if dotted:
-        notes.append(f"{NOT_A_RATE} not a rate point: the rate is that of a sample of the latent")
+        notes.append(
+            f"{NOT_A_RATE} not a rate point: the mean or another amount of noise is decoded, the "
+            "rate is of a sample"
+        )
     return "\n\n".join([*parts, *notes]) + "\n" if parts else "nothing was measured\n"
 
 
@@ -301,7 +306,7 @@ def _caption(tables: RunTables) -> str:
     if kinds:
         lines += ["", "Kinds of rate:", ""]
         lines += [f"- {kind}: {RATE_MEANING.get(kind, kind)}" for kind in kinds]
-    if "mean" in set(points["variant"]):
+    if any(_has_dots(part.inside, card) for part in tables.domains):
         lines += ["", MEAN_NOTE]
     return "\n".join(lines)
 
@@ -316,9 +321,15 @@ def _score_caption(inside: pd.DataFrame, card: RunCard, confidence: float) -> st
         "bootstrap over groups of clips; fractions count the clips with a score where not all have "
         f"one. Rates in kbps, by kind: {', '.join(kinds) or 'none'}."
     )
-    if "mean" in set(inside["variant"]):
+    if _has_dots(inside, card):
         text += " " + MEAN_NOTE.replace("\n", " ")
     return text
+
+
+def _has_dots(inside: pd.DataFrame, card: RunCard) -> bool:
+    """Whether a rate of these aggregates is marked as that of no rate point."""
+    _, kinds = headline_columns(places(inside, card), inside, card)
+    return any(cell.mark == NOT_A_RATE for cell in kinds.cells)
 
 
 def _section(table: Table, title: str) -> list[str]:

@@ -19,12 +19,13 @@ from rdbench.store.lock import Session, session_of
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import MEASUREMENTS, list_parts, read_all
 from rdbench.store.schema import Kind
-from rdbench.types import Status, StoreError
+from rdbench.types import KL_PRIOR, RateKind, Status, StoreError
 
 Unit = tuple[str, str, str, str, str, str, str]
 """Names a row: system, point, variant, domain, clip, kind/key, and backend or ""."""
 
 MISSING = "missing"
+_KL = f"{Kind.RATE}/{RateKind.KL}"
 _KEPT = (Kind.AUDIO, Kind.TRACE)
 _COLUMNS = (
     "unit_key", "system", "point", "variant", "domain", "clip", "kind", "key", "backend", "status",
@@ -126,7 +127,11 @@ def planned_rows(manifest: Mapping[str, Any]) -> Iterator[Unit]:
 
 
 def statuses(found: Mapping[str, list[str]]) -> dict[Unit, str]:
-    """The status of every row in a table's columns, by its name with and without its backend."""
+    """The status of every row in a table's columns, by its name with and without its backend.
+
+    A KL without a backend is the headline, as in plans of an rdbench that did not name its prior;
+    KL to a fitted prior goes by its full name alone.
+    """
     kinds = (f"{kind}/{key}" for kind, key in zip(found["kind"], found["key"], strict=True))
     names = (found[name] for name in ("system", "point", "variant", "domain", "clip"))
     by_name: dict[Unit, str] = {}
@@ -135,7 +140,8 @@ def statuses(found: Mapping[str, list[str]]) -> dict[Unit, str]:
     ):
         system, point, variant, domain, clip = step
         by_name[system, point, variant, domain, clip, kind, backend] = status
-        by_name[system, point, variant, domain, clip, kind, ""] = status
+        if kind != _KL or backend in ("", KL_PRIOR):
+            by_name[system, point, variant, domain, clip, kind, ""] = status
     return by_name
 
 

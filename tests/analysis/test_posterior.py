@@ -62,7 +62,9 @@ def test_mean_less_sample_is_paired_and_only_where_both_were_decoded() -> None:
 
 def test_the_table_counts_active_channels_and_signs_the_difference() -> None:
     run = posterior_run()
-    card = describe(pd.DataFrame(columns=["system", "curve", "kind", "key", "unit"]), run.manifest)
+    card = describe(
+        pd.DataFrame(columns=["system", "curve", "variant", "kind", "key", "unit"]), run.manifest
+    )
     found = posterior_tables(run, card, traces([[30.0, 10.0, 0.05, 0.0]]), about="")
     (table,) = found.values()
     cells = {column.title: column.cells[0].plain for column in table.columns}

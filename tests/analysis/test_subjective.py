@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from small_runs import CURVES, clips, make_run
+from small_runs import CURVES, SECONDS, clips, make_run
 
 from rdbench.analysis.bd_rate import bd_table
 from rdbench.analysis.draws import Sampling
 from rdbench.analysis.paired import paired_table
+from rdbench.analysis.panel import panels
 from rdbench.analysis.readings import reading_table
 from rdbench.analysis.runs import Run, read_run
-from rdbench.analysis.subjective import import_scores
+from rdbench.analysis.subjective import import_scores, with_ratings
 from rdbench.store.schema import Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import RdbenchError, Status
@@ -111,3 +113,18 @@ def test_a_mistake_in_the_answers_names_its_line(text: str, sentence: str, tmp_p
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(RdbenchError, match=sentence):
         import_scores(folder, tmp_path / "l.csv", scale="mos")
+
+
+def test_a_row_that_failed_early_does_not_make_its_clip_last_no_time(tmp_path: Path) -> None:
+    """Such rows say 0 seconds, wherever they stand."""
+    run = make_run()
+    early = {"kind": "metric", "value": np.nan, "status": "failed", "reason": "x", "seconds": 0.0}
+    where = run.rows.drop_duplicates(["system", "point", "clip"])
+    first, last = (where.assign(**early, key=key, unit_key=key + where["unit_key"]) for key in "ab")
+    rows = pd.concat([first, run.rows, last], ignore_index=True)
+    folder = store(replace(run, rows=rows), tmp_path / "run")
+    ratings = import_scores(folder, listening(tmp_path / "l.csv"), scale="mushra")
+    given = with_ratings(replace(run, rows=rows), ratings).rows
+    assert set(given.loc[given["key"] == "mushra", "seconds"]) == {SECONDS}
+    (panel,) = panels(rows)
+    assert (panel.seconds == SECONDS).all()

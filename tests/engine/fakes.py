@@ -217,3 +217,25 @@ class DiesOnDevice(DiesAtFirst):
     """The same as a model codec."""
 
     runs_on = RunsOn.DEVICE
+
+
+class AloneAtFirst(Quantizer):
+    """Refuses batches at the lower point; `mark` lists the clips of every decoding at the other."""
+
+    nested = False
+
+    def __init__(self, *, mark: str, points: Sequence[float | str] | None = None) -> None:
+        super().__init__(points=points)
+        self.mark = Path(mark)
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        if point.name == "2bit" and audio.clips > 1:
+            raise ValueError("one at a time")
+        return super().encode(audio, point)
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        assert isinstance(decoder_input.payload, Tokens)
+        if decoder_input.payload.streams[0].codebook_sizes[0] == SIZE:
+            with self.mark.open("a") as file:
+                file.write(f"{len(decoder_input.lengths)} ")
+        return super().decode(decoder_input)

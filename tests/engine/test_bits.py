@@ -135,6 +135,28 @@ def test_bits_per_clip_and_as_one_stream_beside_nominal(project: Path) -> None:
     assert before != []
 
 
+def test_tables_fitted_again_on_the_same_files_renew_their_own_rows_alone(project: Path) -> None:
+    with (project / "score.yaml").open("a") as file:
+        file.write("entropy: {enabled: true, tables: ./t.json}\n")
+    found = []
+    for seconds in ("1.0", "0.5"):
+        text = (SPEC % "fit").replace("excerpt_seconds: 1.0", f"excerpt_seconds: {seconds}")
+        (project / "fit.yaml").write_text(text)
+        fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
+        fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+        run(project)
+        rows = read_rows(project / "out")
+        levels = rows[(rows["system"] == "levels") & (rows["status"] == "ok")]
+        found.append(levels.set_index(["kind", "key", "backend", "clip"]).sort_index())
+    before, after = found
+    assert list(before.index) == list(after.index)  # the label tells the files, which are the same
+    static = before.index.get_level_values("backend").str.startswith("static")
+    assert static.sum() == 4
+    renewed = before["unit_key"].to_numpy() != after["unit_key"].to_numpy()
+    np.testing.assert_array_equal(renewed, static)
+    assert (before["value"].to_numpy() != after["value"].to_numpy())[static].any()
+
+
 def test_scoring_what_was_fitted_on_is_refused_before_any_work(project: Path) -> None:
     fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
     fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")

@@ -15,9 +15,12 @@ from rdbench.codecs.posterior import PosteriorCodec
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.fit import entry_of, fit_tables
 from rdbench.engine.progress import Progress
+from rdbench.engine.run import RunOptions, run_benchmark
 from rdbench.rate.coded import SENT, SentCoder
 from rdbench.rate.measure import coded_rates, entropy_rates, prior_rates, rates
 from rdbench.rate.tables import Tables, TablesError
+from rdbench.store.reader import read_manifest, read_rows
+from rdbench.store.status import run_status
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -105,6 +108,37 @@ def test_fitted_tables_code_other_clips_and_refuse_their_own(project: Path) -> N
         assert one.kind is RateKind.CODED
         assert one.bits < other.bits
         assert other.model == SENT
+
+
+def test_a_prior_fitted_again_renews_its_rows_and_the_plan_tells_priors_apart(
+    project: Path,
+) -> None:
+    (project / "score").mkdir()
+    noise = 0.1 * np.random.default_rng(1).standard_normal(RATE)
+    soundfile.write(project / "score" / "c.wav", noise, RATE)
+    text = (project / "spec.yaml").read_text()
+    (project / "score.yaml").write_text(
+        text.replace("path: clips", "path: score") + "entropy: {enabled: true, tables: ./t.json}\n"
+    )
+    found = []
+    for seconds in ("1.0", "0.5"):
+        (project / "fit.yaml").write_text(text.replace("excerpt_seconds: 1.0",
+                                                       f"excerpt_seconds: {seconds}"))  # fmt: skip
+        spec = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
+        fit_tables(spec, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+        spec = read_spec(project / "score.yaml", data=None, limit=None, options=[])
+        run_benchmark(spec, project / "out", RunOptions("cpu", workers=1, allow_code=True))
+        rows = read_rows(project / "out")
+        found.append(rows[rows["key"] == "kl"].set_index("backend")["value"].to_dict())
+    before, after = found
+    label = f"Gaussian prior, {Tables.load(project / 't.json').label}"
+    assert before.keys() == after.keys() == {"N(0, I)", label}
+    assert before["N(0, I)"] == after["N(0, I)"]
+    assert before[label] != after[label]
+    asked = [what for entry in read_manifest(project / "out")["plan"] for what in entry["each"]]
+    assert {what for what in asked if "/kl" in what} == {f"rate/kl/{model}" for model in after}
+    counts = run_status(project / "out").counts
+    assert counts.done == counts.asked
 
 
 def test_nothing_to_fit_is_said(project: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from rdbench.engine.pool import WorkerPool
 from rdbench.engine.progress import Progress
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.spec.model import BenchmarkSpec
@@ -64,14 +65,15 @@ def run(clips: Path, tmp_path: Path) -> Run:
         workers: int = 1,
         device: str = "cpu",
         batch_seconds: float = 60.0,
+        domain: str = "audio",
         costs: dict[str, Any] | None = None,
     ) -> tuple[RunSummary, pd.DataFrame]:
         spec = BenchmarkSpec.model_validate(
             {
                 "name": "test",
-                "corpus": {"kind": "folder", "path": str(corpus)},
+                "corpus": {"kind": "folder", "path": str(corpus), "domain": domain},
                 "protocol": {"sample_rate": RATE, "channels": channels, "excerpt_seconds": 1.0},
-                "metrics": {"audio": list(metrics)},
+                "metrics": {domain: list(metrics)},
                 "systems": list(systems),
                 "costs": costs or {"enabled": False},
                 "timeouts": {"unit_seconds": unit_seconds},
@@ -299,6 +301,35 @@ def test_one_bad_clip_does_not_cost_its_batch(run: Run, tmp_path: Path) -> None:
     _, rows = run(fake("Picky"), corpus=folder, device=BATCHES)
     by_clip = rows.groupby("clip")["status"].agg(set)
     assert by_clip.to_dict() == {"0.wav": {"ok"}, "1.wav": {"failed"}, "2.wav": {"ok"}}
+
+
+def test_a_point_that_fails_in_a_batch_does_not_repeat_the_others(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their scores may still be outstanding in the pool when the failed point is tried again."""
+    drain = WorkerPool.drain
+
+    def late(self: WorkerPool, *, block: bool = False) -> None:
+        if block:
+            drain(self, block=True)
+
+    monkeypatch.setattr(WorkerPool, "drain", late)
+    folder = tmp_path / "equal"
+    folder.mkdir()
+    for index in range(2):
+        soundfile.write(folder / f"{index}.wav", tone(1.0, index), RATE)
+    mark = tmp_path / "decoded"
+    summary, rows = run(
+        fake("AloneAtFirst", options={"mark": str(mark)}),
+        corpus=folder,
+        device=BATCHES,
+        workers=2,
+        domain="speech",
+        metrics=("si_sdr", "pesq_wb"),
+    )
+    assert mark.read_text().split() == ["2"]
+    assert summary.failed == 0
+    assert rows.groupby(["point", "key"]).size().to_list() == 8 * [2]
 
 
 @pytest.mark.parametrize(

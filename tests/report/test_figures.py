@@ -328,3 +328,37 @@ def test_anchors_alone_and_a_single_point_are_figures_too(
     written, _ = write_figures(tmp_path, points=some, manifest=make_run.make_manifest(), config=PNG)
     assert len(written) >= 3
     assert all(path.stat().st_size > 5000 for path in written)
+
+
+def without_headline() -> tuple[pd.DataFrame, dict]:
+    """The run with VAEs that have a rate for their coded latent alone."""
+    frame = make_run.make_frame()
+    vae = frame["system"].str.startswith("vae_")
+    frame = frame[~vae | (frame["variant"] != "sample")]
+    frame = frame[(frame["kind"] != "rate") | (frame["key"] != "kl")]
+    manifest = make_run.make_manifest()
+    for name, card in manifest["systems"].items():
+        if name.startswith("vae_"):
+            card["headline"] = None
+    return frame, manifest
+
+
+def test_a_system_with_streams_and_no_headline_is_a_curve(tmp_path: Path) -> None:
+    frame, manifest = without_headline()
+    found = points(frame, resamples=20)
+    card = describe(found, manifest)
+    assert "VAE" in card.curves
+    assert "identity" not in card.curves
+    assert system_colours(card)["vae_6"] == card_styles(card)["VAE"].colour
+    panels, _ = find_panels(found, card, LEGEND)
+    panel = next(p for p in panels if p.domain == "speech" and p.name == "stoi")
+    with figure_style():
+        figure = draw_metric(panel, Painter(card, card_styles(card), LEGEND))
+    drawn = lines(figure.axes[0])
+    assert len(drawn["VAE/coded"].get_xdata()) == 5
+    assert "VAE (coded)" in legend(figure)
+    # The mean has no rate at all: a line, and not called what the curve is called.
+    assert any(gid.startswith("anchor/VAE 6, mean") for gid in drawn)
+    files, notes = write_figures(tmp_path, points=found, manifest=manifest, config=PNG)
+    assert (tmp_path / "figures" / "speech_stoi.png") in files
+    assert notes == []

@@ -55,6 +55,24 @@ def test_tables_line_up_and_name_the_kind_of_every_rate(aggregates: pd.DataFrame
     assert all("kl°" in line for line in mean)
 
 
+def test_every_mark_is_explained_and_no_other(aggregates: pd.DataFrame, tmp_path: Path) -> None:
+    manifest = make_run.make_manifest()
+    vae = aggregates[aggregates["system"] == "vae_6"]
+    noisy = vae[vae["variant"].isin(["sample", "mean"])].copy()
+    noisy["variant"] = noisy["variant"].replace("mean", "noise_2")
+    text = " ".join(markdown_text(noisy, manifest).split())
+    assert "kl°" in text
+    assert "° not a rate point: the mean of the latent, or another amount of noise" in text
+    assert "° not a rate point" in summary_text(noisy, manifest)
+    write_tables(tmp_path, points=noisy, manifest=manifest)
+    tex = (tmp_path / "tables" / "points_speech.tex").read_text()
+    assert "another amount of noise" in tex
+    # A mean without any rate has no mark, and needs no explanation.
+    manifest["systems"]["vae_6"]["headline"] = None
+    bare = vae[(vae["variant"] == "mean") & (vae["kind"] != "rate")]
+    assert "°" not in markdown_text(bare, manifest) + summary_text(bare, manifest)
+
+
 def test_numbers_that_rest_on_fewer_clips_say_so(aggregates: pd.DataFrame) -> None:
     text = markdown_text(aggregates, make_run.make_manifest())
     mp3 = [line for line in text.splitlines() if line.startswith("| MP3 ") and " 17/18 " in line]

@@ -179,6 +179,21 @@ def test_status_counts_what_is_planned(tmp_path: Path) -> None:
     assert status.process == ""
 
 
+@pytest.mark.parametrize("planned", ["rate/kl/N(0, I)", "rate/kl"])
+def test_kl_to_a_fitted_prior_does_not_stand_for_the_headline(tmp_path: Path, planned: str) -> None:
+    """Plans that do not name the prior of a headline are of an older rdbench."""
+    plan = [{**PLAN[0], "each": [planned, "rate/kl/Gaussian prior, fit 1234"]}]
+    kl = {"kind": Kind.RATE, "key": "kl"}
+    headline = replace(failed(1), **kl, clip=CLIPS[0], backend="N(0, I)")
+    fitted = {**kl, "backend": "Gaussian prior, fit 1234"}
+    with RunWriter(tmp_path) as writer:
+        writer.write_manifest({**MANIFEST, "plan": plan})
+        writer.append([headline, *(of(2 + i, clip=clip, **fitted) for i, clip in enumerate(CLIPS))])
+    assert run_status(tmp_path).counts == Counts(ok=2, failed=1, missing=1)
+    (problem,) = validate_run(tmp_path).problems
+    assert f"1 of 4 planned rows are missing (opus 12 codes speech {CLIPS[1]} rate/kl" in problem
+
+
 def test_time_left_follows_from_the_speed_of_the_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,8 @@
 
 All statistics are made by `rdbench.analysis`; the page picks among them. A number that is not
 there is null, and beside it stands the reason. The page's rate axis is a choice: `headline`, or one
-kind of rate for all systems.
+kind of rate for all systems. The page rounds what it shows, as tables do: aggregates come to it as
+they are, and scores of clips, of which there are many, with `SPARE` more digits than are shown.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.report.describe import (
+    DIAGNOSTIC,
     RATE_MEANING,
     RunCard,
     clips_text,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 LONGEST_NAME = 300
 LONGEST_REASON = 200
 HEADLINE = "headline"
+SPARE = 4
+KBPS_DECIMALS = 2
 PLACE_COLUMNS = ["system", "curve", "point", "variant"]
 
 
@@ -119,6 +123,7 @@ def overview(content: Content) -> dict[str, Any]:
                 "variant": clean(place[3]),
                 "curve": curves.index(place[1]),
                 "anchor": card.systems[place[0]].anchor and place[3] != "coded",
+                "diagnostic": place[3] in DIAGNOSTIC,
             }
             for place in numbers.places
         ],
@@ -136,7 +141,7 @@ def scores_of(content: Content, domain: int, metric: int) -> list[list[float | N
     quantity = panel.metrics.get(numbers.metrics[metric])
     if quantity is None:
         return []
-    digits = _decimals(content, numbers.metrics[metric][0]) + 2
+    digits = _decimals(content, numbers.metrics[metric][0]) + SPARE
     at = {name: index for index, name in enumerate(panel.clips)}
     order = [at[numbers.clips[clip][1]] for clip in numbers.clips_of(domain)]
     row_of = {tuple(place): index for index, place in enumerate(panel.places)}
@@ -171,7 +176,7 @@ def clip_scores(content: Content, clip: int) -> dict[str, Any]:
         for index, metric in enumerate(numbers.metrics):
             quantity = panel.metrics.get(metric)
             value = math.nan if quantity is None else float(quantity.values[row, column])
-            values.append(_number(value, _decimals(content, metric[0]) + 2))
+            values.append(_number(value, _decimals(content, metric[0]) + SPARE))
             why = "" if quantity is None else quantity.reasons.get((row, column), "")
             if why:
                 reasons[f"{where}/{index}"] = clean(why, longest=LONGEST_REASON)
@@ -192,7 +197,7 @@ def _clip_rates(content: Content, panel: Panel, column: int) -> dict[int, tuple[
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
             kbps = quantity.values[row, column] / panel.seconds[row, column] / 1000
-        found[number_of[place]] = (rate.rate_kind, _number(kbps, 3))
+        found[number_of[place]] = (rate.rate_kind, _number(kbps, KBPS_DECIMALS + SPARE))
     return found
 
 
@@ -219,8 +224,7 @@ def _aggregates(content: Content, inside: pd.DataFrame) -> dict[int, dict[int, l
         metric = metric_of.get((row.key, row.backend))
         if metric is None:
             continue
-        digits = _decimals(content, row.key) + 2
-        ends = [_number(value, digits) for value in (row.value, row.low, row.high)]
+        ends = [_number(value) for value in (row.value, row.low, row.high)]
         reason = clean(row.reason, longest=LONGEST_REASON)
         place = place_of[row.system, row.curve, row.point, row.variant]
         found.setdefault(metric, {})[place] = [*ends, int(row.n_ok), int(row.n_total), reason]
@@ -233,7 +237,7 @@ def _axis(content: Content, table: pd.DataFrame, domain: str) -> dict[int, list[
     return {
         place_of[row.system, row.curve, row.point, row.variant]: [
             row.rate_kind,
-            *(_number(value, 3) for value in (row.kbps, row.kbps_low, row.kbps_high)),
+            *(_number(value) for value in (row.kbps, row.kbps_low, row.kbps_high)),
             bool(row.rate_point),
         ]
         for row in records(table[table["domain"] == domain])
@@ -266,6 +270,11 @@ def _decimals(content: Content, key: str) -> int:
     return len(score_text(content.card.metrics[key])(0.0).partition(".")[2])
 
 
-def _number(value: float, digits: int) -> float | None:
-    """A rounded number, or None for what is no number; adding zero takes the sign off −0."""
-    return round(float(value), digits) + 0.0 if math.isfinite(value) else None
+def _number(value: float, digits: int | None = None) -> float | None:
+    """A number, rounded where asked for, or None for what is none.
+
+    Adding zero takes the sign off −0.
+    """
+    if not math.isfinite(value):
+        return None
+    return (float(value) if digits is None else round(float(value), digits)) + 0.0

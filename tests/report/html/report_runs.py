@@ -46,7 +46,8 @@ HOSTILE = (
 class Strange:
     """What a run for a test holds.
 
-    score: a value for every row, or NaN with the status.
+    score: a value for every row, or NaN with the status. first: the score of the first clip at the
+    first point.
     """
 
     systems: Sequence[str] = ("one", "two")
@@ -58,6 +59,8 @@ class Strange:
     status: Status = Status.OK
     reason: str = ""
     audio: bool = False
+    variants: Sequence[str] = ("codes",)
+    first: float = 10.0
 
     def write(self, folder: Path) -> Path:
         """Writes the run and returns its folder."""
@@ -98,16 +101,18 @@ class Strange:
                 yield base
             for s, system in enumerate(self.systems):
                 for p, point in enumerate(self.points):
-                    yield from self._place(base, number, (s, system), (p, point), audio)
+                    for variant in self.variants:
+                        here = replace(base, variant=variant)
+                        yield from self._place(here, number, (s, system), (p, point), audio)
 
     def _place(
         self, base: Row, clip: int, system: tuple[int, str], point: tuple[int, str],
         audio: Path | None,
     ) -> Iterator[Row]:  # fmt: skip
         key = f"{clip}-{system[0]}-{point[0]}"
-        here = replace(
-            base, unit_key=key, system=system[1], curve=system[1], point=point[1], variant="codes"
-        )
+        if base.variant != self.variants[0]:
+            key = f"{key}-{base.variant}"
+        here = replace(base, unit_key=key, system=system[1], curve=system[1], point=point[1])
         if audio is not None:
             write_audio(audio, key, 0.9 * tone(clip), 16_000)
             yield here
@@ -116,7 +121,7 @@ class Strange:
             here, unit_key=f"{key}-rate", kind=Kind.RATE, key="payload", value=bits, unit="bit"
         )
         for metric in self.metrics:
-            value = 10.0 + point[0] + system[0] / 10 + clip
+            value = self.first + point[0] + system[0] / 10 + clip
             yield replace(
                 here, unit_key=f"{key}-{metric}", kind=Kind.METRIC, key=metric, unit="dB",
                 value=value if self.status is Status.OK else math.nan, status=self.status,

@@ -13,7 +13,9 @@ from report_browser import REQUIRED, Tab, browser_program
 from report_runs import HOSTILE, Strange
 
 from rdbench.analysis.aggregate import points
+from rdbench.report.describe import MetricCard
 from rdbench.report.html.write import write_html
+from rdbench.report.numbers import kbps_text, score_text
 from rdbench.store.reader import read_rows
 from rdbench.types import Status
 
@@ -98,6 +100,36 @@ def test_domains_are_never_mixed(tmp_path: Path, open_report: Open) -> None:
         tab.waits("rdbench.clips.playerState().seconds > 0.4")
         assert tab.page.locator("#clip-list button.link").all_inner_texts() == clips
         assert f"{domain}, {len(clips)} clips" in tab.page.locator("#figure-note").inner_text()
+
+
+def test_the_page_rounds_as_the_tables_do(tmp_path: Path, open_report: Open) -> None:
+    run = Strange(systems=("one",), points=("8",), clips=("a",), first=5.6249996)
+    report = tmp_path / "report"
+    write_html(run.write(tmp_path / "run"), report)
+    tab = open_report(report)
+    scores = tab.page.locator("table.sortable:not(#points)").filter(has_text="si_sdr").first
+    assert "5.62" in scores.locator("tbody tr").first.inner_text().split()
+    assert tab.page.locator("#points tr td").nth(2).inner_text().strip() == "5.62"
+    metric = MetricCard("si_sdr", "SI-SDR", "dB")
+    ties = (5.625, -5.625, 0.125, 0.375, 1e6 + 0.125)
+    for value in (*ties, 5.635, 2.675, 1.005, 99.995, -0.001, 0.0):
+        assert tab.asks(f"rdbench.number({value!r}, 2)") == score_text(metric)(value), value
+        if value >= 0:
+            assert tab.asks(f"rdbench.kbps({value!r})") == kbps_text(value), value
+
+
+def test_other_amounts_of_noise_are_told_and_not_drawn(tmp_path: Path, open_report: Open) -> None:
+    run = Strange(systems=("one",), variants=("sample", "mean", "noise_0.5", "noise_2"))
+    report = tmp_path / "report"
+    write_html(run.write(tmp_path / "run"), report)
+    tab = open_report(report)
+    # The curve of samples and that of means.
+    assert tab.page.locator("#figure .scatterlayer .trace .points .point").count() == 2 * 2
+    note = tab.page.locator("#figure-note").inner_text()
+    assert "the mean is decoded" in note
+    assert "Not drawn" not in note
+    names = tab.page.locator("#points button.link").all_inner_texts()
+    assert "one 8, noise_0.5" in names
 
 
 def test_tables_sort_by_number(speech: Path, open_report: Open) -> None:

@@ -129,6 +129,21 @@ def test_a_damaged_file_of_audio_is_left_out_and_the_rest_stays(tmp_path: Path) 
     assert clip["audio"] == [1, 2, 3]
 
 
+def test_numbers_have_digits_enough_to_be_rounded_once(tmp_path: Path) -> None:
+    value = 5.624996  # 5.62; by way of 5.6250 it would be 5.63
+    run = Strange(systems=("one",), points=("8",), clips=("a",), first=value)
+    write_html(run.write(tmp_path / "run"), tmp_path / "report")
+    data = tmp_path / "report" / "data"
+    overview = value_of(data / "overview.js")
+    assert isinstance(overview, dict)
+    assert overview["domains"][0]["metrics"]["0"]["0"][0] == value
+    assert overview["domains"][0]["rates"]["headline"]["0"][1] == 8.0
+    assert value_of(data / "scores" / "0-0.js") == [[value]]
+    clip = value_of(data / "clips" / "0.js")
+    assert isinstance(clip, dict)
+    assert clip["scores"]["0"] == [value]
+
+
 def test_a_configuration_renames_and_hides(tmp_path: Path) -> None:
     folder = Strange(systems=("one", "two", "three"), audio=True).write(tmp_path / "run")
     config = ReportConfig(

@@ -323,8 +323,37 @@ def test_another_tests_key_is_refused_with_the_line(tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("two", 2)):
         write_test(folder, tmp_path / name, ListeningTest(seed=seed))
     results = webmushra_csv(tmp_path / "one", SCORES)
-    with pytest.raises(RdbenchError, match=r"line 2 of mushra.csv .* does not have"):
+    with pytest.raises(RdbenchError, match=r"line 2 of mushra.csv is of the test .* made with it"):
         read_answers(results, tmp_path / "two" / "key.csv")
+    lines = results.read_text().splitlines()
+    results.write_text("\n".join([lines[0], lines[1].replace(",reference,", ",another,")]) + "\n")
+    with pytest.raises(RdbenchError, match=r"line 2 of mushra.csv .* does not have"):
+        read_answers(results, tmp_path / "one" / "key.csv")
+
+
+@pytest.mark.parametrize(
+    ("other", "points"),
+    [
+        (Strange(systems=("opus", "vae"), audio=True), ("opus/8", "vae/8")),
+        (Strange(systems=SYSTEMS, clips=("d", "e", "f"), audio=True), ("opus/8", "lyra/8")),
+        (Strange(systems=SYSTEMS, audio=True), ("opus/8", "lyra/16")),
+        # The same names, and other files behind them.
+        (Strange(systems=SYSTEMS, points=("16", "8"), audio=True), ("opus/8", "lyra/8")),
+    ],
+    ids=["system", "clips", "point", "audio"],
+)
+def test_tests_of_one_seed_and_shape_share_no_name(
+    other: Strange, points: tuple[str, ...], run: Path, tmp_path: Path
+) -> None:
+    write_test(run, tmp_path / "one", ListeningTest(points=("opus/8", "lyra/8")))
+    write_test(other.write(tmp_path / "run"), tmp_path / "two", ListeningTest(points=points))
+    results = webmushra_csv(tmp_path / "one", SCORES)
+    with pytest.raises(RdbenchError, match=r"is of the test 'rdbench_mushra_[0-9a-f]{8}'"):
+        read_answers(results, tmp_path / "two" / "key.csv")
+    one, two = key_of(tmp_path / "one"), key_of(tmp_path / "two")
+    assert not set(one["trial"]) & set(two["trial"])
+    assert not set(one["file"]) & set(two["file"])
+    assert config_of(tmp_path / "one")["testId"] == one["test"][0]
 
 
 def test_the_runs_own_anchors_stay_out_unless_named(tmp_path: Path) -> None:

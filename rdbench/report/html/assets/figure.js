@@ -46,12 +46,14 @@
     return { place, value, low, high, ok, total, reason, kind, rate, left, right, transmitted };
   };
 
-  /* The points of the chosen systems: those on curves by (curve, variant), and anchors. */
+  /* The points of the chosen systems: those on curves by (curve, variant), and anchors. Of other
+     amounts of noise the tables tell, as they do beside the figures of a paper. */
   const collect = (state) => {
     const curves = new Map();
     const anchors = [];
     state.overview.places.forEach((card, place) => {
-      const point = state.hidden.has(card.curve) ? null : pointOf(state, place);
+      const left = state.hidden.has(card.curve) || card.diagnostic;
+      const point = left ? null : pointOf(state, place);
       if (!point || point.value === null) return;
       if (card.anchor) anchors.push(point);
       else if (point.rate !== null) {

@@ -3,9 +3,21 @@
 
 (() => {
   const NONE = "–";
+  const EXACT = 60; // decimals that hold all of a number that is halfway between two shown ones
+
+  /* Rounded as Python does it, so that figure and tables agree: toFixed takes a tie away from zero,
+     Python to the even digit, and no zero has a sign. */
+  const rounded = (value, decimals) => {
+    const cut = decimals - EXACT;
+    const exact = value.toFixed(EXACT);
+    const tie = decimals > 0 && decimals < EXACT && /^50*$/.test(exact.slice(cut));
+    const text = tie && /[02468]$/.test(exact.slice(0, cut)) ? exact.slice(0, cut) : null;
+    const shown = text ?? value.toFixed(decimals);
+    return Number(shown) === 0 ? shown.replace("-", "") : shown;
+  };
 
   const number = (value, decimals) =>
-    value === null || value === undefined ? NONE : value.toFixed(decimals).replace("-", "−");
+    value === null || value === undefined ? NONE : rounded(value, decimals).replace("-", "−");
 
   const kbps = (value) => number(value, value !== null && value >= 99.995 ? 1 : 2);
 

@@ -84,9 +84,10 @@
     const { name, note, caution } = domain();
     const notes = [`${name}, ${note}; bars: 95 % intervals.`, caution];
     const shown = new Set([...points, ...anchors].map(({ place }) => place));
-    const missing = placesHere().filter(
-      (place) => !shown.has(place) && !state.hidden.has(state.overview.places[place].curve),
-    );
+    const missing = placesHere().filter((place) => {
+      const { curve, diagnostic } = state.overview.places[place];
+      return !shown.has(place) && !state.hidden.has(curve) && !diagnostic;
+    });
     const named = missing.slice(0, 3).map((place) => state.overview.places[place].name);
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     if (missing.length) notes.push(`Not drawn, without score or rate: ${named.join("; ")}${more}.`);
