@@ -365,6 +365,16 @@ def test_the_runs_own_anchors_stay_out_unless_named(tmp_path: Path) -> None:
     assert "identity/8/codes" in set(key_of(tmp_path / "named")["condition"])
 
 
+def test_a_coded_latent_is_heard_though_its_system_has_no_headline(tmp_path: Path) -> None:
+    run = Strange(
+        systems=("vae",), points=("8",), anchors=("vae",), variants=("mean", "coded"), audio=True
+    )
+    write_test(run.write(tmp_path / "run"), tmp_path / "test", ListeningTest())
+    heard = set(key_of(tmp_path / "test")["condition"])
+    assert "vae/8/coded" in heard
+    assert "vae/8/mean" not in heard
+
+
 def test_the_command_says_what_is_where(run: Path, tmp_path: Path) -> None:
     told = CliRunner().invoke(
         app, ["listen", str(run), "--out", str(tmp_path / "test"), "--clips", "1",
