@@ -315,7 +315,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def card_of(run: Run) -> RunCard:
     """What a report needs to know of a run."""
-    rows = run.rows.loc[:, ["system", "curve", "kind", "key", "unit"]].drop_duplicates()
+    columns = ["system", "curve", "variant", "kind", "key", "unit"]
+    rows = run.rows.loc[:, columns].drop_duplicates()
     return describe(rows, run.manifest)
 
 
