@@ -53,8 +53,8 @@ def test_a_reader_picks_a_metric_and_a_point_of_the_published_run(
     versions = tab.page.locator("#versions tbody tr th").all_inner_texts()
     # Of every system the point nearest to 9.61 kbps, and the anchors, which have no rate.
     assert versions == [
-        "Reference", "Opus 10", "MP3 8", "AAC-LC 12", "Lyra v2 9.2", "Identity", "Low-pass 3.5kHz",
-        "Low-pass 7kHz",
+        "Reference", "Opus 10", "MP3 8", "AAC-LC 12", "Lyra v2 9.2", "VAE (target KL) 12",
+        "RVQ, nested 8", "RVQ, 6 kbps alone 6", "Identity", "Low-pass 3.5kHz", "Low-pass 7kHz",
     ]  # fmt: skip
     assert "No audio of this clip was kept" in tab.page.locator("#player-note").inner_text()
 
@@ -76,7 +76,8 @@ def test_hovering_gives_numbers_and_interval(speech: Path, open_report: Open) ->
 
 def test_rate_kinds_and_systems_are_chosen(speech: Path, open_report: Open) -> None:
     tab = open_report(speech / "report")
-    assert tab.page.locator("#figure .scatterlayer .trace .points").count() == 4
+    # Six curves, and of the VAEs the coded stream and the mean besides.
+    assert tab.page.locator("#figure .scatterlayer .trace .points").count() == 9
     tab.page.select_option("#axis", label="container")
     tab.waits("document.querySelector('#figure .xtitle').textContent.includes('container')")
     # Lyra has no container: it is said, and not drawn.
