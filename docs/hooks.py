@@ -29,7 +29,7 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, page: Any, **_others: Any) -> str:
     """Fills in what is built, and turns links out of docs/ to the published copies."""
     filled = _filled(markdown)
     return OUTSIDE.sub(r"](\1", filled) if "/" not in page.file.src_uri else filled

@@ -56,7 +56,7 @@ def _selftest() -> int:
     from rdbench.metrics.selftest import compared, deviations
 
     width = max(len(key) for key, _ in compared())
-    line = "{:%d}  {:13}  {:>5}  {:>9}  {:>8}  {:>8}  {:>9}  {}" % width  # noqa: UP031
+    line = f"{{:{width}}}  {{:13}}  {{:>5}}  {{:>9}}  {{:>8}}  {{:>8}}  {{:>9}}  {{}}"
     typer.echo(
         line.format("metric", "backend", "pairs", "differing", "median", "largest", "tolerance", "")
     )

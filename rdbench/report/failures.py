@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rdbench.report.names import clean
@@ -18,10 +19,22 @@ def failures_text(folder: Path, failed: int) -> str:
     from rdbench.store.reader import read_rows
 
     rows = read_rows(folder)
-    reasons = rows.loc[rows["status"] == "failed", "reason"].value_counts()
-    lines = [f"rdbench: {failed} measurements failed in {folder}:"]
-    for reason, count in reasons.head(REASONS_SHOWN).items():
-        lines.append(f"  {count} × {clean(str(reason), longest=LONGEST)}")
+    found = rows.loc[rows["status"] == "failed", "reason"].value_counts()
+    reasons = [(str(reason), int(count)) for reason, count in found.items()]
+    return "\n".join(
+        [f"rdbench: {failed} measurements failed in {folder}:", *reason_lines(reasons)]
+    )
+
+
+def reason_lines(reasons: Sequence[tuple[str, int]]) -> list[str]:
+    """The most frequent of `reasons`, (reason, count) in falling order, a line each.
+
+    Reasons hold what codecs and files said, so that signs which steer a terminal are taken out.
+    """
+    lines = [
+        f"  {count:,} × {clean(reason, longest=LONGEST)}"
+        for reason, count in reasons[:REASONS_SHOWN]
+    ]
     if len(reasons) > REASONS_SHOWN:
         lines.append(f"  … and {len(reasons) - REASONS_SHOWN} more reasons")
-    return "\n".join(lines)
+    return lines

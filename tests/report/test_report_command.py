@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rdbench.cli.main import app
-from rdbench.report.failures import failures_text
+from rdbench.report.failures import failures_text, reason_lines
 from rdbench.types import RdbenchError
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "speech_16k"
@@ -56,3 +56,11 @@ def test_a_wrong_anchor_is_one_sentence(run: Path, tmp_path: Path) -> None:
 
 def test_failures_are_counted_by_reason(run: Path) -> None:
     assert failures_text(run, 0).splitlines() == [f"rdbench: 0 measurements failed in {run}:"]
+
+
+def test_what_a_codec_said_does_not_steer_the_terminal() -> None:
+    (line,) = reason_lines([("broken \x1b[2J\nsecond line", 1200)])
+    assert "\x1b" not in line
+    assert "\n" not in line
+    assert line.startswith("  1,200 × broken")
+    assert reason_lines([(f"r{i}", 1) for i in range(12)])[-1] == "  … and 2 more reasons"
