@@ -46,8 +46,9 @@ def make_run(folder: Path) -> None:
             writer.append(rows)
             for rate in rows:
                 if rate.kind is Kind.RATE:
-                    named = replace(rate, unit_key=f"{rate.unit_key}/trace", kind=Kind.TRACE)
-                    tracer.write(named, [frames_of(rate)])
+                    key = f"{rate.unit_key}/trace"
+                    named = replace(rate, unit_key=key, kind=Kind.TRACE, key=FRAME)
+                    tracer.write(named, frames_of(rate))
         tracer.flush()
         writer.write_manifest(
             {

@@ -47,19 +47,22 @@ def mean_against_sample(run: Run, *, sampling: Sampling | None = None) -> pd.Dat
 def channel_kl(traces: pd.DataFrame, run: Run) -> pd.DataFrame:
     """KL of each latent channel in nats per frame, over a domain's clips; `CHANNEL_COLUMNS`.
 
-    traces: of `rdbench.store.traces.read_traces`, with both axes. Side information is left out, and
-    so are clips and systems that `run` does not have.
+    traces: of `rdbench.store.traces.read_traces`. Side information is left out, and so are clips
+    and systems that `run` does not have.
     """
-    import pandas as pd
-
     where = run.rows[["system", "point", "clip", "domain"]].drop_duplicates()
     traces = traces.merge(where.astype(str), on=["system", "point", "clip"])
-    kl = traces[(traces["kind"] == "kl") & (traces["index"] >= 0)]
-    frames = kl[kl["axis"] == "frame"].groupby(PLACE, observed=True).size().rename("frames")
-    channels = kl[kl["axis"] == "channel"]
-    bits = channels.groupby([*PLACE, "index"], observed=True)["bits"].sum().reset_index()
-    if bits.empty:
-        return pd.DataFrame(columns=CHANNEL_COLUMNS)
-    table = bits.merge(frames.reset_index(), on=PLACE)
+    kl = traces[(traces["kind"] == "kl") & (traces["index"] >= 0) & (traces["axis"] == "channel")]
+    if kl.empty:
+        return no_channels()
+    sums = kl.groupby([*PLACE, "index"], observed=True)[["bits", "frames"]].sum()
+    table = sums.reset_index()
     table["nats"] = table["bits"] * math.log(2) / table["frames"]
     return table.rename(columns={"index": "channel"})[CHANNEL_COLUMNS]
+
+
+def no_channels() -> pd.DataFrame:
+    """What `channel_kl` returns where there is no posterior."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=CHANNEL_COLUMNS)

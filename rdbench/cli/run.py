@@ -58,7 +58,7 @@ def command(
         ),
     ] = False,
     traces: Annotated[
-        bool, typer.Option("--traces", help="Leave bits per frame and channel in RUN/traces.")
+        bool, typer.Option("--traces", help="Leave bits per frame in RUN/traces.")
     ] = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")

@@ -18,7 +18,7 @@ import torch
 from rdbench.audio.load import load_excerpt
 from rdbench.engine.batch import Batch, as_array
 from rdbench.engine.keep import FROM_KEPT, Keeper, load_kept
-from rdbench.engine.plan import TRACE, Metric, PlannedClip, Step, StepId, System, batches_of
+from rdbench.engine.plan import Metric, PlannedClip, Step, StepId, System, batches_of
 from rdbench.engine.reconstruct import Reconstruction, reconstruct
 from rdbench.engine.scoring import Scoring
 from rdbench.engine.worker import ClipResult, run_codec
@@ -42,8 +42,7 @@ class Settings:
     device: "cpu", "cuda", "cuda:1". batch_seconds: audio in one batch. timeout: seconds that a
     pool job may take for each point. align: shift reconstructions by their residual delay.
     audio: the folder where the ledger's audio is kept; None where it asks for none. alone: packet
-    codecs run in this process too, which is a worker itself. traced: whether the ledger's traces
-    are asked for.
+    codecs run in this process too, which is a worker itself.
     """
 
     device: str
@@ -52,7 +51,6 @@ class Settings:
     align: bool = False
     audio: Path | None = None
     alone: bool = False
-    traced: bool = False
 
 
 @dataclass
@@ -233,7 +231,7 @@ class Evaluator:
             (as_array(batch.reference, index), batch.reference.sample_rate),
             [(step.point.name, step.variant.value) for step in wanted],
             batch.clips[index].seed,
-            self._settings.traced,
+            self._ledger.axes(wanted, [batch.clips[index]]),
             timeout=self._settings.timeout * len(wanted),
             done=done,
             lost=lost,
@@ -293,7 +291,7 @@ class Evaluator:
                 batch.part(indices),
                 wanted=list(by_name),
                 clip_seeds=[batch.clips[i].seed for i in indices],
-                traced=self._settings.traced,
+                axes=self._ledger.axes(wanted, [batch.clips[i] for i in indices]),
             ):
                 self._progress.at(system.name, result.point)
                 if result.audio is None and len(indices) > 1:
@@ -328,8 +326,8 @@ class Evaluator:
             if result.rates and self._ledger.wants_rates(step, clip):
                 rates = [items[position] for items in result.rates.values()]
                 self._ledger.rates(step, clip, rates)
-            if result.traces and self._ledger.wants(step, clip, TRACE):
-                self._ledger.trace(step, clip, result.traces[position], batch.seconds)
+            if result.traces:
+                self._ledger.traces(step, clip, result.traces[position], batch.seconds)
             if result.audio is None:
                 self._ledger.fail_step(step, clip, result.failure, batch.seconds)
         if result.audio is not None:

@@ -31,7 +31,7 @@ class Execution:
     """Where and how the open steps of a ledger are measured.
 
     protocols: by domain. devices: as `rdbench.engine.run.resolve_devices` gives them. audio: the
-    run's folder where audio is kept, else None. traced: whether the ledger takes traces.
+    run's folder where audio is kept, else None.
     """
 
     spec: BenchmarkSpec
@@ -40,7 +40,6 @@ class Execution:
     workers: int
     batch_seconds: float
     audio: Path | None
-    traced: bool
     progress: Progress
 
     def run(
@@ -91,7 +90,6 @@ class Execution:
             align=self.spec.protocol.alignment == "residual",
             audio=open_audio(self.audio) if self.audio else None,
             alone=alone,
-            traced=self.traced,
         )
 
 

@@ -198,9 +198,9 @@ class _Sender(Progress):
     def when_written(self, tell: Callable[[], None]) -> None:
         """The writer at the other end tells."""
 
-    def write(self, row: Row, traces: Sequence[Trace]) -> None:
-        """Sends the traces of a unit."""
-        self._connection.send((_TRACE, (row, traces)))
+    def write(self, row: Row, trace: Trace) -> None:
+        """Sends a trace."""
+        self._connection.send((_TRACE, (row, trace)))
 
     def say(self, message: str) -> None:
         """Sends a line."""

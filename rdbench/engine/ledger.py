@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from rdbench.engine.plan import (
     AUDIO,
     RESIDUAL_DELAY,
-    TRACE,
+    TRACES,
     Metric,
     Step,
     StepId,
@@ -22,6 +22,7 @@ from rdbench.engine.plan import (
 )
 from rdbench.store import audio
 from rdbench.store.schema import Kind, Row
+from rdbench.store.traces import AXES
 from rdbench.types import KL_PRIOR, Rate, RateKind, Score, Status, Variant
 
 if TYPE_CHECKING:
@@ -53,16 +54,15 @@ class Writer(Protocol):
 class Tracer(Protocol):
     """What takes traces: the writer of a folder, or a list that travels to it."""
 
-    def write(self, row: Row, traces: Sequence[Trace]) -> None:
-        """Takes the traces of one unit, and the row that stands for them."""
+    def write(self, row: Row, trace: Trace) -> None:
+        """Takes a trace, and the row that stands for it."""
 
 
 class Ledger:
     """Rows of one run.
 
     metrics: by domain. done: keys of the units that the store has. kept: audio files by unit key.
-    keep_audio: whether the audio of every step is asked for too. tracer: takes traces, where they
-    are asked for.
+    keep_audio: whether the audio of every step is asked for too, and frames: traces along frames.
     """
 
     def __init__(
@@ -73,11 +73,13 @@ class Ledger:
         done: set[str],
         progress: Progress,
         *,
+        tracer: Tracer,
         kept: Mapping[str, audio.Kept] | None = None,
         keep_audio: bool = False,
-        tracer: Tracer | None = None,
+        frames: bool = False,
     ) -> None:
         self._tracer = tracer
+        self._frames = frames
         self._kept = kept or {}
         self.keeps_audio = keep_audio
         self._writer = writer
@@ -91,11 +93,10 @@ class Ledger:
 
     def missing(self, step: Step, clip: PlannedClip) -> set[str]:
         """The quantities of one step that the store has not."""
-        wanted = quantities(step, self._metrics[clip.clip.domain])
+        traces = [f"{TRACES}{axis}" for axis in step.axes(frames=self._frames)]
+        wanted = [*quantities(step, self._metrics[clip.clip.domain]), *traces]
         keys = self._keys.of_step(step, clip, wanted)
         missing = {what for what, key in zip(wanted, keys, strict=True) if key not in self._done}
-        if self._tracer and step.traced and self._keys.key(step, clip, TRACE) not in self._done:
-            missing.add(TRACE)
         if self.keeps_audio and self.audio_key(step, clip) not in self._kept:
             missing.add(AUDIO)
         return missing
@@ -136,6 +137,13 @@ class Ledger:
         """Whether a step (or one quantity of it) is still open."""
         missing = self._open.get(_id(step, clip), set())
         return bool(missing) if what is None else what in missing
+
+    def axes(self, steps: Iterable[Step], clips: Sequence[PlannedClip]) -> tuple[str, ...]:
+        """Along what the rates of some steps and clips are to be traced."""
+        pairs = [(step, clip) for step in steps for clip in clips]
+        return tuple(
+            axis for axis in AXES if any(self.wants(*pair, f"{TRACES}{axis}") for pair in pairs)
+        )
 
     def wants_rates(self, step: Step, clip: PlannedClip) -> bool:
         """Whether the rates of a step are to be written; those of no headline always are."""
@@ -230,22 +238,23 @@ class Ledger:
         )
         self._write([row], _id(step, clip), RESIDUAL_DELAY)
 
-    def trace(self, step: Step, clip: PlannedClip, traces: Sequence[Trace], seconds: float) -> None:
-        """Writes the traces of a step; the value of their row is the sum along the first."""
-        assert self._tracer is not None, "no traces were asked for"
-        if traces:
-            total = Score(math.fsum(traces[0].bits))
-            row = self._row(step, clip, TRACE, total, seconds=seconds, unit="bit", backend="")
-            self._tracer.write(row, traces)
-            self.written += 1
-        self._finish(_id(step, clip), TRACE)
+    def traces(
+        self, step: Step, clip: PlannedClip, traces: Iterable[Trace], seconds: float
+    ) -> None:
+        """Writes those traces of a step that are open; the value of a row is the sum."""
+        for trace in traces:
+            what = f"{TRACES}{trace.axis}"
+            if self.wants(step, clip, what):
+                total = Score(math.fsum(trace.bits))
+                row = self._row(step, clip, what, total, seconds=seconds, unit="bit", backend="")
+                self.take_trace(row, trace)
 
-    def take_trace(self, row: Row, traces: Sequence[Trace]) -> None:
-        """Writes traces that another process's ledger was given."""
-        assert self._tracer is not None, "no traces were asked for"
-        self._tracer.write(row, traces)
+    def take_trace(self, row: Row, trace: Trace) -> None:
+        """Writes a trace and its row, which another process's ledger may have made."""
+        self._tracer.write(row, trace)
         self.written += 1
-        self._finish((row.system, row.point, Variant(row.variant), row.clip), TRACE)
+        opened = (row.system, row.point, Variant(row.variant), row.clip)
+        self._finish(opened, f"{TRACES}{trace.axis}")
 
     def audio(self, step: Step, clip: PlannedClip, peak: float, seconds: float) -> None:
         """Writes that the audio of a step was kept."""
@@ -306,8 +315,8 @@ class Ledger:
                 self.delay(step, clip, score, seconds)
             elif what == AUDIO:
                 self.audio_lost(step, clip)
-            elif what == TRACE:
-                self._finish(_id(step, clip), TRACE)
+            elif what.startswith(TRACES):
+                self._finish(_id(step, clip), what)
             else:
                 self.metric(step, clip, by_key[what], score, seconds)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rdbench.store.audio import Kept
     from rdbench.store.schema import Row
 
-    UnitTraces = tuple[Row, Sequence[Trace]]
+    UnitTrace = tuple[Row, Trace]
 
 PATIENCE = 1.25
 """How often its time limit a point may take in a job of several, before the watchdog barks: alone,
@@ -111,7 +111,7 @@ class ClipJob:
     kept: Mapping[str, Kept]
 
 
-def evaluate_clip(setup: bytes, job: ClipJob) -> tuple[list[Row], list[UnitTraces]]:
+def evaluate_clip(setup: bytes, job: ClipJob) -> tuple[list[Row], list[UnitTrace]]:
     """Every row and trace that a job asks for; a failure is a row too.
 
     setup: a pickled `Setup`, which is read once in a process.
@@ -214,7 +214,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.traces: list[UnitTraces] = []
+        self.traces: list[UnitTrace] = []
 
     def append(self, rows: Iterable[Row]) -> None:
         self.rows += rows
@@ -222,9 +222,9 @@ class _Rows:
     def when_written(self, tell: Callable[[], None]) -> None:
         """Rows that travel are told of by the writer at their end."""
 
-    def write(self, row: Row, traces: Sequence[Trace]) -> None:
-        """Takes traces."""
-        self.traces.append((row, traces))
+    def write(self, row: Row, trace: Trace) -> None:
+        """Takes a trace."""
+        self.traces.append((row, trace))
 
 
 class _Beat(Progress):

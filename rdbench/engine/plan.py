@@ -21,7 +21,7 @@ from rdbench.engine.worker import CodecRecipe
 from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
 from rdbench.store.audio import KEY as KEPT
 from rdbench.store.schema import Kind
-from rdbench.store.traces import KEY as TRACED
+from rdbench.store.traces import AXES
 from rdbench.types import (
     CodecError,
     CodecInfo,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 RESIDUAL_DELAY = "residual_delay"
 AUDIO = f"{Kind.AUDIO}/{KEPT}"
 """Names a step's kept audio, where quantities are named."""
-TRACE = f"{Kind.TRACE}/{TRACED}"
-"""Names a step's traces."""
+TRACES = f"{Kind.TRACE}/"
+"""What the name of a step's trace along an axis begins with."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,15 @@ class Step:
         """The rate that belongs to what is decoded; None for anchors."""
         return RateKind.CODED if self.variant is Variant.CODED else self.system.headline
 
-    @property
-    def traced(self) -> bool:
-        """Whether it has traces of its own: one variant stands for what was encoded."""
-        return bool(self.rate_kind) and self.variant is self.system.variants[0]
+    def axes(self, *, frames: bool) -> tuple[str, ...]:
+        """Along what its rate is traced: the channels of a posterior, and frames where asked for.
+
+        One variant stands for what was encoded.
+        """
+        if not self.rate_kind or self.variant is not self.system.variants[0]:
+            return ()
+        wanted = {"frame": frames, "channel": self.system.headline is RateKind.KL}
+        return tuple(axis for axis in AXES if wanted[axis])
 
     @property
     def coder(self) -> str:
@@ -297,7 +302,7 @@ class UnitKeys:
         }
 
     def key(self, step: Step, clip: PlannedClip, what: str) -> str:
-        """The key of one unit; `what` is a metric key, RESIDUAL_DELAY, AUDIO, TRACE or "rate/…"."""
+        """The key of one unit; `what` is a metric key, RESIDUAL_DELAY, AUDIO, or "rate/…"."""
         (key,) = self.of_step(step, clip, (what,))
         return key
 
@@ -335,13 +340,14 @@ class UnitKeys:
     ) -> set[str]:
         """Every key that a row of a clip may have in this plan.
 
-        All kinds of rate are among them, and kept audio, whether it is asked for again or not.
+        All kinds of rate and trace are among them, and kept audio, whether asked for again or not.
         """
         rates = [f"{Kind.RATE}/{kind}" for kind in RateKind]
+        traces = [f"{TRACES}{axis}" for axis in AXES]
         keys = {self.reference_key(clip) for clip in clips}
         for step in (step for system in systems for step in system.steps):
             asked = {
-                domain: (*rates, AUDIO, TRACE, *quantities(step, chosen))
+                domain: (*rates, *traces, AUDIO, *quantities(step, chosen))
                 for domain, chosen in metrics.items()
                 if step.system.takes(domain)
             }

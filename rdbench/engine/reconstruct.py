@@ -9,7 +9,7 @@ changes its input cannot be scored against itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -45,7 +45,7 @@ class Reconstruction:
 
     audio: at the protocol's rate, layout and lengths; None where there is none.
     rates: measured even where decoding failed. failure: why there is no audio, else "". traces: of
-    each clip, where they were asked for.
+    each clip, along the axes that were asked for.
     """
 
     point: str
@@ -62,14 +62,14 @@ def reconstruct(
     *,
     wanted: Sequence[tuple[str, Variant]],
     clip_seeds: Sequence[int],
-    traced: bool = False,
+    axes: Collection[str] = (),
 ) -> Iterator[Reconstruction]:
     """Yields one `Reconstruction` for each wanted (point, variant), points in the codec's order.
 
-    Out-of-memory errors and interrupts pass through; any other exception of the adapter becomes
-    the failure of what it was asked for.
+    axes: along what to trace the rates. Out-of-memory errors and interrupts pass through; any other
+    exception of the adapter becomes the failure of what it was asked for.
     """
-    task = _Task(codec, reference, clip_seeds, traced=traced)
+    task = _Task(codec, reference, clip_seeds, axes)
     by_point: dict[str, list[Variant]] = {}
     for name, variant in wanted:
         by_point.setdefault(name, []).append(variant)
@@ -82,9 +82,13 @@ class _Task:
     """One codec on one batch; holds what its points share."""
 
     def __init__(
-        self, codec: Codec, reference: AudioBatch, clip_seeds: Sequence[int], *, traced: bool
+        self,
+        codec: Codec,
+        reference: AudioBatch,
+        clip_seeds: Sequence[int],
+        axes: Collection[str],
     ) -> None:
-        self._traced = traced
+        self._axes = axes
         self._codec = codec
         self._reference = reference
         self._seeds = clip_seeds
@@ -99,7 +103,7 @@ class _Task:
             measured = measure_rates(encoded)
             _check_headline(self._codec, measured)
             rates = gather_rates(measured, self._policy, self._reference.channels)
-            found = self._traces(encoded) if self._traced else ()
+            found = self._traces(encoded) if self._axes else ()
         except (Exception, SystemExit) as error:
             reason = self._explain(error, "encoding", point)
             yield from (Reconstruction(point.name, v, None, {}, reason) for v in variants)
@@ -117,7 +121,7 @@ class _Task:
                 yield Reconstruction(point.name, variant, audio, own, "", found)
 
     def _traces(self, encoded: Encoded) -> list[list[Trace]]:
-        found = traces(encoded, self._codec.info.frame_rate)
+        found = traces(encoded, self._codec.info.frame_rate, axes=self._axes)
         per_clip = len(found) // self._reference.clips
         return [
             join_channels(found[start : start + per_clip])

@@ -52,8 +52,8 @@ class RunOptions:
     allow_code: whether `module:Class` may run. costs: what the cost pass of the spec does: measure
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
     keep_audio: leave reconstructions and
-    references in the folder too, as FLAC (`rdbench.store.audio`). traces: leave bits per frame and
-    channel (`rdbench.store.traces`), even where the spec does not ask for them.
+    references in the folder too, as FLAC (`rdbench.store.audio`). traces: leave bits per frame
+    (`rdbench.store.traces`), even where the spec does not ask for them.
     """
 
     device: str = "auto"
@@ -161,7 +161,7 @@ class _Run:
             | self._bits_keys(keys, writer, systems, clips)
         )
         done = done_keys(self.folder)
-        tracer = TraceWriter(self.folder, writer.append) if self._traced else None
+        tracer = TraceWriter(self.folder, writer.append)
         ledger = Ledger(
             writer,
             keys,
@@ -170,14 +170,14 @@ class _Run:
             self.progress,
             kept=kept_files(self.folder),
             keep_audio=self.options.keep_audio,
+            frames=self.spec.traces or self.options.traces,
             tracer=tracer,
         )
         missing = self._open(ledger, systems, clips)
         try:
             if missing:
                 self._execution().run(systems, metrics, keys, ledger, clips)
-                if tracer:
-                    tracer.flush()
+                tracer.flush()
                 writer.flush()
             bits = self._bits_pass(keys, writer)
             if self.spec.entropy.enabled and bits.open(systems, clips, done):
@@ -216,10 +216,6 @@ class _Run:
         torch.set_num_threads(self.spec.protocol.threads)
         full_precision()
 
-    @property
-    def _traced(self) -> bool:
-        return self.spec.traces or self.options.traces
-
     def _execution(self) -> Execution:
         from rdbench.engine.execute import Execution
 
@@ -230,7 +226,6 @@ class _Run:
             workers=self.workers,
             batch_seconds=self.options.batch_seconds,
             audio=self.folder if self.options.keep_audio else None,
-            traced=self._traced,
             progress=self.progress,
         )
 

@@ -21,7 +21,7 @@ from rdbench.engine.plan import PlannedClip, StepId, System, batches_of
 
 if TYPE_CHECKING:
     from rdbench.engine.ledger import Ledger
-    from rdbench.engine.local import UnitTraces
+    from rdbench.engine.local import UnitTrace
     from rdbench.engine.pool import Loss, WorkerPool
     from rdbench.engine.progress import Progress
     from rdbench.store.schema import Row
@@ -73,7 +73,7 @@ class Spread:
             tries=tries,
         )
 
-    def _take(self, answer: tuple[Sequence[Row], Sequence[UnitTraces]]) -> None:
+    def _take(self, answer: tuple[Sequence[Row], Sequence[UnitTrace]]) -> None:
         rows, traces = answer
         self._ledger.take(rows)
         for unit in traces:

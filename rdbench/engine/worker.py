@@ -65,7 +65,7 @@ class ClipResult:
     must fetch from the sender while it lives.
 
     samples: float32 (channels, time) at the protocol's rate, None where there are none. rates: by
-    kind. failure: why there are no samples, else "". traces: where they were asked for.
+    kind. failure: why there are no samples, else "". traces: along the axes that were asked for.
     """
 
     point: str
@@ -164,11 +164,11 @@ def run_codec(
     clip: tuple[Channels, int],
     wanted: Sequence[tuple[str, str]],
     seed: int,
-    traced: bool,
+    axes: Sequence[str],
 ) -> list[ClipResult]:
     """Encodes and decodes one clip at the wanted (point, variant) pairs.
 
-    clip: samples (channels, time) and their rate in hertz. traced: whether traces are asked for.
+    clip: samples (channels, time) and their rate in hertz. axes: along what to trace the rates.
     """
     import torch
 
@@ -189,7 +189,7 @@ def run_codec(
             result.failure,
             result.traces[0] if result.traces else (),
         )
-        for result in reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed], traced=traced)
+        for result in reconstruct(codec, audio, wanted=pairs, clip_seeds=[seed], axes=axes)
     ]
 
 

@@ -7,20 +7,21 @@ A trace splits one rate of one clip and sums to it:
   the order of their beginnings;
 - `payload` over packets.
 
-Side information, which belongs to no frame, is one more entry with the index −1 (`SIDE`).
+Side information, which belongs to no frame, is one more entry with the index −1 (`SIDE`). A trace
+over channels says over how many frames it sums, so that bits per frame follow from it alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from rdbench.rate.kl import kl_bits
 from rdbench.rate.measure import side_bits
 from rdbench.types import Encoded, Packets, Posterior, RateKind, Tokens
 
-FRAME, CHANNEL = "frame", "channel"
+FRAME, CHANNEL = AXES = ("frame", "channel")
 SIDE = -1
 
 
@@ -30,6 +31,7 @@ class Trace:
 
     kind: which bits. axis: "frame" or "channel". index: of each entry, SIDE for side information.
     seconds: where each frame begins; NaN where that is not known, and for channels. bits: each.
+    frames: how many frames an entry sums over; 1 along frames.
     """
 
     kind: RateKind
@@ -37,36 +39,42 @@ class Trace:
     index: tuple[int, ...]
     seconds: tuple[float, ...]
     bits: tuple[float, ...]
+    frames: int = 1
 
 
-def traces(encoded: Encoded, frame_rate: float | None = None) -> list[list[Trace]]:
-    """The traces of every clip; none for a payload without a rate.
+def traces(
+    encoded: Encoded, frame_rate: float | None = None, *, axes: Collection[str] = AXES
+) -> list[list[Trace]]:
+    """The traces of every clip along those of `axes` that its payload has.
 
     frame_rate: of packets, in hertz, where it is constant.
     """
     payload, side = encoded.payload, side_bits(encoded)
-    if isinstance(payload, Tokens):
+    if isinstance(payload, Posterior) and payload.scale is not None:
+        return _posterior(payload, side, axes)
+    if FRAME in axes and isinstance(payload, Tokens):
         return [[_tokens(payload, clip, side[clip])] for clip in range(encoded.clips)]
-    if isinstance(payload, Packets):
+    if FRAME in axes and isinstance(payload, Packets):
         step = 1.0 / frame_rate if frame_rate else math.nan
         return [
             [_trace(RateKind.PAYLOAD, FRAME, [8.0 * len(p) for p in stream.packets], step, extra)]
             for stream, extra in zip(payload.clips, side, strict=True)
         ]
-    if isinstance(payload, Posterior) and payload.scale is not None:
-        bits = kl_bits(payload)
-        return [
-            [
-                _trace(
-                    RateKind.KL, FRAME,
-                    bits[clip, :, : int(payload.frames[clip])].sum(0).tolist(),
-                    1.0 / payload.frame_rate, side[clip],
-                ),
-                _trace(RateKind.KL, CHANNEL, bits[clip].sum(1).tolist(), math.nan, side[clip]),
-            ]
-            for clip in range(encoded.clips)
-        ]  # fmt: skip
     return [[] for _ in range(encoded.clips)]
+
+
+def _posterior(
+    posterior: Posterior, side: Sequence[float], axes: Collection[str]
+) -> list[list[Trace]]:
+    bits, step = kl_bits(posterior), 1.0 / posterior.frame_rate
+    found = []
+    for clip, frames in enumerate(posterior.frames.tolist()):
+        own, extra = bits[clip, :, :frames], side[clip]
+        per_frame = _trace(RateKind.KL, FRAME, own.sum(0).tolist(), step, extra)
+        per_channel = _trace(RateKind.KL, CHANNEL, own.sum(1).tolist(), math.nan, extra)
+        both = (per_frame, replace(per_channel, frames=frames))
+        found.append([trace for trace in both if trace.axis in axes])
+    return found
 
 
 def join_channels(parts: Sequence[Sequence[Trace]]) -> list[Trace]:
@@ -84,17 +92,16 @@ def _joined(items: Sequence[Trace]) -> Trace:
     first = items[0]
     if first.axis == FRAME and all(item.index == first.index for item in items):
         sums = [math.fsum(bits) for bits in zip(*(item.bits for item in items), strict=True)]
-        return Trace(first.kind, first.axis, first.index, first.seconds, tuple(sums))
+        return replace(first, bits=tuple(sums))
     index: list[int] = []
     for item in items:
         start = 1 + max(index, default=-1)
         index += [number if number == SIDE else start + number for number in item.index]
-    return Trace(
-        first.kind,
-        first.axis,
-        tuple(index),
-        tuple(value for item in items for value in item.seconds),
-        tuple(value for item in items for value in item.bits),
+    return replace(
+        first,
+        index=tuple(index),
+        seconds=tuple(value for item in items for value in item.seconds),
+        bits=tuple(value for item in items for value in item.bits),
     )
 
 
@@ -106,9 +113,7 @@ def _tokens(tokens: Tokens, clip: int, side: float) -> Trace:
     )
     made = _trace(RateKind.NOMINAL, FRAME, [bits for _, bits in frames], math.nan, side)
     starts = [start for start, _ in frames]
-    return Trace(
-        made.kind, made.axis, made.index, (*starts, *made.seconds[len(starts) :]), made.bits
-    )
+    return replace(made, seconds=(*starts, *made.seconds[len(starts) :]))
 
 
 def _trace(kind: RateKind, axis: str, bits: Sequence[float], step: float, side: float) -> Trace:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.posterior import ACTIVE_NATS, channel_kl, mean_against_sample
+from rdbench.analysis.posterior import ACTIVE_NATS, mean_against_sample
 from rdbench.report.cells import Cell, Table, TableColumn, words
 from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean
@@ -22,19 +22,19 @@ Point = tuple[str, str]
 
 
 def posterior_tables(
-    run: Run, card: RunCard, traces: pd.DataFrame | None, *, about: str
+    run: Run, card: RunCard, nats: pd.DataFrame, *, about: str
 ) -> dict[str, Table]:
     """Per domain, one row for each point of a posterior; empty where there is none.
 
-    traces: of `rdbench.store.traces.read_traces`; without them nothing is said of channels.
+    nats: of `rdbench.analysis.posterior.channel_kl`.
     """
     gaps = mean_against_sample(run)
     gaps = gaps[gaps["key"] != RESIDUAL_DELAY]
-    nats = None if traces is None else channel_kl(traces, run)
     tables = {}
-    for domain, part in gaps.groupby("domain", sort=False, observed=True):
-        channels = {} if nats is None else _channels(nats[nats["domain"] == domain])
-        tables[str(domain)] = _table(str(domain), part, card, channels, about=about)
+    for domain in dict.fromkeys(map(str, [*gaps["domain"], *nats["domain"]])):
+        channels = _channels(nats[nats["domain"] == domain])
+        part = gaps[gaps["domain"] == domain]
+        tables[domain] = _table(domain, part, card, channels, about=about)
     return tables
 
 
@@ -53,8 +53,8 @@ def _table(
     about: str,
 ) -> Table:
     order = place_order(card)
-    places = {(row.system, row.point): row for row in records(gaps)}
-    points = sorted(places, key=lambda p: order((p[0], card.systems[p[0]].curve, p[1], "sample")))
+    found = {*channels, *((str(row.system), str(row.point)) for row in records(gaps))}
+    points = sorted(found, key=lambda p: order((p[0], card.systems[p[0]].curve, p[1], "sample")))
     head = [
         words("system", [card.systems[system].label for system, _ in points]),
         words("point", [clean(point) for _, point in points], right=True),
@@ -63,17 +63,19 @@ def _table(
     for key in dict.fromkeys(gaps["key"]):
         metric, part = card.metrics[key], gaps[gaps["key"] == key]
         write = score_text(metric)
-        found = {(row.system, row.point): row for row in records(part)}
-        cells = [_difference(found.get(point), write) for point in points]
+        rows = {(row.system, row.point): row for row in records(part)}
+        cells = [_difference(rows.get(point), write) for point in points]
         columns.append(TableColumn(f"{metric.title} {metric.arrow}".strip(), cells))
     named = card.domain_label(domain)
-    title = "Posteriors: mean less sample"
-    caption = (
+    sentences = [
         f"Score with the mean of the latent decoded less that with a sample, on {named}, paired "
-        "over clips, with 95 % intervals. Active channels: of a KL above "
-        f"{ACTIVE_NATS:g} nat per frame. {about}"
-    )
-    return Table("posteriors", title, caption, head, columns)
+        "over clips, with 95 % intervals." if len(gaps) else "",
+        f"Active channels, on {named}: of a KL above {ACTIVE_NATS:g} nat per frame."
+        if channels else "",
+        about,
+    ]  # fmt: skip
+    title = "Posteriors: mean less sample" if len(gaps) else "Posteriors"
+    return Table("posteriors", title, " ".join(filter(None, sentences)), head, columns)
 
 
 def _channel_columns(points: list[Point], channels: dict[Point, list[float]]) -> list[TableColumn]:

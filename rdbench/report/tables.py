@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.aggregate import rate_distortion
+from rdbench.analysis.posterior import channel_kl, no_channels
 from rdbench.report.bd_table import BdRates, bd_rates, bd_tables, refusals
 from rdbench.report.bold import LEVEL, best_scores
 from rdbench.report.cells import NONE, Table
@@ -87,6 +88,7 @@ class RunTables:
     domains: list[DomainTables]
     costs: Table | None
     bd: BdRates
+    channels: pd.DataFrame
 
     @property
     def all(self) -> list[Table]:
@@ -122,7 +124,8 @@ def run_tables(
     bd = bd_rates(run, card, anchor, seed=seed) if run and measured else BdRates(None, {}, "")
     scores = rate_distortion(points, card.headlines) if len(points) else points
     best = best_scores(run, scores, card) if run and measured else {}
-    posteriors = posterior_tables(run, card, traces, about=about) if run and measured else {}
+    channels = channel_kl(traces, run) if run and traces is not None else no_channels()
+    posteriors = posterior_tables(run, card, channels, about=about) if run and measured else {}
     domains = []
     for domain in _domains(points):
         inside = points[points["domain"] == domain]
@@ -145,7 +148,7 @@ def run_tables(
             )
         )  # fmt: skip
     costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
-    return RunTables(card, points, confidence, domains, costs, bd)
+    return RunTables(card, points, confidence, domains, costs, bd, channels)
 
 
 def write_tables(
@@ -161,8 +164,8 @@ def write_tables(
     """Writes the tables of a run and returns the files, each whole.
 
     `folder`/table.md and table.csv have everything; tables/ has LaTeX (`points_<domain>.tex`,
-    `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and the BD-rates as CSV. Arguments as in
-    `run_tables`.
+    `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and as CSV the
+    BD-rates and the KL of each latent channel. Arguments as in `run_tables`.
     """
     tables = run_tables(
         points, manifest, run=run, anchor=anchor, traces=traces, confidence=confidence
@@ -178,6 +181,9 @@ def write_tables(
         texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
     if tables.bd.rows is not None:
         texts["tables/bd_rate.csv"] = tables.bd.rows.to_csv(index=False, lineterminator="\n")
+    if len(tables.channels):
+        named = tables.channels.rename(columns={"nats": "nats_per_frame"})
+        texts["tables/kl_per_channel.csv"] = named.to_csv(index=False, lineterminator="\n")
     written = []
     for name, text in texts.items():
         write_atomic(folder / name, text.encode("utf-8", errors="replace"))

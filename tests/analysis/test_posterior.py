@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from small_runs import changed, make_run
 
-from rdbench.analysis.posterior import channel_kl, mean_against_sample
+from rdbench.analysis.posterior import channel_kl, mean_against_sample, no_channels
 from rdbench.analysis.runs import Run
 from rdbench.report.describe import describe
 from rdbench.report.posterior_table import posterior_tables
@@ -31,10 +31,8 @@ def traces(bits: list[list[float]]) -> pd.DataFrame:
     rows = []
     for number, channels in enumerate(bits):
         place = ("vae", "vae", "6", "sample", f"folder/c{number:02d}.wav")
-        frame = sum(channels) / 10
-        rows += [(*place, "frame", i, i / 100, "kl", frame) for i in range(10)]
-        rows += [(*place, "channel", i, math.nan, "kl", b) for i, b in enumerate(channels)]
-        rows += [(*place, "channel", -1, math.nan, "kl", 64.0)]  # side information
+        rows += [(*place, "channel", i, math.nan, "kl", b, 10) for i, b in enumerate(channels)]
+        rows += [(*place, "channel", -1, math.nan, "kl", 64.0, 10)]  # side information
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -65,14 +63,24 @@ def test_the_table_counts_active_channels_and_signs_the_difference() -> None:
     card = describe(
         pd.DataFrame(columns=["system", "curve", "variant", "kind", "key", "unit"]), run.manifest
     )
-    found = posterior_tables(run, card, traces([[30.0, 10.0, 0.05, 0.0]]), about="")
+    found = posterior_tables(
+        run, card, channel_kl(traces([[30.0, 10.0, 0.05, 0.0]]), run), about=""
+    )
     (table,) = found.values()
     cells = {column.title: column.cells[0].plain for column in table.columns}
     assert cells["active channels"] == "2 of 4"
     assert cells["channels that hold half of the KL"] == "1"
     assert any(text.startswith("+0.5") for text in cells.values())
-    without = posterior_tables(run, card, None, about="")
+    without = posterior_tables(run, card, no_channels(), about="")
     assert not any("channels" in column.title for column in without["speech"].columns)
+    (alone,) = posterior_tables(
+        Run(run.name, run.rows[run.rows["variant"] != "mean"], run.manifest),
+        card,
+        channel_kl(traces([[30.0, 10.0]]), run),
+        about="",
+    ).values()
+    assert alone.columns[0].title == "active channels"
+    assert "mean" not in alone.title + alone.caption
     clipless = changed(run, run.rows["variant"] == "mean", status="failed", value=math.nan)
-    (broken,) = posterior_tables(clipless, card, None, about="").values()
+    (broken,) = posterior_tables(clipless, card, no_channels(), about="").values()
     assert all(column.cells[0].plain == "–" for column in broken.columns)

@@ -1,4 +1,4 @@
-"""Bits per frame and per channel that a run leaves on request."""
+"""Bits per channel of a posterior, and per frame on request, that a run leaves."""
 
 from __future__ import annotations
 
@@ -92,16 +92,36 @@ def test_frames_are_in_the_order_and_place_in_which_they_lie(clips: Path, tmp_pa
     assert (opus["bits"] % 8 == 0).all()
 
 
-def test_traces_come_on_request_alone_and_a_finished_run_can_still_get_them(
+def test_frames_come_on_request_and_channels_always_and_a_finished_run_can_still_get_frames(
     clips: Path, tmp_path: Path
 ) -> None:
     run(clips, tmp_path, traces=False)
-    before = read_rows(tmp_path)
-    assert read_traces(tmp_path).empty
+    before, channels = read_rows(tmp_path), read_traces(tmp_path)
+    assert set(channels["axis"]) == {"channel"}
+    assert set(channels["system"]) == {"vae"}
+    assert run(clips, tmp_path, traces=False).written == 0
     run(clips, tmp_path, traces=False, asked=True)
-    assert not read_traces(tmp_path).empty
+    after = read_traces(tmp_path)
+    assert set(after["axis"]) == {"frame", "channel"}
+    assert after[after["axis"] == "channel"].reset_index(drop=True).equals(channels)
     assert before.equals(read_rows(tmp_path))
     assert run(clips, tmp_path, traces=True).written == 0
+
+
+def test_a_run_without_a_posterior_has_no_folder_of_traces(clips: Path, tmp_path: Path) -> None:
+    run(clips, tmp_path, traces=False, systems=SYSTEMS[:1])
+    assert not (tmp_path / "traces").exists()
+    assert read_traces(tmp_path).empty
+
+
+def test_a_channel_says_over_how_many_frames_it_sums(clips: Path, tmp_path: Path) -> None:
+    run(clips, tmp_path, systems=SYSTEMS[1:2])
+    traces = read_traces(tmp_path)
+    frames = traces[traces["axis"] == "frame"].groupby("clip").size()
+    channels = traces[traces["axis"] == "channel"].groupby("clip")["frames"]
+    assert channels.nunique().tolist() == [1, 1]
+    assert channels.first().equals(frames.rename("frames").astype("int32"))
+    assert (traces.loc[traces["axis"] == "frame", "frames"] == 1).all()
 
 
 def test_traces_of_a_dropped_system_are_not_read(clips: Path, tmp_path: Path) -> None:
