@@ -29,7 +29,8 @@ from rdbench.models import checkpoint
 from rdbench.models.autoencoder import Autoencoder, Pass
 from rdbench.training.losses import ReconstructionLoss
 from rdbench.training.objectives import RateTerm, TargetKl, kbps_of
-from rdbench.training.recipe import OptimizerConfig, Recipe
+from rdbench.training.optimizers import learning_rate, optimizers_of, set_learning_rate
+from rdbench.training.recipe import Recipe
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from rdbench.training.data import CropData
 
 _LOG = logging.getLogger(__name__)
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 STATE = "state.pt"
 WEIGHTS = "weights.safetensors"
 _FIT_CROPS = 64
@@ -76,14 +77,9 @@ class Run:
             self.plain = Autoencoder(recipe.model)
         if source is not None and not (out / STATE).is_file():
             self._start_from(source)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.plain, recipe.optimizer),
-            lr=recipe.optimizer.learning_rate,
-            betas=recipe.optimizer.betas,
-            weight_decay=recipe.optimizer.weight_decay,
-            fused=True,
+        self.model, *self.optimizers = fabric.setup(
+            self.plain, *optimizers_of(self.plain, recipe.optimizer)
         )
-        self.model, self.optimizer = fabric.setup(self.plain, optimizer)
         config = recipe.loss
         self.loss = ReconstructionLoss(
             recipe.model.sample_rate, config.windows, config.mels, config.compression
@@ -127,27 +123,26 @@ class Run:
         size = recipe.data.batch // self.fabric.world_size
         audio = self.data.batch(seed=recipe.seed, step=step, size=size, rank=rank)
         audio = audio.to(self.fabric.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group.get("factor", 1.0) * learning_rate(
-                recipe.optimizer, step, recipe.steps
-            )
+        for optimizer in self.optimizers:
+            set_learning_rate(optimizer, learning_rate(recipe.optimizer, step, recipe.steps))
+            optimizer.zero_grad(set_to_none=True)
         made: Pass = self.model(audio, recipe.passthrough)
         terms, nats = self._terms(audio, made)
         if self.adversary is not None and step >= self.adversary.config.start:
             terms.update(self.adversary.step(reference=audio, reconstruction=made.audio))
         total = torch.stack([*terms.values()]).sum()
         self._stop_if_not_finite(total, "loss")
-        self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         norm = self.fabric.clip_gradients(
             self.model,
-            self.optimizer,
+            self.optimizers[0],
             max_norm=recipe.optimizer.clip_norm,
             error_if_nonfinite=False,
         )
         if recipe.precision != "16-mixed" and isinstance(norm, torch.Tensor):
             self._stop_if_not_finite(norm, "gradient")
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         if self.rate is not None:
             mean_nats = self._mean(nats)
             self.rate.update(mean_nats, step)
@@ -259,7 +254,7 @@ class Run:
             "seconds": self.seconds,
             "started_from": self.started_from,
             "model": self.plain.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "multiplier": self.rate.multiplier if self.rate is not None else 0.0,
             "averages": dict(self._averages),
         }
@@ -289,7 +284,8 @@ class Run:
                 "choose another folder, or remove that one"
             )
         self.plain.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
         self.started_from = state["started_from"]
         self._averages = dict(state["averages"])
@@ -326,30 +322,6 @@ class Run:
             "rdbench": __version__,
             "torch": torch.__version__,
         }
-
-
-def parameter_groups(model: Autoencoder, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """The codebooks of a quantizer, which move at a rate of their own, and all the rest."""
-    codebooks: list[torch.nn.Parameter] = []
-    rest: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (codebooks if name.endswith("codebook.weight") else rest).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": rest, "factor": 1.0}]
-    if codebooks:
-        factor = config.codebook_factor
-        groups.append({"params": codebooks, "factor": factor, "weight_decay": 0.0})
-    return groups
-
-
-def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of `step` (0-based) in a run of `steps`."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    if config.schedule == "constant":
-        return config.learning_rate
-    share = (step - config.warmup) / max(1, steps - config.warmup)
-    fall = 0.5 * (1 + math.cos(math.pi * share)) if config.schedule == "cosine" else 1 - share
-    return config.learning_rate * (config.final_share + (1 - config.final_share) * fall)
 
 
 def _essence(recipe: Recipe) -> Recipe:

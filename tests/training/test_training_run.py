@@ -15,7 +15,6 @@ from rdbench.audio.clip import Corpus
 from rdbench.audio.corpus import folder_corpus
 from rdbench.models import checkpoint
 from rdbench.rate import rates
-from rdbench.training import loop
 from rdbench.training.data import CropData
 from rdbench.training.evaluate import evaluate_rate
 from rdbench.training.loop import STATE, WEIGHTS, TrainingError
@@ -356,32 +355,6 @@ def test_the_measured_rate_is_total_kl_over_total_seconds(corpus: Corpus, tmp_pa
         seconds += measured.seconds
     model, _ = checkpoint.load(outcome.weights)
     assert evaluate_rate(model, corpus) == pytest.approx(bits / seconds / 1000, rel=1e-9)
-
-
-def test_codebooks_move_at_their_own_rate() -> None:
-    from rdbench.models.autoencoder import Autoencoder
-    from rdbench.training.recipe import OptimizerConfig
-
-    config = OptimizerConfig(codebook_factor=7.0)
-    model = Autoencoder(recipe(RVQ).model)
-    rest, codebooks = loop.parameter_groups(model, config)
-    assert (rest["factor"], codebooks["factor"]) == (1.0, 7.0)
-    assert [tuple(p.shape) for p in codebooks["params"]] == [(4, 2)] * 3
-    assert len(rest["params"]) + 3 == len(list(model.parameters()))
-    assert len(loop.parameter_groups(Autoencoder(recipe().model), config)) == 1
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    from rdbench.training.recipe import OptimizerConfig
-
-    config = OptimizerConfig(learning_rate=1.0, warmup=10, schedule="cosine", final_share=0.1)
-    values = [loop.learning_rate(config, step, 110) for step in range(110)]
-    assert values[:2] == [0.1, 0.2]
-    assert max(values) == values[10] == 1.0
-    assert values[60] == pytest.approx(0.55)
-    assert values[-1] == pytest.approx(0.1, abs=0.001)
-    constant = OptimizerConfig(learning_rate=1.0, warmup=0, schedule="constant")
-    assert {loop.learning_rate(constant, step, 10) for step in range(10)} == {1.0}
 
 
 def test_training_needs_neither_metrics_nor_pyav() -> None:
