@@ -63,9 +63,8 @@ def _muon(matrices: Sequence[torch.nn.Parameter], config: OptimizerConfig) -> to
             f"torch {torch.__version__} has no Muon; install torch 2.9 or later, or set "
             "`optimizer.kind: adamw`"
         )
-    group = {"params": matrices, "factor": config.matrix_factor}
     muon: torch.optim.Optimizer = torch.optim.Muon(
-        [group],
+        [{"params": matrices, "factor": 1.0}],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         adjust_lr_fn="match_rms_adamw",

@@ -89,7 +89,6 @@ class AdversarialConfig(Frozen):
 class OptimizerConfig(Frozen):
     """AdamW, or Muon for matrices and AdamW for the rest (`rdbench.training.optimizers`).
 
-    matrix_factor: learning rate of Muon over that of AdamW.
     codebook_factor: learning rate of an RVQ's codebooks over that of the rest: entries must keep up
         with latents that a whole layer can scale.
     schedule: after a linear warm-up `constant`, `cosine` to `final_share` of the rate over the run,
@@ -102,7 +101,6 @@ class OptimizerConfig(Frozen):
     weight_decay: NonNegative = 0.01
     warmup: Annotated[int, Field(ge=0)] = 100
     codebook_factor: Positive = 10.0
-    matrix_factor: Positive = 1.0
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     clip_norm: Positive = 1.0

@@ -37,15 +37,15 @@ def test_codebooks_move_at_their_own_rate() -> None:
 
 
 def test_muon_moves_matrices_but_no_codebook_and_adamw_the_rest() -> None:
-    adamw, muon = optimizers_of(RVQ, OptimizerConfig(kind="muon", matrix_factor=2.0))
+    adamw, muon = optimizers_of(RVQ, OptimizerConfig(kind="muon"))
     (matrices,) = muon.param_groups
     assert all(len(shape) == 2 for shape in shapes(matrices))
     assert (4, 2) not in shapes(matrices)
     names = {id(p): name for name, p in RVQ.named_parameters()}
     moved = [p for one in (adamw, muon) for group in one.param_groups for p in group["params"]]
     assert sorted(names[id(p)] for p in moved) == sorted(names.values())
-    set_learning_rate(muon, 0.5)
-    assert matrices["lr"] == 1.0
+    set_learning_rate(adamw, 0.5)
+    assert [group["lr"] for group in adamw.param_groups] == [0.5, 5.0]
 
 
 def test_muon_has_the_step_of_adamw() -> None:
