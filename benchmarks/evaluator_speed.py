@@ -8,15 +8,15 @@ One run measures, on the same excerpts, codecs and metrics: (a) the sequential l
 (c) every stage alone, clip by clip in one process of one thread, whose sum of core-seconds over
 the cores is what no schedule can beat (on a GPU the larger of that and its busy seconds); a second
 run of what is finished; and how time and memory grow with the number of clips. The loop and the
-stages take `--sample` of the clips, spread evenly: all excerpts are equally long. Each part has a
-fresh process. The results go to `evaluator_speed.json`, and `evaluator_speed.md` is made from it:
-what was not measured says so. Run it on a machine that does nothing else.
+stages take `--sample` of the clips, spread evenly: all excerpts are equally long. Each part
+(`evaluator_parts.py`) has a fresh process. The results go to `evaluator_speed.json`, and
+`evaluator_speed.md` is made from it: what was not measured says so. Run it on a machine that does
+nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -25,250 +25,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from evaluator_parts import POOL, TENSOR, make_clips, synthetic_clips
+
 HERE = Path(__file__).resolve().parent
-SHARED = Path(os.environ.get("RDBENCH_SHARED", HERE.parent.parent / "shared" / "data"))
-RATE = 16000
 SYSTEMS = [
     {"codec": "opus", "points": [6, 8, 10, 12, 16, 20, 24, 32]},
     {"codec": "mp3", "points": [8, 16, 24, 32, 40, 48, 56, 64]},
     {"codec": "vae", "name": "vae_6k", "options": {"weights": "vae_6k"}, "variants": ["sample"]},
     {"codec": "vae", "name": "vae_12k", "options": {"weights": "vae_12k"}, "variants": ["sample"]},
 ]
-POOL = ["pesq_wb"]
-TENSOR = ["stoi", "visqol_speech", "si_sdr", "mel_dac_16k", "stft_dac_16k", "lsd"]
 GROWTH = {"systems": [{"codec": "opus", "points": [12, 24]}, {"codec": "identity"}],
           "metrics": ["si_sdr", "stft_dac_16k", "stoi"]}  # fmt: skip
 PACKAGES = ("torch", "torchaudio", "numpy", "av", "pesq", "pystoi", "visqol-python", "pebble")
-
-
-# What is run
-
-
-def clip_files(count: int) -> list[tuple[Path, float]]:
-    """Speech files with their start in seconds: the shared ones, else the embedded ones."""
-    manifest = SHARED / "clips" / "manifest.csv"
-    if manifest.is_file():
-        with manifest.open(encoding="utf-8", newline="") as table:
-            rows = [row for row in csv.DictReader(table) if row["domain"] == "speech"]
-        found = [(manifest.parent / row["file"], float(row.get("start") or 0)) for row in rows]
-    else:
-        from rdbench.audio.corpus import embedded_corpus
-
-        clips = embedded_corpus().select(domains=["speech"]).clips
-        found = [(clip.path, clip.start) for clip in clips]
-    return [found[i % len(found)] for i in range(count)]
-
-
-def make_clips(folder: Path, count: int, seconds: float) -> None:
-    """Equally long excerpts at 16 kHz, mono; a file that is too short is repeated."""
-    import numpy as np
-    import soundfile
-    import torch
-
-    from rdbench.audio.load import read
-    from rdbench.audio.resample import resample
-
-    for index, (path, start) in enumerate(clip_files(count)):
-        samples, rate = read(path, start=start)
-        wave = resample(samples.mean(0, keepdim=True), rate, RATE)[0].numpy()
-        wave = np.resize(np.roll(wave, -1000 * index), round(seconds * RATE))
-        soundfile.write(folder / f"{index:04d}.wav", wave, RATE, subtype="PCM_16")
-    assert torch.get_num_threads() >= 1
-
-
-def synthetic_clips(folder: Path, count: int, seconds: float = 1.0) -> None:
-    """Short seeded clips: harmonics under a slow envelope, and noise."""
-    import numpy as np
-    import soundfile
-
-    time_axis = np.arange(round(seconds * RATE)) / RATE
-    for index in range(count):
-        generator = np.random.default_rng(index)
-        pitch = generator.uniform(90, 250)
-        wave = sum(np.sin(2 * np.pi * k * pitch * time_axis) / k for k in range(1, 15))
-        wave = 0.1 * wave * (1.2 + np.sin(2 * np.pi * 4 * time_axis))
-        wave += 0.01 * generator.standard_normal(len(time_axis))
-        soundfile.write(folder / f"{index:04d}.wav", wave, RATE, subtype="PCM_16")
-
-
-def spec_of(folder: Path, systems: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> Any:
-    from rdbench.spec.model import BenchmarkSpec
-
-    return BenchmarkSpec.model_validate(
-        {
-            "name": "evaluator_speed",
-            "corpus": {"kind": "folder", "path": str(folder), "domain": "speech"},
-            "protocol": {"sample_rate": RATE, "channels": "mono", "excerpt_seconds": None},
-            "metrics": {"speech": list(metrics)},
-            "systems": list(systems),
-            "costs": {"enabled": False},
-        }
-    )
-
-
-# The parts, each in a process of its own
-
-
-def run_rdbench(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A run of rdbench over a folder of clips, from an imported interpreter on."""
-    from rdbench.engine.run import RunOptions, run_benchmark
-
-    spec = spec_of(Path(options["clips"]), options["systems"], options["metrics"])
-    how = RunOptions(device=options["device"], workers=options["workers"])
-    start = time.perf_counter()
-    summary = run_benchmark(spec, Path(options["out"]), how)
-    return {
-        "wall": time.perf_counter() - start,
-        "written": summary.written,
-        "failed": summary.failed,
-    }
-
-
-def run_loop(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Clip by clip, point by point, metric by metric, with the packages' own calls."""
-    import pesq
-    import pystoi
-    import soundfile
-    import torch
-    import visqol
-
-    from rdbench.codecs.registry import create
-    from rdbench.metrics.registry import backend
-    from rdbench.types import AudioBatch
-
-    device = options["device"]
-    api = visqol.VisqolApi()
-    api.create(mode="speech", use_lattice_model=True)
-    codecs = [
-        create(item["codec"], points=item.get("points"), options=item.get("options", {})).to(device)
-        for item in options["systems"]
-    ]
-    tensors = [backend(key) for key in options["metrics"] if key not in (*POOL, *TENSOR[:2])]
-
-    def batch(wave: Any) -> AudioBatch:
-        samples = torch.as_tensor(wave, dtype=torch.float32)[None, None].to(device)
-        return AudioBatch(samples, torch.tensor([samples.shape[-1]]), RATE)
-
-    def score(path: Path) -> float:
-        from rdbench.audio.resample import fit_lengths, resample_batch
-
-        wave, _ = soundfile.read(path, dtype="float32")
-        reference, total = batch(wave), 0.0
-        for codec in codecs:
-            native = resample_batch(reference, codec.info.native_rate(RATE))
-            for point in codec.points:
-                with torch.inference_mode():
-                    encoded = codec.encode(native, point)
-                    given = codec.decoder_input(encoded, codec.variants[0], [0])
-                    decoded = fit_lengths(
-                        resample_batch(codec.decode(given).to(device), RATE), reference.lengths
-                    )
-                    other = decoded.samples[0, 0].cpu().numpy()
-                    pesq.pesq(RATE, wave, other, "wb")
-                    pystoi.stoi(wave, other, RATE)
-                    api.measure_from_arrays(wave, other, RATE)
-                    for metric in tensors:
-                        metric.score(metric.prepare(reference), reconstruction=decoded)
-                total += len(wave) / RATE
-        return total
-
-    paths = sorted(Path(options["clips"]).iterdir())
-    score(paths[0])  # models, tables and numba's kernels
-    start = time.perf_counter()
-    seconds = sum(score(path) for path in sampled(paths, options["sample"]))
-    return {"wall": time.perf_counter() - start, "seconds": seconds}
-
-
-def run_stages(options: Mapping[str, Any]) -> dict[str, Any]:  # noqa: PLR0915 (one loop)
-    """Core-seconds of every stage, one thread, nothing else: by name, for the sampled clips."""
-    import torch
-
-    from rdbench.audio.align import residual_delay
-    from rdbench.audio.load import ExcerptProtocol, load_excerpt
-    from rdbench.engine.batch import Batch
-    from rdbench.engine.corpora import load_corpus
-    from rdbench.engine.plan import build_systems, plan_clips, resolve_metrics
-    from rdbench.engine.reconstruct import reconstruct
-    from rdbench.metrics.base import DeviceBackend
-    from rdbench.types import RunsOn
-
-    device = options["device"]
-    torch.set_num_threads(1)
-    spec = spec_of(Path(options["clips"]), options["systems"], options["metrics"])
-    systems, metrics = build_systems(spec, allow_code=False), resolve_metrics(spec, "speech")
-    for system in systems:
-        system.codec.to(device)
-    spent: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def stage(name: str, *, on_device: bool) -> Iterator[None]:
-        on_gpu = on_device and device != "cpu"
-        clock: Callable[[], float] = time.perf_counter if on_gpu else time.process_time
-        if on_gpu:
-            torch.cuda.synchronize()
-        start = clock()
-        yield
-        if on_gpu:
-            torch.cuda.synchronize()
-        spent[f"{'gpu' if on_gpu else 'core'} {name}"] += clock() - start
-
-    def evaluate(clip: Any) -> None:
-        with stage("load", on_device=False):
-            excerpt = load_excerpt(clip.clip, ExcerptProtocol(RATE, "mono", None))
-            batch = Batch([clip], [excerpt], metrics, device)
-        for system in systems:
-            in_pool = system.info.runs_on is RunsOn.POOL
-            wanted = [(step.point.name, step.variant) for step in system.steps]
-            results = reconstruct(
-                system.codec,
-                batch.reference.to("cpu") if in_pool else batch.reference,
-                wanted=wanted,
-                clip_seeds=[clip.seed],
-            )
-            while True:
-                with stage(f"codec {system.name}", on_device=not in_pool), torch.inference_mode():
-                    result = next(results, None)
-                if result is None:
-                    break
-                audio = result.audio.to(device)
-                with stage("residual delay", on_device=True):
-                    residual_delay(reference=batch.reference, reconstruction=audio)
-                for metric in metrics:
-                    tensor = isinstance(metric.backend, DeviceBackend)
-                    with stage(metric.key, on_device=tensor):
-                        if tensor:
-                            prepared = batch.prepared(metric, [0])
-                            metric.backend.score(prepared, reconstruction=audio)
-                        else:
-                            reference, other = (
-                                item.samples[0, 0].cpu().numpy()
-                                for item in (batch.reference, audio)
-                            )
-                            made = metric.backend.prepare(reference, RATE)
-                            metric.backend.score(made, reconstruction=other, sample_rate=RATE)
-
-    clips = plan_clips(load_corpus(spec), seed=0)
-    evaluate(clips[0])
-    spent.clear()
-    for clip in sampled(clips, options["sample"]):
-        evaluate(clip)
-    return {"stages": dict(spent)}
-
-
-PARTS = {"rdbench": run_rdbench, "loop": run_loop, "stages": run_stages}
-
-
-def sampled(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` of the items, evenly."""
-    count = min(count, len(items))
-    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 # Running a part and watching it
@@ -284,9 +57,10 @@ def run_part(name: str, **options: Any) -> dict[str, Any]:
     if name == "stages":
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     with tempfile.NamedTemporaryFile(suffix=".json") as answer:
-        command = [sys.executable, __file__, "--part", name, "--answer", answer.name]
+        program = str(HERE / "evaluator_parts.py")
+        command = [sys.executable, program, name, json.dumps(options), answer.name]
         start = time.perf_counter()
-        process = psutil.Popen([*command, "--options", json.dumps(options)], env=environment)
+        process = psutil.Popen(command, env=environment)
         watch = Watch(process, gpu=options.get("device", "cpu") != "cpu")
         code = process.wait()
         wall = time.perf_counter() - start
@@ -553,14 +327,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=10, help="clips of the loop and the stages")
     parser.add_argument("--quick", action="store_true", help="a few clips; the numbers say nothing")
     parser.add_argument("--out", type=Path, default=HERE, help="where the results go")
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    parser.add_argument("--options", help=argparse.SUPPRESS)
-    parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.part:
-        found = PARTS[arguments.part](json.loads(arguments.options))
-        arguments.answer.write_text(json.dumps(found), encoding="utf-8")
-        return
     record = arguments.out / "evaluator_speed.json"
     results = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     results[arguments.device.partition(":")[0]] = measure(arguments)

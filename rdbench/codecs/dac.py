@@ -25,18 +25,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdbench.codecs.checkpoints import Checkpoint, load_strict, read_checkpoint, without_memory
+from rdbench.codecs.formats import MAX_BYTES
 from rdbench.codecs.plausibility import check_distinct_codes
 from rdbench.codecs.points import resolve
 from rdbench.codecs.residual import ResidualCodec
 from rdbench.codecs.weights import (
-    MAX_BYTES,
     PRETRAINED,
-    Checkpoint,
     WeightsFile,
-    load_strict,
     locate,
-    read_checkpoint,
-    without_memory,
 )
 from rdbench.types import CodecInfo, OperatingPoint, RateKind, RunsOn, WeightsError
 

@@ -17,16 +17,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rdbench.codecs.checkpoints import load_strict, read_checkpoint, without_memory
 from rdbench.codecs.plausibility import check_distinct_codes
 from rdbench.codecs.points import resolve
 from rdbench.codecs.residual import ResidualCodec
 from rdbench.codecs.weights import (
     PRETRAINED,
     WeightsFile,
-    load_strict,
     locate,
-    read_checkpoint,
-    without_memory,
 )
 from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from rdbench.engine.channels import gather_rates
 from rdbench.engine.keys import digest, file_sha256
 from rdbench.engine.payloads import Payload, payloads
-from rdbench.engine.plan import PlannedClip, Step, System, UnitKeys
+from rdbench.engine.plan import PlannedClip, Step, System
+from rdbench.engine.unit_keys import UnitKeys
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
 from rdbench.rate.measure import entropy_rates, prior_rates, side_bits

@@ -22,8 +22,9 @@ from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
 
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
-    from rdbench.engine.plan import PlannedClip, Step, System, UnitKeys
+    from rdbench.engine.plan import PlannedClip, Step, System
     from rdbench.engine.progress import Progress
+    from rdbench.engine.unit_keys import UnitKeys
     from rdbench.store.writer import RunWriter
 
 ENCODE = "encode_rtf"

@@ -21,8 +21,9 @@ from rdbench.store.audio import open_audio
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.ledger import Ledger
-    from rdbench.engine.plan import Metric, PlannedClip, System, UnitKeys
+    from rdbench.engine.plan import Metric, PlannedClip, System
     from rdbench.engine.progress import Progress
+    from rdbench.engine.unit_keys import UnitKeys
     from rdbench.spec.model import BenchmarkSpec
 
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 class Execution:
     """Where and how the open steps of a ledger are measured.
 
-    protocols: by domain. devices: as `rdbench.engine.run.resolve_devices` gives them. audio: the
-    run's folder where audio is kept, else None.
+    protocols: by domain. devices: of `rdbench.engine.devices.resolve_devices`. audio: the run's
+    folder where audio is kept, else None.
     """
 
     spec: BenchmarkSpec

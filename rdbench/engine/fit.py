@@ -35,11 +35,11 @@ def fit_tables(
     encoded, is said and left out.
     """
     from rdbench.engine.corpora import load_corpus
+    from rdbench.engine.devices import resolve_device
     from rdbench.engine.environment import cores
     from rdbench.engine.keys import file_sha256
     from rdbench.engine.plan import build_systems, plan_clips
     from rdbench.engine.pool import worker_pool
-    from rdbench.engine.run import resolve_device
 
     corpus = load_corpus(spec)
     clips = plan_clips(corpus, seed=spec.protocol.seed)

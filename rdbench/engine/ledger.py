@@ -17,9 +17,9 @@ from rdbench.engine.plan import (
     Metric,
     Step,
     StepId,
-    UnitKeys,
     quantities,
 )
+from rdbench.engine.unit_keys import UnitKeys
 from rdbench.store import audio
 from rdbench.store.schema import Kind, Row
 from rdbench.store.traces import AXES

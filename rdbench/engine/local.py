@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from rdbench.engine.environment import full_precision
 from rdbench.engine.evaluate import Evaluator, Settings
 from rdbench.engine.ledger import Ledger, Tracer, Writer
-from rdbench.engine.plan import Metric, PlannedClip, StepId, System, UnitKeys
+from rdbench.engine.plan import Metric, PlannedClip, StepId, System
 from rdbench.engine.pool import Jobs, Loss
 from rdbench.engine.progress import Progress
+from rdbench.engine.unit_keys import UnitKeys
 from rdbench.engine.worker import CodecRecipe, MetricChoice, codec_of
 
 if TYPE_CHECKING:

@@ -12,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rdbench.engine.environment import cores, full_precision, hardware, versions
+from rdbench.engine.devices import default_workers, resolve_devices
+from rdbench.engine.environment import full_precision, hardware, versions
 from rdbench.engine.plan import (
     Metric,
     PlannedClip,
     System,
-    UnitKeys,
     build_systems,
     not_valid,
     plan_clips,
     resolve_metrics,
 )
 from rdbench.engine.progress import Progress
-from rdbench.types import SpecError, StoreError
+from rdbench.engine.unit_keys import UnitKeys
+from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -336,11 +337,6 @@ class _Run:
         return expected_rows(systems, metrics, clips, costs=costs, bits=bits)
 
 
-def default_workers(device: str, threads: int) -> int:
-    """Worker processes where the user names no number, by the rule of `rdbench.engine.pool`."""
-    return max(1, cores() // threads) if device == "cpu" else cores()
-
-
 def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, ExcerptProtocol]:
     """How the clips of each domain are prepared."""
     from rdbench.audio.load import ExcerptProtocol
@@ -350,42 +346,6 @@ def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, 
         domain: ExcerptProtocol(p.sample_rate, p.channels, p.excerpt_seconds, p.gain)
         for domain, p in wanted.items()
     }
-
-
-def resolve_devices(names: str) -> tuple[str, ...]:
-    """Resolves names with commas between them; "cuda:all" is every CUDA device of the machine.
-
-    Raises SpecError for one that this machine has not, for one that is named twice, and for
-    devices of two classes, whose results differ.
-    """
-    import torch
-
-    if names == "cuda:all":
-        names = ",".join(f"cuda:{index}" for index in range(max(1, torch.cuda.device_count())))
-    found = tuple(resolve_device(name.strip()) for name in names.split(","))
-    if len(set(found)) < len(found):
-        raise SpecError(f"devices {names!r} name one twice; name each once")
-    if len({name.partition(":")[0] for name in found}) > 1:
-        raise SpecError(f"devices {names!r} are of two classes; use those of one")
-    return found
-
-
-def resolve_device(name: str) -> str:
-    """Resolves "auto"; raises SpecError for one that this machine has not."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SpecError(f"there is no device {name!r}; use cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SpecError(
-            f"device {name!r} is not on this machine, which has "
-            f"{torch.cuda.device_count()} CUDA devices; use --device cpu"
-        )
-    return name
 
 
 def _check_folder(folder: Path) -> None:

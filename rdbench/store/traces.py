@@ -105,7 +105,8 @@ def read_traces(run: Path) -> pd.DataFrame:
         frame = _read(part.path, part.checksum)
         frame = frame[frame["unit_key"].isin(current)]
         current -= set(frame["unit_key"].unique())
-        frames.append(frame)
+        if len(frame):  # parts of an older rdbench have fewer columns, and no unit of today's
+            frames.append(frame)
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
     whole = pd.concat(frames, ignore_index=True)[list(COLUMNS)]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from seeded_checkpoints import DAC_ARGUMENTS, agreement, ragged, real_audio, save_dac
 
+from rdbench.codecs.checkpoints import Checkpoint
 from rdbench.codecs.dac import Dac16, Dac24, Dac44, Dac44High, output_length
 from rdbench.codecs.plausibility import check_pretrained
 from rdbench.codecs.testing import check_codec
-from rdbench.codecs.weights import Checkpoint
 from rdbench.rate import rates
 from rdbench.types import (
     AudioBatch,

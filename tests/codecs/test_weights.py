@@ -15,13 +15,12 @@ import pytest
 import torch
 
 from rdbench.codecs import weights
+from rdbench.codecs.checkpoints import load_strict, read_checkpoint
 from rdbench.codecs.weights import (
     WeightsFile,
     cache_folder,
     fetch,
-    load_strict,
     locate,
-    read_checkpoint,
 )
 from rdbench.types import WeightsError
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -136,3 +140,27 @@ def test_a_damaged_part_is_named(clips: Path, tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(StoreError, match="damaged"):
         read_traces(tmp_path)
+
+
+def rewrite(part: Path, table: pa.Table) -> None:
+    """Puts `table` in the place of a part, whose name tells the checksum."""
+    part.unlink()
+    pq.write_table(table, part)
+    start, _, old = part.stem.rpartition("-")
+    checksum = hashlib.sha256(part.read_bytes()).hexdigest()[: len(old)]
+    part.rename(part.with_name(f"{start}-{checksum}.parquet"))
+
+
+def test_traces_of_a_run_before_channels_were_always_kept_are_left_aside(
+    clips: Path, tmp_path: Path
+) -> None:
+    """They had no number of frames, and one unit for both axes."""
+    run(clips, tmp_path, traces=False)
+    for part in (tmp_path / "traces").glob("*.parquet"):
+        rewrite(part, pq.read_table(part).drop_columns(["frames"]))
+    for part in (tmp_path / "measurements").glob("*.parquet"):
+        table = pq.read_table(part)
+        older = pc.if_else(pc.equal(table["kind"], "trace"), "bits", table["key"])
+        index = table.schema.get_field_index("key")
+        rewrite(part, table.set_column(index, table.schema.field("key"), older))
+    assert read_traces(tmp_path).empty

@@ -259,8 +259,8 @@ def read_audio(content: bytes, folder: Path, suffix: str) -> None:
 
 
 def read_weights(content: bytes, folder: Path, suffix: str) -> None:
+    from rdbench.codecs.checkpoints import read_checkpoint
     from rdbench.codecs.registry import create
-    from rdbench.codecs.weights import read_checkpoint
 
     path = folder / f"case.{suffix}"
     path.write_bytes(content)

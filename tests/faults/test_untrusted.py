@@ -30,8 +30,8 @@ from fuzz import FORMATS, LIMIT_BYTES, SECONDS, fuzz
 from rdbench.audio.clip import Clip
 from rdbench.audio.corpus import folder_corpus, manifest_corpus
 from rdbench.audio.load import ExcerptProtocol, load_excerpt
+from rdbench.codecs.checkpoints import read_checkpoint
 from rdbench.codecs.registry import create
-from rdbench.codecs.weights import read_checkpoint
 from rdbench.engine.plan import batches_of, plan_clips
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.checkpoint import load, read_header, save

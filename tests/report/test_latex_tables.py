@@ -19,7 +19,7 @@ from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
 from rdbench.report.cells import Cell, Table, TableColumn, words
 from rdbench.report.latex import escape, latex
-from rdbench.report.tables import RunTables, run_tables
+from rdbench.report.run_tables import RunTables, run_tables
 
 ROW = re.compile(r"(?<!\\)&")
 

@@ -17,7 +17,8 @@ from rdbench.analysis.paired import holm, paired_p, paired_table
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
 from rdbench.report.cells import TableColumn
-from rdbench.report.tables import RunTables, run_tables, write_tables
+from rdbench.report.run_tables import RunTables, run_tables
+from rdbench.report.tables import write_tables
 from rdbench.report.webtable import web_page
 from rdbench.store.schema import COLUMNS
 from rdbench.types import RdbenchError
