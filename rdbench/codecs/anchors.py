@@ -123,18 +123,16 @@ class LowPass(_Anchor):
 
 
 def _hertz(item: float | str) -> float:
-    value: object = item
-    if isinstance(item, str):
-        try:
-            value = float(item.removesuffix("kHz")) * 1000 if item.endswith("kHz") else float(item)
-        except ValueError:
-            value = None
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not usable or not 100 <= float(value) < math.inf:  # type: ignore[arg-type]
+    try:
+        kilo = isinstance(item, str) and item.endswith("kHz")
+        value = 1000 * float(str(item).removesuffix("kHz")) if kilo else float(item)
+    except (TypeError, ValueError):
+        value = math.nan
+    if isinstance(item, bool) or not 100 <= value < math.inf:
         raise CodecError(
             f"lowpass: {item!r} is not a cutoff; give hertz from 100 up (3500) or a name ('3.5kHz')"
         )
-    return float(value)  # type: ignore[arg-type]
+    return value
 
 
 @lru_cache(maxsize=32)

@@ -90,12 +90,12 @@ def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:
 def _load(name: str, path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     try:
-        factory = getattr(importlib.import_module(module_name), attribute)
+        factory: object = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise CodecError(f"codec {name!r} cannot be imported from {path!r}: {error}") from error
     if not callable(factory):
         raise CodecError(f"codec {name!r}: {path!r} is not a class or a function")
-    return factory  # type: ignore[no-any-return]
+    return factory
 
 
 def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:

@@ -115,7 +115,8 @@ class RvqCodec(ResidualCodec):
         points: Sequence[float | str] | None,
     ) -> None:
         config = header.config
-        bottleneck: RvqConfig = config.bottleneck  # type: ignore[assignment]
+        bottleneck = config.bottleneck
+        assert isinstance(bottleneck, RvqConfig)
         per_codebook = config.frame_rate * math.log2(bottleneck.codebook_size) / 1000.0
         self.model = model
         self.codebook_size = bottleneck.codebook_size

@@ -61,9 +61,11 @@ class SystemSetup:
 
     def build(self) -> System:
         """The system, its codec built once in this process."""
+        from rdbench.codecs.posterior import PosteriorCodec
+
         codec = codec_of(self.recipe)
-        if self.coder is not None:
-            setattr(codec, "coder", self.coder)  # noqa: B010 (only posteriors have one)
+        if isinstance(codec, PosteriorCodec):
+            codec.coder = self.coder
         return System(self.spec, self.recipe, codec, "", self.source)
 
 

@@ -72,13 +72,16 @@ class MetricDefinition:
 class DeviceBackend(ABC):
     """Computes a metric over batches of tensors, on any torch device.
 
-    name: "torch", … version: of the program or package. tolerance: largest deviation from the
-    definition's reference values, absolute.
+    name: "torch", … tolerance: largest deviation from the definition's reference values, absolute.
     """
 
     name: str
-    version: str
     tolerance: float
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The version of the program or package; a plain attribute will do."""
 
     @abstractmethod
     def prepare(self, reference: AudioBatch) -> Any:
@@ -93,8 +96,12 @@ class PoolBackend(ABC):
     """Computes a metric on one mono clip, in a worker process."""
 
     name: str
-    version: str
     tolerance: float
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The version of the program or package; a plain attribute will do."""
 
     def warm_up(self) -> None:
         """Called once in a new worker, so that compilation is not charged to a clip."""

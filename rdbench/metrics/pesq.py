@@ -90,7 +90,7 @@ class PesqBackend(PoolBackend):
         self.mode = key.removeprefix("pesq_")
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]
+    def version(self) -> str:
         """The package's version; raises MissingExtraError where it is not installed."""
         return f"pesq {distribution_version('pesq', self.key)}"
 

@@ -107,7 +107,7 @@ class StoiBackend(PoolBackend):
         self.key = key
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]
+    def version(self) -> str:
         """The package's version; raises MissingExtraError where it is not installed."""
         return f"pystoi {distribution_version('pystoi', self.key)}"
 

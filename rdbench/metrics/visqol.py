@@ -131,7 +131,7 @@ class VisqolBackend(PoolBackend):
         self.lattice = key == "visqol_speech"
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]
+    def version(self) -> str:
         """Package and mapping; raises MissingExtraError where one of them is not installed."""
         package = f"visqol-python {distribution_version('visqol-python', self.key)}"
         if not self.lattice:

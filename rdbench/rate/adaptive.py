@@ -144,7 +144,8 @@ def _places(count: int, frames: int) -> NDArray[np.int64]:
 # -- compiled. A state is (sizes, counts, totals, context counts, context totals, weights):
 #    int64 (codebooks,), int64 (codebooks, K), int64 (codebooks,), uint16 (2, codebooks, K + 1, K),
 #    int64 (2, codebooks, K + 1, 2) with tokens seen and different tokens seen, float64
-#    (codebooks, 6): three weights of order-0, three of the contexts.
+#    (codebooks, 6): three weights of order-0, three of the contexts. Nothing is annotated: numba
+#    takes types from the arguments; and coverage does not see compiled code run.
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -137,18 +137,17 @@ def _static_name() -> str:
 def _read_header(stream: Stream) -> tuple[list[list[int]], list[list[int]], str]:
     header = stream.header
     sizes, frames, name = header.get("sizes"), header.get("frames"), header.get("model")
-    fine = (
+    if (
         isinstance(name, str)
         and _counts(sizes, least=1)
         and _counts(frames, least=0)
-        and all(len(clip) == len(sizes) for clip in frames)  # type: ignore[union-attr,arg-type]
-    )
-    if not fine:
-        raise StreamError("the stream's header does not describe tokens; encode it again")
-    return sizes, frames, name  # type: ignore[return-value]
+        and all(len(clip) == len(sizes) for clip in frames)
+    ):
+        return sizes, frames, name
+    raise StreamError("the stream's header does not describe tokens; encode it again")
 
 
-def _counts(value: Any, *, least: int) -> bool:
+def _counts(value: object, *, least: int) -> TypeGuard[list[list[int]]]:
     return isinstance(value, list) and all(
         isinstance(row, list) and row and all(type(n) is int and n >= least for n in row)
         for row in value

@@ -107,7 +107,9 @@ def name_at_edge(axes: Axes, labels: Sequence[tuple[float, str]], *, points: flo
     """Names beside the right edge at their heights (0 … 1), pushed apart where they would touch."""
     wrapped = [(height, _wrapped(text)) for height, text in sorted(labels)]
     # Headings and the legend will take about a quarter of the height that axes have by now.
-    tall = 0.75 * axes.get_position().height * axes.get_figure(root=True).get_figheight() * 72  # type: ignore[union-attr]
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    tall = 0.75 * axes.get_position().height * figure.get_figheight() * 72
     line = points * 1.3 / tall
     halves = [len(lines) * line / 2 for _, lines in wrapped]
     places: list[float] = []

@@ -70,7 +70,9 @@ def name_directly(axes: Axes, curves: Sequence[Named], *, points: float) -> bool
     """
     if not 1 < len(curves) <= MOST or any(not len(c.points) for c in curves):
         return False
-    unit = axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    unit = figure.dpi / 72
     lines = [_dense(axes.transData.transform(curve.points)) for curve in curves]
     level = _levels(axes)
     sizes = [_size(axes, curve.text, points) for curve in curves]

@@ -62,6 +62,7 @@ def _drawn(figure: Figure, kind: str) -> bytes:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.BytesIO()
+    # matplotlib's writers are untyped.
     if kind == "png":
         figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
         FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]

@@ -80,8 +80,9 @@ def _set_projection(layer: object, weight: torch.Tensor, bias: torch.Tensor) -> 
     """Sets a weight-normalised 1×1 convolution to `weight` (out, in) and `bias` (out,)."""
     assert isinstance(layer, nn.Conv1d)
     norm = weight.norm(dim=1).clamp_min(1e-6)
-    layer.weight_g.copy_(norm.reshape(-1, 1, 1))  # type: ignore[operator]
-    layer.weight_v.copy_(weight.unsqueeze(-1))  # type: ignore[operator]
+    parts = {"weight_g": norm.reshape(-1, 1, 1), "weight_v": weight.unsqueeze(-1)}
+    for name, value in parts.items():
+        layer.get_parameter(name).copy_(value)
     assert layer.bias is not None
     layer.bias.copy_(bias)
 

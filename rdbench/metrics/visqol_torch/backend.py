@@ -63,7 +63,7 @@ class VisqolTorch(DeviceBackend):
         self._filterbanks: dict[torch.device, Filterbank] = {}
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]
+    def version(self) -> str:
         """Of the program and of the models; raises MissingExtraError without the latter."""
         try:
             models = importlib.metadata.version("visqol-python")
