@@ -9,6 +9,8 @@ import time
 from rdbench.engine.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
+ENOUGH = 20
+"""Steps done before a time left is told: the first ones wait for models and processes."""
 
 
 def set_up_logging(*, verbose: int, quiet: bool) -> None:
@@ -58,9 +60,13 @@ class LineProgress(Progress):
     def _report(self) -> None:
         self._said = time.monotonic()
         elapsed = self._said - self._began
-        speed = (self._done - self._found) / elapsed if elapsed > 0 else 0.0
-        left = f", {_clock((self._total - self._done) / speed)} left" if speed > 0 else ""
-        self._line(f"{self._done}/{self._total} {self._place}: {speed:.1f} clips/s{left}")
+        measured = self._done - self._found
+        text = f"{self._done}/{self._total} {self._place}"
+        if measured >= ENOUGH and elapsed > 0:
+            speed = measured / elapsed
+            left = _clock((self._total - self._done) / speed)
+            text += f": {speed:.1f} per second, {left} left"
+        self._line(text)
 
     @staticmethod
     def _line(text: str) -> None:
@@ -69,7 +75,7 @@ class LineProgress(Progress):
 
 
 class BarProgress(Progress):
-    """A bar with system, point, clips per second and time left."""
+    """A bar with system, point, evaluations per second and time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -106,7 +112,9 @@ class BarProgress(Progress):
     def advance(self, steps: int = 1) -> None:
         self._measured += steps
         elapsed = max(time.monotonic() - self._began, 1e-9)
-        self._bar.update(self._task, advance=steps, speed=f"{self._measured / elapsed:.1f} clips/s")
+        self._bar.update(
+            self._task, advance=steps, speed=f"{self._measured / elapsed:.1f} per second"
+        )
 
     def say(self, message: str) -> None:
         self._bar.console.print(message, markup=False, highlight=False)
