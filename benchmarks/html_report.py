@@ -25,7 +25,6 @@ from rdbench.rate.trace import FRAME, Trace
 from rdbench.report.html.write import write_html
 from rdbench.store.audio import KEY, UNIT, open_audio, write_audio
 from rdbench.store.schema import Kind, Row
-from rdbench.store.traces import TraceWriter
 from rdbench.store.writer import RunWriter
 from rdbench.types import RateKind, Status
 
@@ -40,7 +39,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 def make_run(folder: Path) -> None:
     """Writes the synthetic run."""
     with RunWriter(folder) as writer:
-        audio, tracer = open_audio(folder), TraceWriter(folder, writer.append)
+        audio = open_audio(folder)
         for clip in range(CLIPS):
             rows = list(rows_of(clip, audio))
             writer.append(rows)
@@ -48,8 +47,7 @@ def make_run(folder: Path) -> None:
                 if rate.kind is Kind.RATE:
                     key = f"{rate.unit_key}/trace"
                     named = replace(rate, unit_key=key, kind=Kind.TRACE, key=FRAME)
-                    tracer.write(named, frames_of(rate))
-        tracer.flush()
+                    writer.trace(named, frames_of(rate))
         writer.write_manifest(
             {
                 "name": "synthetic",

@@ -24,7 +24,7 @@ import numpy as np
 
 from rdbench.analysis.panel import Panel, Ratings
 from rdbench.analysis.runs import Run
-from rdbench.analysis.webmushra import FOUND, NOT_IN_RUN, read_answers
+from rdbench.analysis.webmushra import FOUND, NOT_IN_RUN, UNANSWERED, read_answers
 from rdbench.store.atomic import make_folder, write_atomic
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.schema import COLUMNS
@@ -237,7 +237,7 @@ def _decoded(answers: Path, key: Path, scale: str) -> list[tuple[int, dict[str, 
     return [
         (a.line, {"condition": a.condition, "clip": a.clip, "listener": a.listener,
                   "score": str(FOUND.get(a.score, a.score)) if kind == "ab" else a.score})
-        for a in given
+        for a in given if a.score != UNANSWERED
     ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ PAIRS = ("session_test_id", "trial_id", "choice_non_reference", "choice_answer")
 REFERENCE = "reference"
 NOT_IN_RUN = (REFERENCE, "anchor35", "anchor70")
 FOUND = {"correct": 1.0, "incorrect": 0.0, "undecided": 0.5}
+UNANSWERED = "unknown"
 SCREEN_SHARE, SCREEN_SCORE = 0.15, 90.0
 
 

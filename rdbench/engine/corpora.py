@@ -20,7 +20,7 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
     if path is None:
         corpus = embedded_corpus()
     elif wanted.kind == "folder":
-        corpus = folder_corpus(path, domain=wanted.unnamed_domain)
+        corpus = folder_corpus(path, domain=wanted.unnamed_domain, group_by=wanted.group_by)
     else:
         corpus = manifest_corpus(
             path,

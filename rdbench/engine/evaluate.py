@@ -378,7 +378,7 @@ def _join(step: Step, results: Sequence[ClipResult], batch: Batch) -> Reconstruc
     """Single-clip results of one step as one batch: all with samples, or one without."""
     rates = {kind: [result.rates[kind] for result in results] for kind in results[0].rates}
     failure = results[0].failure
-    traces = [result.traces for result in results] if results[0].traces else []
+    traces = [result.traces for result in results]
     arrays = [result.samples for result in results if result.samples is not None]
     if not arrays:
         return Reconstruction(step.point.name, step.variant, None, rates, failure, traces)

@@ -198,7 +198,7 @@ class _Sender(Progress):
     def when_written(self, tell: Callable[[], None]) -> None:
         """The writer at the other end tells."""
 
-    def write(self, row: Row, trace: Trace) -> None:
+    def trace(self, row: Row, trace: Trace) -> None:
         """Sends a trace."""
         self._connection.send((_TRACE, (row, trace)))
 

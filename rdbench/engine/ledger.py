@@ -42,20 +42,16 @@ ClipStepId = tuple[str, str, Variant, str]
 
 
 class Writer(Protocol):
-    """What takes rows: the writer of a folder, or a list that travels to it."""
+    """What takes rows and traces: the writer of a folder, or lists that travel to it."""
 
     def append(self, rows: Iterable[Row]) -> None:
         """Takes rows."""
 
+    def trace(self, row: Row, trace: Trace) -> None:
+        """Takes a trace and the row that stands for it."""
+
     def when_written(self, tell: Callable[[], None]) -> None:
         """Calls `tell` once the rows appended so far are safe."""
-
-
-class Tracer(Protocol):
-    """What takes traces: the writer of a folder, or a list that travels to it."""
-
-    def write(self, row: Row, trace: Trace) -> None:
-        """Takes a trace, and the row that stands for it."""
 
 
 class Ledger:
@@ -73,12 +69,10 @@ class Ledger:
         done: set[str],
         progress: Progress,
         *,
-        tracer: Tracer,
         kept: Mapping[str, audio.Kept] | None = None,
         keep_audio: bool = False,
         frames: bool = False,
     ) -> None:
-        self._tracer = tracer
         self._frames = frames
         self._kept = kept or {}
         self.keeps_audio = keep_audio
@@ -251,7 +245,7 @@ class Ledger:
 
     def take_trace(self, row: Row, trace: Trace) -> None:
         """Writes a trace and its row, which another process's ledger may have made."""
-        self._tracer.write(row, trace)
+        self._writer.trace(row, trace)
         self.written += 1
         opened = (row.system, row.point, Variant(row.variant), row.clip)
         self._finish(opened, f"{TRACES}{trace.axis}")

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rdbench.engine.environment import full_precision
 from rdbench.engine.evaluate import Evaluator, Settings
-from rdbench.engine.ledger import Ledger, Tracer, Writer
+from rdbench.engine.ledger import Ledger, Writer
 from rdbench.engine.plan import Metric, PlannedClip, StepId, System
 from rdbench.engine.pool import Jobs, Loss
 from rdbench.engine.progress import Progress
@@ -125,10 +125,6 @@ def evaluate_clip(setup: bytes, job: ClipJob) -> tuple[list[Row], list[UnitTrace
     return rows.rows, rows.traces
 
 
-class Sink(Writer, Tracer, Protocol):
-    """What takes all that a job gives."""
-
-
 class Desk:
     """What a process keeps between the jobs of a run: systems on their device, and metrics."""
 
@@ -154,7 +150,7 @@ class Desk:
         self.limit = PATIENCE * setup.settings.timeout
 
     def evaluate(
-        self, jobs: Sequence[ClipJob], writer: Sink, pool: Jobs, progress: Progress
+        self, jobs: Sequence[ClipJob], writer: Writer, pool: Jobs, progress: Progress
     ) -> None:
         """Does jobs together, whose clips share batches; what they give goes to `writer`."""
         ledger = Ledger(
@@ -165,7 +161,6 @@ class Desk:
             Progress(),
             kept={key: kept for job in jobs for key, kept in job.kept.items()},
             keep_audio=self._setup.settings.audio is not None,
-            tracer=writer,
         )
         for job in jobs:
             ledger.reopen(job.clip, job.wanted)
@@ -225,7 +220,7 @@ class _Rows:
     def when_written(self, tell: Callable[[], None]) -> None:
         """Rows that travel are told of by the writer at their end."""
 
-    def write(self, row: Row, trace: Trace) -> None:
+    def trace(self, row: Row, trace: Trace) -> None:
         """Takes a trace."""
         self.traces.append((row, trace))
 

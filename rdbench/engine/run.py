@@ -154,15 +154,14 @@ class _Run:
         from rdbench.engine.pool import worker_pool
         from rdbench.store.audio import kept_files
         from rdbench.store.reader import count_failed, done_keys
-        from rdbench.store.traces import TraceWriter
+        from rdbench.store.traces import lost_keys
 
         writer.retire(
             keep=keys.all(systems, metrics, clips)
             | self._cost_keys(keys, systems, clips)
             | self._bits_keys(keys, writer, systems, clips)
         )
-        done = done_keys(self.folder)
-        tracer = TraceWriter(self.folder, writer.append)
+        done = done_keys(self.folder) - lost_keys(self.folder)
         ledger = Ledger(
             writer,
             keys,
@@ -172,13 +171,11 @@ class _Run:
             kept=kept_files(self.folder),
             keep_audio=self.options.keep_audio,
             frames=self.spec.traces or self.options.traces,
-            tracer=tracer,
         )
         missing = self._open(ledger, systems, clips)
         try:
             if missing:
                 self._execution().run(systems, metrics, keys, ledger, clips)
-                tracer.flush()
                 writer.flush()
             bits = self._bits_pass(keys, writer)
             if self.spec.entropy.enabled and bits.open(systems, clips, done):

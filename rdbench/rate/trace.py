@@ -80,7 +80,7 @@ def _posterior(
 def join_channels(parts: Sequence[Sequence[Trace]]) -> list[Trace]:
     """The traces of a clip whose audio channels were encoded one by one.
 
-    Bits of a frame add up; channels of a latent, and frames where their numbers differ, follow
+    Bits of a frame and of a channel of the latent add up; frames where their numbers differ follow
     one another.
     """
     if len(parts) == 1:
@@ -90,9 +90,10 @@ def join_channels(parts: Sequence[Sequence[Trace]]) -> list[Trace]:
 
 def _joined(items: Sequence[Trace]) -> Trace:
     first = items[0]
-    if first.axis == FRAME and all(item.index == first.index for item in items):
+    if all(item.index == first.index for item in items):
         sums = [math.fsum(bits) for bits in zip(*(item.bits for item in items), strict=True)]
-        return replace(first, bits=tuple(sums))
+        frames = sum(item.frames for item in items) if first.axis == CHANNEL else 1
+        return replace(first, bits=tuple(sums), frames=frames)
     index: list[int] = []
     for item in items:
         start = 1 + max(index, default=-1)

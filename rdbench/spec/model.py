@@ -86,6 +86,8 @@ class CorpusSpec(_Model):
     root: where a manifest's files lie; None is the manifest's own folder.
     domains: only clips of these domains; None is all.
     domain: the domain of all files of a folder.
+    group_by: of a folder, whether each file is a group of its own, or the files of one folder are
+        (one folder for each speaker, say): intervals are over groups.
     limit: at most this many clips.
     allow_outside: whether a manifest may name files outside its root.
     """
@@ -95,6 +97,7 @@ class CorpusSpec(_Model):
     root: str | None = None
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     domain: Name | None = None
+    group_by: Literal["file", "folder"] = "file"
     limit: Count | None = None
     allow_outside: bool = False
 
@@ -106,6 +109,8 @@ class CorpusSpec(_Model):
             raise ValueError(f"a {self.kind} corpus needs a `path`")
         if self.kind != "folder" and self.domain:
             raise ValueError("`domain` is for a folder; choose clips of a manifest with `domains`")
+        if self.kind != "folder" and self.group_by != "file":
+            raise ValueError("`group_by` is for a folder; a manifest has a column `group`")
         if self.kind != "manifest" and (self.root or self.allow_outside):
             raise ValueError("`root` and `allow_outside` are for a manifest")
         return self

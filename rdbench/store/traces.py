@@ -3,17 +3,26 @@
 `traces/` holds Parquet parts with one row per entry of a trace. As with kept audio, a row of the
 kind `trace` among the measurements, whose key is the axis, says that a unit has one and what it
 sums to; it is written after the part that holds the trace, and comes and goes with the spec. What
-was cut off in between, and traces of other inputs, are never read.
+was cut off in between, and traces of other inputs, are never read; a trace whose part is gone is
+made again by the next run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rdbench.store.atomic import make_folder, remove_leftovers
-from rdbench.store.parts import MEASUREMENTS, list_parts, read_all, write_part
+from rdbench.store.parts import (
+    MEASUREMENTS,
+    Part,
+    list_parts,
+    read_all,
+    read_content,
+    write_part,
+)
 from rdbench.store.schema import Kind, Row
 from rdbench.types import StoreError
 
@@ -28,7 +37,10 @@ COLUMNS = (
     "system", "curve", "point", "variant", "clip", "axis", "index", "seconds", "kind", "bits",
     "frames",
 )  # fmt: skip
-FLUSH_ENTRIES = 500_000
+LARGE_PART = 500_000
+"""Entries from which a part is no longer merged with others, which bounds the memory of merging."""
+MANY_PARTS = 64
+"""Small parts from which they are merged."""
 
 
 class Trace(Protocol):
@@ -48,39 +60,52 @@ class Trace(Protocol):
     def frames(self) -> int: ...
 
 
-class TraceWriter:
-    """Gathers traces and writes them in parts; needs the folder's lock, which the row writer has.
+class TraceParts:
+    """The traces of a folder under its writer, which has the lock (`rdbench.store.writer`)."""
 
-    written: takes the rows of traces that are on the disk.
-    """
-
-    def __init__(self, run: Path, written: Callable[[Iterable[Row]], None]) -> None:
+    def __init__(self, run: Path) -> None:
         self._folder = Path(run) / FOLDER
         if self._folder.exists():
             remove_leftovers(self._folder)
-        parts = list_parts(self._folder)
+        parts = list_parts(self._folder, strict=False)
         self._next = parts[-1].sequence + 1 if parts else 1
-        self._written = written
+        self._small: list[tuple[Part, int]] = []  # with their entries; of this writer alone
         self._waiting: list[tuple[Row, Trace]] = []
-        self._entries = 0
 
-    def write(self, row: Row, trace: Trace) -> None:
-        """Takes a trace and the row that stands for it; raises StoreError."""
+    def add(self, row: Row, trace: Trace) -> None:
+        """Takes a trace and the row that will stand for it."""
         self._waiting.append((row, trace))
-        self._entries += len(trace.bits)
-        if self._entries >= FLUSH_ENTRIES:
-            self.flush()
 
     def flush(self) -> None:
-        """Writes what waits, traces first; raises StoreError, and keeps it then."""
-        if not self._waiting:
-            return
+        """Writes what waits; raises StoreError, and keeps it then."""
+        if self._waiting:
+            self._write(_table(self._waiting))
+            self._waiting = []
+        entries = sum(count for _, count in self._small)
+        if len(self._small) >= MANY_PARTS or entries >= LARGE_PART:
+            self.merge_quietly()
+
+    def merge_quietly(self) -> None:
+        """Makes one part of the small ones where it can: traces are safe without.
+
+        Harmless when cut off at any moment.
+        """
+        import pyarrow as pa
+
+        merged = [part for part, _ in self._small]
+        self._small = []
+        if len(merged) > 1:
+            with contextlib.suppress(StoreError, OSError):
+                self._write(pa.concat_tables([_read(part) for part in merged]))
+                for part in merged:
+                    part.path.unlink(missing_ok=True)
+
+    def _write(self, table: pa.Table) -> None:
         make_folder(self._folder)
-        write_part(self._folder, self._next, _table(self._waiting))
+        part = write_part(self._folder, self._next, table)
         self._next += 1
-        rows = [row for row, _ in self._waiting]
-        self._waiting, self._entries = [], 0
-        self._written(rows)
+        if len(table) < LARGE_PART:
+            self._small.append((part, len(table)))
 
 
 def read_traces(run: Path) -> pd.DataFrame:
@@ -93,16 +118,11 @@ def read_traces(run: Path) -> pd.DataFrame:
     index. Raises StoreError for a damaged part or table of measurements.
     """
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    table = read_all(Path(run) / MEASUREMENTS, ("unit_key", "kind", "key"))
-    of_axis = pc.is_in(table["key"], pa.array(AXES))
-    known = pc.and_(pc.equal(table["kind"], Kind.TRACE.value), of_axis)
-    current = set(table.filter(known)["unit_key"].to_pylist())
+    current = _traced(run)
     frames = []
     for part in reversed(list_parts(Path(run) / FOLDER)):  # of a unit, the latest part's
-        frame = _read(part.path, part.checksum)
+        frame = _read(part).to_pandas()
         frame = frame[frame["unit_key"].isin(current)]
         current -= set(frame["unit_key"].unique())
         if len(frame):  # parts of an older rdbench have fewer columns, and no unit of today's
@@ -116,21 +136,34 @@ def read_traces(run: Path) -> pd.DataFrame:
     return ordered
 
 
-def _read(path: Path, checksum: str) -> Any:
-    import hashlib
+def lost_keys(run: Path) -> set[str]:
+    """Unit keys of which a row says that there is a trace, and no sound part holds it."""
+    lost = _traced(run)
+    for part in list_parts(Path(run) / FOLDER, strict=False) if lost else ():
+        with contextlib.suppress(StoreError, FileNotFoundError):
+            lost -= set(_read(part, ["unit_key"])["unit_key"].unique().to_pylist())
+    return lost
 
+
+def _traced(run: Path) -> set[str]:
+    """Unit keys of the traces that the measurements tell of."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = read_all(Path(run) / MEASUREMENTS, ("unit_key", "kind", "key"))
+    of_axis = pc.is_in(table["key"], pa.array(AXES))
+    known = pc.and_(pc.equal(table["kind"], Kind.TRACE.value), of_axis)
+    return set(table.filter(known)["unit_key"].to_pylist())
+
+
+def _read(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[: len(checksum)] != checksum:
-            raise ValueError("its content is not what was written")
-        return pq.read_table(pa.BufferReader(content)).to_pandas()
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(
-            f"{path} is damaged ({error}); delete the folder {path.parent} and run with --traces"
-        ) from error
+        return pq.read_table(pa.BufferReader(read_content(part)), columns=columns)
+    except pa.ArrowException as error:
+        raise StoreError(f"{part.path} is damaged ({error}); delete it and run again") from error
 
 
 def _table(units: Sequence[tuple[Row, Trace]]) -> pa.Table:

@@ -28,6 +28,7 @@ from rdbench.store.parts import (
 from rdbench.store.schema import Kind
 from rdbench.store.status import planned_rows, statuses
 from rdbench.store.traces import FOLDER as TRACES
+from rdbench.store.traces import lost_keys
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def validate_run(folder: Path) -> Findings:
     tables = list(_tables(folder / MEASUREMENTS, problems))
     list(_tables(folder / RETIRED, problems))
     problems += _damaged_traces(folder / TRACES)
+    if lost := len(lost_keys(folder)) if not problems else 0:
+        problems.append(f"{lost} traces are missing in {folder / TRACES}; run again")
     found = _joined(tables)
     problems += _audio_gone(folder, found)
     if "plan" in manifest:

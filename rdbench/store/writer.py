@@ -32,10 +32,13 @@ from rdbench.store.parts import (
 )
 from rdbench.store.reader import done_keys
 from rdbench.store.schema import COLUMNS, TEXT_COLUMNS, Row
+from rdbench.store.traces import TraceParts
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from rdbench.store.traces import Trace
 
 FLUSH_ROWS = 2000
 FLUSH_SECONDS = 2.0
@@ -79,6 +82,7 @@ class RunWriter:
         try:
             remove_leftovers(self.folder)
             remove_leftovers(self._measurements)
+            self._traces = TraceParts(self.folder)
             if (self.folder / RETIRED).is_dir():
                 remove_leftovers(self.folder / RETIRED)
             self._count_parts()
@@ -106,6 +110,12 @@ class RunWriter:
                 self._oldest = time.monotonic()
             self._rows.extend(_checked(row) for row in rows)
             self.flush_if_due()
+
+    def trace(self, row: Row, trace: Trace) -> None:
+        """Takes a trace and the row that stands for it, which is written after it; as `append`."""
+        with self._guard:
+            self._traces.add(row, trace)
+            self.append([row])
 
     def when_written(self, tell: Callable[[], None]) -> None:
         """Calls `tell` once all rows that were appended so far are on the disk.
@@ -140,6 +150,7 @@ class RunWriter:
         with self._guard:
             rows = list(self._rows)
             if rows:
+                self._traces.flush()
                 self._write(whole(_table(rows)))
                 del self._rows[: len(rows)]
                 self._tell()
@@ -214,6 +225,7 @@ class RunWriter:
                 self.flush()
                 if merge:
                     self._merge_quietly()
+                    self._traces.merge_quietly()
             except StoreError as error:
                 raise StoreError(f"{error} ({self.pending} rows are not written)") from error
             finally:

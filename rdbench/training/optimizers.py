@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from rdbench.training.recipe import OptimizerConfig
 
 
-def optimizers_of(model: torch.nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+def optimizers_of(
+    model: torch.nn.Module, config: OptimizerConfig, *, scaled: bool = False
+) -> list[torch.optim.Optimizer]:
     """AdamW first, then Muon where the recipe asks for it.
 
+    scaled: whether gradients are scaled (16-mixed), which Fabric cannot undo for a fused step.
     Every group has a `factor` on the learning rate. Raises RdbenchError where torch has no Muon.
     """
     matrices, codebooks, rest = split(model, orthogonal=config.kind == "muon")
@@ -35,7 +38,7 @@ def optimizers_of(model: torch.nn.Module, config: OptimizerConfig) -> list[torch
         lr=config.learning_rate,
         betas=config.betas,
         weight_decay=config.weight_decay,
-        fused=True,
+        fused=not scaled,
     )
     return [adamw, _muon(matrices, config)] if matrices else [adamw]
 

@@ -91,6 +91,7 @@ class OptimizerConfig(Frozen):
 
     codebook_factor: learning rate of an RVQ's codebooks over that of the rest: entries must keep up
         with latents that a whole layer can scale.
+    clip_norm: longest gradient of what AdamW moves; a step of Muon has one length.
     schedule: after a linear warm-up `constant`, `cosine` to `final_share` of the rate over the run,
         or `linear`.
     """
@@ -134,6 +135,8 @@ class Recipe(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         bottleneck = self.model.bottleneck
+        if self.optimizer.kind == "muon" and self.precision == "16-mixed":
+            raise ValueError("Muon cannot undo the scaling of 16-mixed: set precision: bf16-mixed")
         if isinstance(bottleneck, RvqConfig) and self.objective is not None:
             raise ValueError("an RVQ model has no KL: leave `objective` out")
         if isinstance(bottleneck, GaussianConfig):

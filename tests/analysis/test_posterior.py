@@ -30,7 +30,7 @@ def traces(bits: list[list[float]]) -> pd.DataFrame:
     """Clips of 10 frames whose latent channels cost `bits` each."""
     rows = []
     for number, channels in enumerate(bits):
-        place = ("vae", "vae", "6", "sample", f"folder/c{number:02d}.wav")
+        place = ("vae", "as it was named", "6", "sample", f"folder/c{number:02d}.wav")
         rows += [(*place, "channel", i, math.nan, "kl", b, 10) for i, b in enumerate(channels)]
         rows += [(*place, "channel", -1, math.nan, "kl", 64.0, 10)]  # side information
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -40,6 +40,7 @@ def test_kl_per_channel_is_total_nats_over_total_frames() -> None:
     run = posterior_run()
     table = channel_kl(traces([[20.0, 0.01], [40.0, 0.03]]), run)
     assert table["channel"].tolist() == [0, 1]
+    assert set(table["curve"]) == {"vae"}  # as the report names it, like every other table
     assert table["nats"].tolist() == pytest.approx([3 * math.log(2), 0.002 * math.log(2)])
     assert channel_kl(traces([]), run).empty
     # Domains are never pooled, and what a report leaves out is not counted.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from rdbench.engine.ledger import Ledger
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
+from rdbench.rate.trace import Trace
 from rdbench.spec.model import BenchmarkSpec
 from rdbench.store.reader import read_rows
+from rdbench.store.schema import Row
 from rdbench.store.traces import COLUMNS, read_traces
+from rdbench.store.validate import validate_run
+from rdbench.store.writer import RunWriter
 from rdbench.types import StoreError
 
 RATE = 16000
@@ -85,7 +91,10 @@ def test_a_trace_sums_to_the_rate_of_its_clip(
         ("vae", "kl", "channel"),
         ("Quantizer", "nominal", "frame"),
     }
-    assert set(traces.loc[traces["system"] == "vae", "variant"]) == {"sample"}
+    vae = traces[traces["system"] == "vae"]
+    assert set(vae["variant"]) == {"sample"}
+    # The channels of the latent, of which two channels of audio make no more.
+    assert vae.loc[vae["axis"] == "channel", "index"].max() == 95
 
 
 def test_frames_are_in_the_order_and_place_in_which_they_lie(clips: Path, tmp_path: Path) -> None:
@@ -116,6 +125,53 @@ def test_a_run_without_a_posterior_has_no_folder_of_traces(clips: Path, tmp_path
     run(clips, tmp_path, traces=False, systems=SYSTEMS[:1])
     assert not (tmp_path / "traces").exists()
     assert read_traces(tmp_path).empty
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_an_interrupted_run_keeps_the_traces_of_what_it_measured(
+    clips: Path, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = Ledger.take_trace
+
+    def interrupted(self: Ledger, row: Row, trace: Trace) -> None:
+        taken(self, row, trace)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "take_trace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(clips, tmp_path, traces=False, device=device, systems=SYSTEMS[1:2])
+    assert read_traces(tmp_path)["clip"].nunique() == 1
+
+
+def test_traces_whose_part_is_gone_are_made_again(clips: Path, tmp_path: Path) -> None:
+    run(clips, tmp_path, systems=SYSTEMS[:2])
+    before = read_traces(tmp_path)
+    shutil.rmtree(tmp_path / "traces")
+    assert "6 traces are missing" in " ".join(validate_run(tmp_path).problems)
+    assert run(clips, tmp_path, systems=SYSTEMS[:2]).written == 6
+    assert read_traces(tmp_path).equals(before)
+    assert not validate_run(tmp_path).problems
+
+
+def test_a_clip_whose_neighbour_wants_no_trace_still_gets_its_own(
+    clips: Path, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    shutil.copy(clips / "one.wav", half)
+    run(half, tmp_path / "run", device="cpu:0", systems=SYSTEMS[:1])
+    run(clips, tmp_path / "run", device="cpu:0", systems=SYSTEMS[:1])
+    assert set(read_traces(tmp_path / "run")["clip"]) == {"one.wav", "two.wav"}
+
+
+def test_many_small_parts_become_one(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunWriter.__init__, "__kwdefaults__", {"flush_rows": 1, "flush_seconds": 0})
+    run(clips, tmp_path)
+    assert len(list((tmp_path / "traces").glob("*.parquet"))) == 1
+    assert len(read_traces(tmp_path).groupby(["system", "clip", "axis"])) == 8
 
 
 def test_a_channel_says_over_how_many_frames_it_sums(clips: Path, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Training runs: reproducible, resumable, and careful with the disk."""
 
 import logging
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from rdbench.audio.clip import Corpus
 from rdbench.audio.corpus import folder_corpus
 from rdbench.models import checkpoint
 from rdbench.rate import rates
+from rdbench.training import loop
 from rdbench.training.data import CropData
 from rdbench.training.evaluate import evaluate_rate
 from rdbench.training.loop import STATE, WEIGHTS, TrainingError
+from rdbench.training.optimizers import optimizers_of
 from rdbench.training.recipe import Recipe
 from rdbench.training.run import train, train_file
 from rdbench.types import RateKind
@@ -104,11 +108,15 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(CropData, "batch", batch)
 
 
-@pytest.mark.parametrize("bottleneck", [GAUSSIAN, RVQ], ids=["gaussian", "rvq"])
+@pytest.mark.parametrize(
+    ("bottleneck", "optimizer"),
+    [(GAUSSIAN, "adamw"), (GAUSSIAN, "muon"), (RVQ, "muon")],
+    ids=["gaussian-adamw", "gaussian-muon", "rvq-muon"],
+)
 def test_fifty_steps_repeat_and_a_killed_run_equals_a_whole_one(
-    corpus: Corpus, tmp_path: Path, bottleneck: dict[str, object]
+    corpus: Corpus, tmp_path: Path, bottleneck: dict[str, object], optimizer: str
 ) -> None:
-    run = recipe(bottleneck)
+    run = recipe(bottleneck, optimizer={"kind": optimizer})
     train(run, out=tmp_path / "a", corpus=corpus, accelerator="cpu")
     torch.manual_seed(99)
     train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
@@ -189,6 +197,31 @@ def test_nan_stops_and_keeps_the_last_good_state(
     kept = torch.load(tmp_path / STATE, weights_only=True)
     assert kept["step"] == 20
     assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
+
+
+@pytest.mark.parametrize("name", ["encoder.embed.weight", "encoder.embed.bias"])
+def test_a_gradient_that_is_not_finite_reaches_no_weight(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Neither one of AdamW's nor one of Muon's, and not in the last step."""
+
+    def poisoned(model: torch.nn.Module, *how: Any, **others: Any) -> Any:
+        calls = iter(range(100))
+        parameter = model.get_parameter(name)
+        parameter.register_hook(lambda grad: grad * math.nan if next(calls) == 4 else grad)
+        return optimizers_of(model, *how, **others)
+
+    monkeypatch.setattr(loop, "optimizers_of", poisoned)
+    run = recipe(steps=5, save_every=2, optimizer={"kind": "muon"})
+    with pytest.raises(TrainingError, match=r"step 4: its gradient is not finite; the last good"):
+        train(run, out=tmp_path, corpus=corpus, accelerator="cpu")
+    assert not (tmp_path / WEIGHTS).exists()
+    assert all(bool(torch.isfinite(value).all()) for value in state(tmp_path).values())
+
+
+def test_muon_is_refused_where_gradients_are_scaled() -> None:
+    with pytest.raises(ValueError, match="set precision: bf16-mixed"):
+        recipe(optimizer={"kind": "muon"}, precision="16-mixed")
 
 
 def test_a_full_disk_leaves_the_previous_state_whole(

@@ -251,6 +251,8 @@ def test_ab_answers_become_a_share_where_lower_is_better(tmp_path: Path) -> None
             answer = "correct" if right else "incorrect"
             writer.writerow([row["test"], who, row["trial"], "reference", row["stimulus"], answer,
                              9, ""])  # fmt: skip
+    writer.writerow([row["test"], 0, row["trial"], "reference", row["stimulus"], "unknown",
+                     9, ""])  # fmt: skip
     results = tmp_path / "paired_comparison.csv"
     results.write_text(sink.getvalue())
     told = CliRunner().invoke(
