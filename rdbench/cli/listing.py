@@ -44,6 +44,9 @@ def metrics(
         raise typer.Exit(_selftest())
     columns = ("key", "unit", "better", "domains", "backends", "definition")
     table = Table(*columns, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns:
+        column.overflow = "fold"  # never cut
     for key in keys():
         meant = definition(key)
         domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))

@@ -46,6 +46,11 @@ class Codec(ABC):
         """The variants this codec can decode, the headline one first."""
         return (Variant.CODES,)
 
+    @property
+    def possible_variants(self) -> tuple[Variant, ...]:
+        """Those, and what a spec may ask for beside them."""
+        return self.variants
+
     def point(self, name: str) -> OperatingPoint:
         """The operating point called `name`; raises CodecError with the names there are."""
         for point in self.points:

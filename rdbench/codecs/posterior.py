@@ -142,6 +142,12 @@ class PosteriorCodec(Codec):
         return (Variant.SAMPLE, Variant.MEAN)
 
     @property
+    def possible_variants(self) -> tuple[Variant, ...]:
+        """Also the stream that decodes and, with a prior, other amounts of noise."""
+        noisy = [one for one in Variant if one.noise is not None] if self.info.headline else []
+        return tuple(dict.fromkeys([*self.variants, Variant.CODED, *noisy]))
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         import torch
@@ -184,10 +190,7 @@ class PosteriorCodec(Codec):
     ) -> DecoderInput:
         """A seeded sample of the posterior, its mean, or what its coded stream decodes to."""
         posterior = encoded.payload
-        possible = {*self.variants, Variant.CODED}
-        if self.info.headline is not None:
-            possible |= {one for one in Variant if one.noise is not None}
-        if not isinstance(posterior, Posterior) or variant not in possible:
+        if not isinstance(posterior, Posterior) or variant not in self.possible_variants:
             raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
         values = posterior.mean
         if variant.noise is not None:

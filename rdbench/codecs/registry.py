@@ -11,13 +11,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
 from rdbench.codecs.base import Codec
-from rdbench.types import CodecError
+from rdbench.types import CodecError, RdbenchError
 
 ENTRY_POINT_GROUP = "rdbench.codecs"
 
@@ -64,7 +65,17 @@ def create(
     factory = _factory(name, allow_code=allow_code)
     chosen = dict(options or {})
     _check_options(name, factory, chosen)
-    codec = factory(points=points, **chosen)
+    try:
+        codec = factory(points=points, **chosen)
+    except RdbenchError:
+        raise
+    except Exception as error:
+        if name in BUILT_IN:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise CodecError(
+            f"codec {name!r} cannot be built ({reason}); mend it or its options"
+        ) from error
     if not isinstance(codec, Codec):
         raise CodecError(f"{name!r} made a {type(codec).__name__}; it must make an rdbench Codec")
     return codec
@@ -91,8 +102,20 @@ def _load(name: str, path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     try:
         factory: object = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise CodecError(f"codec {name!r} cannot be imported from {path!r}: {error}") from error
+    except ImportError as error:
+        raise CodecError(
+            f"codec {name!r} cannot be imported ({error}); rdbench looks in the current folder, in "
+            "PYTHONPATH and among the installed packages"
+        ) from error
+    except AttributeError as error:
+        near = difflib.get_close_matches(attribute, dir(sys.modules[module_name]), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise CodecError(f"codec {name!r}: {module_name} has no {attribute!r}{hint}") from error
+    if isinstance(factory, type) and not issubclass(factory, Codec):
+        raise CodecError(
+            f"codec {name!r}: {attribute} is no codec; derive it from rdbench.codecs.base.Codec, "
+            "or a VAE from rdbench.codecs.posterior.PosteriorCodec"
+        )
     if not callable(factory):
         raise CodecError(f"codec {name!r}: {path!r} is not a class or a function")
     return factory

@@ -35,3 +35,15 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
             f"corpus {corpus.name!r} has no clip of the domains {domains}; change corpus.domains"
         )
     return chosen
+
+
+def unread(spec: BenchmarkSpec) -> str:
+    """A sentence on a manifest that lies in a folder whose files are all taken, or ""."""
+    path = spec.corpus_path
+    if path is None or spec.corpus.kind != "folder" or not (path / "manifest.csv").is_file():
+        return ""
+    return (
+        f"{path} has a manifest.csv, which a corpus of the kind folder does not read: all clips "
+        f"are taken as {spec.corpus.unnamed_domain!r}; set corpus.kind to manifest for its domains "
+        "and groups"
+    )

@@ -7,15 +7,14 @@ thousand units takes seconds.
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.keys import clip_seed, digest, file_sha256
+from rdbench.engine.source import source_of
 from rdbench.engine.worker import CodecRecipe
 from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
 from rdbench.store.audio import KEY as KEPT
@@ -199,19 +198,21 @@ def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
                 f"codec {item.codec!r} was asked for {len(points)} points and has {has}; its "
                 "constructor must make the `points` that it is given"
             )
-        source = _source(codec) if codec else ()
+        if codec:
+            _check_variants(item, codec)
+        source = source_of(codec, recipe.options) if codec else ()
         systems.append(System(item, recipe, None if failure else codec, failure, source))
     return systems
 
 
-def _source(codec: Codec) -> tuple[str, ...]:
-    kind = type(codec)
-    if kind.__module__.partition(".")[0] == "rdbench":
-        return ()
-    try:
-        return (file_sha256(Path(inspect.getfile(kind))),)
-    except (TypeError, OSError):
-        return (kind.__module__,)
+def _check_variants(item: SystemSpec, codec: Codec) -> None:
+    possible = [variant.value for variant in codec.possible_variants]
+    for name in item.variants or ():
+        if name not in possible:
+            raise CodecError(
+                f"system {item.name!r}: {codec.info.name} has no variant {str(name)!r}; it has: "
+                f"{', '.join(possible)}"
+            )
 
 
 def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:

@@ -109,7 +109,7 @@ class _Run:
 
     def go(self) -> RunSummary:
         from rdbench.audio.resample import RESAMPLER
-        from rdbench.engine.corpora import load_corpus
+        from rdbench.engine.corpora import load_corpus, unread
         from rdbench.engine.pool import start_server
         from rdbench.store.writer import RunWriter
 
@@ -132,7 +132,8 @@ class _Run:
             metrics=by_key,
         )
         _check_folder(self.folder)
-        for sentence in filter(None, (not_valid(self.spec, domain) for domain in self.domains)):
+        notes = [*(not_valid(self.spec, domain) for domain in self.domains), unread(self.spec)]
+        for sentence in filter(None, notes):
             self.progress.say(sentence)
         with RunWriter(self.folder) as writer:
             self.plan = self._expected(keys, writer, systems, metrics, clips)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.native import stderr_held
 from rdbench.engine.parcel import Parcel, pack, unpack
+from rdbench.native import stderr_held
 from rdbench.types import Rate, RateKind, Score
 
 if TYPE_CHECKING:

@@ -157,6 +157,9 @@ def find_panels(
             found.append(Panel(name, domain, card.metrics[key], data, here))
     if not found:
         notes.append("no figures: no metric has a value")
+    elif not np.isfinite(scores.loc[~scores["anchor"], "kbps"]).any():
+        kind = config.rate or "headline"
+        notes.append(f"figures without curves: no point of this run has a rate of the kind {kind}")
     return found, notes
 
 

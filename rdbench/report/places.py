@@ -58,12 +58,23 @@ def in_order(table: pd.DataFrame, card: RunCard) -> pd.DataFrame:
     return table.iloc[sorted(range(len(ranks)), key=ranks.__getitem__)]
 
 
+def point_names(rows: Sequence[Place], card: RunCard) -> list[str]:
+    """Each point's name, with its system's where another of the same label has the same point."""
+    owners: dict[tuple[str, str], set[str]] = {}
+    for system, _, point, _ in rows:
+        owners.setdefault((card.systems[system].label, point), set()).add(system)
+    return [
+        f"{point} ({system})" if len(owners[card.systems[system].label, point]) > 1 else point
+        for system, _, point, _ in rows
+    ]
+
+
 def place_columns(rows: Sequence[Place], card: RunCard, *, longest: int = 48) -> list[TableColumn]:
     """System, point, and variant where there is a choice."""
     variants = {variant for *_, variant in rows}
     columns = [
         words("system", [clean(card.systems[s].label, longest=longest) for s, *_ in rows]),
-        words("point", [clean(point, longest=longest) for _, _, point, _ in rows], right=True),
+        words("point", [clean(p, longest=longest) for p in point_names(rows, card)], right=True),
     ]
     if variants != {"codes"}:
         columns.append(words("variant", [clean(variant) for *_, variant in rows]))

@@ -11,7 +11,7 @@ from rdbench.report.cells import Cell, Table, TableColumn, words
 from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean
 from rdbench.report.numbers import score_text
-from rdbench.report.places import place_order
+from rdbench.report.places import place_order, point_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +55,10 @@ def _table(
     order = place_order(card)
     found = {*channels, *((str(row.system), str(row.point)) for row in records(gaps))}
     points = sorted(found, key=lambda p: order((p[0], card.systems[p[0]].curve, p[1], "sample")))
+    shown = point_names([(system, "", point, "sample") for system, point in points], card)
     head = [
         words("system", [card.systems[system].label for system, _ in points]),
-        words("point", [clean(point) for _, point in points], right=True),
+        words("point", [clean(name) for name in shown], right=True),
     ]
     columns = _channel_columns(points, channels) if channels else []
     for key in dict.fromkeys(gaps["key"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,14 @@ from rdbench.codecs import registry
 from rdbench.codecs.anchors import Identity
 from rdbench.codecs.base import Codec
 from rdbench.types import CodecError
+
+
+def no_codec(**options: object) -> dict[str, object]:
+    return options
+
+
+def opens(*, points: object, file: str) -> bytes:
+    return Path(file).read_bytes()
 
 
 @pytest.mark.parametrize("name", sorted(registry.BUILT_IN))
@@ -48,19 +57,31 @@ def test_module_and_class_needs_permission() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["no.such.module:X", "rdbench.codecs.anchors:Nothing", "rdbench.codecs.anchors:torch"]
+    ("name", "said"),
+    [
+        ("no.such.module:X", "cannot be imported .*; rdbench looks in the current folder"),
+        ("rdbench.codecs.anchors:Identiti", "did you mean 'Identity'?"),
+        ("rdbench.codecs.anchors:torch", "has no 'torch'"),
+    ],
 )
-def test_code_that_cannot_be_imported_is_one_sentence(name: str) -> None:
-    with pytest.raises(CodecError, match="cannot be imported"):
+def test_code_that_cannot_be_imported_is_one_sentence(name: str, said: str) -> None:
+    with pytest.raises(CodecError, match=said):
         registry.create(name, allow_code=True)
 
 
+def test_code_that_raises_is_one_sentence() -> None:
+    with pytest.raises(CodecError, match=r"cannot be built \(FileNotFoundError: .*gone"):
+        registry.create(f"{__name__}:opens", allow_code=True, options={"file": "gone.pt"})
+
+
 def test_what_makes_no_codec_is_refused() -> None:
-    with pytest.raises(CodecError, match="made a Namespace; it must make an rdbench Codec"):
-        registry.create("argparse:Namespace", allow_code=True)
-    for factory in ("collections:OrderedDict", "rdbench.types:AudioBatch"):
-        with pytest.raises(CodecError, match="takes no argument `points`"):
+    for factory in ("argparse:Namespace", "rdbench.types:AudioBatch"):
+        with pytest.raises(CodecError, match=r"is no codec; derive it from rdbench\.codecs\.base"):
             registry.create(factory, allow_code=True)
+    with pytest.raises(CodecError, match="takes no argument `points`"):
+        registry.create("math:hypot", allow_code=True)
+    with pytest.raises(CodecError, match="made a dict; it must make an rdbench Codec"):
+        registry.create(f"{__name__}:no_codec", allow_code=True)
 
 
 def test_an_installed_entry_point_is_a_codec_like_any_other(

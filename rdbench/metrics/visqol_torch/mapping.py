@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rdbench.metrics.packages import missing
+from rdbench.native import stderr_held
 
 Array = npt.NDArray[np.float64]
 
@@ -100,8 +101,9 @@ class Lattice:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise missing("visqol-python[lattice]", key) from error
-        self._interpreter: Any = Interpreter(model_content=path.read_bytes(), num_threads=1)
-        self._interpreter.allocate_tensors()
+        with stderr_held():
+            self._interpreter: Any = Interpreter(model_content=path.read_bytes(), num_threads=1)
+            self._interpreter.allocate_tensors()
         self._run = self._interpreter.get_signature_runner("predict")
 
     def __call__(self, features: Features) -> float:

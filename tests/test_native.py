@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rdbench.engine.native import stderr_held
+from rdbench.native import stderr_held
 
 
 def test_chatter_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
