@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rdbench.analysis.bootstrap import resample_weights
 from rdbench.analysis.models import choose, preference
+from rdbench.analysis.planned import GivenTo, planned_clips
 from rdbench.analysis.ratios import Intervals, ratio_intervals
 from rdbench.store.schema import COLUMNS, Kind
 from rdbench.types import RateKind, StoreError, Variant
@@ -39,6 +40,7 @@ NOT_FINITE = "the value is not a finite number although its status is ok"
 def points(
     frame: pd.DataFrame,
     *,
+    manifest: Mapping[str, Any] | None = None,
     seed: int = 0,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -50,9 +52,10 @@ def points(
     and high in `unit` ("kbps" for rates); n_ok, n_undefined, n_failed clips out of n_total, the
     clips that this system, point and variant was given in this domain; n_groups, the groups with
     a value; note, on the interval; reason, the most frequent one among clips without a value.
-    Rows of a whole point (clip "") have no interval.
+    Rows of a whole point (clip "") have no interval. manifest: its plan says which clips were
+    asked for; without one, n_total counts those that have a row.
 
-    Raises StoreError where columns are missing.
+    Raises StoreError where columns are missing, and for a plan that is none.
     """
     import pandas as pd
 
@@ -60,9 +63,10 @@ def points(
     if rows.empty:
         return pd.DataFrame(columns=POINT_COLUMNS)
     per_clip = rows[rows["clip"] != ""]
+    asked = planned_clips(manifest or {})
     tables = []
     for domain, part in per_clip.groupby("domain", sort=False, observed=True):
-        table, numerators, denominators = _sums(part, part["sampling_group"])
+        table, numerators, denominators = _sums(part, part["sampling_group"], asked)
         weights = resample_weights(
             numerators.shape[1],
             resamples=resamples,
@@ -202,7 +206,7 @@ def _fill_backends(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sums(
-    part: pd.DataFrame, groups: pd.Series[str]
+    part: pd.DataFrame, groups: pd.Series[str], asked: Mapping[GivenTo, set[str]]
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The aggregates of one domain, and their sums per group (aggregates, groups)."""
     import pandas as pd
@@ -222,9 +226,24 @@ def _sums(
         hits = (part["status"] == status).to_numpy(float)
         counts = np.bincount(number, weights=hits, minlength=len(table))
         table[f"n_{status}"] = counts.astype(np.int64)
-    clips = part.groupby(PLACE, sort=False, observed=True)["clip"].nunique()
-    table = table.merge(clips.rename("n_total").reset_index(), on=PLACE, how="left")
+    table = table.merge(_given(part, asked), on=PLACE, how="left")
     return _with_reasons(table, part), numerators, denominators
+
+
+def _given(part: pd.DataFrame, asked: Mapping[GivenTo, set[str]]) -> pd.DataFrame:
+    """n_total by place: the clips that were asked for, whether they have a row or not."""
+    import pandas as pd
+
+    named = [*PLACE, "clip"]
+    there = part[named].drop_duplicates().astype(str)
+    places = there[PLACE].drop_duplicates()
+    plan = [
+        (*place, clip)
+        for place in places.itertuples(index=False, name=None)
+        for clip in asked.get((place[0], place[2], place[3], place[4]), ())
+    ]
+    clips = pd.concat([there, pd.DataFrame(plan, columns=named, dtype=object)]).drop_duplicates()
+    return clips.groupby(PLACE, sort=False).size().rename("n_total").reset_index()
 
 
 def _with_reasons(table: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
@@ -247,7 +266,7 @@ def _with_intervals(table: pd.DataFrame, found: Intervals) -> pd.DataFrame:
 
 
 def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:
-    table, numerators, denominators = _sums(rows, rows["system"])
+    table, numerators, denominators = _sums(rows, rows["system"], {})
     total, count = numerators.sum(axis=1), denominators.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(count > 0, total / count, np.nan)

@@ -3,8 +3,9 @@
 A run is held against a baseline on the same clips, direction-aware, by the tolerances of
 `gate_config`. Points are tested by `gate_tests`, all significance tests of one check corrected
 together by Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
-held against their own baseline by BD-rate. What appeared, vanished or failed is a finding of its
-own, and a run that was not measured like the baseline gets no verdict at all.
+held against their own baseline by BD-rate. What appeared, vanished, failed or lost its score is a
+finding of its own, a run that is not finished never passes, and one that was not measured like the
+baseline gets no verdict at all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.analysis.baseline import read_baseline, rounded
+from rdbench.analysis.bootstrap import ratio
 from rdbench.analysis.gate_config import GateConfig, Tolerance, read_config
 from rdbench.analysis.gate_curves import curve_findings
 from rdbench.analysis.gate_findings import (
@@ -28,8 +30,11 @@ from rdbench.analysis.gate_findings import (
     finding,
     joined,
     places,
+    undefined,
+    unfinished,
+    vanished_domains,
 )
-from rdbench.analysis.gate_tests import losses, moderated, one_sided
+from rdbench.analysis.gate_tests import Losses, losses, moderated, one_sided, rate_losses
 from rdbench.analysis.paired import holm
 from rdbench.analysis.panel import panels
 from rdbench.analysis.runs import Run, contents, differences
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from rdbench.analysis.compare import Source
 
     Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
 
 
 class Exit(IntEnum):
@@ -122,7 +128,9 @@ def _exit(findings: pd.DataFrame, config: GateConfig) -> Exit:
     verdicts = set(findings["verdict"])
     if "not_comparable" in verdicts:
         return Exit.NOT_COMPARABLE
-    vanished = "vanished" in verdicts and config.vanished == "fail"
+    gone = findings[findings["verdict"] == "vanished"]
+    # Nobody takes single clips out of a measurement: they are missing, whatever may vanish.
+    vanished = len(gone) > 0 and (config.vanished == "fail" or "clips" in set(gone["what"]))
     if "regression" in verdicts or vanished:
         return Exit.REGRESSION
     return Exit.FAILED_UNITS if "failed" in verdicts else Exit.PASS
@@ -148,9 +156,10 @@ def _clips(run: Run) -> set[tuple[str, str]]:
 
 
 def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = list(unfinished(run, config))
     here = {panel.domain: panel for panel in panels(run.rows)}
     there = {panel.domain: panel for panel in panels(baseline.rows)}
+    found += vanished_domains(here, there)
     for domain, panel in here.items():
         old = there.get(domain)
         if old is None:
@@ -158,6 +167,7 @@ def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]
         both = joined(panel, old)
         found += places(both, config)
         found += failures(both, config)
+        found += undefined(both, config)
         found += _points(both, run, config)
     found += curve_findings(run, baseline, config)
     found += _versions(run, baseline)
@@ -175,18 +185,19 @@ def _points(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]
             if tolerance is None or (key, backend) not in theirs:
                 continue
             quantity, before = mine[key, backend], theirs[key, backend]
-            index = [i for _, i, _ in both.shared]
-            new = quantity.values[index]
-            old = both.old(before.values, [j for _, _, j in both.shared])
-            unit, sign = quantity.unit, -1.0
+            mine_at, theirs_at = [i for _, i, _ in both.shared], [j for *_, j in both.shared]
+            new = quantity.values[mine_at]
+            old = both.old(before.values, theirs_at)
             if kind == "rate":
                 unit = "kbps"
-                new = new / both.run.seconds[index] / 1000
-                old = old / both.old(both.baseline.seconds, [j for *_, j in both.shared]) / 1000
-            elif run.direction(key) == "higher":
-                sign = 1.0
+                seconds = both.run.seconds[mine_at], both.old(both.baseline.seconds, theirs_at)
+                held = _rates((old / 1000, seconds[1]), (new / 1000, seconds[0]), both.run.groups)
+            else:
+                unit = quantity.unit
+                sign = 1.0 if run.direction(key) == "higher" else -1.0
+                held = _scores(old, new, sign, both.run.groups)
             tested = _Tested(kind, key, backend, unit, tolerance)
-            yield from _tests(both, tested, sign, old, new)
+            yield from _tests(both, tested, held)
 
 
 @dataclass(frozen=True)
@@ -198,34 +209,67 @@ class _Tested:
     tolerance: Tolerance
 
 
-def _tests(
-    both: Both, tested: _Tested, sign: float, old: Array, new: Array
-) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Held:
+    """One quantity at all shared places, on the clips that have it before and after.
+
+    before, after: (places,). given: whether either has it on any clip. changed: whether any clip
+    has another value.
+    """
+
+    before: Array
+    after: Array
+    losses: Losses
+    given: Flags
+    changed: Flags
+
+
+def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
+    """Means over clips; old, new: (places, clips)."""
+    ones = np.ones_like(old)
+    return _held((old, ones), (new, ones), losses(sign * (old - new), groups))
+
+
+def _rates(
+    old: tuple[Array, Array], new: tuple[Array, Array], groups: npt.NDArray[np.intp]
+) -> _Held:
+    """Total bits over total seconds; old, new: bits and seconds (places, clips)."""
+    return _held(old, new, rate_losses(old, new, groups))
+
+
+def _held(old: tuple[Array, Array], new: tuple[Array, Array], found: Losses) -> _Held:
+    before, after = np.isfinite(old[0]), np.isfinite(new[0])
+    known = before & after
+    given = np.any(before | after, axis=1)
+    changed = np.any(known & ((old[0] != new[0]) | (old[1] != new[1])), axis=1)
+    return _Held(_over(*old, known), _over(*new, known), found, given, changed)
+
+
+def _over(numerators: Array, denominators: Array, known: Flags) -> Array:
+    total, count = (np.where(known, x, 0.0).sum(axis=1) for x in (numerators, denominators))
+    return ratio(total, count)
+
+
+def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]:
     from scipy.special import stdtrit
 
-    loss = sign * (old - new)
-    found = losses(loss, both.run.groups)
-    known = np.isfinite(loss)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        before = np.where(known, old, 0).sum(axis=1) / known.sum(axis=1)
-        after = np.where(known, new, 0).sum(axis=1) / known.sum(axis=1)
+    found, before, unchanged = held.losses, held.before, ~held.changed
     limit = np.array([tested.tolerance.limit(x) if np.isfinite(x) else np.nan for x in before])
     error, freedom = moderated(found.error, found.groups.astype(np.float64) - 1)
     # The same score on every clip is no test: nothing was drawn that could raise an alarm.
-    unchanged = ~(known & (loss != 0)).any(axis=1)
     p = np.where(unchanged, np.nan, one_sided(found.mean, error, freedom, limit))
     gain = np.where(unchanged, np.nan, one_sided(-found.mean, error, freedom, 0 * limit))
     reach = stdtrit(np.maximum(found.groups - 1.0, 1.0), 0.975) * found.error
     for n, (place, _, _) in enumerate(both.shared):
-        if not known[n].any():
-            if np.isfinite(old[n]).any() or np.isfinite(new[n]).any():
+        if not found.clips[n]:
+            if held.given[n]:
                 row = at(both, place, tested.kind, "skipped", "no clip has both scores")
                 yield row | {"key": tested.key, "backend": tested.backend}
             continue
         row = at(both, place, tested.kind, "", "unchanged" if unchanged[n] else "")
         yield row | {
             "key": tested.key, "backend": tested.backend, "unit": tested.unit,
-            "baseline": before[n], "value": after[n], "loss": found.mean[n] + 0.0,
+            "baseline": before[n], "value": held.after[n], "loss": found.mean[n] + 0.0,
             "low": found.mean[n] - reach[n], "high": found.mean[n] + reach[n],
             "tolerance": tested.tolerance.text, "limit": limit[n],
             "p": p[n] if tested.tolerance.significant else np.nan, "p_gain": gain[n],

@@ -1,24 +1,35 @@
-"""What a check finds beside scores: points, quantities and failures that are new or gone.
+"""What a check finds beside scores: points, quantities, clips and failures that are new or gone.
 
 A finding is one row of `FINDING_COLUMNS`; what is still open has no verdict yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rdbench.analysis.panel import STATUSES, Panel, Place
+from rdbench.analysis.planned import missing_rows
+from rdbench.store.schema import Kind
+from rdbench.types import Status
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rdbench.analysis.gate_config import GateConfig
+    from rdbench.analysis.panel import Quantity
+    from rdbench.analysis.runs import Run
 
     Array = npt.NDArray[np.float64]
+    Codes = npt.NDArray[np.int8]
+
+ABSENT, OK, UNDEFINED, FAILED = map(
+    STATUSES.index, ("", Status.OK, Status.UNDEFINED, Status.FAILED)
+)
+NAMED = 3
 
 FINDING_COLUMNS = [
     "what", "domain", "key", "backend", "system", "curve", "point", "variant", "clip", "baseline",
@@ -49,6 +60,18 @@ class Both:
         result: Array = np.where(self.order >= 0, found, np.nan)
         return result
 
+    def old_status(self, quantity: Quantity, place: int) -> Codes:
+        """The baseline's status of the run's clips, at one of the baseline's places."""
+        found = quantity.status[place][self.order]
+        result: Codes = np.where(self.order >= 0, found, np.int8(ABSENT))
+        return result
+
+    def gone(self, now: Codes, before: Codes) -> list[str]:
+        """The baseline's clips with a status before and none now; each in its panel's order."""
+        there = np.zeros(len(before), dtype=bool)
+        there[self.order[(now != ABSENT) & (self.order >= 0)]] = True
+        return [self.baseline.clips[c] for c in np.flatnonzero((before != ABSENT) & ~there)]
+
 
 def joined(run: Panel, baseline: Panel) -> Both:
     place_of = {name: i for i, name in enumerate(baseline.clips)}
@@ -59,7 +82,7 @@ def joined(run: Panel, baseline: Panel) -> Both:
 
 
 def places(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
-    """Points and quantities that are in one of the two alone."""
+    """Points, quantities and clips that are in one of the two alone."""
     new, old = dict.fromkeys(both.run.places), dict.fromkeys(both.baseline.places)
     for place in new:
         if place not in old:
@@ -82,11 +105,66 @@ def places(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
                     message = "not in the baseline" if now else "in the baseline, not in the run"
                     row = at(both, place, kind, verdict, message)
                     yield row | {"key": key, "backend": backend}
+                elif now:
+                    held = theirs[key, backend].status[j]
+                    gone = both.gone(mine[key, backend].status[i], held)
+                    if gone:
+                        message = _clips_gone(gone, int((held != ABSENT).sum()))
+                        row = at(both, place, "clips", "vanished", message)
+                        yield row | {"key": key, "backend": backend}
+
+
+def vanished_domains(
+    here: Mapping[str, Panel], there: Mapping[str, Panel]
+) -> Iterator[dict[str, Any]]:
+    """The points of domains of which the run has no row at all."""
+    for domain, panel in there.items():
+        for place in panel.places if domain not in here else ():
+            yield finding(
+                "point", domain=domain, **place._asdict(), verdict="vanished",
+                message="in the baseline, not in the run",
+            )  # fmt: skip
+
+
+def unfinished(run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
+    """A run that stopped before it had all scores and rates that are held against a baseline."""
+    if run.manifest.get("finished"):
+        return
+    missing, _ = missing_rows(run)
+    kinds = {Kind.METRIC.value, Kind.RATE.value}
+    absent = [
+        unit for unit in missing
+        if (what := unit[5].partition("/"))[0] in kinds and config.of(what[0], what[2]) is not None
+    ]  # fmt: skip
+    if absent:
+        yield finding(
+            "run", verdict="failed",
+            message=f"not finished: {len(absent):,} scores and rates to check are missing; "
+            "`rdbench run` goes on where it stopped",
+        )  # fmt: skip
+
+
+def undefined(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
+    """Clips that had a score or rate in the baseline and for which it is undefined now."""
+    for kind, mine, theirs in (
+        ("metric", both.run.metrics, both.baseline.metrics),
+        ("rate", both.run.rates, both.baseline.rates),
+    ):
+        for (key, backend), quantity in mine.items():
+            before = theirs.get((key, backend))
+            if before is None or config.of(kind, key) is None:
+                continue
+            for place, i, j in both.shared:
+                lost = (quantity.status[i] == UNDEFINED) & (both.old_status(before, j) == OK)
+                for c in np.flatnonzero(lost):
+                    reason = quantity.reasons.get((i, int(c)), "") or "no reason given"
+                    message = f"undefined, ok in the baseline: {reason}"
+                    row = at(both, place, "undefined", "regression", message)
+                    yield row | {"key": key, "backend": backend, "clip": both.run.clips[c]}
 
 
 def failures(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
     """Failed units of the run, new or known; known ones that were mended."""
-    failed = STATUSES.index("failed")
     old_of = {place: j for place, _, j in both.shared}
     for mine, theirs in (
         (both.run.metrics, both.baseline.metrics),
@@ -99,11 +177,12 @@ def failures(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
                 j = old_of.get(place)
                 known = np.zeros(len(status), dtype=bool)
                 if before is not None and j is not None:
-                    known = (before.status[j][both.order] == failed) & (both.order >= 0)
-                for c in np.flatnonzero((status == failed) | known):
+                    known = both.old_status(before, j) == FAILED
+                for c in np.flatnonzero((status == FAILED) | (known & (status != ABSENT))):
                     reason = quantity.reasons.get((i, int(c)), "") or "failed"
-                    if status[c] != failed:
-                        verdict, message = "pass", "failed in the baseline, mended in the run"
+                    if status[c] != FAILED:
+                        fate = "mended" if status[c] == OK else "undefined"
+                        verdict, message = "pass", f"failed in the baseline, {fate} in the run"
                     elif known[c]:
                         accept = config.known_failures == "accept"
                         verdict = "skipped" if accept else "failed"
@@ -118,3 +197,9 @@ def at(both: Both, place: Place, what: str, verdict: str, message: str) -> dict[
     return finding(
         what, domain=both.run.domain, **place._asdict(), verdict=verdict, message=message
     )
+
+
+def _clips_gone(names: Sequence[str], given: int) -> str:
+    rest = len(names) - NAMED
+    shown = ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return f"no row on {len(names)} of {given} clips: {shown}"

@@ -2,7 +2,9 @@
 
 Per point and metric, with l_c the loss on clip c (what got worse is positive), n_i and m_i its sum
 and the number of clips in group i of g, the loss is θ = Σ n_i / Σ m_i with the jackknife error s of
-`intervals`, and t = (θ − limit) / s has g − 1 degrees of freedom where nothing has changed.
+`intervals`, and t = (θ − limit) / s has g − 1 degrees of freedom where nothing has changed. A rate
+is total bits over total seconds, so that its loss is the difference of two such ratios, and its
+error the jackknife's on that difference.
 
 With few clips the errors are themselves uncertain, which costs much power at the small levels that
 correcting for many tests asks for. Points of one metric tell about each other's errors: they are
@@ -18,6 +20,7 @@ False alarms and power are measured by `benchmarks/gate_power.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +37,7 @@ FEWEST_TO_MODERATE = 10
 
 @dataclass(frozen=True)
 class Losses:
-    """Mean loss, its standard error and the number of groups and clips, per test (tests,)."""
+    """Loss, its standard error and the number of groups and clips, per test (tests,)."""
 
     mean: Array
     error: Array
@@ -48,20 +51,42 @@ def losses(values: Array, groups: npt.NDArray[np.intp]) -> Losses:
     groups: the group of each clip, a number from 0. error is NaN where a test has one group.
     """
     known = np.isfinite(values)
+    return _jackknifed([(values, np.ones_like(values))], known, groups)
+
+
+def rate_losses(
+    before: tuple[Array, Array], after: tuple[Array, Array], groups: npt.NDArray[np.intp]
+) -> Losses:
+    """The rise of Σ bits / Σ seconds, in the unit of bits per second.
+
+    before, after: bits and seconds per test and clip (tests, clips); a clip counts where both have
+    bits, NaN elsewhere. groups, error: as in `losses`.
+    """
+    known = np.isfinite(before[0]) & np.isfinite(after[0])
+    return _jackknifed([after, (-before[0], before[1])], known, groups)
+
+
+def _jackknifed(
+    parts: Sequence[tuple[Array, Array]], known: Flags, groups: npt.NDArray[np.intp]
+) -> Losses:
+    """The sum of the ratios Σ n / Σ d of `parts` over the clips in `known`."""
     member = np.zeros((len(groups), int(groups.max()) + 1 if len(groups) else 0))
     member[np.arange(len(groups)), groups] = 1.0
-    sums, counts = np.where(known, values, 0.0) @ member, known.astype(float) @ member
+    counts = known.astype(float) @ member
     present = counts > 0
     number = present.sum(axis=1)
-    total, count = sums.sum(axis=1), counts.sum(axis=1)
+    mean, left = np.zeros(len(known)), np.zeros(counts.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / count
-        left = (total[:, None] - sums) / (count[:, None] - counts)
+        for part in parts:
+            over, under = (np.where(known, side, 0.0) @ member for side in part)
+            all_over, all_under = over.sum(axis=1), under.sum(axis=1)
+            mean += all_over / all_under
+            left += (all_over[:, None] - over) / (all_under[:, None] - under)
         center = np.where(present, left, 0.0).sum(axis=1) / number
         u = np.where(present, (number[:, None] - 1) * (center[:, None] - left), 0.0)
         error = np.sqrt((u**2).sum(axis=1) / (number * (number - 1.0)))
     error = np.where(number > 1, error, np.nan)
-    return Losses(mean, error, number, count.astype(np.intp))
+    return Losses(mean, error, number, counts.sum(axis=1).astype(np.intp))
 
 
 def moderated(error: Array, freedom: Array) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ def command(
     """Holds RUN against a baseline, on the same clips.
 
     Exit code 0: pass; 1: regression; 2: usage; 3: not comparable (other protocol, schema, clips);
-    4: the run has failed units.
+    4: the run has failed units, or is not finished.
     """
     from rdbench.analysis.gate import Exit, gate_files
     from rdbench.analysis.runs import NotComparableError

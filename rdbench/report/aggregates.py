@@ -24,7 +24,7 @@ def aggregates(run: Run, *, seed: int = 0, resamples: int = 2000) -> pd.DataFram
     A score that listeners gave (`rdbench.analysis.subjective`) is the mean over its answers, and
     its interval draws listeners and clips; where only one person listened there is none.
     """
-    table = points(run.rows, seed=seed, resamples=resamples)
+    table = points(run.rows, manifest=run.manifest, seed=seed, resamples=resamples)
     if run.ratings is None or table.empty:
         return table
     found = {}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {
     0: "pass: nothing is worse than the baseline",
-    1: "regression: worse than the baseline",
+    1: "regression: something is worse than in the baseline, or missing",
     3: "not comparable: the run was not measured like the baseline",
     4: "failed units: the run is incomplete",
 }

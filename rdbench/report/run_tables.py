@@ -48,7 +48,10 @@ class DomainTables:
 
 @dataclass(frozen=True)
 class RunTables:
-    """All tables of a run, before they are Markdown, LaTeX or HTML."""
+    """All tables of a run, before they are Markdown, LaTeX or HTML.
+
+    unfinished: the sentence of `rdbench.report.status.unfinished_text`.
+    """
 
     card: RunCard
     points: pd.DataFrame
@@ -57,6 +60,7 @@ class RunTables:
     costs: Table | None
     bd: BdRates
     channels: pd.DataFrame
+    unfinished: str = ""
 
     @property
     def all(self) -> list[Table]:

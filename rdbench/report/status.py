@@ -1,4 +1,4 @@
-"""The state of a run as text for the terminal."""
+"""The state of a run in words: for the terminal, and for the pages of a run that is not whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rdbench.report.failures import reason_lines
 
 if TYPE_CHECKING:
+    from rdbench.analysis.runs import Run
     from rdbench.store.status import Counts, RunStatus
 
 
@@ -28,6 +29,23 @@ def status_text(status: RunStatus) -> str:
         left = clock(status.seconds_left)
         lines.append(f"left: {left}" if status.process else f"left: {left} at its last speed")
     return "\n".join(lines)
+
+
+def unfinished_text(run: Run) -> str:
+    """A sentence for a run without all the rows that it was asked for, "" for any other.
+
+    run: as it was read; rows that a report hides would count as missing. Raises StoreError for a
+    manifest whose plan is none.
+    """
+    from rdbench.analysis.planned import missing_rows
+
+    missing, asked = missing_rows(run)
+    if not missing:
+        return ""
+    return (
+        f"This run is not finished: {len(missing):,} of the {asked:,} rows that it was asked for "
+        "are missing; run it again, and it goes on where it stopped."
+    )
 
 
 def _summary(status: RunStatus) -> str:

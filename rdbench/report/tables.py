@@ -10,6 +10,7 @@ the rate beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,19 @@ def write_tables(
     anchor: str | None = None,
     traces: pd.DataFrame | None = None,
     confidence: float = 0.95,
+    unfinished: str = "",
 ) -> list[Path]:
     """Writes the tables of a run and returns the files, each whole.
 
     `folder`/table.md and table.csv have everything; tables/ has LaTeX (`points_<domain>.tex`,
     `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and as CSV the
-    BD-rates and the KL of each latent channel. Arguments as in `run_tables`.
+    BD-rates and the KL of each latent channel. Arguments as in `run_tables`; unfinished: as
+    in `RunTables`.
     """
     tables = run_tables(
         points, manifest, run=run, anchor=anchor, traces=traces, confidence=confidence
     )
+    tables = replace(tables, unfinished=unfinished)
     make_folder(folder)
     texts = {
         "table.md": table_page(tables),
@@ -113,8 +117,13 @@ def markdown_text(
     return table_page(run_tables(points, manifest, confidence=confidence))
 
 
-def summary_text(points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100) -> str:
-    """A short table for the terminal, at most `width` columns where names allow."""
+def summary_text(
+    points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100, unfinished: str = ""
+) -> str:
+    """A short table for the terminal, at most `width` columns where names allow.
+
+    unfinished: as in `RunTables`.
+    """
     card = describe(points, manifest)
     parts = []
     starred = dotted = False
@@ -138,4 +147,5 @@ def summary_text(points: pd.DataFrame, manifest: Mapping[str, Any], *, width: in
             f"{NOT_A_RATE} not a rate point: the mean or another amount of noise is decoded, the "
             "rate is of a sample"
         )
-    return "\n\n".join([*parts, *notes]) + "\n" if parts else "nothing was measured\n"
+    notes += [unfinished] if unfinished else []
+    return "\n\n".join([*(parts or ["nothing was measured"]), *notes]) + "\n"

@@ -26,11 +26,14 @@ def write_all(
     from rdbench.report.aggregates import aggregates
     from rdbench.report.config import configured
     from rdbench.report.figures import write_figures
+    from rdbench.report.status import unfinished_text
     from rdbench.report.tables import summary_text, write_tables
     from rdbench.store.traces import read_traces
 
     config = config or ReportConfig()
-    run = configured(read_run(folder), config)
+    whole = read_run(folder)
+    unfinished = unfinished_text(whole)
+    run = configured(whole, config)
     points = aggregates(run, seed=seed)
     written = write_tables(
         out or folder,
@@ -39,7 +42,8 @@ def write_all(
         run=run,
         anchor=config.anchor,
         traces=read_traces(folder),
+        unfinished=unfinished,
     )
     made, notes = write_figures(out or folder, points=points, manifest=run.manifest, config=config)
-    text = summary_text(points, run.manifest)
+    text = summary_text(points, run.manifest, unfinished=unfinished)
     return "\n\n".join([text.rstrip(), *notes]) + "\n", [*written, *made]

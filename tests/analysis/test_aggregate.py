@@ -78,6 +78,30 @@ def test_mean_is_over_scored_clips_and_the_rest_is_counted() -> None:
     assert found["reason"] == "too short"
 
 
+def test_clips_that_were_asked_for_and_not_done_are_counted() -> None:
+    here = {"system": "opus", "point": "6", "variant": "codes", "domain": "speech"}
+    other = {**here, "domain": "music"}
+    manifest = {
+        "corpus": {"clips": [{"name": n, "domain": "speech"} for n in "abcd"]
+                   + [{"name": "m", "domain": "music"}]},
+        "plan": [
+            {**here, "each": ["rate/payload", "metric/pesq_wb"], "whole": []},
+            {**other, "each": ["rate/payload"], "whole": []},
+            {**here, "domain": "", "each": [], "whole": ["cost/encode_rtf"]},
+        ],
+    }  # fmt: skip
+    cost = row("", 0.02, kind=Kind.COST, key="encode_rtf", unit="×", domain="", seconds=0.0)
+    rows = frame(row("a", 2.0), rate("a", 1000, 1.0), rate("b", 1000, 1.0), cost)
+    table = points(rows, manifest=manifest)
+    assert table[["kind", "n_ok", "n_total"]].values.tolist() == [
+        ["metric", 1, 4], ["rate", 2, 4], ["cost", 1, 1],
+    ]  # fmt: skip
+    # Without a plan there is nothing but the rows to count.
+    assert points(rows)["n_total"].tolist() == [2, 2, 1]
+    with pytest.raises(StoreError, match="plan"):
+        points(rows, manifest={**manifest, "plan": 3})
+
+
 def test_nothing_scored_is_nan_not_zero() -> None:
     failed = row("a", float("nan"), status=Status.FAILED, reason="codec raised")
     found = only(points(frame(failed)), kind="metric")

@@ -13,11 +13,13 @@ from scipy import stats
 from small_runs import changed, make_run, scores_of
 
 import rdbench
+from rdbench.analysis.aggregate import points
 from rdbench.analysis.baseline import baseline_text, read_baseline, write_baseline
 from rdbench.analysis.gate import Exit, GateResult, check_run
 from rdbench.analysis.gate_config import GateConfig, Tolerance, read_config
-from rdbench.analysis.gate_tests import losses, moderated, one_sided
+from rdbench.analysis.gate_tests import losses, moderated, one_sided, rate_losses
 from rdbench.analysis.runs import NotComparableError, Run
+from rdbench.report.gate import gate_junit, gate_text
 from rdbench.types import SpecError, StoreError
 
 
@@ -40,11 +42,11 @@ def test_a_fall_is_a_regression_and_a_rise_an_improvement(tmp_path: Path) -> Non
     result = checked(worse, run, tmp_path)
     assert result.exit_code is Exit.REGRESSION
     rows = result.findings[result.findings["verdict"] == "regression"]
-    points = rows[rows["what"] == "metric"]
+    scores = rows[rows["what"] == "metric"]
     # By both metrics, whichever way is better.
-    assert set(points["key"]) == {"quality", "distance"}
-    assert set(points["point"]) == {"8"}
-    assert (points["loss"] > 0.3).all()
+    assert set(scores["key"]) == {"quality", "distance"}
+    assert set(scores["point"]) == {"8"}
+    assert (scores["loss"] > 0.3).all()
     better = checked(run, worse, tmp_path)
     assert better.exit_code is Exit.PASS
     assert better.count("improvement") >= 2
@@ -152,14 +154,134 @@ def test_one_clip_decides_nothing_by_significance_and_something_by_a_number(
     assert checked(worse, run, tmp_path, default=0.1).exit_code is Exit.REGRESSION
 
 
-def test_undefined_scores_on_some_clips_are_left_out_on_both_sides(tmp_path: Path) -> None:
+def silent(run: Run, clips: list[str], key: str = "quality") -> Run:
+    """The run without a score on some clips of the point 8 of `new`."""
+    where = (run.rows["system"] == "new") & (run.rows["point"] == "8") & (run.rows["key"] == key)
+    where &= run.rows["clip"].isin(clips)
+    return changed(run, where, value=np.nan, status="undefined", reason="it is silent")
+
+
+@pytest.mark.parametrize("count", [1, 6, 12])
+@pytest.mark.parametrize("key", ["quality", "payload"])
+def test_what_becomes_undefined_is_a_regression_with_clip_and_reason(
+    key: str, count: int, tmp_path: Path
+) -> None:
     run = make_run()
-    one = scores_of(run, "new", "8") & (run.rows["clip"] == "folder/c01.wav")
-    gap = changed(run, one, value=np.nan, status="undefined")
-    result = checked(gap, run, tmp_path)
+    lost = sorted(set(run.rows["clip"]))[:count]
+    result = checked(silent(run, lost, key), run, tmp_path)
+    assert result.exit_code is Exit.REGRESSION
+    found = result.findings.query("verdict == 'regression'")
+    assert sorted(found["clip"]) == lost
+    assert set(found["key"]) == {key}
+    assert set(found["point"]) == {"8"}
+    assert found["message"].str.contains("it is silent").all()
+    assert lost[0] in gate_text(result)
+    assert gate_junit(result).count("<failure") == count
+
+
+def test_what_is_undefined_in_both_or_was_before_is_no_regression(tmp_path: Path) -> None:
+    run = make_run()
+    gap = silent(run, ["folder/c01.wav"])
+    assert checked(run, gap, tmp_path).exit_code is Exit.PASS
+    result = checked(gap, gap, tmp_path)
     assert result.exit_code is Exit.PASS
-    found = result.findings.query("point == '8' and system == 'new' and what == 'metric'")
+    found = result.findings.query("point == '8' and system == 'new' and key == 'quality'")
     assert set(found["n_clips"]) == {11}
+
+
+def test_only_what_is_checked_must_stay_defined(tmp_path: Path) -> None:
+    run = make_run()
+    gap = silent(run, ["folder/c01.wav"])
+    assert checked(gap, run, tmp_path, ignore=["quality"]).exit_code is Exit.PASS
+    rates = silent(run, ["folder/c01.wav"], "payload")
+    assert checked(rates, run, tmp_path, rates=None).exit_code is Exit.PASS
+
+
+def planned(run: Run) -> Run:
+    """The run with the plan that its rows fulfil, before it was finished."""
+    place = ["system", "point", "variant", "domain"]
+    rows = run.rows.assign(what=run.rows["kind"] + "/" + run.rows["key"])
+    plan = [
+        dict(zip(place, where, strict=True)) | {"each": list(part["what"].unique()), "whole": []}
+        for where, part in rows.groupby(place)
+    ]
+    return replace(run, manifest={**run.manifest, "plan": plan, "finished": None})
+
+
+@pytest.mark.parametrize("vanished", ["fail", "warn"])
+def test_an_interrupted_run_does_not_pass(vanished: str, tmp_path: Path) -> None:
+    whole = planned(make_run())
+    names = sorted(set(whole.rows["clip"]))
+    some = replace(whole, rows=whole.rows[whole.rows["clip"].isin(names[:3])])
+    result = checked(some, whole, tmp_path, vanished=vanished)
+    assert result.exit_code is Exit.REGRESSION
+    found = result.findings.query("what == 'clips'")
+    assert len(found) == 9 * 3
+    assert set(found["verdict"]) == {"vanished"}
+    assert set(found["key"]) == {"quality", "distance", "payload"}
+    assert set(found["message"]) == {
+        "no row on 9 of 12 clips: folder/c03.wav, folder/c04.wav, folder/c05.wav and 6 more"
+    }
+    (told,) = result.findings.query("what == 'run'")["message"]
+    assert "243 scores and rates to check are missing" in told
+    # Points that it did not come to are missing, and not taken out by anyone.
+    less = replace(whole, rows=whole.rows[whole.rows["point"] != "8"])
+    code = Exit.REGRESSION if vanished == "fail" else Exit.FAILED_UNITS
+    assert checked(less, whole, tmp_path, vanished=vanished).exit_code is code
+
+
+def test_one_row_that_is_gone_is_found_whatever_it_said(tmp_path: Path) -> None:
+    run = make_run()
+    for held in (run, silent(run, ["folder/c01.wav"])):
+        one = (held.rows["clip"] == "folder/c01.wav") & (held.rows["key"] == "quality")
+        one &= held.rows["point"] == "8"
+        result = checked(replace(held, rows=held.rows[~one]), held, tmp_path)
+        assert result.exit_code is Exit.REGRESSION
+        (message,) = result.findings.query("verdict == 'vanished'")["message"]
+        assert message == "no row on 1 of 12 clips: folder/c01.wav"
+    gone = replace(run, rows=run.rows[~one])
+    assert checked(gone, run, tmp_path, ignore=["quality"]).exit_code is Exit.PASS
+    failed = changed(run, one, value=np.nan, status="failed", reason="it died")
+    assert "mended" not in " ".join(checked(gone, failed, tmp_path).findings["message"])
+
+
+def test_a_domain_that_a_run_did_not_come_to_has_vanished(tmp_path: Path) -> None:
+    run = make_run()
+    music = run.rows["clip"].isin(sorted(set(run.rows["clip"]))[6:])
+    listed = [
+        {**clip, "domain": "speech" if i < 6 else "music"}
+        for i, clip in enumerate(run.manifest["corpus"]["clips"])
+    ]
+    both = changed(run, music, domain="music")
+    both = replace(both, manifest={**both.manifest, "corpus": {"clips": listed}})
+    result = checked(replace(both, rows=both.rows[~music]), both, tmp_path)
+    assert result.exit_code is Exit.REGRESSION
+    found = result.findings.query("verdict == 'vanished'")
+    assert set(found["domain"]) == {"music"}
+    assert len(found) == 9
+
+
+def test_a_rate_is_total_bits_over_total_seconds(tmp_path: Path) -> None:
+    run = make_run()
+    rates = run.rows["kind"] == "rate"
+    long = run.rows["clip"] == "folder/c00.wav"
+    run = changed(run, long, seconds=40.0)
+    rows = run.rows
+    kbps = np.where(long, 10.0, 20.0)
+    run = changed(run, rates, value=(1000 * kbps * rows["seconds"])[rates])
+    more = changed(run, rates & long, value=1000 * 10.2 * 40.0)
+    config = {"default": 9, "bd_rate": None}
+    result = checked(more, run, tmp_path, **config)
+    before, after = ((11 * 4 * 20 + 40 * of) / (11 * 4 + 40) for of in (10.0, 10.2))
+    found = result.findings.query("what == 'rate'")
+    np.testing.assert_allclose(found["baseline"], before)
+    np.testing.assert_allclose(found["value"], after)
+    np.testing.assert_allclose(found["loss"], after - before)
+    table = points(more.rows).query("kind == 'rate'")
+    np.testing.assert_allclose(found["value"], table["value"])
+    # By 0.63 % of the rate, though the mean of the clips' rates rises by 0.09 %.
+    assert checked(more, run, tmp_path, rates="0.7 %", **config).exit_code is Exit.PASS
+    assert checked(more, run, tmp_path, rates="0.6 %", **config).exit_code is Exit.REGRESSION
 
 
 def test_a_baseline_is_small_readable_and_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -228,6 +350,30 @@ def test_losses_and_p_are_those_of_a_one_sided_t_test() -> None:
     p = one_sided(found.mean, found.error, found.groups - 1.0, np.full(5, 0.05))
     expected = stats.ttest_1samp(values, 0.05, axis=1, alternative="greater").pvalue
     np.testing.assert_allclose(p, expected, rtol=1e-9)
+
+
+def test_the_error_of_a_rate_is_the_jackknife_of_the_ratio() -> None:
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(8), 2)
+    seconds = rng.uniform(1, 20, (2, 1, 16))
+    bits = rng.uniform(8, 12, (2, 1, 16)) * seconds
+    bits[0, 0, 5] = np.nan
+    found = rate_losses((bits[0], seconds[0]), (bits[1], seconds[1]), groups)
+
+    def rise(chosen: Any) -> float:
+        chosen = chosen & np.isfinite(bits[0, 0])
+        old, new = (bits[i, 0, chosen].sum() / seconds[i, 0, chosen].sum() for i in (0, 1))
+        return float(new - old)
+
+    assert found.mean[0] == pytest.approx(rise(groups >= 0))
+    left = np.array([rise(groups != g) for g in range(8)])
+    assert found.error[0] == pytest.approx(np.sqrt(7 / 8 * ((left - left.mean()) ** 2).sum()))
+    assert (found.groups[0], found.clips[0]) == (8, 15)
+    # Clips of one length: the rate is the mean of rates.
+    even = np.full_like(bits[:, :, 8:], 4.0)
+    ratio = rate_losses((bits[0, :, 8:], even[0]), (bits[1, :, 8:], even[1]), groups[8:] - 4)
+    plain = losses((bits[1] - bits[0])[:, 8:] / 4, groups[8:] - 4)
+    np.testing.assert_allclose([ratio.mean, ratio.error], [plain.mean, plain.error])
 
 
 def test_clips_of_one_group_are_one_observation() -> None:

@@ -48,13 +48,17 @@ PLACE_COLUMNS = ["system", "curve", "point", "variant"]
 
 @dataclass(frozen=True)
 class Content:
-    """A run as a report needs it; points: its aggregates (`rdbench.report.aggregates`)."""
+    """A run as a report needs it; points: its aggregates (`rdbench.report.aggregates`).
+
+    unfinished: the sentence of `rdbench.report.status.unfinished_text`.
+    """
 
     folder: Path
     run: Run
     points: pd.DataFrame
     card: RunCard
     numbers: Numbering
+    unfinished: str = ""
 
     @cached_property
     def rates(self) -> dict[str, pd.DataFrame]:
@@ -92,11 +96,14 @@ def read_content(folder: Path, *, config: ReportConfig | None = None, seed: int 
     from rdbench.analysis.runs import read_run
     from rdbench.report.aggregates import aggregates
     from rdbench.report.config import ReportConfig, configured
+    from rdbench.report.status import unfinished_text
 
-    run = configured(read_run(folder), config or ReportConfig())
+    whole = read_run(folder)
+    run = configured(whole, config or ReportConfig())
     points = aggregates(run, seed=seed)
     card = describe(points, run.manifest)
-    return Content(folder, run, points, card, number(run.rows, points, card))
+    numbers = number(run.rows, points, card)
+    return Content(folder, run, points, card, numbers, unfinished_text(whole))
 
 
 def overview(content: Content) -> dict[str, Any]:
