@@ -113,9 +113,14 @@ def check(
 
 
 def check_run(run: Run, baseline: Run, config: GateConfig) -> GateResult:
-    """The findings of one check and what they amount to."""
+    """The findings of one check and what they amount to.
+
+    Raises SpecError for a configuration that names a metric which neither has.
+    """
     import pandas as pd
 
+    metrics = [one.rows.loc[one.rows["kind"] == "metric", "key"] for one in (run, baseline)]
+    config.check_names({str(key) for keys in metrics for key in keys.unique()})
     found = list(_not_comparable(run, baseline))
     if not found:
         current = Run(run.name, rounded(run.rows), run.manifest)

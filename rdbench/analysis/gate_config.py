@@ -7,15 +7,17 @@ Example:
       stoi: 0.005                # falls by more than this, in the metric's unit
       si_sdr: 2 %                # falls by more than this share of the baseline
       pesq_wb: {significant: true, absolute: 0.02}   # surely falls by more than this
-    rates: 1 %                   # rises in bits; null: not checked
+    rates: 1 %                   # rises in bits (a bare number is kbps); null: not checked
     bd_rate: significant         # against the curve's own baseline; null: not checked
-    ignore: [residual_delay]
+    ignore: [lsd]                # metrics that are not checked
     vanished: fail               # or warn
     known_failures: fail         # or accept: those that the baseline has too
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,10 +74,11 @@ class Tolerance(BaseModel):
 
 
 SIGNIFICANT = Tolerance(significant=True)
+_RESIDUAL_DELAY = "residual_delay"  # has no better direction
 
 
 class GateConfig(BaseModel):
-    """See the module; every field has a default."""
+    """See the module; every field has a default. The residual delay is never checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,15 +87,28 @@ class GateConfig(BaseModel):
     metrics: dict[str, Tolerance] = Field(default_factory=dict)
     rates: Tolerance | None = Tolerance(percent=1.0)
     bd_rate: Tolerance | None = SIGNIFICANT
-    ignore: tuple[str, ...] = ("residual_delay",)
+    ignore: tuple[str, ...] = ()
     vanished: Literal["fail", "warn"] = "fail"
     known_failures: Literal["fail", "accept"] = "fail"
 
     def of(self, kind: str, key: str) -> Tolerance | None:
         """The tolerance of a quantity; None where it is not checked."""
-        if key in self.ignore:
+        if key in self.ignore or key == _RESIDUAL_DELAY:
             return None
         return self.rates if kind == "rate" else self.metrics.get(key, self.default)
+
+    def check_names(self, known: Collection[str]) -> None:
+        """Raises SpecError for a metric that is not among `known`, those of both runs."""
+        for field, keys in (("metrics", self.metrics), ("ignore", self.ignore)):
+            for key in keys:
+                if key not in known and key != _RESIDUAL_DELAY:
+                    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                    names = ", ".join(sorted(known)) or "none"
+                    hint = f"did you mean {near[0]!r}?" if near else f"it has: {names}"
+                    raise SpecError(
+                        f"the gate's `{field}` names {key!r}, which neither the run nor its "
+                        f"baseline has; {hint}"
+                    )
 
 
 def read_config(path: Path | None) -> GateConfig:
@@ -108,4 +124,9 @@ def read_config(path: Path | None) -> GateConfig:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         message = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            fields = GateConfig.model_fields if len(first["loc"]) == 1 else Tolerance.model_fields
+            near = difflib.get_close_matches(str(first["loc"][-1]), fields, n=1, cutoff=0.5)
+            message = f"is no field; {f'did you mean {near[0]!r}' if near else 'there are'}"
+            message += "?" if near else f" {', '.join(fields)}"
         raise SpecError(f"{path}: {place}: {message}; see docs/gate.md") from error

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from rdbench.models.autoencoder import Autoencoder
     from rdbench.models.checkpoint import Header
-    from rdbench.models.config import RvqConfig
 
 _CITATION = (
     "rdbench reference checkpoints; target-KL after Seetharaman & Kumar, arXiv:2605.17085; "
@@ -116,7 +115,7 @@ class RvqCodec(ResidualCodec):
     ) -> None:
         config = header.config
         bottleneck = config.bottleneck
-        assert isinstance(bottleneck, RvqConfig)
+        assert bottleneck.kind == "rvq"
         per_codebook = config.frame_rate * math.log2(bottleneck.codebook_size) / 1000.0
         self.model = model
         self.codebook_size = bottleneck.codebook_size

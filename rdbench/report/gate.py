@@ -135,7 +135,7 @@ def _columns(rows: list[dict[str, Any]]) -> list[Column]:
         columns += [
             Column("baseline", [_number(row["baseline"]) for row in rows], right=True),
             Column("run", [_number(row["value"]) for row in rows], right=True),
-            Column("worse by", [_loss(row) for row in rows], right=True),
+            Column("worse by (−: better)", [_loss(row) for row in rows], right=True),
             Column("tolerated", [row["tolerance"] or "–" for row in rows], right=True),
             Column("p, Holm", [_p_text(row["p_holm"]) for row in rows], right=True),
         ]

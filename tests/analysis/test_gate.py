@@ -405,3 +405,29 @@ def test_a_tolerance_says_something() -> None:
     assert Tolerance.model_validate("2 %").limit(-50.0) == 1.0
     assert Tolerance.model_validate({"absolute": 3, "percent": 2}).limit(50.0) == 3.0
     assert Tolerance.model_validate("significant").limit(50.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"metrics": {"qualiti": 0.1}}, "`metrics` names 'qualiti', .* did you mean 'quality'"),
+        ({"ignore": ["pesq_wb"]}, "`ignore` names 'pesq_wb', .* it has: .*quality"),
+    ],
+)
+def test_a_metric_that_nobody_measured_is_no_tolerance(
+    content: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """A misspelt one would be checked by the default, which nobody asked for."""
+    with pytest.raises(SpecError, match=said):
+        checked(make_run(), make_run(), tmp_path, **content)
+
+
+def test_the_residual_delay_is_never_checked_and_a_misspelt_field_is_named(tmp_path: Path) -> None:
+    config = GateConfig.model_validate({"ignore": ["quality"]})
+    assert config.of("metric", "residual_delay") is None
+    (tmp_path / "gate.yaml").write_text("alfa: 0.05")
+    with pytest.raises(SpecError, match="alfa: is no field; did you mean 'alpha'"):
+        read_config(tmp_path / "gate.yaml")
+    (tmp_path / "gate.yaml").write_text("metrics: {stoi: {absolut: 1}}")
+    with pytest.raises(SpecError, match="did you mean 'absolute'"):
+        read_config(tmp_path / "gate.yaml")
