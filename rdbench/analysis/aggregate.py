@@ -53,7 +53,8 @@ def points(
     clips that this system, point and variant was given in this domain; n_groups, the groups with
     a value; note, on the interval; reason, the most frequent one among clips without a value.
     Rows of a whole point (clip "") have no interval. manifest: its plan says which clips were
-    asked for; without one, n_total counts those that have a row.
+    asked for; without one, n_total counts those that have a row. Its metrics
+    say in which range a score lies, which no interval leaves.
 
     Raises StoreError where columns are missing, and for a plan that is none.
     """
@@ -81,7 +82,7 @@ def points(
             confidence=confidence,
             method=method,
         )
-        tables.append(_with_intervals(table, found))
+        tables.append(_within_range(_with_intervals(table, found), manifest or {}))
     whole = rows[rows["clip"] == ""]
     if not whole.empty:
         tables.append(_whole_points(whole))
@@ -263,6 +264,25 @@ def _with_intervals(table: pd.DataFrame, found: Intervals) -> pd.DataFrame:
     return table.assign(
         value=found.value, low=found.low, high=found.high, n_groups=found.groups, note=found.notes
     )
+
+
+def _within_range(table: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
+    """Intervals cut at the ends of their metric's range: no mean of scores lies beyond them."""
+    cards = manifest.get("metrics") or {}
+    known = [
+        cards.get(key, {}) if kind == Kind.METRIC.value else {}
+        for kind, key in zip(table["kind"], table["key"], strict=True)
+    ]
+    lower = np.array([_number(card.get("lower"), -np.inf) for card in known])
+    upper = np.array([_number(card.get("upper"), np.inf) for card in known])
+    # A score that is itself beyond a rounded end stays within its interval.
+    low = np.where(table["low"] < lower, np.minimum(lower, table["value"]), table["low"])
+    high = np.where(table["high"] > upper, np.maximum(upper, table["value"]), table["high"])
+    return table.assign(low=low, high=high)
+
+
+def _number(value: object, otherwise: float) -> float:
+    return float(value) if isinstance(value, int | float) else otherwise
 
 
 def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:

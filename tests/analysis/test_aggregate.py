@@ -57,6 +57,22 @@ def test_rate_is_total_bits_over_total_seconds_not_a_mean_of_rates() -> None:
     assert (found["n_ok"], found["n_total"]) == (2, 2)
 
 
+def test_no_interval_leaves_the_range_of_its_metric() -> None:
+    rows = frame(
+        *(row(name, value) for name, value in zip("abcd", (1.0, 1.1, 4.6, 4.5), strict=True))
+    )
+    free = only(points(rows), kind="metric")
+    card = {"lower": 1.2, "upper": 4.6}
+    bound = only(points(rows, manifest={"metrics": {"pesq_wb": card}}), kind="metric")
+    assert free["low"] < 1.2
+    assert free["high"] > 4.6
+    assert (bound["low"], bound["value"], bound["high"]) == (1.2, free["value"], 4.6)
+    beyond = {"metrics": {"pesq_wb": {"lower": 3.0, "upper": None}}}
+    kept = only(points(rows, manifest=beyond), kind="metric")
+    assert kept["low"] == kept["value"]
+    assert kept["high"] == free["high"]
+
+
 def test_mean_is_over_scored_clips_and_the_rest_is_counted() -> None:
     nan = float("nan")
     found = only(
