@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.codecs.base import Codec
 from rdbench.codecs.points import resolve
 from rdbench.codecs.validation import check_audio
+from rdbench.native import stderr_held
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -174,7 +175,6 @@ def _stream_through(model: Path, hops: np.ndarray[Any, Any]) -> np.ndarray[Any, 
     import numpy as np
 
     interpreter = _interpreter(model)
-    interpreter.allocate_tensors()
     into = interpreter.get_input_details()[0]["index"]
     out = interpreter.get_output_details()[0]["index"]
     results = []
@@ -189,7 +189,10 @@ def _interpreter(model: Path) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        return Interpreter(model_path=str(model), num_threads=1)
+        with stderr_held():  # LiteRT notes on it which delegate it uses
+            interpreter = Interpreter(model_path=str(model), num_threads=1)
+            interpreter.allocate_tensors()
+        return interpreter
     except (ValueError, RuntimeError) as error:
         raise WeightsError(
             f"codec 'lyra': {model} cannot be read as a TFLite model; fetch it again from {SOURCE}"

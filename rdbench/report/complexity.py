@@ -110,17 +110,24 @@ def _without(rows: pd.DataFrame, keys: list[str], card: RunCard) -> str:
 
 
 def _plain_log(axes: Axes) -> None:
-    """Powers of ten, and between them where the axis spans less than two."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Powers of ten with as many numbers between them as make at least three."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
     low, high = axes.get_xlim()
     if high / low < 4:
         middle = float(np.sqrt(low * high))
         low, high = middle / 2.2, middle * 2.2
         axes.set_xlim(low, high)
-    subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(10, subs=subs, numticks=12))
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks: list[float] = []
+    for within in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        every = [one * 10.0**decade for decade in decades for one in within]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

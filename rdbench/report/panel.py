@@ -204,7 +204,8 @@ def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str, *, x: str, fain
     at, y = line[x].to_numpy(float), line["value"].to_numpy(float)
     low, high = line["low"].to_numpy(float), line["high"].to_numpy(float)
     known = np.isfinite(low) & np.isfinite(high)
-    if known.sum() > 1:
+    # A band over a quantity that goes to and fro along the curve would fold over itself.
+    if known.sum() > 1 and (np.diff(at[known]) > 0).all():
         axes.fill_between(
             at[known], low[known], high[known], color=colour, linewidth=0,
             alpha=BAND / 2 if faint else BAND, zorder=2, gid="band",
