@@ -79,7 +79,10 @@ class Corpus:
             if limit < 1:
                 raise SpecError(f"a limit of {limit} clips leaves nothing; ask for 1 or more")
             clips = _first_of_each_domain(clips, limit)
-        return replace(self, clips=clips)
+        if len(clips) == len(self.clips):
+            return self
+        part = f"{len(clips)} of {self.description}" if self.description else ""
+        return replace(self, clips=clips, description=part)
 
 
 def part_name(file: str, start: float, duration: float | None) -> str:
