@@ -38,7 +38,7 @@ def cost_title(key: str, unit: str) -> str:
 
 
 def cost_text(value: float, unit: str) -> str:
-    """Three digits; bytes in MiB, large counts in M and G."""
+    """Three digits, below 0.1 four decimals; bytes in MiB, large counts in M and G."""
     if not math.isfinite(value):
         return "–"
     if unit in ("bytes", "byte", "B"):
@@ -46,4 +46,6 @@ def cost_text(value: float, unit: str) -> str:
     for factor, letter in ((1e9, " G"), (1e6, " M")):
         if value >= factor:
             return f"{value / factor:.3g}{letter}"
+    if 0 < value < 0.1:
+        return f"{value:.4f}" if value >= 5e-5 else "< 0.0001"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -12,6 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from rdbench.analysis.aggregate import points
+from rdbench.report.numbers import cost_text
 from rdbench.report.tables import csv_table, markdown_text, summary_text, write_tables
 from rdbench.report.text import Column, filled
 from rdbench.types import StoreError
@@ -196,3 +197,13 @@ def test_rows_without_a_value_are_left_out_of_a_block() -> None:
     kept = filled(block, 1, nothing="–")
     assert [list(column.cells) for column in kept] == [["b", "c"], ["2.0", ""], ["1.8", "3.0"]]
     assert kept[2].bold == {1}
+
+
+def test_costs_of_one_column_have_one_number_of_decimals() -> None:
+    """And none is written with an exponent, which neither LaTeX nor a reader takes for a time."""
+    assert [cost_text(x, "") for x in (0.0, 3.3e-6, 0.00296, 0.003, 0.0163)] == [
+        "0", "< 0.0001", "0.0030", "0.0030", "0.0163",
+    ]  # fmt: skip
+    assert [cost_text(x, "") for x in (0.25, 12.345, 1234.0, 1.66e6)] == [
+        "0.25", "12.3", "1,234", "1.66 M",
+    ]  # fmt: skip
