@@ -25,7 +25,7 @@ def status_text(status: RunStatus) -> str:
         lines.append(f"  {name:{width}}  {_share(counts, planned=status.planned)}")
     if status.counts.failed:
         lines += [f"failed: {status.counts.failed:,}", *reason_lines(status.reasons)]
-    if status.seconds_left:
+    if status.seconds_left and (status.process or status.counts.missing):
         left = clock(status.seconds_left)
         lines.append(f"left: {left}" if status.process else f"left: {left} at its last speed")
     return "\n".join(lines)

@@ -207,3 +207,16 @@ def test_costs_of_one_column_have_one_number_of_decimals() -> None:
     assert [cost_text(x, "") for x in (0.25, 12.345, 1234.0, 1.66e6)] == [
         "0.25", "12.3", "1,234", "1.66 M",
     ]  # fmt: skip
+
+
+def test_points_of_one_label_and_name_say_their_system(aggregates: pd.DataFrame) -> None:
+    """Three checkpoints of one's own VAE on one curve, each at the point `posterior`."""
+    vaes = aggregates[aggregates["system"].isin(["vae_3", "vae_6"])].copy()
+    vaes["point"] = "posterior"
+    manifest = make_run.make_manifest()
+    for name in ("vae_3", "vae_6"):
+        manifest["systems"][name] |= {"label": "My VAE", "points": ["posterior"]}
+    text = markdown_text(vaes, manifest)
+    assert "| posterior (vae_3) |" in text
+    assert "| posterior (vae_6) |" in text
+    assert "(vae_" not in markdown_text(aggregates, make_run.make_manifest())
