@@ -181,8 +181,11 @@ def test_wrong_audio_and_weights_are_refused(tmp_path: Path) -> None:
         codec.encode(stereo, codec.points[0])
     with pytest.raises(CodecError, match="needs the option weights"):
         Vae()
-    with pytest.raises(WeightsError, match="neither a file nor a checkpoint"):
+    with pytest.raises(CodecError, match="no checkpoint 'vae_7k' in rdbench; did you mean"):
         Vae(weights="vae_7k")
+    for path in ("vae_7k.safetensors", "folder/vae_7k", "something_else"):
+        with pytest.raises(WeightsError, match="neither a file nor a checkpoint"):
+            Vae(weights=path)
     siblings = Vae(weights=save(tmp_path, RVQ))
     encoded = siblings.encode(ragged(), siblings.points[0])
     with pytest.raises(CodecError, match="no variant"):

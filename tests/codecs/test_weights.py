@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from rdbench.codecs import weights
+from rdbench.codecs import formats, weights
 from rdbench.codecs.checkpoints import load_strict, read_checkpoint
 from rdbench.codecs.weights import (
     WeightsFile,
@@ -146,7 +146,7 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(
 def test_a_file_above_the_size_limit_is_not_read(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "MAX_BYTES", 100)
+    monkeypatch.setattr(formats, "MAX_BYTES", 100)
     refused(checkpoint, "more than the 100 that are read")
 
 

@@ -19,7 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ["si_sdr", "mel_dac_16k", "mel_dac_44k"]
-RESULT_METRICS = {"pesq_wb", "stoi", "residual_delay"}
+RESULT_METRICS = {"pesq_wb", "stoi", "si_sdr", "residual_delay"}
 RESULT_SYSTEMS = {"opus", "lyra", "mp3", "identity"}
 
 _PIP = """\
