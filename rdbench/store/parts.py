@@ -8,12 +8,13 @@ that merging parts may be interrupted anywhere.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.store import versions
 from rdbench.store.atomic import is_temporary, write_atomic
@@ -22,6 +23,8 @@ from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 MEASUREMENTS = "measurements"
 RETIRED = "retired"
@@ -147,13 +150,19 @@ def read_all(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     import pyarrow as pa
 
+    tables = settled(folder, lambda parts: [read_part(part, columns) for part in parts])
+    return latest(pa.concat_tables([schema(columns).empty_table(), *tables]))
+
+
+def settled(folder: Path, read: Callable[[list[Part]], T], *, strict: bool = True) -> T:
+    """What `read` makes of the parts in `folder`, all of which were there while it read.
+
+    Raises StoreError for a folder that changes too fast, and as `list_parts` and `read` do.
+    """
     for _ in range(20):
-        parts = list_parts(folder)
-        try:
-            tables = [read_part(part, columns) for part in parts]
-        except FileNotFoundError:
-            continue  # A writer merged parts meanwhile: the merged one is there before they go.
-        return latest(pa.concat_tables([schema(columns).empty_table(), *tables]))
+        # A writer may merge parts meanwhile: the merged one is there before they go.
+        with contextlib.suppress(FileNotFoundError):
+            return read(list_parts(folder, strict=strict))
     raise StoreError(f"{folder} changes faster than it can be read; wait until the run has ended")
 
 

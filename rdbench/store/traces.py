@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,7 @@ from rdbench.store.parts import (
     list_parts,
     read_all,
     read_content,
+    settled,
     write_part,
 )
 from rdbench.store.schema import Kind, Row
@@ -119,14 +121,7 @@ def read_traces(run: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    current = _traced(run)
-    frames = []
-    for part in reversed(list_parts(Path(run) / FOLDER)):  # of a unit, the latest part's
-        frame = _read(part).to_pandas()
-        frame = frame[frame["unit_key"].isin(current)]
-        current -= set(frame["unit_key"].unique())
-        if len(frame):  # parts of an older rdbench have fewer columns, and no unit of today's
-            frames.append(frame)
+    frames = settled(Path(run) / FOLDER, partial(_current, run))
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
     whole = pd.concat(frames, ignore_index=True)[list(COLUMNS)]
@@ -136,13 +131,31 @@ def read_traces(run: Path) -> pd.DataFrame:
     return ordered
 
 
+def _current(run: Path, parts: Sequence[Part]) -> list[pd.DataFrame]:
+    """The traces that the measurements tell of, a table for each part that has some."""
+    current = _traced(run)
+    frames = []
+    for part in reversed(parts):  # of a unit, the latest part's
+        frame = _read(part).to_pandas()
+        frame = frame[frame["unit_key"].isin(current)]
+        current -= set(frame["unit_key"].unique())
+        if len(frame):  # parts of an older rdbench have fewer columns, and no unit of today's
+            frames.append(frame)
+    return frames
+
+
 def lost_keys(run: Path) -> set[str]:
     """Unit keys of which a row says that there is a trace, and no sound part holds it."""
-    lost = _traced(run)
-    for part in list_parts(Path(run) / FOLDER, strict=False) if lost else ():
-        with contextlib.suppress(StoreError, FileNotFoundError):
-            lost -= set(_read(part, ["unit_key"])["unit_key"].unique().to_pylist())
-    return lost
+
+    def found(parts: Sequence[Part]) -> set[str]:
+        keys: set[str] = set()
+        for part in parts:
+            with contextlib.suppress(StoreError):
+                keys |= set(_read(part, ["unit_key"])["unit_key"].unique().to_pylist())
+        return keys
+
+    told = _traced(run)
+    return told - settled(Path(run) / FOLDER, found, strict=False) if told else told
 
 
 def _traced(run: Path) -> set[str]:
