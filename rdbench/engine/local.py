@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rdbench.spec.model import SystemSpec
     from rdbench.store.audio import Kept
     from rdbench.store.schema import Row
+    from rdbench.types import CodecInfo
 
     UnitTrace = tuple[Row, Trace]
 
@@ -46,24 +47,30 @@ it meets the limit of its job first, whose message says so."""
 
 @dataclass(frozen=True)
 class SystemSetup:
-    """What makes a system in another process; coder: of the latent, where one was fitted."""
+    """What makes a system in another process.
+
+    info: what is known of the codec. coder: of the latent, where one was fitted.
+    """
 
     spec: SystemSpec
     recipe: CodecRecipe
     source: tuple[str, ...]
+    info: CodecInfo
     coder: LatentCoder | None
 
     @classmethod
     def of(cls, system: System) -> SystemSetup:
         """The set-up of a system that could be built here."""
+        assert system.info is not None
         coder = getattr(system.codec, "coder", None)
-        return cls(system.spec, system.recipe, system.source, coder)
+        return cls(system.spec, system.recipe, system.source, system.info, coder)
 
     def build(self) -> System:
         """The system, its codec built once in this process."""
         from rdbench.codecs.posterior import PosteriorCodec
 
         codec = codec_of(self.recipe)
+        codec.info = self.info
         if isinstance(codec, PosteriorCodec):
             codec.coder = self.coder
         return System(self.spec, self.recipe, codec, "", self.source)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.keys import clip_seed, digest, file_sha256
-from rdbench.engine.source import source_of
+from rdbench.engine.source import name_weights, source_of
 from rdbench.engine.worker import CodecRecipe
 from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
 from rdbench.store.audio import KEY as KEPT
@@ -200,6 +200,7 @@ def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
             )
         if codec:
             _check_variants(item, codec)
+            name_weights(codec)
         source = source_of(codec, recipe.options) if codec else ()
         systems.append(System(item, recipe, None if failure else codec, failure, source))
     return systems

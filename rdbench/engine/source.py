@@ -1,8 +1,8 @@
 """What a codec that is not rdbench's own consists of, for the keys of its units.
 
 Its version says too little: its code is changed, another checkpoint is put at the same path. So
-keys have the hash of its class's module and of all modules beside it, of every file that an option
-names, and of a model's weights.
+keys have the hash of a model's weights, of its class's module and of all modules beside it, and of
+every file that an option names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,17 +27,24 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def source_of(codec: Codec, options: str) -> tuple[str, ...]:
-    """Hashes of code, files and weights; none for a codec of rdbench's, which knows its own.
+    """Hashes of code and files; none for a codec of rdbench's, which knows its own.
 
     options: as JSON.
     """
     module = type(codec).__module__
     if module.partition(".")[0] == "rdbench":
         return ()
-    found = [*_code(module), *_files(json.loads(options))]
+    return (*_code(module), *_files(json.loads(options))) or (module,)
+
+
+def name_weights(codec: Codec) -> None:
+    """Gives a VAE that says nothing of its weights the hash of its tensors.
+
+    So that they are in its units' keys and in the manifest, and tables that were fitted to other
+    weights are not taken for its own.
+    """
     if isinstance(codec, PosteriorCodec) and not codec.info.weights_sha256:
-        found.append(weights_sha256(codec.modules))
-    return tuple(found) or (module,)
+        codec.info = replace(codec.info, weights_sha256=weights_sha256(codec.modules))
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
@@ -47,7 +55,7 @@ def weights_sha256(model: torch.nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         plain = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(plain.view(torch.uint8).numpy().tobytes())
+        digest.update(plain.view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

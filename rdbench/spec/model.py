@@ -276,7 +276,7 @@ class BenchmarkSpec(_Model):
     @field_validator("metrics", mode="before")
     @classmethod
     def _one_default(cls, value: Any) -> Any:
-        return _by_domain(value) if isinstance(value, dict) else value
+        return _by_domain(value) if isinstance(value, dict | list | tuple) else value
 
     @field_validator("metrics")
     @classmethod

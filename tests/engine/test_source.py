@@ -33,10 +33,12 @@ class MyVae(PosteriorCodec):
 """
 TOLD = """
 import json, sys
-from rdbench.engine.source import source_of
+from rdbench.engine.source import name_weights, source_of
 from rdbench.codecs.registry import create
 options = json.loads(sys.argv[1])
-print(source_of(create("myvae:MyVae", options=options, allow_code=True), sys.argv[1]))
+codec = create("myvae:MyVae", options=options, allow_code=True)
+name_weights(codec)
+print(source_of(codec, sys.argv[1]), codec.info.weights_sha256)
 """
 
 

@@ -343,3 +343,16 @@ def test_clips_without_a_domain_are_of_the_only_one_that_is_asked_for() -> None:
     assert CorpusSpec(**speech).unnamed_domain == "speech"
     assert CorpusSpec(**speech | {"domains": ["speech", "music"]}).unnamed_domain == "audio"
     assert CorpusSpec(kind="folder", path="x", domain="sound").unnamed_domain == "sound"
+
+
+def test_one_list_of_metrics_is_for_all_domains() -> None:
+    """As one sample rate and one layout of channels are."""
+    content = {
+        "name": "t", "corpus": {}, "protocol": {"sample_rate": 16000, "channels": "mono"},
+        "systems": [{"codec": "opus", "points": [12]}], "metrics": ["si_sdr", "stoi"],
+    }  # fmt: skip
+    spec = BenchmarkSpec.model_validate(content)
+    assert [metric.key for metric in spec.metrics_for("music")] == ["si_sdr", "stoi"]
+    assert spec == BenchmarkSpec.model_validate(
+        content | {"metrics": {"default": content["metrics"]}}
+    )
