@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from small_benchmark import Children, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -54,10 +57,14 @@ def measurements(folder: Path) -> dict[str, bytes]:
 
 
 def same_rows(folder: Path, undisturbed: Path) -> bool:
-    """Whether two runs have the same rows bit for bit."""
+    """Whether two runs have the same rows, and the same traces, bit for bit."""
     from rdbench.store.reader import read_rows
+    from rdbench.store.traces import read_traces
 
-    ours, theirs = (read_rows(one) for one in (folder, undisturbed))
+    return all(_same(read(folder), read(undisturbed)) for read in (read_rows, read_traces))
+
+
+def _same(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:
     if list(ours.columns) != list(theirs.columns) or len(ours) != len(theirs):
         return False
     for column in ours.columns:

@@ -105,6 +105,7 @@ def run_here(trial: Trial, reports: Path | None = None) -> dict[str, Any]:
             "metrics": {"default": list(trial.metrics)},
             "systems": [dict(system) for system in trial.systems],
             "costs": {"enabled": False},
+            "traces": True,
             **trial.extra,
         }
     )
