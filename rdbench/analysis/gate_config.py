@@ -16,13 +16,14 @@ Example:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rdbench.analysis.panel import RESIDUAL_DELAY
+from rdbench.spec.model import nearest
 from rdbench.types import SpecError
 
 
@@ -74,7 +75,6 @@ class Tolerance(BaseModel):
 
 
 SIGNIFICANT = Tolerance(significant=True)
-_RESIDUAL_DELAY = "residual_delay"  # has no better direction
 
 
 class GateConfig(BaseModel):
@@ -93,7 +93,7 @@ class GateConfig(BaseModel):
 
     def of(self, kind: str, key: str) -> Tolerance | None:
         """The tolerance of a quantity; None where it is not checked."""
-        if key in self.ignore or key == _RESIDUAL_DELAY:
+        if key in self.ignore or key == RESIDUAL_DELAY:  # which has no better direction
             return None
         return self.rates if kind == "rate" else self.metrics.get(key, self.default)
 
@@ -101,10 +101,8 @@ class GateConfig(BaseModel):
         """Raises SpecError for a metric that is not among `known`, those of both runs."""
         for field, keys in (("metrics", self.metrics), ("ignore", self.ignore)):
             for key in keys:
-                if key not in known and key != _RESIDUAL_DELAY:
-                    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-                    names = ", ".join(sorted(known)) or "none"
-                    hint = f"did you mean {near[0]!r}?" if near else f"it has: {names}"
+                if key not in known and key != RESIDUAL_DELAY:
+                    hint = nearest(key, sorted(known), many="measured")
                     raise SpecError(
                         f"the gate's `{field}` names {key!r}, which neither the run nor its "
                         f"baseline has; {hint}"
@@ -126,7 +124,5 @@ def read_config(path: Path | None) -> GateConfig:
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             fields = GateConfig.model_fields if len(first["loc"]) == 1 else Tolerance.model_fields
-            near = difflib.get_close_matches(str(first["loc"][-1]), fields, n=1, cutoff=0.5)
-            message = f"is no field; {f'did you mean {near[0]!r}' if near else 'there are'}"
-            message += "?" if near else f" {', '.join(fields)}"
+            message = f"is no field; {nearest(str(first['loc'][-1]), list(fields))}"
         raise SpecError(f"{path}: {place}: {message}; see docs/gate.md") from error

@@ -6,7 +6,6 @@ any work), 130 interrupted.
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -76,10 +75,3 @@ def entry() -> None:
     except RdbenchError as error:
         typer.echo(f"rdbench: {error}", err=True)
         sys.exit(USAGE)
-    except KeyboardInterrupt:
-        typer.echo("rdbench: interrupted", err=True)
-        sys.exit(run.INTERRUPTED)
-    except SystemExit as end:
-        if end.code == run.INTERRUPTED:  # all is written: a second Ctrl-C has nothing to stop
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise

@@ -69,7 +69,7 @@ def create(
         codec = factory(points=points, **chosen)
     except RdbenchError:
         raise
-    except Exception as error:
+    except Exception as error:  # the constructor is someone else's, and may raise anything
         if name in BUILT_IN:
             raise
         reason = f"{type(error).__name__}: {error}"

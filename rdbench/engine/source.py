@@ -7,6 +7,7 @@ every file that an option names.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -81,20 +82,17 @@ def _code(module: str) -> Iterator[str]:
             yield file_sha256(file)
 
 
-def _files(options: object) -> Iterator[str]:
-    """Of every file that a text among the options names; of a folder, what lies in it and when."""
-    values = options.values() if isinstance(options, dict) else [options]
-    for value in values:
-        if isinstance(value, dict | list):
-            yield from _files(value if isinstance(value, dict) else dict(enumerate(value)))
-        elif isinstance(value, str) and value:
-            path = Path(value).expanduser()
-            try:
-                if path.is_file():
-                    yield file_sha256(path)
-                elif path.is_dir():
-                    for file in sorted(path.rglob("*")):
-                        stat = file.stat()
-                        yield f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}"
-            except (OSError, ValueError):
-                continue
+def _files(option: object) -> Iterator[str]:
+    """Of every file that a text in an option names; of a folder, what lies in it and when."""
+    if isinstance(option, dict | list):
+        for value in option.values() if isinstance(option, dict) else option:
+            yield from _files(value)
+    elif isinstance(option, str) and option:
+        with contextlib.suppress(OSError, ValueError):  # most texts are no paths
+            path = Path(option).expanduser()
+            if path.is_file():
+                yield file_sha256(path)
+            elif path.is_dir():
+                for file in sorted(path.rglob("*")):
+                    stat = file.stat()
+                    yield f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}"

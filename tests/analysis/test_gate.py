@@ -411,7 +411,7 @@ def test_a_tolerance_says_something() -> None:
     ("content", "said"),
     [
         ({"metrics": {"qualiti": 0.1}}, "`metrics` names 'qualiti', .* did you mean 'quality'"),
-        ({"ignore": ["pesq_wb"]}, "`ignore` names 'pesq_wb', .* it has: .*quality"),
+        ({"ignore": ["pesq_wb"]}, "`ignore` names 'pesq_wb', .* measured: .*quality"),
     ],
 )
 def test_a_metric_that_nobody_measured_is_no_tolerance(

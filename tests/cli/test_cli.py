@@ -137,7 +137,9 @@ def test_ctrl_c_stops_within_seconds_and_the_run_goes_on_later(project: Path) ->
     _, rest = running.communicate(timeout=60)
     # Two seconds are promised on an idle machine; this one may be busy with other tests.
     assert time.monotonic() - began < 20
-    assert running.returncode == 130
+    # A shell sees 130 either way: where the signal fell into code that `exec` runs from a text (a
+    # dataclass being imported, say), CPython ends the process by the signal, whatever caught it.
+    assert running.returncode in {130, -signal.SIGINT}
     assert "interrupted" in rest
     assert "Traceback" not in rest
     assert rdbench("run", "spec.yaml", "-q", cwd=project).returncode == 0
