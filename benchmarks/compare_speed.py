@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rdbench.analysis.bd_rate import bd_table
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.curves.bd_rate import bd_table
+from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import read_run
 from rdbench.store.schema import Kind, Row

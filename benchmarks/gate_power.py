@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rdbench.analysis.gate_tests import losses, moderated, one_sided
+from rdbench.analysis.gate.tests import losses, moderated, one_sided
 from rdbench.analysis.paired import holm
 
 CLIPS, ALPHA = 40, 0.05
@@ -79,7 +79,7 @@ def simulated_alarms(repetitions: int, seed: int) -> Iterator[str]:
 
 def real_alarms(folder: Path, repetitions: int, seed: int) -> Iterator[str]:
     """The same with the differences of a real run, signs drawn per group."""
-    from rdbench.analysis.panel import RESIDUAL_DELAY, panels
+    from rdbench.analysis.arrays import RESIDUAL_DELAY, panels
     from rdbench.analysis.runs import read_run
 
     run = read_run(folder)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rdbench.analysis.bootstrap import resample_weights
-from rdbench.analysis.delta import Curve, curve, delta
-from rdbench.analysis.intervals import Factor, influences, intervals
+from rdbench.analysis.curves.delta import Curve, curve, delta
+from rdbench.analysis.stats.bootstrap import resample_weights
+from rdbench.analysis.stats.intervals import Factor, influences, intervals
 
 GROUPS, SIZES = 25, np.array([2] * 15 + [1] * 10)
 METHODS = ("studentised", "bca", "percentile")

@@ -12,13 +12,13 @@ from rdbench.version import __version__
 
 if TYPE_CHECKING:
     from rdbench.analysis.compare import bd_rate, compare, readings
-    from rdbench.analysis.gate import check
+    from rdbench.analysis.gate.check import check
 
 __all__ = ["__version__", "bd_rate", "check", "compare", "readings"]
 
 _LATER = {
     "bd_rate": "rdbench.analysis.compare",
-    "check": "rdbench.analysis.gate",
+    "check": "rdbench.analysis.gate.check",
     "compare": "rdbench.analysis.compare",
     "readings": "rdbench.analysis.compare",
 }

@@ -49,8 +49,8 @@ class Gate:
                 "rdbench.check needs a run and a baseline: pass them, or name them in "
                 "@pytest.mark.rdbench(run=…, baseline=…)"
             )
-        from rdbench.analysis.gate import GateResult, check
-        from rdbench.report.gate import gate_text
+        from rdbench.analysis.gate.check import GateResult, check
+        from rdbench.report.text.gate import gate_text
         from rdbench.types import RdbenchError
 
         try:

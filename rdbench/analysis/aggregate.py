@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.bootstrap import resample_weights
 from rdbench.analysis.models import choose, preference
 from rdbench.analysis.planned import GivenTo, planned_clips
-from rdbench.analysis.ratios import Intervals, ratio_intervals
+from rdbench.analysis.stats.bootstrap import resample_weights
+from rdbench.analysis.stats.ratios import Intervals, ratio_intervals
 from rdbench.store.schema import COLUMNS, Kind
 from rdbench.types import RateKind, StoreError, Variant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.intervals import IntervalMethod
+    from rdbench.analysis.stats.intervals import IntervalMethod
 
 # What one aggregate is about.
 IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "backend"]

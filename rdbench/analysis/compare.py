@@ -14,17 +14,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.bd_rate import METHODS, bd_table
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.curves.bd_rate import METHODS, bd_table
+from rdbench.analysis.curves.draws import Sampling
+from rdbench.analysis.curves.readings import reading_table
 from rdbench.analysis.paired import clip_table, paired_table
-from rdbench.analysis.readings import reading_table
 from rdbench.analysis.runs import Run, merge, read_run
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.interpolation import Interpolation
+    from rdbench.analysis.curves.interpolation import Interpolation
 
     Source = str | Path | pd.DataFrame | Sequence[str | Path]
 
@@ -45,9 +45,9 @@ def bd_rate(
 
     source: a results folder, several that were measured alike, or a DataFrame of rows
     (`rdbench.store.schema.Row`) with its `manifest`. Returns
-    `rdbench.analysis.bd_rate.BD_COLUMNS`: BD-rate in percent of bits at equal quality (negative is
-    fewer), BD-quality in the metric's unit at equal bits, intervals at `confidence` from
-    `resamples` draws of groups of clips; where there is no answer, NaN and the reason.
+    `rdbench.analysis.curves.bd_rate.BD_COLUMNS`: BD-rate in percent of bits at equal quality
+    (negative is fewer), BD-quality in the metric's unit at equal bits, intervals at `confidence`
+    from `resamples` draws of groups of clips; where there is no answer, NaN and the reason.
 
     Source: Bjøntegaard, ITU-T VCEG-M33 (2001) and VCEG-AI11 (2008), by PCHIP and Akima.
 
@@ -101,7 +101,7 @@ def readings(
     """Quality at given rates (kbps) and rates (kbps) that reach given qualities, interpolated.
 
     to_reach: {"pesq_wb": [3.0]}. NaN and the reason outside the measured range. Other arguments
-    and errors as in `bd_rate`; returns `rdbench.analysis.readings.READING_COLUMNS`.
+    and errors as in `bd_rate`; returns `rdbench.analysis.curves.readings.READING_COLUMNS`.
     """
     how = Sampling(resamples, seed, confidence)
     return reading_table(

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.curves import curve_names, headline_side, require_curve
-from rdbench.analysis.draws import Sampling, design, means
-from rdbench.analysis.measured import all_panels, chosen_metrics
+from rdbench.analysis.arrays import Panel, Place
+from rdbench.analysis.curves.draws import Sampling, design, means
+from rdbench.analysis.curves.measured import all_panels, chosen_metrics
+from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
 from rdbench.analysis.models import preference
-from rdbench.analysis.panel import Panel, Place
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.types import Variant
 

@@ -28,8 +28,8 @@ class NotComparableError(RdbenchError):
 class Run:
     """Rows (the columns of `rdbench.store.schema.Row`) and the manifest that explains them.
 
-    ratings: what listeners gave, with the columns of `rdbench.analysis.subjective.RATING_COLUMNS`,
-    or None.
+    ratings: what listeners gave, with the columns of
+    `rdbench.analysis.listeners.ratings.RATING_COLUMNS`, or None.
     """
 
     name: str
@@ -81,7 +81,7 @@ def read_run(folder: Path) -> Run:
 
     Raises StoreError for a folder that is no run or cannot be read.
     """
-    from rdbench.analysis.subjective import read_ratings, with_ratings
+    from rdbench.analysis.listeners.ratings import read_ratings, with_ratings
 
     folder = Path(folder)
     run = Run(folder.resolve().name, read_rows(folder), read_manifest(folder))

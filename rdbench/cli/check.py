@@ -29,9 +29,9 @@ def command(
     Exit code 0: pass; 1: regression; 2: usage; 3: not comparable (other protocol, schema, clips);
     4: the run has failed units, or is not finished.
     """
-    from rdbench.analysis.gate import Exit, gate_files
+    from rdbench.analysis.gate.check import Exit, gate_files
     from rdbench.analysis.runs import NotComparableError
-    from rdbench.report.gate import gate_text, write_outputs
+    from rdbench.report.text.gate import gate_text, write_outputs
 
     try:
         result = gate_files(run, baseline, config, update=update)

@@ -41,7 +41,7 @@ def command(
     """
     from rdbench.analysis.compare import all_tables, load
     from rdbench.cli.values import parse_pairs, parse_targets
-    from rdbench.report.comparison import card_of, comparison_text, write_json, write_text
+    from rdbench.report.text.comparison import card_of, comparison_text, write_json, write_text
 
     run = load(runs)
     tables = all_tables(

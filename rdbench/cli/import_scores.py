@@ -31,10 +31,10 @@ def command(
     A condition is named SYSTEM/POINT or SYSTEM/POINT/VARIANT. Of an abx test, which compares pairs
     of points, the counts are printed, and nothing is added.
     """
-    from rdbench.analysis.subjective import import_scores
-    from rdbench.analysis.webmushra import read_answers, rejected
+    from rdbench.analysis.listeners.ratings import import_scores
+    from rdbench.analysis.listeners.webmushra import read_answers, rejected
     from rdbench.cli.values import parse_names
-    from rdbench.report.listen_results import pairs_text
+    from rdbench.report.listening.results import pairs_text
 
     if key is not None:
         kind, given = read_answers(answers, key)

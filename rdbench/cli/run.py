@@ -75,7 +75,7 @@ def command(
     from rdbench.cli.report import write_report
     from rdbench.cli.specs import read_spec
     from rdbench.engine.run import RunOptions, run_benchmark
-    from rdbench.report.failures import failures_text
+    from rdbench.report.text.failures import failures_text
 
     set_up_logging(verbose=verbose, quiet=quiet)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])

@@ -13,7 +13,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
     """Says how far RUN is, while it runs or after: done, failed by reason, time left."""
-    from rdbench.report.status import status_text
+    from rdbench.report.text.status import status_text
     from rdbench.store.manifest import as_json
     from rdbench.store.status import run_status
 

@@ -25,18 +25,18 @@ ENTRY_POINT_GROUP = "rdbench.codecs"
 BUILT_IN: Mapping[str, str] = {
     "identity": "rdbench.codecs.anchors:Identity",
     "lowpass": "rdbench.codecs.anchors:LowPass",
-    "opus": "rdbench.codecs.pyav:Opus",
-    "mp3": "rdbench.codecs.pyav:Mp3",
-    "aac": "rdbench.codecs.pyav:Aac",
-    "lyra": "rdbench.codecs.lyra:Lyra",
-    "encodec_24khz": "rdbench.codecs.encodec:Encodec24",
-    "encodec_48khz": "rdbench.codecs.encodec:Encodec48",
-    "dac_16khz": "rdbench.codecs.dac:Dac16",
-    "dac_24khz": "rdbench.codecs.dac:Dac24",
-    "dac_44khz": "rdbench.codecs.dac:Dac44",
-    "dac_44khz_16kbps": "rdbench.codecs.dac:Dac44High",
-    "vae": "rdbench.codecs.vae:Vae",
-    "oobleck": "rdbench.codecs.oobleck:Oobleck",
+    "opus": "rdbench.codecs.packets.pyav:Opus",
+    "mp3": "rdbench.codecs.packets.pyav:Mp3",
+    "aac": "rdbench.codecs.packets.pyav:Aac",
+    "lyra": "rdbench.codecs.neural.lyra:Lyra",
+    "encodec_24khz": "rdbench.codecs.neural.encodec:Encodec24",
+    "encodec_48khz": "rdbench.codecs.neural.encodec:Encodec48",
+    "dac_16khz": "rdbench.codecs.neural.dac:Dac16",
+    "dac_24khz": "rdbench.codecs.neural.dac:Dac24",
+    "dac_44khz": "rdbench.codecs.neural.dac:Dac44",
+    "dac_44khz_16kbps": "rdbench.codecs.neural.dac:Dac44High",
+    "vae": "rdbench.codecs.posterior.vae:Vae",
+    "oobleck": "rdbench.codecs.posterior.oobleck:Oobleck",
 }
 
 
@@ -114,7 +114,7 @@ def _load(name: str, path: str) -> Callable[..., Any]:
     if isinstance(factory, type) and not issubclass(factory, Codec):
         raise CodecError(
             f"codec {name!r}: {attribute} is no codec; derive it from rdbench.codecs.base.Codec, "
-            "or a VAE from rdbench.codecs.posterior.PosteriorCodec"
+            "or a VAE from rdbench.codecs.posterior.base.PosteriorCodec"
         )
     if not callable(factory):
         raise CodecError(f"codec {name!r}: {path!r} is not a class or a function")

@@ -340,7 +340,7 @@ def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedCl
 
     Raises TablesError for a file that cannot be used, or that was fitted on one of `clips`.
     """
-    from rdbench.codecs.posterior import PosteriorCodec
+    from rdbench.codecs.posterior.base import PosteriorCodec
     from rdbench.rate.tables import Tables
 
     tables = Tables.load(path)

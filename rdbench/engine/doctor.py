@@ -119,8 +119,8 @@ def _extras() -> Iterator[Finding]:
 
 def _weights() -> Iterator[Finding]:
     from rdbench.codecs.registry import BUILT_IN
-    from rdbench.codecs.weights import WeightsFile, cache_folder
     from rdbench.models import checkpoint, shipped
+    from rdbench.weights.published import WeightsFile, cache_folder
 
     for name in shipped.names():
         try:

@@ -74,7 +74,7 @@ def fit_tables(
 
 
 def _has_latent(system: System) -> bool:
-    from rdbench.codecs.posterior import PosteriorCodec
+    from rdbench.codecs.posterior.base import PosteriorCodec
 
     return isinstance(system.codec, PosteriorCodec)
 

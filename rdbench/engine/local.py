@@ -67,7 +67,7 @@ class SystemSetup:
 
     def build(self) -> System:
         """The system, its codec built once in this process."""
-        from rdbench.codecs.posterior import PosteriorCodec
+        from rdbench.codecs.posterior.base import PosteriorCodec
 
         codec = codec_of(self.recipe)
         codec.info = self.info

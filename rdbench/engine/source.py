@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdbench.codecs.posterior import PosteriorCodec
+from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.engine.keys import file_sha256
 
 if TYPE_CHECKING:

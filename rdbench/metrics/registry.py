@@ -23,8 +23,8 @@ ENTRY_POINT_GROUP = "rdbench.metrics"
 # Which module defines a key, so that listing keys imports nothing. "mel_dac_*" and the like are
 # listed one by one: a key is a promise.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "rdbench.metrics.signal": ("snr", "si_sdr"),
-    "rdbench.metrics.spectral": (
+    "rdbench.metrics.signal.snr": ("snr", "si_sdr"),
+    "rdbench.metrics.signal.spectral": (
         "mel_dac_16k",
         "mel_dac_24k",
         "mel_dac_44k",
@@ -35,9 +35,9 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "stft_dac_48k",
         "lsd",
     ),
-    "rdbench.metrics.pesq": ("pesq_wb", "pesq_nb"),
-    "rdbench.metrics.stoi": ("stoi", "estoi"),
-    "rdbench.metrics.visqol": (
+    "rdbench.metrics.perceptual.pesq": ("pesq_wb", "pesq_nb"),
+    "rdbench.metrics.perceptual.stoi": ("stoi", "estoi"),
+    "rdbench.metrics.perceptual.visqol": (
         "visqol_audio",
         "visqol_speech",
         "visqol_speech_exponential",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.aggregate import points
-from rdbench.analysis.draws import Sampling, design, means
-from rdbench.analysis.measured import all_panels
+from rdbench.analysis.curves.draws import Sampling, design, means
+from rdbench.analysis.curves.measured import all_panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,8 @@ PLACE = ["system", "curve", "point", "variant", "domain", "key"]
 def aggregates(run: Run, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
     """`rdbench.analysis.aggregate.points` of a run.
 
-    A score that listeners gave (`rdbench.analysis.subjective`) is the mean over its answers, and
-    its interval draws listeners and clips; where only one person listened there is none.
+    A score that listeners gave (`rdbench.analysis.listeners.ratings`) is the mean over its answers,
+    and its interval draws listeners and clips; where only one person listened there is none.
     """
     table = points(run.rows, manifest=run.manifest, seed=seed, resamples=resamples)
     if run.ratings is None or table.empty:

@@ -25,9 +25,9 @@ def write_all(
     from rdbench.analysis.runs import read_run
     from rdbench.report.aggregates import aggregates
     from rdbench.report.config import configured
-    from rdbench.report.figures import write_figures
-    from rdbench.report.status import unfinished_text
-    from rdbench.report.tables import summary_text, write_tables
+    from rdbench.report.figures.rate_quality import write_figures
+    from rdbench.report.tables.files import summary_text, write_tables
+    from rdbench.report.text.status import unfinished_text
     from rdbench.store.traces import read_traces
 
     config = config or ReportConfig()

@@ -18,7 +18,7 @@ from rdbench.analysis.aggregate import (
     points,
     rate_distortion,
 )
-from rdbench.analysis.bootstrap import ONE_GROUP
+from rdbench.analysis.stats.bootstrap import ONE_GROUP
 from rdbench.store.schema import COLUMNS, Kind, Row
 from rdbench.types import Status, StoreError
 

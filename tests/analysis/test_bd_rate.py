@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import CURVES, changed, make_run, scores_of
 
-from rdbench.analysis.bd_rate import bd_table
-from rdbench.analysis.delta import crossings, curve, delta, percent
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.curves.bd_rate import bd_table
+from rdbench.analysis.curves.delta import crossings, curve, delta, percent
+from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.runs import Run
 from rdbench.types import RdbenchError
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-from rdbench.analysis.interpolation import spline
+from rdbench.analysis.curves.interpolation import spline
 
 SCIPY = {"pchip": PchipInterpolator, "akima": Akima1DInterpolator}
 

@@ -9,10 +9,10 @@ import pytest
 from small_runs import changed, make_run
 
 from rdbench.analysis.aggregate import points, rate_distortion
-from rdbench.analysis.curves import curve_names, decodable_side, headline_side
+from rdbench.analysis.arrays import panels
+from rdbench.analysis.curves.sides import curve_names, decodable_side, headline_side
 from rdbench.analysis.models import choose
 from rdbench.analysis.paired import paired_table
-from rdbench.analysis.panel import panels
 from rdbench.analysis.runs import Run
 
 PRIOR = "Gaussian prior, fit 12345678"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from rdbench.analysis.monotone import in_order, isotonic, merged, rises
+from rdbench.analysis.curves.monotone import in_order, isotonic, merged, rises
 
 
 @given(st.lists(st.lists(st.floats(-9, 9), min_size=6, max_size=6), min_size=1, max_size=5))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from small_runs import changed, make_run, scores_of
 
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import clip_table, holm, paired_table
 from rdbench.types import RdbenchError
 

@@ -11,7 +11,7 @@ from small_runs import changed, make_run
 from rdbench.analysis.posterior import channel_kl, mean_against_sample, no_channels
 from rdbench.analysis.runs import Run
 from rdbench.report.describe import describe
-from rdbench.report.posterior_table import posterior_tables
+from rdbench.report.tables.posteriors import posterior_tables
 from rdbench.store.traces import COLUMNS
 
 

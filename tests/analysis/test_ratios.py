@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rdbench.analysis.bootstrap import (
+from rdbench.analysis.stats.bootstrap import (
     NO_VARIATION,
     ONE_GROUP,
     PERCENTILE,
     replicates,
     resample_weights,
 )
-from rdbench.analysis.intervals import STUDENT
-from rdbench.analysis.ratios import FEW_GROUPS, NO_CLIP, ratio_intervals
+from rdbench.analysis.stats.intervals import STUDENT
+from rdbench.analysis.stats.ratios import FEW_GROUPS, NO_CLIP, ratio_intervals
 
 
 def skewed(groups: int = 14, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +153,7 @@ def test_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     numerators, denominators = rng.normal(3, 1, (9, 6)), np.ones((9, 6))
     weights = resample_weights(6, resamples=100)
     whole = ratio_intervals(numerators, denominators, weights)
-    monkeypatch.setattr("rdbench.analysis.ratios.CHUNK", 200)
+    monkeypatch.setattr("rdbench.analysis.stats.ratios.CHUNK", 200)
     parts = ratio_intervals(numerators, denominators, weights)
     np.testing.assert_allclose(parts.low, whole.low, rtol=1e-12)
     np.testing.assert_allclose(parts.high, whole.high, rtol=1e-12)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_runs import make_run, score
 
-from rdbench.analysis.draws import Sampling
-from rdbench.analysis.readings import reading_table
+from rdbench.analysis.curves.draws import Sampling
+from rdbench.analysis.curves.readings import reading_table
 from rdbench.types import RdbenchError
 
 FEW = Sampling(resamples=300)

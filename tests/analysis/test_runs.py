@@ -9,7 +9,7 @@ import pytest
 from small_runs import make_run
 
 import rdbench
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import NotComparableError, merge
 from rdbench.types import RdbenchError

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from small_runs import CURVES, SECONDS, clips, make_run
 
-from rdbench.analysis.bd_rate import bd_table
-from rdbench.analysis.draws import Sampling
+from rdbench.analysis.arrays import panels
+from rdbench.analysis.curves.bd_rate import bd_table
+from rdbench.analysis.curves.draws import Sampling
+from rdbench.analysis.curves.readings import reading_table
+from rdbench.analysis.listeners.ratings import import_scores, with_ratings
 from rdbench.analysis.paired import paired_table
-from rdbench.analysis.panel import panels
-from rdbench.analysis.readings import reading_table
 from rdbench.analysis.runs import Run, read_run
-from rdbench.analysis.subjective import import_scores, with_ratings
 from rdbench.store.schema import Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import RdbenchError, Status

@@ -10,9 +10,8 @@ import pytest
 import torch
 from seeded_checkpoints import DAC_ARGUMENTS, agreement, ragged, real_audio, save_dac
 
-from rdbench.codecs.checkpoints import Checkpoint
-from rdbench.codecs.dac import Dac16, Dac24, Dac44, Dac44High, output_length
-from rdbench.codecs.plausibility import check_pretrained
+from rdbench.codecs.neural.dac import Dac16, Dac24, Dac44, Dac44High, output_length
+from rdbench.codecs.neural.plausibility import check_pretrained
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import (
@@ -25,6 +24,7 @@ from rdbench.types import (
     Variant,
     WeightsError,
 )
+from rdbench.weights.checkpoints import Checkpoint
 
 FACTORIES: dict[str, Any] = {
     "dac_16khz": Dac16,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from seeded_checkpoints import agreement, ragged, real_audio, save_encodec, seeded_encodec
 
-from rdbench.codecs.encodec import Encodec24, Encodec48, frames_of, segments
-from rdbench.codecs.plausibility import check_pretrained
+from rdbench.codecs.neural.encodec import Encodec24, Encodec48, frames_of, segments
+from rdbench.codecs.neural.plausibility import check_pretrained
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import (
@@ -193,7 +193,7 @@ def test_the_adapter_keeps_the_codec_interface(rate: int, codecs: dict[int, Any]
 
 
 def test_info_says_what_ran(folder: Path, codecs: dict[int, Any]) -> None:
-    from rdbench.codecs.weights import sha256_of
+    from rdbench.weights.published import sha256_of
 
     info = codecs[48_000].info
     assert info.weights_sha256 == sha256_of(folder / "encodec_48khz-7e698e3e.th")
@@ -259,7 +259,7 @@ def test_seeded_weights_are_not_taken_for_pretrained_ones(
 def test_without_a_network_loading_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from rdbench.codecs import weights
+    from rdbench.weights import published as weights
 
     def unplugged(url: str) -> Any:
         raise OSError("no network")

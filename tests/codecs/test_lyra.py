@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from rdbench.codecs import lyra
-from rdbench.codecs.lyra import Lyra
+from rdbench.codecs.neural import lyra
+from rdbench.codecs.neural.lyra import Lyra
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import (

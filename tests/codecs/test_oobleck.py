@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rdbench.codecs.oobleck import Oobleck
+from rdbench.codecs.posterior.oobleck import Oobleck
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import AudioBatch, CodecError, Posterior, RateKind, Variant, WeightsError

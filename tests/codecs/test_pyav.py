@@ -20,7 +20,7 @@ import soundfile
 import torch
 
 from rdbench.audio.resample import resample
-from rdbench.codecs.pyav import Aac, Mp3, Opus
+from rdbench.codecs.packets.pyav import Aac, Mp3, Opus
 from rdbench.codecs.registry import create
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates

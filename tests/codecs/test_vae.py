@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rdbench.codecs.posterior import PosteriorCodec
+from rdbench.codecs.posterior.base import PosteriorCodec
+from rdbench.codecs.posterior.vae import Vae
 from rdbench.codecs.testing import check_codec
-from rdbench.codecs.vae import Vae
 from rdbench.models import checkpoint, shipped
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.config import AutoencoderConfig

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 import torch
 
-from rdbench.codecs import formats, weights
-from rdbench.codecs.checkpoints import load_strict, read_checkpoint
-from rdbench.codecs.weights import (
+from rdbench.types import WeightsError
+from rdbench.weights import formats
+from rdbench.weights import published as weights
+from rdbench.weights.checkpoints import load_strict, read_checkpoint
+from rdbench.weights.published import (
     WeightsFile,
     cache_folder,
     fetch,
     locate,
 )
-from rdbench.types import WeightsError
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ KINDS = ("spec", "gate", "report", "recipe")
 
 
 def check_yaml(block: Block, path: Path) -> None:
-    from rdbench.analysis.gate_config import read_config
+    from rdbench.analysis.gate.config import read_config
     from rdbench.codecs.registry import names
     from rdbench.metrics.registry import keys
     from rdbench.report.config import read_report_config

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from rdbench.cli.specs import read_spec
-from rdbench.codecs.posterior import PosteriorCodec
+from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.fit import entry_of, fit_tables
 from rdbench.engine.progress import Progress

@@ -13,7 +13,7 @@ import torch
 
 CODE = """
 import torch
-from rdbench.codecs.posterior import PosteriorCodec
+from rdbench.codecs.posterior.base import PosteriorCodec
 from helper import SCALE
 
 class MyVae(PosteriorCodec):

@@ -259,8 +259,8 @@ def read_audio(content: bytes, folder: Path, suffix: str) -> None:
 
 
 def read_weights(content: bytes, folder: Path, suffix: str) -> None:
-    from rdbench.codecs.checkpoints import read_checkpoint
     from rdbench.codecs.registry import create
+    from rdbench.weights.checkpoints import read_checkpoint
 
     path = folder / f"case.{suffix}"
     path.write_bytes(content)
@@ -269,7 +269,7 @@ def read_weights(content: bytes, folder: Path, suffix: str) -> None:
 
 
 def read_yaml(content: bytes, folder: Path, suffix: str) -> None:
-    from rdbench.analysis.gate_config import read_config
+    from rdbench.analysis.gate.config import read_config
     from rdbench.codecs.registry import names
     from rdbench.metrics.registry import keys
     from rdbench.spec.load import load_spec

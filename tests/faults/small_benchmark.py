@@ -31,7 +31,7 @@ def preload() -> None:
 
     for name in (
         *IMPORTED, "rdbench.engine.run", "rdbench.engine.evaluate", "rdbench.audio.load",
-        "rdbench.metrics.signal", "rdbench.metrics.spectral", "rdbench.store.writer",
+        "rdbench.metrics.signal.snr", "rdbench.metrics.signal.spectral", "rdbench.store.writer",
         "rdbench.spec.load", "fakes",
     ):  # fmt: skip
         importlib.import_module(name)

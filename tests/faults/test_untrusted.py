@@ -30,7 +30,6 @@ from fuzz import FORMATS, LIMIT_BYTES, SECONDS, fuzz
 from rdbench.audio.clip import Clip
 from rdbench.audio.corpus import folder_corpus, manifest_corpus
 from rdbench.audio.load import ExcerptProtocol, load_excerpt
-from rdbench.codecs.checkpoints import read_checkpoint
 from rdbench.codecs.registry import create
 from rdbench.engine.plan import batches_of, plan_clips
 from rdbench.models.autoencoder import Autoencoder
@@ -38,6 +37,7 @@ from rdbench.models.checkpoint import load, read_header, save
 from rdbench.models.config import AutoencoderConfig, GaussianConfig, SpectralConfig
 from rdbench.store.parts import list_parts, read_part, schema, with_version
 from rdbench.types import AudioError, SpecError, StoreError, WeightsError
+from rdbench.weights.checkpoints import read_checkpoint
 
 CASES = 60
 

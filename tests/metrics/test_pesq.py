@@ -103,7 +103,7 @@ def test_the_version_names_the_package_and_its_absence_names_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from rdbench.metrics import packages
-    from rdbench.metrics.pesq import PesqBackend
+    from rdbench.metrics.perceptual.pesq import PesqBackend
 
     assert PesqBackend("pesq_wb").version.startswith("pesq 0.")
 

@@ -13,7 +13,7 @@ from rdbench.metrics.base import DeviceBackend
 from rdbench.metrics.registry import FAMILIES, backend, definition
 from rdbench.types import AudioBatch, Score, Status
 
-KEYS = FAMILIES["rdbench.metrics.spectral"]
+KEYS = FAMILIES["rdbench.metrics.signal.spectral"]
 DAC_KEYS = tuple(key for key in KEYS if key != "lsd")
 
 # What CI compares: speech at 16, 22.05 and 48 kHz, mono and stereo music and sounds.
@@ -178,7 +178,7 @@ def test_silence_has_a_distance_and_nan_has_none(key: str) -> None:
 
 
 def test_a_large_batch_is_transformed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rdbench.metrics import spectral
+    from rdbench.metrics.signal.snr import spectral
 
     generator = torch.Generator().manual_seed(2)
     clips = [0.1 * torch.randn(1, 3000, generator=generator) for _ in range(5)]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from rdbench.audio.corpus import embedded_corpus
-from rdbench.metrics.stoi import StoiBackend
-from rdbench.metrics.stoi_torch import StoiTorch, resample
+from rdbench.metrics.perceptual.stoi import StoiBackend
+from rdbench.metrics.perceptual.stoi_torch import StoiTorch, resample
 from rdbench.types import AudioBatch, Score, Status
 
 Signal = np.ndarray

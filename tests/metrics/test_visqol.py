@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rdbench.metrics.base import PoolBackend
+from rdbench.metrics.perceptual.visqol import VisqolBackend
 from rdbench.metrics.registry import backend, definition
-from rdbench.metrics.visqol import VisqolBackend
 from rdbench.types import MissingExtraError, Score, Status
 
 KEYS = ("visqol_audio", "visqol_speech")

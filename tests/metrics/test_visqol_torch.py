@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdbench.audio.corpus import embedded_corpus
-from rdbench.metrics.visqol_torch import alignment, mapping, matching, nsim, patches
-from rdbench.metrics.visqol_torch.backend import VisqolTorch
-from rdbench.metrics.visqol_torch.filterbank import Filterbank, centre_frequencies
-from rdbench.metrics.visqol_torch.modes import AUDIO, SPEECH, Mode
-from rdbench.metrics.visqol_torch.refinement import Slice
+from rdbench.metrics.perceptual.visqol_torch import alignment, mapping, matching, nsim, patches
+from rdbench.metrics.perceptual.visqol_torch.backend import VisqolTorch
+from rdbench.metrics.perceptual.visqol_torch.filterbank import Filterbank, centre_frequencies
+from rdbench.metrics.perceptual.visqol_torch.modes import AUDIO, SPEECH, Mode
+from rdbench.metrics.perceptual.visqol_torch.refinement import Slice
 from rdbench.types import AudioBatch, Score, Status
 
 Signal = np.ndarray

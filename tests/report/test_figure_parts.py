@@ -12,12 +12,17 @@ import pytest
 from test_figures import draw, legend, lines, prepared
 
 from rdbench.analysis.aggregate import points
-from rdbench.report.complexity import draw_complexity
 from rdbench.report.config import ReportConfig, SystemLook, configured
-from rdbench.report.direct import Named, name_directly
-from rdbench.report.figures import domain_pages, draw_domains, draw_overview, write_figures
-from rdbench.report.files import figure_files
-from rdbench.report.style import MEAN_DASH, figure_style
+from rdbench.report.figures.complexity import draw_complexity
+from rdbench.report.figures.curve_labels import Named, name_directly
+from rdbench.report.figures.files import figure_files
+from rdbench.report.figures.rate_quality import (
+    domain_pages,
+    draw_domains,
+    draw_overview,
+    write_figures,
+)
+from rdbench.report.figures.style import MEAN_DASH, figure_style
 from rdbench.types import SpecError
 
 ARROWS = ReportConfig(arrows=True, labels="legend")
@@ -231,8 +236,8 @@ def test_a_renamed_domain_and_metric_are_on_the_figure() -> None:
     )  # fmt: skip
     shown = configured(Run("r", frame, make_run.make_manifest()), config)
     from rdbench.report.describe import describe
-    from rdbench.report.figures import Painter, draw_metric, find_panels
-    from rdbench.report.style import card_styles
+    from rdbench.report.figures.rate_quality import Painter, draw_metric, find_panels
+    from rdbench.report.figures.style import card_styles
 
     table = points(shown.rows, resamples=50)
     card = describe(table, shown.manifest)

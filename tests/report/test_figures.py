@@ -16,7 +16,7 @@ from test_tables import hostile
 from rdbench.analysis.aggregate import points
 from rdbench.report.config import ReportConfig
 from rdbench.report.describe import describe
-from rdbench.report.figures import (
+from rdbench.report.figures.rate_quality import (
     Painter,
     Panel,
     draw_metric,
@@ -24,7 +24,7 @@ from rdbench.report.figures import (
     find_panels,
     write_figures,
 )
-from rdbench.report.style import (
+from rdbench.report.figures.style import (
     COLOURS,
     DASHES,
     MARKERS,

@@ -14,8 +14,8 @@ from test_significance import Page
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig, SystemLook, configured
-from rdbench.report.figures import write_figures
-from rdbench.report.tables import write_tables
+from rdbench.report.figures.rate_quality import write_figures
+from rdbench.report.tables.files import write_tables
 
 SVG = ReportConfig(formats=("svg",), data=True, arrows=True, legend="family", style="screen")
 

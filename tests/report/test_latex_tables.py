@@ -17,9 +17,9 @@ from test_tables import compare
 
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
-from rdbench.report.cells import Cell, Table, TableColumn, words
-from rdbench.report.latex import escape, latex
-from rdbench.report.run_tables import RunTables, run_tables
+from rdbench.report.tables.cells import Cell, Table, TableColumn, words
+from rdbench.report.tables.latex import escape, latex
+from rdbench.report.tables.run import RunTables, run_tables
 
 ROW = re.compile(r"(?<!\\)&")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rdbench.analysis.listeners.ratings import RATING_COLUMNS, with_ratings
 from rdbench.analysis.runs import Run, read_run
-from rdbench.analysis.subjective import RATING_COLUMNS, with_ratings
 from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures import write_figures
-from rdbench.report.tables import write_tables
+from rdbench.report.figures.rate_quality import write_figures
+from rdbench.report.tables.files import write_tables
 
 CLIPS = tuple(f"s{i:02d}" for i in range(6))
 
@@ -101,7 +101,7 @@ def test_a_folder_with_imported_scores_is_reported_with_them(tmp_path: Path) -> 
         ]  # fmt: skip
     answers = tmp_path / "answers.csv"
     answers.write_text("\n".join(lines) + "\n")
-    from rdbench.analysis.subjective import import_scores
+    from rdbench.analysis.listeners.ratings import import_scores
 
     import_scores(folder, answers, scale="mos")
     config = ReportConfig(formats=("png",), metrics=("mos",))

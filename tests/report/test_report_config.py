@@ -10,7 +10,7 @@ import pytest
 from rdbench.analysis.runs import Run
 from rdbench.report.config import ReportConfig, SystemLook, configured, read_report_config
 from rdbench.report.describe import describe
-from rdbench.report.style import card_styles, colours
+from rdbench.report.figures.style import card_styles, colours
 from rdbench.types import RdbenchError, SpecError
 
 

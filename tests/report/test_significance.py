@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rdbench.analysis.measured import all_panels
+from rdbench.analysis.curves.measured import all_panels
 from rdbench.analysis.paired import holm, paired_p, paired_table
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
-from rdbench.report.cells import TableColumn
-from rdbench.report.run_tables import RunTables, run_tables
-from rdbench.report.tables import write_tables
-from rdbench.report.webtable import web_page
+from rdbench.report.tables.cells import TableColumn
+from rdbench.report.tables.files import write_tables
+from rdbench.report.tables.run import RunTables, run_tables
+from rdbench.report.tables.web import web_page
 from rdbench.store.schema import COLUMNS
 from rdbench.types import RdbenchError
 

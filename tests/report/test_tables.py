@@ -13,8 +13,8 @@ from rich.cells import cell_len
 
 from rdbench.analysis.aggregate import points
 from rdbench.report.numbers import cost_text
-from rdbench.report.tables import csv_table, markdown_text, summary_text, write_tables
-from rdbench.report.text import Column, filled
+from rdbench.report.tables.files import csv_table, markdown_text, summary_text, write_tables
+from rdbench.report.text.columns import Column, filled
 from rdbench.types import StoreError
 
 GOLDEN = Path(__file__).parent / "golden"

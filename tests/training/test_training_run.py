@@ -373,7 +373,7 @@ def test_a_batch_must_divide_among_devices(corpus: Corpus, tmp_path: Path) -> No
 
 def test_the_measured_rate_is_total_kl_over_total_seconds(corpus: Corpus, tmp_path: Path) -> None:
     from rdbench.audio.load import read
-    from rdbench.codecs.vae import Vae
+    from rdbench.codecs.posterior.vae import Vae
     from rdbench.types import AudioBatch
 
     outcome = train(recipe(steps=2), out=tmp_path, corpus=corpus, accelerator="cpu")

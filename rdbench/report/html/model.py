@@ -26,15 +26,15 @@ from rdbench.report.describe import (
     ordered,
     records,
 )
+from rdbench.report.figures.style import ANCHOR_COLOUR, Dash, card_styles
 from rdbench.report.html.numbering import Numbering, number, place_name
 from rdbench.report.names import clean
 from rdbench.report.numbers import score_text
-from rdbench.report.style import ANCHOR_COLOUR, Dash, card_styles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.panel import Panel
+    from rdbench.analysis.arrays import Panel
     from rdbench.analysis.runs import Run
     from rdbench.report.config import ReportConfig
 
@@ -50,7 +50,7 @@ PLACE_COLUMNS = ["system", "curve", "point", "variant"]
 class Content:
     """A run as a report needs it; points: its aggregates (`rdbench.report.aggregates`).
 
-    unfinished: the sentence of `rdbench.report.status.unfinished_text`.
+    unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
     """
 
     folder: Path
@@ -82,7 +82,7 @@ class Content:
     @cached_property
     def panels(self) -> dict[str, Panel]:
         """Scores and rates per clip, by domain."""
-        from rdbench.analysis.panel import panels
+        from rdbench.analysis.arrays import panels
 
         return {panel.domain: panel for panel in panels(self.run.rows)}
 
@@ -96,7 +96,7 @@ def read_content(folder: Path, *, config: ReportConfig | None = None, seed: int 
     from rdbench.analysis.runs import read_run
     from rdbench.report.aggregates import aggregates
     from rdbench.report.config import ReportConfig, configured
-    from rdbench.report.status import unfinished_text
+    from rdbench.report.text.status import unfinished_text
 
     whole = read_run(folder)
     run = configured(whole, config or ReportConfig())

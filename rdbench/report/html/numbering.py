@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rdbench.report.describe import RunCard, scored_metrics
-from rdbench.report.places import Place, places
+from rdbench.report.tables.order import Place, places
 
 if TYPE_CHECKING:
     import pandas as pd

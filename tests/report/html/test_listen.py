@@ -16,12 +16,12 @@ import yaml
 from report_runs import HOSTILE, Strange
 from typer.testing import CliRunner
 
+from rdbench.analysis.listeners.webmushra import pair_table, read_answers, rejected
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import read_run
-from rdbench.analysis.webmushra import pair_table, read_answers, rejected
 from rdbench.cli.main import app
-from rdbench.report.listen import ListeningTest, write_test
-from rdbench.report.listen_audio import anchors, best_window, levelled, low_pass
+from rdbench.report.listening.audio import anchors, best_window, levelled, low_pass
+from rdbench.report.listening.test import ListeningTest, write_test
 from rdbench.types import RdbenchError
 
 SYSTEMS = ("opus", "lyra")

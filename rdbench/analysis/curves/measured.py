@@ -1,0 +1,188 @@
+"""Measured curves: one or two of them on their common clips, in every resample, or why not.
+
+A curve is refused, with the reason as its answer, where it has no clip with both score and rate,
+where two of its points have one rate, where its quality never changes, and where making it
+monotone moves a point out of that point's interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.analysis.arrays import RESIDUAL_DELAY, Panel, panels
+from rdbench.analysis.curves.delta import Curve, curve
+from rdbench.analysis.curves.draws import Design, Sampling, design, kbps, means
+from rdbench.analysis.curves.sides import Side, common_clips, given_clips, usable
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from rdbench.analysis.runs import Run
+
+    Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+
+SAME_RATE = 1e-9
+
+
+@dataclass(frozen=True)
+class Made:
+    """One curve on the chosen clips, in all columns of `columns`; or why it is none.
+
+    clips: how many, of `given`. note: what was left out or repaired.
+    """
+
+    side: Side
+    curve: Curve | None
+    columns: Design | None
+    clips: int
+    given: int
+    note: str
+    refusal: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two curves on their common clips; refusal: the first reason why they cannot be compared."""
+
+    anchor: Made
+    test: Made
+
+    @property
+    def refusal(self) -> str:
+        return self.anchor.refusal or self.test.refusal
+
+    @property
+    def note(self) -> str:
+        return "; ".join(filter(None, (self.anchor.note, self.test.note)))
+
+
+def all_panels(run: Run) -> list[Panel]:
+    """The panels of a run, with the scores that people gave."""
+    from rdbench.analysis.listeners.ratings import rated
+
+    found = panels(run.rows)
+    ratings = run.ratings
+    return found if ratings is None else [rated(panel, ratings) for panel in found]
+
+
+def make_pair(
+    panel: Panel, metric: tuple[str, str], sign: float, sides: tuple[Side, Side], how: Sampling
+) -> Pair:
+    """Both curves on the clips that both have; sides: anchor, test. sign: −1 for lower is better.
+
+    A refusal of one side stands for both.
+    """
+    kept = [usable(panel, side, metric) for side in sides]
+    given = given_clips(panel, kept, metric)
+    refusals = [side.refusal for side in kept]
+    chosen = np.zeros(len(panel.clips), dtype=bool)
+    if not any(refusals):
+        chosen = common_clips(panel, kept, metric)
+        if not chosen.any():
+            refusals = ["refused: no clip has scores at all points of both curves"] * 2
+    if any(refusals):
+        made = [
+            Made(side, None, None, 0, given, "", refusal)
+            for side, refusal in zip(kept, refusals, strict=True)
+        ]
+    else:
+        columns = design(panel, chosen, metric[0], how)
+        shared: Any = {"sign": sign, "chosen": chosen, "columns": columns, "given": given}
+        made = [_made(panel, metric, side=side, **shared) for side in kept]
+    return Pair(*made)
+
+
+def make_curve(
+    panel: Panel, metric: tuple[str, str], sign: float, side: Side, how: Sampling
+) -> Made:
+    """One curve on the clips that all its points have."""
+    kept = usable(panel, side, metric)
+    given = given_clips(panel, [kept], metric)
+    chosen = np.zeros(len(panel.clips), dtype=bool)
+    refusal = kept.refusal
+    if not refusal:
+        chosen = common_clips(panel, [kept], metric)
+        if not chosen.any():
+            refusal = f"refused: no clip has scores at all points of {side.curve}"
+    if refusal:
+        return Made(kept, None, None, 0, given, "", refusal)
+    columns = design(panel, chosen, metric[0], how)
+    return _made(panel, metric, sign=sign, side=kept, chosen=chosen, columns=columns, given=given)
+
+
+def _made(
+    panel: Panel,
+    metric: tuple[str, str],
+    *,
+    sign: float,
+    side: Side,
+    chosen: Flags,
+    columns: Design,
+    given: int,
+) -> Made:
+    clips = int(chosen.sum())
+    quality = sign * means(panel, side.places, metric, chosen, columns)
+    rate = kbps(panel, side.places, side.rate, chosen, columns)
+    refusal = _no_curve(panel, side, rate[:, 0])
+    if refusal:
+        return Made(side, None, columns, clips, given, "", refusal)
+    repaired, refusal = _repair(panel, side, rate, quality, columns)
+    notes = [repaired] if repaired else []
+    notes += [f"without {', '.join(side.left_out)}: no scores"] if side.left_out else []
+    return Made(side, curve(rate, quality), columns, clips, given, "; ".join(notes), refusal)
+
+
+def chosen_metrics(panel: Panel, keys: Sequence[str] | None) -> list[tuple[str, str]]:
+    """The (key, backend) of scores of quality, those in `keys` alone where given."""
+    return [
+        (key, backend)
+        for key, backend in panel.metrics
+        if key != RESIDUAL_DELAY and (keys is None or key in keys)
+    ]
+
+
+def _no_curve(panel: Panel, side: Side, rate: Array) -> str:
+    """Why the points of `side` are no curve whatever the quality; "" where they are one."""
+    if not (rate > 0).all():
+        return f"refused: a point of {side.curve} has no bits"
+    order = np.argsort(rate)
+    for i, j in pairwise(order.tolist()):
+        if rate[j] <= rate[i] * (1 + SAME_RATE):
+            names = [panel.places[side.places[k]].text for k in (i, j)]
+            return (
+                f"refused: two points of {side.curve} have the same rate "
+                f"({names[0]} and {names[1]}, {rate[i]:.3g} kbps)"
+            )
+    return ""
+
+
+def _repair(
+    panel: Panel, side: Side, rate: Array, quality: Array, columns: Design
+) -> tuple[str, str]:
+    """What isotonic repair changes, and why it may not ("" for neither)."""
+    order = np.argsort(rate[:, 0])
+    raw = quality[order, :1]
+    level = curve(rate[:, :1], quality[:, :1]).quality
+    flat = 1e-12 * float(np.abs(raw).max())
+    if float(np.ptp(raw)) <= flat:
+        return "", f"refused: the quality of {side.curve} is the same at all its rates"
+    moved = np.flatnonzero(level[:, 0] != raw[:, 0])
+    if not len(moved):
+        return "", ""
+    made = columns.interval(quality[order][moved])
+    inside = (made.low <= level[moved, 0]) & (level[moved, 0] <= made.high)
+    names = [panel.places[side.places[order[i]]].text for i in moved]
+    if inside.all() and level[-1, 0] - level[0, 0] <= flat:
+        return "", f"refused: the quality of {side.curve} does not rise with its rate"
+    if inside.all():
+        return f"repaired to be monotone at {', '.join(names)}", ""
+    worst = names[int(np.flatnonzero(~inside)[0])]
+    return "", (
+        f"refused: {side.curve} is not monotone, and the repair moves {worst} out of its interval"
+    )

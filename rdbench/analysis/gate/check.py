@@ -1,0 +1,348 @@
+"""The regression gate: has reconstruction become worse than the baseline, and only then.
+
+A run is held against a baseline on the same clips, direction-aware, by the tolerances of
+`gate_config`. Points are tested by `gate_tests`, all significance tests of one check corrected
+together by Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
+held against their own baseline by BD-rate. What appeared, vanished, failed or lost its score is a
+finding of its own, a run that is not finished never passes, and one that was not measured like the
+baseline gets no verdict at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.analysis.arrays import panels
+from rdbench.analysis.gate.baseline import read_baseline, rounded
+from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
+from rdbench.analysis.gate.curves import curve_findings
+from rdbench.analysis.gate.findings import (
+    FINDING_COLUMNS,
+    Both,
+    at,
+    failures,
+    finding,
+    joined,
+    places,
+    undefined,
+    unfinished,
+    vanished_domains,
+)
+from rdbench.analysis.gate.tests import Losses, losses, moderated, one_sided, rate_losses
+from rdbench.analysis.paired import holm
+from rdbench.analysis.runs import Run, contents, differences
+from rdbench.analysis.stats.bootstrap import ratio
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from rdbench.analysis.compare import Source
+
+    Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+
+
+class Exit(IntEnum):
+    """Exit codes of `rdbench check`."""
+
+    PASS = 0
+    REGRESSION = 1
+    USAGE = 2
+    NOT_COMPARABLE = 3
+    FAILED_UNITS = 4
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """findings: columns `FINDING_COLUMNS`, one row per thing that was checked.
+
+    loss: how much worse, in `unit` (below 0: better), with its 95 % interval; limit: the loss that
+    is tolerated. verdict: pass, regression, improvement, skipped, new, vanished, failed,
+    not_comparable.
+    """
+
+    findings: pd.DataFrame
+    exit_code: Exit
+
+    @classmethod
+    def of(cls, findings: pd.DataFrame) -> GateResult:
+        """The result whose findings `check` returned."""
+        return cls(findings, Exit(findings.attrs["exit_code"]))
+
+    def count(self, verdict: str) -> int:
+        """How many findings have this verdict."""
+        return int((self.findings["verdict"] == verdict).sum())
+
+
+def check(
+    source: Source,
+    baseline: str | Path | Run,
+    config: str | Path | Mapping[str, Any] | GateConfig | None = None,
+    *,
+    manifest: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Holds a run against a baseline; the Python form of `rdbench check`.
+
+    source: a results folder, or rows with their `manifest`. baseline: a file that `rdbench check
+    --update` wrote. config: a gate.yaml, or its content. Returns `FINDING_COLUMNS`, losses in the
+    unit of each row; `attrs["exit_code"]` is that of the command (0 pass, 1 regression, 3 not
+    comparable, 4 failed units).
+
+    Source: paired t-tests with moderated errors (Smyth 2004), Holm's correction (1979).
+
+    Raises RdbenchError for what cannot be read, and NotComparableError for a baseline of another
+    schema.
+    """
+    from rdbench.analysis.compare import load
+
+    if isinstance(config, Mapping):
+        settings = GateConfig.model_validate(config)
+    else:
+        settings = config if isinstance(config, GateConfig) else read_config(_path(config))
+    held = baseline if isinstance(baseline, Run) else read_baseline(Path(baseline))
+    result = check_run(load(source, manifest), held, settings)
+    result.findings.attrs["exit_code"] = int(result.exit_code)
+    return result.findings
+
+
+def check_run(run: Run, baseline: Run, config: GateConfig) -> GateResult:
+    """The findings of one check and what they amount to.
+
+    Raises SpecError for a configuration that names a metric which neither has.
+    """
+    import pandas as pd
+
+    metrics = [one.rows.loc[one.rows["kind"] == "metric", "key"] for one in (run, baseline)]
+    config.check_names({str(key) for keys in metrics for key in keys.unique()})
+    found = list(_not_comparable(run, baseline))
+    if not found:
+        current = Run(run.name, rounded(run.rows), run.manifest)
+        found += _compare(current, baseline, config)
+    findings = pd.DataFrame(found, columns=FINDING_COLUMNS)
+    return GateResult(findings, _exit(findings, config))
+
+
+def _exit(findings: pd.DataFrame, config: GateConfig) -> Exit:
+    verdicts = set(findings["verdict"])
+    if "not_comparable" in verdicts:
+        return Exit.NOT_COMPARABLE
+    gone = findings[findings["verdict"] == "vanished"]
+    # Nobody takes single clips out of a measurement: they are missing, whatever may vanish.
+    vanished = len(gone) > 0 and (config.vanished == "fail" or "clips" in set(gone["what"]))
+    if "regression" in verdicts or vanished:
+        return Exit.REGRESSION
+    return Exit.FAILED_UNITS if "failed" in verdicts else Exit.PASS
+
+
+def _not_comparable(run: Run, baseline: Run) -> Iterator[dict[str, Any]]:
+    for sentence in differences(baseline, run):
+        yield finding("protocol", verdict="not_comparable", message=sentence)
+    here, there = _clips(run), _clips(baseline)
+    for what, names in (("new", here - there), ("vanished", there - here)):
+        for domain, name in sorted(names):
+            message = f"the clip is {'not in the baseline' if what == 'new' else 'not in the run'}"
+            yield finding(
+                "clip", domain=domain, clip=name, verdict="not_comparable", message=message
+            )
+
+
+def _clips(run: Run) -> set[tuple[str, str]]:
+    listed = set(contents(run.manifest))
+    rows = run.rows[run.rows["clip"] != ""][["domain", "clip"]].drop_duplicates()
+    measured = {(str(d), str(c)) for d, c in rows.itertuples(index=False)}
+    return listed | measured
+
+
+def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = list(unfinished(run, config))
+    here = {panel.domain: panel for panel in panels(run.rows)}
+    there = {panel.domain: panel for panel in panels(baseline.rows)}
+    found += vanished_domains(here, there)
+    for domain, panel in here.items():
+        old = there.get(domain)
+        if old is None:
+            continue
+        both = joined(panel, old)
+        found += places(both, config)
+        found += failures(both, config)
+        found += undefined(both, config)
+        found += _points(both, run, config)
+    found += curve_findings(run, baseline, config)
+    found += _versions(run, baseline)
+    _judge(found, config.alpha)
+    return found
+
+
+def _points(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
+    for kind, mine, theirs in (
+        ("metric", both.run.metrics, both.baseline.metrics),
+        ("rate", both.run.rates, both.baseline.rates),
+    ):
+        for key, backend in mine:
+            tolerance = config.of(kind, key)
+            if tolerance is None or (key, backend) not in theirs:
+                continue
+            quantity, before = mine[key, backend], theirs[key, backend]
+            mine_at, theirs_at = [i for _, i, _ in both.shared], [j for *_, j in both.shared]
+            new = quantity.values[mine_at]
+            old = both.old(before.values, theirs_at)
+            if kind == "rate":
+                unit = "kbps"
+                seconds = both.run.seconds[mine_at], both.old(both.baseline.seconds, theirs_at)
+                held = _rates((old / 1000, seconds[1]), (new / 1000, seconds[0]), both.run.groups)
+            else:
+                unit = quantity.unit
+                sign = 1.0 if run.direction(key) == "higher" else -1.0
+                held = _scores(old, new, sign, both.run.groups)
+            tested = _Tested(kind, key, backend, unit, tolerance)
+            yield from _tests(both, tested, held)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    kind: str
+    key: str
+    backend: str
+    unit: str
+    tolerance: Tolerance
+
+
+@dataclass(frozen=True)
+class _Held:
+    """One quantity at all shared places, on the clips that have it before and after.
+
+    before, after: (places,). given: whether either has it on any clip. changed: whether any clip
+    has another value.
+    """
+
+    before: Array
+    after: Array
+    losses: Losses
+    given: Flags
+    changed: Flags
+
+
+def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
+    """Means over clips; old, new: (places, clips)."""
+    ones = np.ones_like(old)
+    return _held((old, ones), (new, ones), losses(sign * (old - new), groups))
+
+
+def _rates(
+    old: tuple[Array, Array], new: tuple[Array, Array], groups: npt.NDArray[np.intp]
+) -> _Held:
+    """Total bits over total seconds; old, new: bits and seconds (places, clips)."""
+    return _held(old, new, rate_losses(old, new, groups))
+
+
+def _held(old: tuple[Array, Array], new: tuple[Array, Array], found: Losses) -> _Held:
+    before, after = np.isfinite(old[0]), np.isfinite(new[0])
+    known = before & after
+    given = np.any(before | after, axis=1)
+    changed = np.any(known & ((old[0] != new[0]) | (old[1] != new[1])), axis=1)
+    return _Held(_over(*old, known), _over(*new, known), found, given, changed)
+
+
+def _over(numerators: Array, denominators: Array, known: Flags) -> Array:
+    total, count = (np.where(known, x, 0.0).sum(axis=1) for x in (numerators, denominators))
+    return ratio(total, count)
+
+
+def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]:
+    from scipy.special import stdtrit
+
+    found, before, unchanged = held.losses, held.before, ~held.changed
+    limit = np.array([tested.tolerance.limit(x) if np.isfinite(x) else np.nan for x in before])
+    error, freedom = moderated(found.error, found.groups.astype(np.float64) - 1)
+    # The same score on every clip is no test: nothing was drawn that could raise an alarm.
+    p = np.where(unchanged, np.nan, one_sided(found.mean, error, freedom, limit))
+    gain = np.where(unchanged, np.nan, one_sided(-found.mean, error, freedom, 0 * limit))
+    reach = stdtrit(np.maximum(found.groups - 1.0, 1.0), 0.975) * found.error
+    for n, (place, _, _) in enumerate(both.shared):
+        if not found.clips[n]:
+            if held.given[n]:
+                row = at(both, place, tested.kind, "skipped", "no clip has both scores")
+                yield row | {"key": tested.key, "backend": tested.backend}
+            continue
+        row = at(both, place, tested.kind, "", "unchanged" if unchanged[n] else "")
+        yield row | {
+            "key": tested.key, "backend": tested.backend, "unit": tested.unit,
+            "baseline": before[n], "value": held.after[n], "loss": found.mean[n] + 0.0,
+            "low": found.mean[n] - reach[n], "high": found.mean[n] + reach[n],
+            "tolerance": tested.tolerance.text, "limit": limit[n],
+            "p": p[n] if tested.tolerance.significant else np.nan, "p_gain": gain[n],
+            "n_clips": int(found.clips[n]), "n_groups": int(found.groups[n]),
+        }  # fmt: skip
+
+
+def _judge(found: list[dict[str, Any]], alpha: float) -> None:
+    """Corrects all tests together and gives each open finding its verdict."""
+    corrected = holm(np.array([row["p"] for row in found], dtype=float))
+    gains = holm(np.array([row["p_gain"] for row in found], dtype=float))
+    for row, p, gain in zip(found, corrected, gains, strict=True):
+        row["p_holm"], row["p_gain"] = float(p), float(gain)
+        if row["verdict"]:
+            continue
+        if row["message"] == "unchanged":
+            row["verdict"] = "pass"
+        elif row["tolerance"].startswith("significant"):
+            if not np.isfinite(p):
+                row["verdict"] = "skipped"
+                row["message"] = "one group of clips: nothing is significant"
+            else:
+                row["verdict"] = "regression" if p <= alpha else "pass"
+        else:
+            beyond = row["loss"] > row["limit"] + 1e-9 * max(abs(row["limit"]), 1e-3)
+            row["verdict"] = "regression" if beyond else "pass"
+        if row["verdict"] == "pass" and gain <= alpha:
+            row["verdict"] = "improvement"
+
+
+def _versions(run: Run, baseline: Run) -> Iterator[dict[str, Any]]:
+    """Programs of another version: worth knowing when scores move."""
+    for key, card in baseline.metrics.items():
+        now = run.metrics.get(key)
+        if not now or not isinstance(card, Mapping):
+            continue
+        one, two = card.get("backend_version"), now.get("backend_version")
+        if one and two and one != two:
+            yield finding(
+                "metric", key=key, verdict="skipped", message=f"scored by {two}, was {one}"
+            )
+
+
+def gate_files(
+    run: Path, baseline: Path, config: Path | None, *, update: bool = False
+) -> GateResult | None:
+    """The check of a results folder against a baseline file.
+
+    With `update` the run becomes the baseline afterwards; the result, what changes by that, is
+    None where there was no baseline or one that cannot be read. Raises RdbenchError.
+    """
+    from rdbench.analysis.gate.baseline import write_baseline
+    from rdbench.analysis.runs import read_run
+    from rdbench.types import RdbenchError
+
+    settings = read_config(config)
+    measured = read_run(run)
+    result: GateResult | None = None
+    try:
+        result = check_run(measured, read_baseline(baseline), settings)
+    except RdbenchError:
+        # A baseline that is absent, damaged or old is what --update mends.
+        if not update:
+            raise
+    if update:
+        write_baseline(baseline, measured)
+    return result
+
+
+def _path(config: str | Path | None) -> Path | None:
+    return None if config is None else Path(config)

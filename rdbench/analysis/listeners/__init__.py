@@ -1,0 +1,1 @@
+"""Scores that people gave, and the listening tests that they came from."""

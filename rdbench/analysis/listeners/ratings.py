@@ -1,0 +1,292 @@
+"""Scores that people gave, as a metric beside the others.
+
+A listening test is a table: condition, clip, listener, score. Imported into a run it becomes the
+metric `mos` (1 … 5, ITU-T P.800) or `mushra` (0 … 100, ITU-R BS.1534-3), one row per clip with the
+mean over its listeners, so that BD-rate and paired differences can be taken on people's answers.
+
+People differ as clips do, so intervals draw both: groups of clips and, independently, listeners
+(the pigeonhole bootstrap: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007,
+which errs on the wide side). The answers themselves are kept in the run's folder as
+`subjective/METRIC.csv`; nothing measured is changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.analysis.arrays import Panel, Ratings
+from rdbench.analysis.listeners.webmushra import FOUND, NOT_IN_RUN, UNANSWERED, read_answers
+from rdbench.analysis.runs import Run
+from rdbench.store.atomic import make_folder, write_atomic
+from rdbench.store.reader import read_manifest, read_rows
+from rdbench.store.schema import COLUMNS
+from rdbench.types import RdbenchError, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "subjective"
+BACKEND = "listeners"
+RATING_COLUMNS = [
+    "metric", "system", "curve", "point", "variant", "clip", "listener", "score",
+]  # fmt: skip
+NEEDED = ("condition", "clip", "listener", "score")
+PLACE = ["system", "curve", "point", "variant"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What scores of a kind of test may be."""
+
+    key: str
+    name: str
+    unit: str
+    lower: float
+    upper: float
+    source: str
+    direction: str = "higher"
+    definition: str = "mean of the listeners' scores"
+
+    def card(self) -> dict[str, Any]:
+        """As a manifest describes a metric."""
+        return {
+            "key": self.key, "version": 1, "name": self.name, "unit": self.unit,
+            "direction": self.direction, "lower": self.lower, "upper": self.upper,
+            "identity": "nan", "domains": [], "definition": f"{self.definition}, {self.source}",
+            "citation": self.source, "backend": BACKEND, "backend_version": "1",
+        }  # fmt: skip
+
+
+SCALES = {
+    "mos": Scale("mos", "MOS", "MOS", 1.0, 5.0, "ITU-T P.800 (1996)"),
+    "mushra": Scale("mushra", "MUSHRA", "", 0.0, 100.0, "ITU-R BS.1534-3 (2015)"),
+    "ab": Scale(
+        "ab",
+        "AB, reference found",
+        "",
+        0.0,
+        1.0,
+        "two-alternative forced choice",
+        direction="lower",
+        definition="share of answers that found the reference; 0.5 is guessing",
+    ),
+}
+
+
+def import_scores(
+    folder: Path,
+    answers: Path,
+    *,
+    scale: str,
+    conditions: Mapping[str, str] | None = None,
+    key: Path | None = None,
+) -> pd.DataFrame:
+    """Adds the answers of a listening test to the run in `folder`; returns `RATING_COLUMNS`.
+
+    answers: CSV with the columns condition, clip, listener, score. A condition is a point of the
+    run (SYSTEM/POINT or SYSTEM/POINT/VARIANT; SYSTEM where it has one point), or a name that
+    `conditions` gives one for ("" leaves it out). A clip is a name of the run, or its file name.
+    With `key`, the answers are what webMUSHRA wrote for a test of `rdbench listen`
+    (`rdbench.analysis.listeners.webmushra`); its hidden reference and anchors are left out unless
+    `conditions` names them. Scores imported before under the same scale are replaced.
+
+    Raises RdbenchError, naming the line, for what is not in the run, scores beyond the scale and
+    lines that say the same twice.
+    """
+    import pandas as pd
+
+    if scale not in SCALES:
+        raise RdbenchError(f"the scale {scale!r} is not known; it is one of {', '.join(SCALES)}")
+    read_manifest(folder)
+    rows = read_rows(folder)
+    places = _places(rows)
+    clips = _clip_names(rows)
+    found: list[dict[str, Any]] = []
+    lines: dict[tuple[str, ...], int] = {}
+    names = dict.fromkeys(NOT_IN_RUN if key else (), "") | dict(conditions or {})
+    for line, row in _read(answers) if key is None else _decoded(answers, key, scale):
+        where = f"line {line} of {answers.name}"
+        condition = names.get(row["condition"], row["condition"])
+        if not condition:
+            continue
+        place = _known(condition, places, f"{where} names the condition")
+        clip = _known(row["clip"], clips, f"{where} names the clip")
+        score = _score(row["score"], SCALES[scale], where)
+        answer = (*place, clip, row["listener"])
+        if answer in lines:
+            raise RdbenchError(
+                f"{where} repeats line {lines[answer]} (listener {row['listener']!r}, condition "
+                f"{row['condition']!r}, clip {row['clip']!r}); keep one of them"
+            )
+        lines[answer] = line
+        found.append(dict(zip(RATING_COLUMNS, (scale, *answer, score), strict=True)))
+    if not found:
+        raise RdbenchError(f"{answers.name} holds no scores for this run; check its conditions")
+    table = pd.DataFrame(found, columns=RATING_COLUMNS)
+    make_folder(folder / FOLDER)
+    text = table.to_csv(index=False, lineterminator="\n")
+    write_atomic(folder / FOLDER / f"{scale}.csv", text.encode())
+    return table
+
+
+def read_ratings(folder: Path) -> pd.DataFrame | None:
+    """All answers that were imported into a run; None where there are none.
+
+    Raises StoreError for a file that is damaged.
+    """
+    import pandas as pd
+
+    tables = []
+    for path in sorted((folder / FOLDER).glob("*.csv")):
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            table["score"] = table["score"].astype(float)
+            tables.append(table[RATING_COLUMNS])
+        except (ValueError, KeyError, OSError) as error:
+            raise StoreError(
+                f"{path} is damaged; import the scores again with `rdbench import-scores`"
+            ) from error
+    return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def with_ratings(run: Run, ratings: pd.DataFrame) -> Run:
+    """The run with one row per rated place and clip, and the metrics' cards."""
+    import pandas as pd
+
+    mean = ratings.groupby([*PLACE, "clip", "metric"], as_index=False, sort=False)["score"].mean()
+    known = run.rows[run.rows["clip"] != ""]
+    # Rows of what failed before anything was read say 0 seconds: the longest counts.
+    known = known.sort_values("seconds", ascending=False, kind="stable", na_position="last")
+    sides = known.drop_duplicates([*PLACE, "clip"])[[*PLACE, "clip", "domain", "group", "seconds"]]
+    rows = mean.merge(sides, on=[*PLACE, "clip"], how="inner")
+    rows = rows.rename(columns={"metric": "key", "score": "value"}).assign(
+        unit_key="", kind="metric", backend=BACKEND, status="ok", reason=""
+    )
+    rows["unit"] = rows["key"].map({key: scale.unit for key, scale in SCALES.items()})
+    cards = {key: SCALES[key].card() for key in dict.fromkeys(ratings["metric"]) if key in SCALES}
+    manifest = {**run.manifest, "metrics": {**run.metrics, **cards}}
+    return Run(
+        run.name,
+        pd.concat([run.rows, rows[list(COLUMNS)]], ignore_index=True),
+        manifest,
+        ratings,
+    )
+
+
+def rated(panel: Panel, ratings: pd.DataFrame) -> Panel:
+    """The panel with every listener's answers."""
+    place_of = {tuple(place): i for i, place in enumerate(panel.places)}
+    clip_of = {name: i for i, name in enumerate(panel.clips)}
+    found = {}
+    for key, part in ratings.groupby("metric", sort=False):
+        listeners = tuple(sorted(set(part["listener"])))
+        number = {name: i for i, name in enumerate(listeners)}
+        values = np.full((len(panel.places), len(listeners), len(panel.clips)), np.nan)
+        fields = part[[*PLACE, "clip", "listener", "score"]]
+        for *place, clip, listener, score in fields.itertuples(index=False, name=None):
+            i, c = place_of.get(tuple(place)), clip_of.get(clip)
+            if i is not None and c is not None:
+                values[i, number[listener], c] = score
+        # A listener who heard nothing of this domain is none of its listeners.
+        heard = np.isfinite(values).any(axis=(0, 2))
+        if heard.any():
+            names = tuple(n for n, has in zip(listeners, heard, strict=True) if has)
+            found[str(key)] = Ratings(values[:, heard], names)
+    return replace(panel, ratings=found)
+
+
+def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise RdbenchError(f"cannot read {path} ({reason}); check the path") from error
+    reader = csv.DictReader(io.StringIO(text))
+    absent = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+    if absent:
+        raise RdbenchError(
+            f"{path.name} lacks the columns {', '.join(absent)}; its first line must name "
+            f"{', '.join(NEEDED)}"
+        )
+    found = []
+    for row in reader:
+        cells = {name: (row[name] or "").strip() for name in NEEDED}
+        empty = [name for name in NEEDED if not cells[name]]
+        if empty:
+            raise RdbenchError(
+                f"line {reader.line_num} of {path.name} has no {empty[0]}; fill it in or remove "
+                "the line"
+            )
+        found.append((reader.line_num, cells))
+    return found
+
+
+def _decoded(answers: Path, key: Path, scale: str) -> list[tuple[int, dict[str, str]]]:
+    """Answers of webMUSHRA as lines of a plain table."""
+    kind, given = read_answers(answers, key)
+    if kind != scale:
+        raise RdbenchError(f"{answers.name} is of a test of the kind {kind}, and not {scale}")
+    return [
+        (a.line, {"condition": a.condition, "clip": a.clip, "listener": a.listener,
+                  "score": str(FOUND.get(a.score, a.score)) if kind == "ab" else a.score})
+        for a in given if a.score != UNANSWERED
+    ]  # fmt: skip
+
+
+def _places(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Places by every name that a condition may have."""
+    found: dict[str, tuple[str, ...]] = {}
+    places = rows.loc[rows["clip"] != "", PLACE].drop_duplicates().astype(str)
+    points = places.groupby("system")["point"].nunique()
+    for place in places.itertuples(index=False, name=None):
+        system, _, point, variant = place
+        found[f"{system}/{point}/{variant}"] = place
+        if variant in ("codes", "sample"):
+            found[f"{system}/{point}"] = place
+            if points[system] == 1:
+                found[system] = place
+    return found
+
+
+def _clip_names(rows: pd.DataFrame) -> dict[str, str]:
+    """Clips by name, and by file name and stem where only one clip has it."""
+    names = [str(name) for name in rows["clip"].drop_duplicates() if name]
+    found: dict[str, str] = {}
+    for part in ("stem", "name"):
+        short: dict[str, list[str]] = {}
+        for name in names:
+            short.setdefault(str(getattr(PurePosixPath(name), part)), []).append(name)
+        found |= {key: full[0] for key, full in short.items() if len(full) == 1}
+    return found | {name: name for name in names}
+
+
+def _known(name: str, known: Mapping[str, Any], what: str) -> Any:
+    if name in known:
+        return known[name]
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1)
+    shown: Sequence[str] = close or list(known)[:3]
+    hint = f"did you mean {shown[0]!r}?" if close else f"it has {', '.join(shown)}, …"
+    raise RdbenchError(f"{what} {name!r}, which the run does not have; {hint}")
+
+
+def _score(text: str, scale: Scale, where: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not scale.lower <= score <= scale.upper:
+        raise RdbenchError(
+            f"{where} has the score {text!r}; {scale.name} goes from {scale.lower:g} to "
+            f"{scale.upper:g}"
+        )
+    return score

@@ -1,0 +1,1 @@
+"""Statistics of scores in groups of clips: resampling and intervals."""

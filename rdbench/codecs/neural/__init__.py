@@ -1,0 +1,1 @@
+"""Neural codecs with discrete tokens."""

@@ -1,0 +1,210 @@
+"""EnCodec at 24 kHz (mono) and 48 kHz (stereo), through the package `encodec`.
+
+A. Défossez, J. Copet, G. Synnaeve, Y. Adi, "High Fidelity Neural Audio Compression", 2022
+(arXiv:2210.13438).
+
+The 24 kHz model is causal: 75 frames/s, up to 32 codebooks of 1024, no side information. The
+48 kHz model works on segments of 1 s with a stride of 0.99 s (47,520 samples) and normalizes each
+by a scale that is sent as float32: K codebooks cost (1500 K + 32) / 0.99 bits/s on long audio, so
+6.09 kbps at "6". The last segments of a clip are shorter: every 47,520 samples begin one, so a
+clip of exactly one second has two. Segment bounds follow from a clip's length alone and are not
+sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rdbench.codecs.neural.plausibility import check_distinct_codes
+from rdbench.codecs.neural.residual import ResidualCodec
+from rdbench.codecs.points import resolve
+from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
+from rdbench.weights.checkpoints import load_strict, read_checkpoint, without_memory
+from rdbench.weights.published import (
+    PRETRAINED,
+    WeightsFile,
+    locate,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+_ROOT_URL = "https://dl.fbaipublicfiles.com/encodec/v0/"
+_LICENCE = (
+    "weights: none stated apart from the code's; code: CC BY-NC 4.0 in encodec 0.1.1, "
+    "MIT in its repository since April 2023"
+)
+_CITATION = (
+    "Défossez, Copet, Synnaeve, Adi: High Fidelity Neural Audio Compression, 2022, arXiv:2210.13438"
+)
+
+HOP = 320
+"""Samples of one frame, in both models."""
+
+SEGMENT, STRIDE = 48_000, 47_520
+"""Samples of a segment of the 48 kHz model, and from one segment's start to the next."""
+
+
+def segments(length: int) -> list[tuple[int, int]]:
+    """Start and end, in samples, of the 48 kHz model's segments of a clip of `length` samples.
+
+    >>> segments(48_000)
+    [(0, 48000), (47520, 48000)]
+    """
+    return [(start, min(start + SEGMENT, length)) for start in range(0, length, STRIDE)]
+
+
+def frames_of(samples: int) -> int:
+    """Frames that encode `samples` samples: the last one may be partly padding."""
+    return -(-samples // HOP)
+
+
+class _Encodec(ResidualCodec):
+    """What both models share. `points` are the package's bandwidths."""
+
+    name: str
+    sample_rate: int
+    audio_channels: int
+    kbps: tuple[float, ...]
+    file: WeightsFile
+
+    def __init__(
+        self,
+        *,
+        points: Sequence[float | str] | None = None,
+        weights: str | os.PathLike[str] = PRETRAINED,
+        check: bool = True,
+    ) -> None:
+        """Loads the weights on the CPU.
+
+        Args:
+            points: bandwidths in kbps, or their names; None means all.
+            weights: "pretrained", or the path of a checkpoint (or of a folder with the published
+                file).
+            check: whether to refuse weights whose codebooks are hardly used.
+
+        Raises:
+            CodecError: for an unknown point.
+            WeightsError: for weights that are absent, damaged, or of another model.
+        """
+        from encodec import EncodecModel
+
+        name = type(self).name
+        self.points = resolve(name, points, self._all_points())
+        checkpoint = read_checkpoint(locate(weights, self.file))
+        build = getattr(EncodecModel, f"encodec_model_{self.sample_rate // 1000}khz")
+        with without_memory():
+            self.model = build(pretrained=False)
+        load_strict(self.model, checkpoint, codec=name)
+        self.info = CodecInfo(
+            name=name,
+            family="encodec",
+            sample_rates=(self.sample_rate,),
+            channels=(self.audio_channels,),
+            headline=RateKind.NOMINAL,
+            runs_on=RunsOn.DEVICE,
+            frame_rate=self.sample_rate / HOP,
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            weights_sha256=checkpoint.sha256,
+            version=_version(),
+            licence=self.file.licence,
+            citation=_CITATION,
+            details={"weights": checkpoint.filename, "pretrained": weights == PRETRAINED},
+        )
+        if check:
+            check_distinct_codes(self)
+
+    @classmethod
+    def _all_points(cls) -> tuple[OperatingPoint, ...]:
+        per_codebook = cls.sample_rate / HOP * 10 / 1000
+        return tuple(
+            OperatingPoint(f"{kbps:g}", kbps, {"n_codebooks": round(kbps / per_codebook)})
+            for kbps in cls.kbps
+        )
+
+    @property
+    def full_point(self) -> OperatingPoint:
+        """The highest bandwidth."""
+        return self._all_points()[-1]
+
+    def _bandwidth(self, n_codebooks: int) -> float:
+        return n_codebooks * self.sample_rate / HOP * 10 / 1000
+
+
+class Encodec24(_Encodec):
+    """EnCodec 24 kHz, mono, causal: 1.5, 3, 6, 12, 24 kbps."""
+
+    name = "encodec_24khz"
+    sample_rate = 24_000
+    audio_channels = 1
+    kbps = (1.5, 3.0, 6.0, 12.0, 24.0)
+    file = WeightsFile(
+        f"{_ROOT_URL}encodec_24khz-d7cc33bc.th", "encodec_24khz-d7cc33bc.th", "d7cc33bc", _LICENCE
+    )
+
+    def _encode(
+        self, samples: torch.Tensor, n_codebooks: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        self.model.set_target_bandwidth(self._bandwidth(n_codebooks))
+        ((codes, _),) = self.model.encode(samples)
+        return codes, None
+
+    def _decode(
+        self, codes: torch.Tensor, scales: torch.Tensor | None, length: int
+    ) -> torch.Tensor:
+        samples: torch.Tensor = self.model.decode([(codes, None)])
+        return samples
+
+
+class Encodec48(_Encodec):
+    """EnCodec 48 kHz, stereo, segments with a scale each: 3, 6, 12, 24 kbps and the scales."""
+
+    name = "encodec_48khz"
+    sample_rate = 48_000
+    audio_channels = 2
+    kbps = (3.0, 6.0, 12.0, 24.0)
+    file = WeightsFile(
+        f"{_ROOT_URL}encodec_48khz-7e698e3e.th", "encodec_48khz-7e698e3e.th", "7e698e3e", _LICENCE
+    )
+
+    def _encode(
+        self, samples: torch.Tensor, n_codebooks: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        import torch
+
+        self.model.set_target_bandwidth(self._bandwidth(n_codebooks))
+        encoded = self.model.encode(samples)
+        codes = torch.cat([codes for codes, _ in encoded], dim=-1)
+        return codes, torch.cat([scale for _, scale in encoded], dim=1)
+
+    def _decode(
+        self, codes: torch.Tensor, scales: torch.Tensor | None, length: int
+    ) -> torch.Tensor:
+        import torch
+        from encodec.utils import _linear_overlap_add
+
+        bounds = segments(length)
+        counts = [frames_of(end - start) for start, end in bounds]
+        if scales is None or sum(counts) != codes.shape[-1] or scales.shape[-1] < len(bounds):
+            raise CodecError(
+                f"{self.name}: {codes.shape[-1]} frames do not belong to clips of {length} samples"
+            )
+        decoded = [
+            self.model._decode_frame((part, scales[:, i : i + 1]))
+            for i, part in enumerate(torch.split(codes, counts, dim=-1))
+        ]
+        # Where the last segment is shorter than the overlap, the one before it may reach further;
+        # the package's own `decode` then fails. Zeros behind the clip's end change nothing in it.
+        if len(decoded) > 1:
+            missing = decoded[-2].shape[-1] - STRIDE - decoded[-1].shape[-1]
+            decoded[-1] = torch.nn.functional.pad(decoded[-1], (0, max(0, missing)))
+        samples: torch.Tensor = _linear_overlap_add(decoded, STRIDE)
+        return samples
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"encodec {version('encodec')}"

@@ -1,0 +1,1 @@
+"""Ordinary codecs, whose packets are counted."""

@@ -1,0 +1,1 @@
+"""Continuous latents: variational autoencoders on the KL axis."""

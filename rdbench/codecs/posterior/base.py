@@ -1,0 +1,258 @@
+"""`PosteriorCodec`: the base class for anyone's variational autoencoder.
+
+A subclass gives three things:
+
+    posterior(audio)    audio (clips, channels, time), all of one length, to mean and scale
+    decode_latent(z)    a latent (clips, latents, frames) to audio (clips, channels, time)
+    frame_rate          frames per second, handed to the constructor
+
+and gets the rest: clips of unequal length in groups of equal length (no output depends on
+padding), masks, rates (from mean and scale, in `rdbench.rate`), samples seeded per clip, and the
+variants. The headline is `sample`: z = μ + σ ε, ε from a generator on the CPU that is seeded for
+each clip, so that a sample is the same in any batch and on any device. `mean` is a second,
+labelled variant: at the price of the KL it is not a point that anyone can transmit.
+
+The variant `coded` is one that can be transmitted: the mean, quantized, entropy-coded, and decoded
+from that stream alone (`rdbench.rate.coded`), at the stream's own rate. The variants `noise_0.5`
+and `noise_2`, on request, show how the decoder takes other amounts of noise, μ + k σ ε.
+
+A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
+no KL, and only the variants `mean` and `coded`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rdbench.codecs.base import Codec
+from rdbench.codecs.neural.bucketing import by_length, pad_stack
+from rdbench.codecs.points import resolve
+from rdbench.types import (
+    AudioBatch,
+    CodecError,
+    CodecInfo,
+    DecoderInput,
+    Encoded,
+    Latent,
+    OperatingPoint,
+    Posterior,
+    RateKind,
+    RunsOn,
+    Variant,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from rdbench.rate.coded import LatentCoder
+
+
+class PosteriorCodec(Codec):
+    """A codec with one operating point and a diagonal Gaussian posterior.
+
+    `modules`, set by the subclass, is moved by `to`; `posterior` and `decode_latent` get tensors
+    on its device.
+    """
+
+    modules: torch.nn.Module
+    coder: LatentCoder | None = None
+    """What codes the latent for the variant `coded`; None sends its steps with each clip."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        sample_rate: int,
+        frame_rate: float,
+        modules: torch.nn.Module,
+        channels: tuple[int, ...] = (1,),
+        points: Sequence[float | str] | None = None,
+        target_kbps: float | None = None,
+        prior: bool = True,
+        family: str = "vae",
+        weights_sha256: str = "",
+        licence: str = "",
+        citation: str = "",
+        version: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Says what the codec is.
+
+        Args:
+            name: in messages and rows.
+            sample_rate: in hertz.
+            frame_rate: of the latent, in hertz.
+            modules: the model.
+            channels: channel counts that it takes.
+            points: what a spec lists; there is one point, named by its target rate, or "posterior".
+            target_kbps: the rate that training aimed at, None where it aimed at none.
+            prior: whether the latent was trained towards N(0, I).
+            family: for the engine's labels.
+            weights_sha256: hash of the weights.
+            licence: of the weights.
+            citation: how to cite them.
+            version: of the model.
+            details: anything else a reader should know.
+
+        Raises:
+            CodecError: for an unknown point.
+        """
+        only = OperatingPoint(
+            "posterior" if target_kbps is None else f"{target_kbps:g}", target_kbps
+        )
+        self.modules = modules
+        self.points = resolve(name, points, [only])
+        self.info = CodecInfo(
+            name=name,
+            family=family,
+            sample_rates=(sample_rate,),
+            channels=channels,
+            headline=RateKind.KL if prior else None,
+            runs_on=RunsOn.DEVICE,
+            frame_rate=frame_rate,
+            parameters=sum(p.numel() for p in modules.parameters()),
+            weights_sha256=weights_sha256,
+            version=version,
+            licence=licence,
+            citation=citation,
+            details=dict(details or {}),
+        )
+
+    @abstractmethod
+    def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mean and standard deviation, (clips, latents, frames) each, of (clips, channels, time).
+
+        The scale is σ > 0, never a log-variance; None where the latent has no trained prior.
+        """
+
+    @abstractmethod
+    def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
+        """Audio (clips, channels, time) of a latent (clips, latents, frames).
+
+        What is longer than the clip is cut, what is shorter is filled with zeros.
+        """
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """What is decoded unless a spec asks for more: `sample` and `mean`, or `mean` alone."""
+        if self.info.headline is None:
+            return (Variant.MEAN,)
+        return (Variant.SAMPLE, Variant.MEAN)
+
+    @property
+    def possible_variants(self) -> tuple[Variant, ...]:
+        """Also the stream that decodes and, with a prior, other amounts of noise."""
+        noisy = [one for one in Variant if one.noise is not None] if self.info.headline else []
+        return tuple(dict.fromkeys([*self.variants, Variant.CODED, *noisy]))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        import torch
+
+        return torch.device(next(self.modules.parameters()).device)
+
+    def to(self, device: torch.device | str) -> PosteriorCodec:
+        """Moves the model to `device`."""
+        self.modules.to(device)
+        return self
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        """The posterior of every clip at its true length; padded frames have mean 0, scale 1."""
+        import torch
+
+        check_native(self.info, audio)
+        frame_rate = self.info.frame_rate
+        assert frame_rate is not None
+
+        def run(indices: list[int]) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+            length = int(audio.lengths[indices[0]])
+            with torch.inference_mode():
+                samples = audio.samples[indices][..., :length].to(self.device, torch.float32)
+                mean, scale = self.posterior(samples)
+            return [(mean[i], None if scale is None else scale[i]) for i in range(len(indices))]
+
+        results = by_length(audio.lengths, run)
+        means, frames = pad_stack([mean for mean, _ in results])
+        found = [scale for _, scale in results if scale is not None]
+        scales = None
+        if found:
+            padding = torch.arange(means.shape[-1]) >= frames[:, None]
+            # A scale is positive everywhere, in the padding too.
+            scales = pad_stack(found)[0].masked_fill(padding[:, None].to(means.device), 1.0)
+        posterior = Posterior(means, scales, frames, frame_rate)
+        return Encoded(posterior, audio.lengths, audio.sample_rate, audio.channels)
+
+    def decoder_input(
+        self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
+    ) -> DecoderInput:
+        """A seeded sample of the posterior, its mean, or what its coded stream decodes to."""
+        posterior = encoded.payload
+        if not isinstance(posterior, Posterior) or variant not in self.possible_variants:
+            raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
+        values = posterior.mean
+        if variant.noise is not None:
+            values = self._sample(posterior, clip_seeds, variant.noise)
+        elif variant is Variant.CODED:
+            values = self._coded(posterior)
+        latent = Latent(values, posterior.frames)
+        return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        """Decodes every latent at its own number of frames, to the clip's length."""
+        import torch
+
+        latent = decoder_input.payload
+        if not isinstance(latent, Latent):
+            raise CodecError(f"{self.info.name} decodes a latent, not {type(latent).__name__}")
+        lengths = decoder_input.lengths
+
+        def run(indices: list[int]) -> list[torch.Tensor]:
+            length, count = int(lengths[indices[0]]), int(latent.frames[indices[0]])
+            with torch.inference_mode():
+                z = latent.values[indices][..., :count].to(self.device, torch.float32)
+                audio = self.decode_latent(z)
+            return list(torch.nn.functional.pad(audio, (0, length - audio.shape[-1])))
+
+        samples, _ = pad_stack(by_length(lengths, run))
+        return AudioBatch(samples, lengths, decoder_input.sample_rate)
+
+    @property
+    def latent_coder(self) -> LatentCoder:
+        """What codes the latent for the variant `coded`."""
+        from rdbench.rate.coded import SentCoder
+
+        return self.coder or SentCoder()
+
+    def _coded(self, posterior: Posterior) -> torch.Tensor:
+        import torch
+
+        coded = [torch.from_numpy(clip.values) for clip in self.latent_coder.code(posterior)]
+        return pad_stack(coded)[0].to(posterior.mean.device)
+
+    def _sample(
+        self, posterior: Posterior, clip_seeds: Sequence[int], factor: float
+    ) -> torch.Tensor:
+        import torch
+
+        assert posterior.scale is not None, "posterior() must give a scale where there is a prior"
+        noise = torch.zeros_like(posterior.mean, device="cpu")
+        for clip, seed in enumerate(clip_seeds):
+            frames = int(posterior.frames[clip])
+            generator = torch.Generator().manual_seed(seed)
+            noise[clip, :, :frames] = torch.randn(
+                noise.shape[1], frames, generator=generator, dtype=noise.dtype
+            )
+        return posterior.mean + factor * posterior.scale * noise.to(posterior.mean.device)
+
+
+def check_native(info: CodecInfo, audio: AudioBatch) -> None:
+    """Refuses audio at another rate or channel count than the model's; raises CodecError."""
+    if audio.sample_rate not in info.sample_rates or audio.channels not in info.channels:
+        raise CodecError(
+            f"{info.name} takes {info.sample_rates[0]} Hz and "
+            f"{' or '.join(map(str, info.channels))} channels, not {audio.sample_rate} Hz and "
+            f"{audio.channels}; resample or mix the audio first"
+        )

@@ -1,0 +1,170 @@
+"""Our own checkpoints: Gaussian models on the KL axis, and their residual-VQ siblings.
+
+`Vae(weights=...)` takes a checkpoint that comes with rdbench by its name, or a file that
+`rdbench train` wrote, and gives the codec that its header calls for:
+
+- Gaussian: one operating point, named by the rate that training aimed at; variants `sample` (the
+  headline) and `mean`. Its rate is the KL, measured per clip; the target is never a rate.
+- residual VQ: one point per number of codebooks, named by its nominal kbps, nested.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.codecs.base import Codec
+from rdbench.codecs.neural.residual import ResidualCodec
+from rdbench.codecs.points import resolve
+from rdbench.codecs.posterior.base import PosteriorCodec
+from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
+
+if TYPE_CHECKING:
+    import torch
+
+    from rdbench.models.autoencoder import Autoencoder
+    from rdbench.models.checkpoint import Header
+
+_CITATION = (
+    "rdbench reference checkpoints; target-KL after Seetharaman & Kumar, arXiv:2605.17085; "
+    "backbone after Siuzdak, arXiv:2306.00814"
+)
+_DEFAULT_KBPS = (1.5, 3.0, 6.0, 12.0)
+
+
+def Vae(
+    *,
+    points: Sequence[float | str] | None = None,
+    weights: str | Path | None = None,
+) -> Codec:
+    """The codec of a checkpoint.
+
+    Args:
+        points: as in a spec; None means the one point of a Gaussian model, or for a residual
+            quantizer those of 1.5, 3, 6 and 12 kbps that it has (all where it has none of them).
+        weights: a shipped name or a path.
+
+    Raises:
+        CodecError: for an unknown point, or without `weights`.
+        WeightsError: for a checkpoint that is absent, damaged, or of another format.
+    """
+    from rdbench.models import checkpoint, shipped
+
+    if weights is None:
+        raise CodecError(
+            "codec 'vae' needs the option weights: a path, or one of "
+            f"{', '.join(shipped.names()) or '(none is shipped)'}"
+        )
+    path = shipped.find(weights)
+    model, header = checkpoint.load(path)
+    digest = checkpoint.sha256(path)
+    if header.config.bottleneck.kind == "rvq":
+        return RvqCodec(model, header, name=path.stem, sha256=digest, points=points)
+    return GaussianCodec(model, header, name=path.stem, sha256=digest, points=points)
+
+
+class GaussianCodec(PosteriorCodec):
+    """A Gaussian autoencoder of ours."""
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        header: Header,
+        *,
+        name: str,
+        sha256: str,
+        points: Sequence[float | str] | None,
+    ) -> None:
+        config = header.config
+        super().__init__(
+            name=name,
+            sample_rate=config.sample_rate,
+            frame_rate=config.frame_rate,
+            modules=model,
+            channels=(config.channels,),
+            points=points,
+            target_kbps=header.target_kbps,
+            weights_sha256=sha256,
+            citation=_CITATION,
+            details=_details(header),
+        )
+        self.model = model
+
+    def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and scale, (clips, latents, frames) each."""
+        return self.model.posterior(audio)
+
+    def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
+        """Audio of frames × hop samples."""
+        return self.model.decode(z)
+
+
+class RvqCodec(ResidualCodec):
+    """A residual-VQ autoencoder of ours; nested."""
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        header: Header,
+        *,
+        name: str,
+        sha256: str,
+        points: Sequence[float | str] | None,
+    ) -> None:
+        config = header.config
+        bottleneck = config.bottleneck
+        assert bottleneck.kind == "rvq"
+        per_codebook = config.frame_rate * math.log2(bottleneck.codebook_size) / 1000.0
+        self.model = model
+        self.codebook_size = bottleneck.codebook_size
+        self._all = tuple(
+            OperatingPoint(f"{n * per_codebook:g}", n * per_codebook, {"n_codebooks": n})
+            for n in range(1, bottleneck.codebooks + 1)
+        )
+        # Trained with all its codebooks alone, a model is no good at fewer.
+        single = bottleneck.dropout == 0.0
+        available = self._all[-1:] if single else self._all
+        usual = [p.name for p in available if p.target_kbps in _DEFAULT_KBPS]
+        self.points = resolve(name, points, available, usual or None)
+        self.nested = not single
+        self.info = CodecInfo(
+            name=name,
+            family="rvq",
+            sample_rates=(config.sample_rate,),
+            channels=(config.channels,),
+            headline=RateKind.NOMINAL,
+            runs_on=RunsOn.DEVICE,
+            frame_rate=config.frame_rate,
+            parameters=model.parameter_count,
+            weights_sha256=sha256,
+            citation=_CITATION,
+            details=_details(header),
+        )
+
+    @property
+    def full_point(self) -> OperatingPoint:
+        """All codebooks."""
+        return self._all[-1]
+
+    def _encode(
+        self, samples: torch.Tensor, n_codebooks: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.model.codes(samples, n_codebooks), None
+
+    def _decode(
+        self, codes: torch.Tensor, scales: torch.Tensor | None, length: int
+    ) -> torch.Tensor:
+        audio: torch.Tensor = self.model.decode(self.model.dequantize(codes))
+        return audio
+
+
+def _details(header: Header) -> dict[str, Any]:
+    known = header.provenance
+    keys = ("steps", "seed", "commit", "data_sha256", "seconds")
+    return {
+        "backbone": header.config.backbone.kind,
+        "latents": header.config.bottleneck.channels,
+        **{key: known[key] for key in keys if key in known},
+    }

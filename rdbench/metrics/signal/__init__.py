@@ -1,0 +1,1 @@
+"""Metrics of the signal and its spectrum."""

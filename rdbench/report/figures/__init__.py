@@ -1,0 +1,1 @@
+"""Rate-quality figures, as files and as the numbers behind them."""

@@ -1,0 +1,138 @@
+"""Rate, quality and cost side by side: one metric over the rate, over the time that coding takes,
+and over the number of parameters. The panels share the quality axis, so that a point is found
+again at the same height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.report.describe import RunCard
+from rdbench.report.figures.data import panel_numbers
+from rdbench.report.figures.legend import draw_legend, plan_legend
+from rdbench.report.figures.panel import draw_curve, draw_panel, rate_label
+from rdbench.report.figures.reference_lines import QUIET
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from rdbench.report.figures.rate_quality import Painter, Panel
+
+TIME, SIZE = "real_time_factor", "parameters"
+TITLES = {
+    TIME: "coding time / audio time (log)\n← faster; encoding and decoding",
+    SIZE: "parameters (log)\n← smaller",
+}
+PLACE = ["system", "curve", "point"]
+
+
+def draw_complexity(
+    panel: Panel, points: pd.DataFrame, painter: Painter
+) -> tuple[Figure, pd.DataFrame] | None:
+    """The figure and its numbers for one domain and metric; None where no cost is known."""
+    from matplotlib.figure import Figure
+
+    from rdbench.report.figures.rate_quality import kinds_of
+
+    data = with_costs(panel.data, points, painter.card)
+    drawn_rows = data[~data["anchor"] & np.isfinite(data["value"]) & data["rate_point"]]
+    axes_of = [key for key in (TIME, SIZE) if np.isfinite(drawn_rows[key]).any()]
+    if not axes_of:
+        return None
+    columns = 1 + len(axes_of)
+    width = painter.config.inches.two
+    kinds = kinds_of([replace(panel, arrows=panel.arrows.iloc[:0])])
+    figure = Figure(layout="constrained")
+    figure.set_size_inches(width, width / 2)
+    first: Axes = figure.add_subplot(1, columns, 1)
+    drawn = draw_panel(
+        first, data, metric=panel.metric, card=painter.card, styles=painter.styles, kinds=kinds
+    )
+    first.set_xlabel(rate_label(kinds, letters=0))
+    for index, key in enumerate(axes_of):
+        axes = figure.add_subplot(1, columns, index + 2, sharey=first)
+        axes.tick_params(labelleft=False)
+        axes.set_xscale("log")
+        for series in drawn.series.values():
+            line = series.rows[np.isfinite(series.rows[key]) & series.rows["rate_point"]]
+            if len(line):
+                variant = str(line["variant"].iloc[0])
+                style = painter.styles[str(line["curve"].iloc[0])]
+                # Joined in order of rate, which a reader follows from panel to panel.
+                draw_curve(axes, line, style, variant, x=key)
+        axes.set_xlabel(TITLES[key])
+        _plain_log(axes)
+        if key == TIME:
+            axes.axvline(1.0, color=QUIET, linewidth=0.6, linestyle=(0, (2, 2)), zorder=1)
+    families = painter.config.legend == "family"
+    plan = plan_legend(drawn, inches=width, families=families)
+    figure.set_size_inches(width, 0.36 * width + 0.15 * plan.rows * painter.scale)
+    if painter.config.heading:
+        text = painter.card.domain_label(panel.domain)
+        without = _without(drawn_rows, axes_of, painter.card)
+        first.set_title(text)
+        if without:
+            figure.suptitle(without, fontsize=painter.points(6.0), color=QUIET)
+    draw_legend(figure, plan)
+    shown = replace(panel, data=data, arrows=data.iloc[:0])
+    return figure, panel_numbers(shown, painter.card, more=(TIME, SIZE))
+
+
+def with_costs(data: pd.DataFrame, points: pd.DataFrame, card: RunCard) -> pd.DataFrame:
+    """`data` with the columns `real_time_factor` (encoding plus decoding) and `parameters`.
+
+    Costs belong to a point, whichever variant they were measured with; NaN where not measured.
+    The manifest's count of parameters stands in where the costs have none.
+    """
+    costs = points[(points["kind"] == "cost") & np.isfinite(points["value"])]
+    table = costs.pivot_table(index=PLACE, columns="key", values="value", aggfunc="mean")
+    table = table.reindex(columns=["encode_rtf", "decode_rtf", SIZE])
+    table[TIME] = table["encode_rtf"] + table["decode_rtf"]
+    joined = data.merge(table[[TIME, SIZE]].reset_index(), on=PLACE, how="left")
+    known: Any = joined["system"].map({name: s.parameters for name, s in card.systems.items()})
+    joined[SIZE] = joined[SIZE].fillna(known.astype(float))
+    return joined
+
+
+def _without(rows: pd.DataFrame, keys: list[str], card: RunCard) -> str:
+    parts = []
+    for key in keys:
+        known = set(rows.loc[np.isfinite(rows[key]), "curve"])
+        lacking = [card.curve_label(c) for c in dict.fromkeys(rows["curve"]) if c not in known]
+        if lacking:
+            parts.append(f"no {key.replace('_', ' ')}: {', '.join(lacking)}")
+    return "; ".join(parts)
+
+
+def _plain_log(axes: Axes) -> None:
+    """Powers of ten with as many numbers between them as make at least three."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+    low, high = axes.get_xlim()
+    if high / low < 4:
+        middle = float(np.sqrt(low * high))
+        low, high = middle / 2.2, middle * 2.2
+        axes.set_xlim(low, high)
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks: list[float] = []
+    for within in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        every = [one * 10.0**decade for decade in decades for one in within]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _count(value: float) -> str:
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:g} {letter}"
+    return f"{value:g}"

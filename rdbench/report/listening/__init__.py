@@ -1,0 +1,1 @@
+"""Listening tests made from the audio that a run has kept."""

@@ -1,0 +1,1 @@
+"""Tables of a run: Markdown, LaTeX, HTML and CSV of the same cells."""

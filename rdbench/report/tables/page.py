@@ -1,0 +1,171 @@
+"""The tables of a run as one page of Markdown.
+
+Per domain the rates, scores, BD-rates and posteriors, then what has no value and why; the costs;
+what the metrics are.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rdbench.report.describe import (
+    RATE_MEANING,
+    RESIDUAL_DELAY,
+    RunCard,
+    clips_text,
+    few_groups,
+    ordered,
+    records,
+)
+from rdbench.report.names import clean, markdown
+from rdbench.report.tables.cells import NONE, Table
+from rdbench.report.tables.order import place_columns, places
+from rdbench.report.tables.points import headline_column
+from rdbench.report.tables.run import MEAN_NOTE, DomainTables, RunTables, has_dots
+from rdbench.report.text.columns import Column, filled, markdown_table, packed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDEST = 118
+PROSE = 100
+NAMED = 2
+
+
+def table_page(tables: RunTables) -> str:
+    """The whole of table.md."""
+    card = tables.card
+    parts = [_caption(tables)]
+    for part in tables.domains:
+        counts = f"{clips_text(part.inside).capitalize()}. {few_groups(part.inside)}".rstrip()
+        parts.append(f"## {markdown(card.domain_label(part.domain))}\n\n{counts}")
+        parts += _section(part.rates, "Rates (kbps)")
+        parts += _scores_section(part, card)
+        parts += [text for table in part.bd for text in _section(table, table.title)]
+        if part.missing:
+            parts += ["### Curves without a BD-rate", _bullets(part.missing)]
+        if part.posteriors is not None:
+            parts += _section(part.posteriors, part.posteriors.title)
+            parts.append(textwrap.fill(part.posteriors.caption, PROSE))
+        parts += _missing(part.inside, card)
+    if tables.costs is not None:
+        costs = tables.costs
+        parts += ["## Costs"]
+        parts += [markdown_table([c.column for c in (*costs.head, *costs.columns)])]
+        parts += [markdown(note) for note in costs.notes]
+    parts += _definitions(tables)
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores_section(part: DomainTables, card: RunCard) -> list[str]:
+    if not part.scores.columns:
+        return []
+    rows = places(part.inside, card)
+    # In Markdown the kind of rate stands in the column of the rate.
+    head = [column.column for column in place_columns(rows, card)]
+    head.append(headline_column(rows, part.inside, card).column)
+    blocks = packed(head, [column.column for column in part.scores.columns], width=WIDEST)
+    bold = part.scores.caption.partition(" Bold: ")[2]
+    said = [textwrap.fill(f"Bold: {bold}", PROSE)] if bold else []
+    return ["### Scores", *said, *map(markdown_table, blocks)]
+
+
+def _caption(tables: RunTables) -> str:
+    points, card = tables.points, tables.card
+    kinds = list(dict.fromkeys(points.loc[points["kind"] == "rate", "key"]))
+    kinds = ordered(kinds, list(RATE_MEANING))
+    reading = (
+        f"In brackets: {tables.confidence * 100:g} % intervals from a bootstrap over groups of "
+        "clips. A fraction such as 38/40 counts the clips that have a score, where not all have "
+        "one. ↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
+        "seconds."
+    )
+    said = (f"Corpus: {card.corpus.rstrip('.')}.", f"Protocol: {card.protocol}.")
+    lines = ["# Rates, scores and costs"]
+    if tables.unfinished:
+        lines += ["", textwrap.fill(f"**{markdown(tables.unfinished)}**", PROSE)]
+    for paragraph in (*map(markdown, said), reading):
+        lines += ["", textwrap.fill(paragraph, PROSE, break_long_words=False)]
+    if kinds:
+        lines += ["", "Kinds of rate:", ""]
+        lines += [f"- {kind}: {RATE_MEANING.get(kind, kind)}" for kind in kinds]
+    if any(has_dots(part.inside, card) for part in tables.domains):
+        lines += ["", MEAN_NOTE]
+    return "\n".join(lines)
+
+
+def _section(table: Table, title: str) -> list[str]:
+    """A heading with as many tables as the columns need, rows without a value left out."""
+    if not table.columns:
+        return []
+    head = [column.column for column in table.head]
+    wide = packed(head, [column.column for column in table.columns], width=WIDEST)
+    blocks = [filled(block, len(head), nothing=NONE) for block in wide]
+    bold = table.caption.partition(" Bold: ")[2]
+    notes = [*table.notes, *([f"Bold: {bold}"] if bold else [])]
+    said = [textwrap.fill(markdown(note), PROSE) for note in notes]
+    return [f"### {markdown(title)}", *map(markdown_table, blocks), *said]
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {markdown(text)}" for text in texts)
+
+
+def _definitions(tables: RunTables) -> list[str]:
+    """What each metric is: unit, direction, version, programs."""
+    points, card = tables.points, tables.card
+    scores = points[points["kind"] == "metric"]
+    lines = []
+    for key in ordered(list(dict.fromkeys(scores["key"])), list(card.metrics)):
+        metric = card.metrics[key]
+        if key == RESIDUAL_DELAY or not (metric.definition or metric.version):
+            continue
+        used = dict.fromkeys(filter(None, scores.loc[scores["key"] == key, "backend"]))
+        way = f"{metric.direction} is better" if metric.direction else "direction not known"
+        programs = ", ".join(filter(None, [*map(clean, used), metric.backend]))
+        facts = [
+            f"version {metric.version}" if metric.version else "",
+            metric.unit or "no unit", way, f"by {programs}" if programs else "",
+        ]  # fmt: skip
+        text = f"{metric.name} ({clean(key)}): {', '.join(filter(None, facts))}."
+        more = [metric.definition, metric.citation]
+        lines.append(" ".join([text, *(f"{part.rstrip('.')}." for part in more if part)]))
+    return ["## Metrics", _bullets(lines)] if lines else []
+
+
+def _missing(inside: pd.DataFrame, card: RunCard) -> list[str]:
+    """What has no value, and the most frequent reason; quantities of one fate in one row."""
+    rows = inside[(inside["n_ok"] < inside["n_total"]) & (inside["kind"] != "cost")]
+    fates: dict[tuple[Any, ...], list[str]] = {}
+    for row in records(rows):
+        metric = card.metrics.get(row.key) if row.kind == "metric" else None
+        name = metric.name if metric and row.key != RESIDUAL_DELAY else row.key.replace("_", " ")
+        counts = (row.n_undefined, row.n_failed)
+        not_done = row.n_total - row.n_ok - sum(counts)
+        place = (card.systems[row.system].label, clean(row.point), clean(row.variant))
+        fate = (*place, *map(str, (*counts, not_done, row.n_total)), clean(row.reason, longest=120))
+        fates.setdefault(fate, []).append(clean(name))
+    if not fates:
+        return []
+    system, point, variant, undefined, failed, not_done, clips, reason = (
+        list(cells) for cells in zip(*fates, strict=True)
+    )
+    table = [
+        Column("system", system),
+        Column("point", point, right=True),
+        Column("variant", variant),
+        Column("quantities", [_listed(names) for names in fates.values()]),
+        Column("undefined", undefined, right=True),
+        Column("failed", failed, right=True),
+        Column("not done", not_done, right=True),
+        Column("clips", clips, right=True),
+        Column("most frequent reason", reason),
+    ]
+    return ["### Clips without a value", markdown_table(table)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown

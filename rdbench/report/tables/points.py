@@ -1,0 +1,157 @@
+"""Rates and scores of one domain as tables: a row per point and variant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rdbench.analysis.aggregate import rate_distortion
+from rdbench.report.describe import (
+    RATE_MEANING,
+    RESIDUAL_DELAY,
+    RunCard,
+    ordered,
+    records,
+    scored_metrics,
+)
+from rdbench.report.names import clean
+from rdbench.report.numbers import kbps_text, score_text
+from rdbench.report.tables.cells import NONE, Cell, Table, TableColumn
+from rdbench.report.tables.order import PLACE, Place, place_columns, places
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_A_RATE = "°"
+BRIEF_NAME = 16
+Bold = Collection[tuple[str, str, str, Place]]
+"""(domain, key, backend, place) of the scores that are set in bold."""
+
+
+def score_table(inside: pd.DataFrame, card: RunCard, *, bold: Bold = (), caption: str) -> Table:
+    """Scores of one domain beside the headline rate and its kind."""
+    rows = places(inside, card)
+    domain = str(inside["domain"].iloc[0])
+    head = [*place_columns(rows, card), *headline_columns(rows, inside, card)]
+    columns = score_columns(inside, card, rows, bold=bold)
+    return Table("points", f"Scores on {card.domain_label(domain)}", caption, head, columns)
+
+
+def rate_table(inside: pd.DataFrame, card: RunCard, *, caption: str) -> Table:
+    """Rates of one domain, of every kind that was measured, in kbps."""
+    rates = inside[inside["kind"] == "rate"]
+    rows = places(rates, card)
+    domain = card.domain_label(str(inside["domain"].iloc[0]))
+    return Table(
+        "rates", f"Rates on {domain} (kbps)", caption, place_columns(rows, card),
+        _rate_columns(inside, rows),
+    )  # fmt: skip
+
+
+def headline_column(rows: Sequence[Place], inside: pd.DataFrame, card: RunCard) -> TableColumn:
+    """The headline rate with its kind in one column: "6.02 payload"."""
+    number, kind = headline_columns(rows, inside, card)
+    wide = max((len(cell.text) for cell in number.cells), default=0)
+    cells = [
+        Cell(f"{n.text.rjust(wide)} {k.plain}".rstrip() if k.text else n.text.rjust(wide))
+        for n, k in zip(number.cells, kind.cells, strict=True)
+    ]
+    return TableColumn("kbps", cells, numeric=False)
+
+
+def score_columns(
+    inside: pd.DataFrame,
+    card: RunCard,
+    rows: Sequence[Place],
+    *,
+    bold: Bold = (),
+    brief: bool = False,
+) -> list[TableColumn]:
+    """A column per metric and backend; brief: short names, and no intervals."""
+    pairs = scored_metrics(inside, card)
+    keys = [key for key, _ in pairs]
+    delays = inside.loc[inside["key"] == RESIDUAL_DELAY, "backend"]
+    if len(delays) and not brief:
+        pairs = [*pairs, (RESIDUAL_DELAY, delays.iloc[0])]
+    domain = str(inside["domain"].iloc[0])
+    columns = []
+    for key, backend in pairs:
+        part = inside[(inside["key"] == key) & (inside["backend"] == backend)]
+        metric = card.metrics[key]
+        name = f"{metric.title}, {clean(backend)}" if keys.count(key) > 1 else metric.title
+        if key == RESIDUAL_DELAY:
+            name = f"residual delay ({metric.unit})"
+        if brief and keys.count(key) == 1:
+            name = metric.name if len(metric.name) <= BRIEF_NAME else clean(key)
+        best = {place for d, k, b, place in bold if (d, k, b) == (domain, key, backend)}
+        cells = _cells(part, rows, score_text(metric), brief=brief, bold=best)
+        columns.append(TableColumn(f"{name} {metric.arrow}".strip(), cells))
+    return columns
+
+
+def headline_columns(
+    rows: Sequence[Place], inside: pd.DataFrame, card: RunCard
+) -> tuple[TableColumn, TableColumn]:
+    """The headline rate and its kind, which `NOT_A_RATE` marks where it is no rate point's."""
+    rates = rate_distortion(inside, card.headlines)
+    found = {(row.system, row.curve, row.point, row.variant): row for row in records(rates)}
+    numbers, kinds = [], []
+    for place in rows:
+        row: Any = found.get(place)
+        if row is None or not math.isfinite(row.kbps):
+            numbers.append(Cell(NONE))
+            kinds.append(Cell(""))
+            continue
+        numbers.append(Cell(kbps_text(row.kbps)))
+        kinds.append(Cell(row.rate_kind, mark="" if row.rate_point else NOT_A_RATE))
+    return TableColumn("kbps", numbers), TableColumn("rate", kinds, numeric=False)
+
+
+def _rate_columns(inside: pd.DataFrame, rows: Sequence[Place]) -> list[TableColumn]:
+    rates = inside[inside["kind"] == "rate"]
+    columns = []
+    pairs = rates[["key", "backend"]].drop_duplicates()
+    for kind in ordered(list(pairs["key"]), list(RATE_MEANING)):
+        models = list(pairs.loc[pairs["key"] == kind, "backend"])
+        for model in models:
+            part = rates[(rates["key"] == kind) & (rates["backend"] == model)]
+            title = f"{kind}, {clean(model)}" if len(models) > 1 and model else kind
+            cells = _cells(part, rows, kbps_text)
+            if any(cell.text for cell in cells):
+                columns.append(TableColumn(title, cells))
+    used = inside[inside["kind"] == "usage"]
+    for key in dict.fromkeys(used["key"]):
+        cells = _cells(used[used["key"] == key], rows, "{:.3g}".format)
+        columns.append(TableColumn(key.replace("_", " "), cells))
+    return columns
+
+
+def _cells(
+    part: pd.DataFrame,
+    rows: Sequence[Place],
+    write: Callable[[float], str],
+    *,
+    brief: bool = False,
+    bold: Collection[Place] = (),
+) -> list[Cell]:
+    keys = part[PLACE].itertuples(index=False, name=None)
+    found = dict(zip(keys, records(part), strict=True))
+    return [_cell(found.get(place), write, brief=brief, bold=place in bold) for place in rows]
+
+
+def _cell(row: Any, write: Callable[[float], str], *, brief: bool, bold: bool) -> Cell:
+    """Value, interval and count of one aggregate; empty where it was not asked for."""
+    if row is None:
+        return Cell("")
+    count = f"{row.n_ok}/{row.n_total}" if row.n_ok < row.n_total else ""
+    if brief:
+        shown = write(row.value) if math.isfinite(row.value) else NONE
+        return Cell(shown, mark="*" * bool(count))
+    if not math.isfinite(row.value):
+        return Cell(NONE, count=f"{row.n_ok}/{row.n_total}")
+    low = high = ""
+    # A rate that is the same for every group has no interval to show.
+    if math.isfinite(row.low) and math.isfinite(row.high) and row.low != row.high:
+        low, high = write(row.low), write(row.high)
+    return Cell(write(row.value), low, high, count, bold=bold)

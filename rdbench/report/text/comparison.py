@@ -1,0 +1,341 @@
+"""A comparison as text: BD tables, readings, paired points, the clips that changed most.
+
+Made from the tables of `rdbench.analysis` alone; what was refused is listed with its reason, and
+curves that cross are said to, since one number does not describe them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.report.describe import RunCard, describe, records
+from rdbench.report.names import clean
+from rdbench.report.numbers import kbps_text, score_text
+from rdbench.report.text.columns import Column, aligned, markdown_table
+from rdbench.store.atomic import make_folder, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdbench.analysis.runs import Run
+
+Draw = Callable[[Sequence[Column]], str]
+LAYOUTS: Mapping[str, Draw] = {"text": aligned, "markdown": markdown_table}
+METHOD_NAMES = {"pchip": "PCHIP", "akima": "Akima"}
+NAMED = 3
+ENDS = ("best", "worst")
+
+
+def comparison_text(
+    tables: Mapping[str, pd.DataFrame], card: RunCard, *, anchor: str, layout: str = "text"
+) -> str:
+    """All tables of a comparison; tables: `bd`, `readings`, `pairs`, `clips`, each optional.
+
+    layout: "text" for a terminal, "markdown" for a page.
+    """
+    draw = LAYOUTS[layout]
+    parts: list[str] = []
+    domains = dict.fromkeys(d for table in tables.values() for d in table["domain"])
+    for domain in domains:
+        parts.append(_title(clean(domain), 1, layout))
+        inside = {name: table[table["domain"] == domain] for name, table in tables.items()}
+        parts += _bd_parts(inside.get("bd"), card, anchor, draw, layout)
+        parts += _reading_parts(inside.get("readings"), card, draw, layout)
+        parts += _pair_parts(inside.get("pairs"), card, draw, layout)
+        parts += _clip_parts(inside.get("clips"), card, draw, layout)
+    return "\n\n".join(parts) + "\n" if parts else "nothing to compare\n"
+
+
+def _bd_parts(
+    bd: pd.DataFrame | None, card: RunCard, anchor: str, draw: Draw, layout: str
+) -> list[str]:
+    if bd is None or bd.empty:
+        return []
+    against = card.curve_label(anchor)
+    parts = []
+    for quantity, title in (
+        ("bd_rate", f"BD-rate against {against}: change in bits at equal quality, %"),
+        ("bd_quality", f"BD-quality against {against}: change in quality at equal bits"),
+    ):
+        columns = _bd_columns(bd[bd["quantity"] == quantity], card)
+        if columns:
+            parts += [_title(title, 2, layout), draw(columns)]
+    parts += _sentences(bd, card, layout)
+    return parts + _refusals(bd, card, draw, layout)
+
+
+def _bd_columns(bd: pd.DataFrame, card: RunCard) -> list[Column]:
+    place = ["key", "backend", "curve", "variant", "basis"]
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in records(bd[bd["reason"] == ""]):
+        rows.setdefault(tuple(getattr(row, c) for c in place), {})[row.method] = row
+    if not rows:
+        return []
+    first = [next(iter(by_method.values())) for by_method in rows.values()]
+    methods = list(dict.fromkeys(bd["method"]))
+    columns = [
+        Column("metric", [_metric_name(row, bd, card) for row in first]),
+        Column("curve", [card.curve_label(row.curve) for row in first]),
+        Column("rates compared", [_kinds(row) for row in first]),
+    ]
+    for method in methods:
+        cells = [_with_interval(found.get(method), card) for found in rows.values()]
+        columns.append(Column(METHOD_NAMES.get(method, method), cells, right=True))
+    columns += [
+        Column("taken over", [_range(row, card) for row in first], right=True),
+        Column("of curve / anchor", [_shares(row) for row in first], right=True),
+        Column("clips", [_clips(row) for row in first], right=True),
+    ]
+    return columns
+
+
+def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
+    """What the tables do not show by themselves: crossings, kinds of rate, notes."""
+    lines = []
+    crossing = bd[(bd["method"] == bd["method"].iloc[0]) & bd["crosses"].astype(bool)]
+    crossing = crossing.sort_values("quantity", kind="stable", ascending=False)
+    crossing = crossing.drop_duplicates(["key", "backend", "curve", "basis"])
+    for row in records(crossing):
+        write = score_text(card.metrics[row.key])
+        lines.append(
+            f"{card.curve_label(row.curve)} and {card.curve_label(row.anchor)} cross in "
+            f"{clean(row.key)}{_by_basis(row)}: at {kbps_text(row.crossing_kbps)} kbps, "
+            f"{write(row.crossing_quality)} ({100 * row.crossing_share:.0f} % of the resamples "
+            "cross); no single number orders them."
+        )
+    headline = bd[(bd["basis"] == "headline") & (bd["variant"] != "mean")]
+    kinds = headline.drop_duplicates(["curve", "rate_kind", "anchor_rate_kind"])
+    for row in records(kinds):
+        if row.rate_kind and row.anchor_rate_kind and row.rate_kind != row.anchor_rate_kind:
+            lines.append(
+                f"{card.curve_label(row.curve)} and {card.curve_label(row.anchor)} are headlined "
+                f"by rates of different kinds ({row.rate_kind} against {row.anchor_rate_kind}); "
+                "beside it stands the comparison under decodable streams, where measured."
+            )
+    notes: dict[tuple[str, str], list[str]] = {}
+    for row in records(bd[bd["note"] != ""]):
+        notes.setdefault((row.curve, row.note), []).append(row.key)
+    for (name, note), keys in notes.items():
+        lines.append(f"{card.curve_label(name)}, {_listed(keys)}: {clean(note, longest=200)}.")
+    if not lines:
+        return []
+    mark = "- " if layout == "markdown" else "  "
+    return ["\n".join(mark + line for line in lines)]
+
+
+def _refusals(bd: pd.DataFrame, card: RunCard, draw: Draw, layout: str) -> list[str]:
+    refused = bd[bd["reason"] != ""]
+    if refused.empty:
+        return []
+    fates: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in records(refused):
+        fate = (row.curve, _kinds(row), row.reason)
+        fates.setdefault(fate, {})[row.key] = None
+    columns = [
+        Column("curve", [card.curve_label(name) for name, *_ in fates]),
+        Column("rates compared", [kinds for _, kinds, _ in fates]),
+        Column("metrics", [_listed(list(keys)) for keys in fates.values()]),
+        Column("answer", [clean(reason, longest=160) for *_, reason in fates]),
+    ]
+    return [_title("Not compared", 2, layout), draw(columns)]
+
+
+def _reading_parts(
+    readings: pd.DataFrame | None, card: RunCard, draw: Draw, layout: str
+) -> list[str]:
+    if readings is None or readings.empty:
+        return []
+    parts = []
+    for (quantity, at), part in readings.groupby(["quantity", "at"], sort=False):
+        by_rate = quantity == "quality_at_rate"
+        rows = records(part)
+        title = f"At {at:g} kbps" if by_rate else f"To reach {clean(rows[0].key)} {at:g}"
+        answers = [row.reason or _reading(row, card) for row in rows]
+        columns = [
+            Column("curve", [card.curve_label(row.curve) for row in rows]),
+            Column("rate", [row.rate_kind for row in rows]),
+            Column("metric", [clean(row.key) for row in rows]),
+            Column("answer", [clean(answer, longest=160) for answer in answers]),
+        ]
+        parts += [_title(title, 2, layout), draw(columns)]
+    return parts
+
+
+def _pair_parts(pairs: pd.DataFrame | None, card: RunCard, draw: Draw, layout: str) -> list[str]:
+    if pairs is None or pairs.empty:
+        return []
+    rows = records(pairs[pairs["reason"] == ""])
+    parts = []
+    if rows:
+        columns = [
+            Column("metric", [clean(row.key) for row in rows]),
+            Column("point", [_point(row, "", card) for row in rows]),
+            Column("against", [_point(row, "anchor_", card) for row in rows]),
+            Column("difference", [_difference(row, card) for row in rows], right=True),
+            Column("better on", [_wins(row) for row in rows], right=True),
+            Column("p", [_p_text(row.p) for row in rows], right=True),
+            Column("p, Holm", [_p_text(row.p_holm) for row in rows], right=True),
+        ]
+        title = f"Paired differences at single points ({len(rows)} tests, Holm-corrected)"
+        parts += [_title(title, 2, layout), draw(columns)]
+    for row in records(pairs[pairs["reason"] != ""]):
+        parts.append(f"{clean(row.key)}, {_point(row, '', card)}: {row.reason}")
+    return parts
+
+
+def _clip_parts(clips: pd.DataFrame | None, card: RunCard, draw: Draw, layout: str) -> list[str]:
+    if clips is None or clips.empty:
+        return []
+    tests: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for row in records(clips):
+        test = (clean(row.key), _point(row, "", card), _point(row, "anchor_", card))
+        named = f"{_signed(row.difference, row, card)} {clean(row.clip, longest=60)}"
+        tests.setdefault(test, {"best": [], "worst": []})[row.end].append(named)
+    columns = [
+        Column("metric", [key for key, *_ in tests]),
+        Column("point", [point for _, point, _ in tests]),
+        Column("against", [other for *_, other in tests]),
+        *(Column(end, ["; ".join(found[end]) for found in tests.values()]) for end in ENDS),
+    ]
+    return [_title("Clips that change most", 2, layout), draw(columns)]
+
+
+def _title(text: str, level: int, layout: str) -> str:
+    return f"{'#' * (level + 1)} {text}" if layout == "markdown" else text
+
+
+def _metric_name(row: Any, bd: pd.DataFrame, card: RunCard) -> str:
+    metric = card.metrics[row.key]
+    several = bd.loc[bd["key"] == row.key, "backend"].nunique() > 1
+    return f"{clean(row.key)}{f', {row.backend}' if several else ''} {metric.arrow}".strip()
+
+
+def _kinds(row: Any) -> str:
+    one, two = row.rate_kind, row.anchor_rate_kind
+    if row.variant == "mean":
+        one = f"{one}, mean decoded"
+    return one if one == two else f"{one} : {two}"
+
+
+def _by_basis(row: Any) -> str:
+    return f" ({_kinds(row)})" if row.basis != "headline" else ""
+
+
+def _with_interval(row: Any, card: RunCard) -> str:
+    if row is None or not math.isfinite(row.value):
+        return "–"
+    write = _percent if row.unit == "%" and row.quantity == "bd_rate" else _signs(row.key, card)
+    text = write(row.value)
+    if math.isfinite(row.low) and math.isfinite(row.high):
+        text += f" [{write(row.low)}, {write(row.high)}]"
+    return text
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _signs(key: str, card: RunCard) -> Callable[[float], str]:
+    plain = score_text(card.metrics[key])
+
+    def write(value: float) -> str:
+        text = plain(value)
+        return text if text.startswith("−") else f"+{text}"
+
+    return write
+
+
+def _signed(value: float, row: Any, card: RunCard) -> str:
+    return _signs(row.key, card)(value)
+
+
+def _range(row: Any, card: RunCard) -> str:
+    write = kbps_text if row.quantity == "bd_quality" else score_text(card.metrics[row.key])
+    unit = " kbps" if row.quantity == "bd_quality" else ""
+    return f"{write(row.range_low)} to {write(row.range_high)}{unit}"
+
+
+def _shares(row: Any) -> str:
+    return f"{100 * row.share_curve:.0f} % / {100 * row.share_anchor:.0f} %"
+
+
+def _clips(row: Any) -> str:
+    count = f"{row.n_clips}/{row.n_total}" if row.n_clips < row.n_total else f"{row.n_clips}"
+    return count if row.n_groups == row.n_clips else f"{count} in {row.n_groups}"
+
+
+def _reading(row: Any, card: RunCard) -> str:
+    write = kbps_text if row.unit == "kbps" else score_text(card.metrics[row.key])
+    text = write(row.value)
+    if math.isfinite(row.low) and math.isfinite(row.high):
+        text += f" [{write(row.low)}, {write(row.high)}]"
+    text = f"{text} {row.unit}".rstrip()
+    return f"{text} ({row.note})" if row.note else text
+
+
+def _difference(row: Any, card: RunCard) -> str:
+    text = _signed(row.difference, row, card)
+    if math.isfinite(row.low) and math.isfinite(row.high):
+        text += f" [{_signed(row.low, row, card)}, {_signed(row.high, row, card)}]"
+    return text
+
+
+def _wins(row: Any) -> str:
+    worse = f", worse on {row.n_worse}" if row.n_worse else ""
+    return f"{100 * row.win_rate:.0f} % ({row.n_better} of {row.n_clips}{worse})"
+
+
+def _point(row: Any, side: str, card: RunCard) -> str:
+    name = getattr(row, f"{side}system")
+    point, variant = getattr(row, f"{side}point"), getattr(row, f"{side}variant")
+    label = card.systems[name].label if name in card.systems else clean(name)
+    text = f"{label} {clean(point)}"
+    if variant not in ("codes", "sample"):
+        text += f" {variant}"
+    kbps = getattr(row, f"{side}kbps", math.nan)
+    return text if not math.isfinite(kbps) else f"{text} ({kbps_text(kbps)})"
+
+
+def _p_text(p: float) -> str:
+    if not math.isfinite(p):
+        return "–"
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    unique = [clean(name) for name in dict.fromkeys(names)]
+    if len(unique) <= NAMED:
+        return ", ".join(unique)
+    return f"{', '.join(unique[:NAMED])} and {len(unique) - NAMED} more"
+
+
+def card_of(run: Run) -> RunCard:
+    """What a report needs to know of a run."""
+    columns = ["system", "curve", "variant", "kind", "key", "unit"]
+    rows = run.rows.loc[:, columns].drop_duplicates()
+    return describe(rows, run.manifest)
+
+
+def write_json(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Writes the tables as lists of objects; a NaN is null. Raises StoreError."""
+    content = {
+        name: [{k: _plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+        for name, table in tables.items()
+    }
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; raises StoreError."""
+    make_folder(path.parent)
+    write_atomic(path, text.encode("utf-8", errors="replace"))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""Weights as data: strict reading, formats, hashes and downloads."""

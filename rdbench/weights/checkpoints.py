@@ -1,0 +1,185 @@
+"""Other people's checkpoints as data: reading them without running what is in them.
+
+A checkpoint is a table of tensors with a few plain values beside it. `read_checkpoint` reads the
+two formats in which such tables are published, PyTorch's (`torch.load` with `weights_only=True`,
+so no code in the file runs) and safetensors; everything else is refused with one sentence.
+`load_strict` fills a model that was built on the `meta` device, so that nothing is allocated before
+names and shapes are known to fit, and no weight stays random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.types import WeightsError
+from rdbench.weights.formats import MAX_ENTRIES, check_format, reason_of
+from rdbench.weights.pickles import check_legacy_pickle, check_zip_pickle
+from rdbench.weights.published import sha256_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read: tensors by name, plain metadata, and the SHA-256 of the file."""
+
+    state: Mapping[str, torch.Tensor]
+    sha256: str
+    filename: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads a checkpoint as data: `torch.save`'s formats and safetensors.
+
+    A PyTorch file holds either a table of tensors, or {"state_dict": …, "metadata": {…}}. In a
+    safetensors file, metadata values are JSON where they parse as JSON.
+
+    Raises:
+        WeightsError: for a file that is absent, too large, cut short, a web page, a package with
+            code, or holds anything but finite tensors.
+    """
+    source = Path(path)
+    try:
+        kind = check_format(source, str(source))
+        if kind != "safetensors":
+            (check_zip_pickle if kind == "zip" else check_legacy_pickle)(source, str(source))
+        digest = sha256_of(source)
+        raw, metadata = (_read_safetensors if kind == "safetensors" else _read_torch)(source)
+    except OSError as error:
+        raise WeightsError(f"weights file {source} cannot be read: {reason_of(error)}") from error
+    return Checkpoint(_tensors(raw, source), digest, source.name, metadata)
+
+
+def _read_torch(path: Path) -> tuple[Any, Mapping[str, Any]]:
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises many kinds for damaged and for hostile files
+        found = re.search(r"GLOBAL\s+`?([\w.]+)", str(error))
+        if found:
+            raise WeightsError(
+                f"weights file {path} holds code or objects ({found[1]}) beside tensors, which "
+                f"are never loaded; use a checkpoint of plain tensors"
+            ) from error
+        raise WeightsError(
+            f"weights file {path} is damaged or not a checkpoint ({_first_line(error)}); "
+            f"fetch it again"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        metadata = content.get("metadata", {})
+        return content["state_dict"], metadata if isinstance(metadata, Mapping) else {}
+    return content, {}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160].rstrip(" .") if lines else type(error).__name__
+
+
+def _read_safetensors(path: Path) -> tuple[Any, Mapping[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as archive:
+            keys = list(archive.keys())
+            if len(keys) > MAX_ENTRIES:
+                raise WeightsError(f"weights file {path} holds more than {MAX_ENTRIES} tensors")
+            state = {key: archive.get_tensor(key) for key in keys}
+            return state, {k: _plain(v) for k, v in (archive.metadata() or {}).items()}
+    except SafetensorError as error:
+        raise WeightsError(
+            f"weights file {path} is damaged ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+def _plain(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _tensors(raw: Any, path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    if not isinstance(raw, Mapping) or not raw:
+        raise WeightsError(
+            f"weights file {path} holds a {type(raw).__name__}, not a table of tensors; "
+            f"use a checkpoint that holds a state dict"
+        )
+    for key, value in raw.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise WeightsError(
+                f"weights file {path} holds {key!r} ({type(value).__name__}) where tensors were "
+                f"expected; use a checkpoint that holds a state dict alone"
+            )
+        if value.layout is not torch.strided or value.dtype not in _dtypes():
+            raise WeightsError(
+                f"weights file {path} holds {key!r} of type {value.dtype}, which no codec here "
+                f"uses; use a checkpoint in float32 or float16"
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise WeightsError(
+                f"weights file {path} has values in {key!r} that are not finite; "
+                f"fetch it again, or use a checkpoint of a run that did not diverge"
+            )
+    return dict(raw)
+
+
+def _dtypes() -> tuple[torch.dtype, ...]:
+    import torch
+
+    floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    return (*floats, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Models built in here have shapes and no values (`meta` device), for `load_strict`."""
+    import torch
+
+    from rdbench.models.packages import older_weight_norm
+
+    with older_weight_norm(), torch.device("meta"):
+        yield
+
+
+def load_strict(model: torch.nn.Module, checkpoint: Checkpoint, *, codec: str) -> None:
+    """Fills `model`, built under `without_memory`, with every tensor of `checkpoint`, in float32.
+
+    Names and shapes must be the same on both sides. The model ends in evaluation mode on the CPU,
+    without gradients.
+
+    Raises:
+        WeightsError: says how many names are missing, unexpected or of another shape, and the
+            first of each.
+    """
+    expected = model.state_dict()
+    state = checkpoint.state
+    both = [key for key in expected if key in state]
+    faults = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [key for key in both if expected[key].shape != state[key].shape],
+    }
+    if any(faults.values()):
+        said = ", ".join(f"{len(v)} {k} (first {v[0]!r})" for k, v in faults.items() if v)
+        raise WeightsError(
+            f"weights file {checkpoint.filename} does not fit {codec}: of {len(expected)} tensors "
+            f"{said}; give the checkpoint of this model"
+        )
+    fitted = {key: state[key].to(expected[key].dtype).contiguous() for key in expected}
+    model.load_state_dict(fitted, strict=True, assign=True)
+    model.requires_grad_(False).eval()

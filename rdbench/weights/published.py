@@ -1,0 +1,181 @@
+"""Published weights as files: what they are, where they lie, and how they are downloaded.
+
+`fetch` downloads a file through a temporary name and checks its hash where its authors publish one.
+What is in a file is `rdbench.weights.checkpoints`' matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import secrets
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rdbench.types import WeightsError
+from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
+
+if TYPE_CHECKING:
+    pass
+
+PRETRAINED = "pretrained"
+"""The value of `weights` that means the published file."""
+
+_CHUNK = 1 << 20
+_TIMEOUT_S = 30.0
+
+Opener = Callable[[str], Any]
+"""Opens a URL and returns a readable context manager with `headers`, as `urlopen` does."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A published weights file.
+
+    url: https address. filename: its name in the cache. sha256: the published hash or the
+    published beginning of it, None where the authors publish none. licence: as the authors state
+    it.
+    """
+
+    url: str
+    filename: str
+    sha256: str | None
+    licence: str
+
+    @property
+    def hash_note(self) -> str:
+        """What is known of the hash, for messages."""
+        if self.sha256 is None:
+            return "its authors publish no hash"
+        return f"its SHA-256 begins with {self.sha256}"
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG)."""
+    if own := os.environ.get("RDBENCH_CACHE"):
+        return Path(own).expanduser() / "weights"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
+
+
+def locate(weights: str | os.PathLike[str], file: WeightsFile) -> Path:
+    """The file that `weights` means: "pretrained" (fetched where absent), or an existing path.
+
+    A folder means the published name within it. Raises WeightsError where there is no such file.
+    """
+    if weights == PRETRAINED:
+        return fetch(file)
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        path = path / file.filename
+    if not path.is_file():
+        raise WeightsError(
+            f"weights file {path} does not exist; "
+            f"give the path of a checkpoint, or {PRETRAINED!r} for {file.url}"
+        )
+    return path
+
+
+def fetch(
+    file: WeightsFile, *, cache_dir: Path | None = None, opener: Opener | None = None
+) -> Path:
+    """The published file in the cache, downloaded where it is absent.
+
+    The download is written beside its final name, flushed, checked and renamed, so that an
+    interrupted one leaves nothing at the final name.
+
+    Raises:
+        WeightsError: without a network, for a file that is too large, cut short, not a
+            checkpoint, or of another hash than the published one.
+    """
+    target = (cache_dir or cache_folder()) / file.filename
+    if target.is_file():
+        _check_hash(target, target, file)
+        return target
+    if urllib.parse.urlsplit(file.url).scheme != "https":
+        raise WeightsError(f"{file.url} is not an https address; weights are fetched by https only")
+    # Not a `tempfile`: the result keeps the permissions that the user's umask gives.
+    temporary = target.with_name(f".{file.filename}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        out = temporary.open("xb")
+    except OSError as error:
+        raise WeightsError(
+            f"the cache folder {target.parent} cannot be written ({error.strerror}); "
+            f"set RDBENCH_CACHE to a folder that can"
+        ) from error
+    try:
+        with out:
+            _download(file, target, out, opener or _open_https)
+            out.flush()
+            os.fsync(out.fileno())
+        check_format(temporary, file.url)
+        _check_hash(temporary, target, file)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _download(file: WeightsFile, target: Path, out: IO[bytes], opener: Opener) -> None:
+    received = 0
+    try:
+        with opener(file.url) as response:
+            expected = int(response.headers.get("Content-Length") or -1)
+            while chunk := response.read(_CHUNK):
+                received += len(chunk)
+                if max(received, expected) > MAX_BYTES:
+                    raise WeightsError(
+                        f"{file.url} is larger than {MAX_BYTES} bytes and was not downloaded; "
+                        f"it cannot be the published file"
+                    )
+                out.write(chunk)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise WeightsError(_unreachable(file, target, reason_of(error))) from error
+    if received < expected:
+        reason = f"the connection ended after {received} of {expected} bytes"
+        raise WeightsError(_unreachable(file, target, reason))
+
+
+def _unreachable(file: WeightsFile, target: Path, reason: str) -> str:
+    return (
+        f"weights file {file.filename} could not be downloaded ({reason}): fetch {file.url} "
+        f"elsewhere and put it at {target} ({file.hash_note})"
+    )
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(  # noqa: PLR0917
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open_https(url: str) -> Any:
+    request = urllib.request.Request(url, headers={"User-Agent": "rdbench"})
+    return urllib.request.build_opener(_HttpsOnly).open(request, timeout=_TIMEOUT_S)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_hash(path: Path, target: Path, file: WeightsFile) -> None:
+    if file.sha256 is None:
+        return
+    actual = sha256_of(path)
+    if not actual.startswith(file.sha256):
+        raise WeightsError(
+            f"weights file {file.filename} has SHA-256 {actual}, which does not begin with the "
+            f"published {file.sha256}: fetch {file.url} again and put it at {target}"
+        )
