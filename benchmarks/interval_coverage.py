@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from rdbench.analysis.curves.delta import Curve, curve, delta
-from rdbench.analysis.stats.bootstrap import resample_weights
 from rdbench.analysis.stats.intervals import Factor, influences, intervals
+from rdbench.resampling import resample_weights
 
 GROUPS, SIZES = 25, np.array([2] * 15 + [1] * 10)
 METHODS = ("studentised", "bca", "percentile")

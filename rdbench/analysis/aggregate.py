@@ -15,8 +15,8 @@ import numpy as np
 
 from rdbench.analysis.models import choose, preference
 from rdbench.analysis.planned import GivenTo, planned_clips
-from rdbench.analysis.stats.bootstrap import resample_weights
 from rdbench.analysis.stats.ratios import Intervals, ratio_intervals
+from rdbench.resampling import resample_weights
 from rdbench.store.schema import COLUMNS, Kind
 from rdbench.types import RateKind, StoreError, Variant
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rdbench.analysis.stats.bootstrap import resample_weights
+from rdbench.resampling import resample_weights
 from rdbench.store.schema import COLUMNS, Kind
 from rdbench.types import Status, StoreError
 

@@ -29,6 +29,23 @@ class Kind(StrEnum):
     """A kept file (`rdbench.store.audio`); no reader of measurements sees these rows."""
     TRACE = "trace"
     """A trace (`rdbench.store.traces`); likewise."""
+    FEATURE = "feature"
+    """An array that a value of a set of clips is made of (`rdbench.store.features`); likewise."""
+    NOTE = "note"
+    """Something worth knowing of a clip, in the row's reason (clipped, silent, upsampled)."""
+
+
+@dataclass(frozen=True, order=True)
+class Quantity:
+    """What is measured: one value for each unit that asks for it.
+
+    kind, key: as in `Row`. model: under which probability model or prior bits are counted, on which
+    machine a cost was measured; "" where there is only one.
+    """
+
+    kind: Kind
+    key: str
+    model: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rdbench.analysis.stats.bootstrap import NO_VARIATION, ONE_GROUP, resample_weights
+from rdbench.analysis.stats.bootstrap import NO_VARIATION, ONE_GROUP
 from rdbench.analysis.stats.intervals import Factor, influences, intervals, standard_error
+from rdbench.resampling import resample_weights
 
 
 def mean_of(sample: np.ndarray, resamples: int = 4000, seed: int = 0):

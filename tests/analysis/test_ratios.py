@@ -13,10 +13,10 @@ from rdbench.analysis.stats.bootstrap import (
     ONE_GROUP,
     PERCENTILE,
     replicates,
-    resample_weights,
 )
 from rdbench.analysis.stats.intervals import STUDENT
 from rdbench.analysis.stats.ratios import FEW_GROUPS, NO_CLIP, ratio_intervals
+from rdbench.resampling import resample_weights
 
 
 def skewed(groups: int = 14, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.analysis.stats.bootstrap import resample_weights
 from rdbench.analysis.stats.intervals import (
     Factor,
     Interval,
@@ -23,6 +22,7 @@ from rdbench.analysis.stats.intervals import (
     intervals,
     standard_error,
 )
+from rdbench.resampling import resample_weights
 
 if TYPE_CHECKING:
     import numpy.typing as npt

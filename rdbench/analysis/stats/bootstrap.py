@@ -1,4 +1,4 @@
-"""The bootstrap over groups of clips: how often each group is drawn, and ratios under it.
+"""Ratios of sums over clips under a bootstrap over their groups (`rdbench.resampling`).
 
 Clips of one group (a speaker, a session) are not independent, so whole groups are drawn. With g
 groups, numerators n_i and denominators d_i summed per group, and the number w_i of times that
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 ONE_GROUP = "one group of clips: no interval"
 NO_VARIATION = "no variation between groups"
 PERCENTILE = "percentile interval: BCa is undefined here"
-
-
-def resample_weights(groups: int, *, resamples: int = 2000, seed: int | list[int] = 0) -> Array:
-    """How often each group is drawn in each resample, float64 (resamples, groups).
-
-    Each row sums to `groups`. The same seed and number of groups give the same weights.
-    """
-    if groups < 1 or resamples < 1:
-        raise ValueError("a bootstrap needs at least one group and one resample")
-    drawn = np.random.default_rng(seed).integers(0, groups, (resamples, groups))
-    cells = drawn + groups * np.arange(resamples)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=resamples * groups)
-    return counts.reshape(resamples, groups).astype(np.float64)
 
 
 def replicates(numerators: Array, denominators: Array, weights: Array) -> Array:
