@@ -1,0 +1,62 @@
+"""What readers of a run know of its variants, by name: from the manifest, or as they always were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rdbench.types import RateKind
+
+
+@dataclass(frozen=True)
+class VariantCard:
+    """What was decoded under a name of the column `variant`.
+
+    source: where the decoder's input comes from ("codes", "mean", "sample", "stream", "noise", and
+    whatever a plugin names). transmitted: whether one can transmit it at a stated rate. rate: the
+    kind of rate that belongs to it; "" is the system's headline kind. digest: of an input that
+    comes from outside of the codec.
+    """
+
+    name: str
+    source: str
+    transmitted: bool
+    rate: str = ""
+    digest: str = ""
+
+    @property
+    def headline(self) -> bool:
+        """Whether it is the system's own point, which tables and figures show without a suffix."""
+        return self.transmitted and not self.rate
+
+
+BUILT_IN: Mapping[str, VariantCard] = {
+    card.name: card
+    for card in (
+        VariantCard("codes", "codes", True),
+        VariantCard("sample", "sample", True),
+        VariantCard("mean", "mean", False),
+        VariantCard("coded", "stream", True, RateKind.CODED),
+        VariantCard("noise_0.5", "noise", False),
+        VariantCard("noise_2", "noise", False),
+    )
+}
+
+
+def variants_of(manifest: Mapping[str, Any]) -> dict[str, VariantCard]:
+    """The variants of a run by name: those of rdbench, and those that its manifest describes."""
+    told = manifest.get("variants") or {}
+    return {
+        **BUILT_IN,
+        **{
+            str(name): VariantCard(
+                str(name),
+                str(card.get("source", "")),
+                card.get("transmitted") is True,
+                str(card.get("rate") or ""),
+                str(card.get("digest") or ""),
+            )
+            for name, card in told.items()
+        },
+    }
