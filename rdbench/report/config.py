@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rdbench.report.describe import coded_systems
 from rdbench.spec.load import read_yaml
-from rdbench.spec.model import nearest
+from rdbench.suggest import nearest
 from rdbench.types import RateKind, SpecError
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec, nearest
+from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec
+from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
 MAX_BYTES = 64 * 1024

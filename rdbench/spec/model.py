@@ -8,7 +8,6 @@ belong to other rooms.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -341,13 +340,6 @@ class BenchmarkSpec(_Model):
     def _located(self, path: str | None) -> Path | None:
         # os.path.normpath only tidies the text: resolving links would change what files are called.
         return None if path is None else Path(os.path.normpath(self._folder / path))
-
-
-def nearest(name: str, known: Mapping[str, Any] | list[str], *, many: str = "known") -> str:
-    """The end of an error sentence: the nearest of `known` names, or all of them."""
-    names = [str(item) for item in known]
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"{many}: {', '.join(names) or 'none'}"
 
 
 def _of_domain(by_domain: Mapping[str, T], domain: str, path: str) -> T:

@@ -1,4 +1,4 @@
-"""What readers of a run know of its variants, by name: from the manifest, or as they always were."""
+"""What readers of a run know of its variants: from the manifest, or as they always were."""
 
 from __future__ import annotations
 

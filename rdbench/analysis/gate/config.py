@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rdbench.analysis.arrays import RESIDUAL_DELAY
-from rdbench.spec.model import nearest
+from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
 

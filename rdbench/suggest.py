@@ -1,0 +1,19 @@
+"""The end of a sentence about a name that is not known: what may have been meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: object, known: Iterable[object], *, many: str = "known") -> str:
+    """The nearest of `known` names as a question, or all of them behind the word `many`.
+
+    >>> nearest("pesq", ["pesq_wb", "stoi"])
+    "did you mean 'pesq_wb'?"
+    >>> nearest("xyz", ["pesq_wb", "stoi"], many="metrics")
+    'metrics: pesq_wb, stoi'
+    """
+    names = [str(item) for item in known]
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"{many}: {', '.join(names) or 'none'}"
