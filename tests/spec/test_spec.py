@@ -229,8 +229,10 @@ def test_a_misspelt_key_is_said_before_what_it_leaves_missing(tmp_path: Path) ->
         ("? [a]\n: b\n", "is not valid YAML"),
         ("a: &a [*a]\n", "expands to more than"),
         (
-            "a0: &a0 {x: 1}\n"
-            + "".join(
+            "a0: &a0 {"
+            + ",".join(f"x{i}: 1" for i in range(501))
+            + "}\n"
+            + "".join(  # PyYAML from 6.0.4 on merges a key only once, however often it is named
                 f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
             ),
             "merges more than",
