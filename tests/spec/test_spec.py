@@ -15,7 +15,7 @@ from rdbench.codecs import registry as codecs
 from rdbench.metrics import registry as metrics
 from rdbench.spec.load import MAX_BYTES, load_spec, with_limit, with_option
 from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec
-from rdbench.types import SpecError, Variant
+from rdbench.types import SpecError
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -84,7 +84,7 @@ def test_names_curves_and_labels_follow_each_other(tmp_path: Path) -> None:
         ("v1", "vae", "VAE"),
         ("Other", "Other", "Other"),
     ]
-    assert spec.systems[2].variants == (Variant.MEAN,)
+    assert spec.systems[2].variants == ("mean",)
     spec = load(tmp_path / "s.yaml", minimal(systems=systems[2:4]))
     assert [s.curve for s in spec.systems] == ["vae", "vae"]
     assert spec.systems[1].points == ("q9", 2.5)
