@@ -1,8 +1,4 @@
-"""Names units of work by everything that could change their value.
-
-A unit whose key is already in the store is not done again; one whose inputs changed never looks
-present. A key is the SHA-256 of canonical JSON.
-"""
+"""Digests that name what could change a value, and the hashes of files they are made of."""
 
 from __future__ import annotations
 
@@ -19,11 +15,6 @@ def digest(parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def unit_key(**parts: Any) -> str:
-    """The key of one unit of work, 32 hex digits (128 bits)."""
-    return digest(parts)[:32]
-
-
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes, read in blocks; raises OSError.
 
@@ -35,6 +26,9 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def clip_seed(seed: int, clip_key: str) -> int:
-    """A seed that belongs to a clip, so that a sample is the same in any batch (63 bits)."""
-    return int(digest([seed, clip_key])[:16], 16) >> 1
+def clip_seed(seed: int, content: str) -> int:
+    """A seed that belongs to a clip's content, so that a sample is the same in any batch (63 bits).
+
+    seed: of the protocol. content: the digest of the clip's audio.
+    """
+    return int(digest([seed, content])[:16], 16) >> 1
