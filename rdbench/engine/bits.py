@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rdbench.engine.channels import gather_rates
-from rdbench.engine.keys import digest, file_sha256
+from rdbench.engine.keys import digest
 from rdbench.engine.payloads import Payload, payloads
 from rdbench.engine.plan import PlannedClip, Step, System
 from rdbench.engine.unit_keys import UnitKeys
+from rdbench.identity import file_sha256
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
 from rdbench.rate.measure import entropy_rates, prior_rates, side_bits

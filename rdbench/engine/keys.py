@@ -6,10 +6,8 @@ present. A key is the SHA-256 of canonical JSON.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 
@@ -22,17 +20,6 @@ def digest(parts: Any) -> str:
 def unit_key(**parts: Any) -> str:
     """The key of one unit of work, 32 hex digits (128 bits)."""
     return digest(parts)[:32]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, read in blocks; raises OSError.
-
-    A pipe or a device is refused: opening one may wait for ever.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no regular file")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clip_seed(seed: int, clip_key: str) -> int:

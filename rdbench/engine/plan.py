@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.keys import clip_seed, digest, file_sha256
+from rdbench.engine.keys import clip_seed, digest
 from rdbench.engine.source import name_weights, source_of
 from rdbench.engine.worker import CodecRecipe
-from rdbench.metrics.base import DeviceBackend, MetricDefinition, PoolBackend
+from rdbench.identity import file_sha256
+from rdbench.metrics.base import Backend, MetricDefinition
 from rdbench.store.audio import KEY as KEPT
 from rdbench.store.schema import Kind
 from rdbench.store.traces import AXES
@@ -48,7 +49,7 @@ class Metric:
     """A metric of the spec with the backend that computes it here."""
 
     definition: MetricDefinition
-    backend: DeviceBackend | PoolBackend
+    backend: Backend
 
     @property
     def key(self) -> str:

@@ -178,7 +178,7 @@ def test_silence_has_a_distance_and_nan_has_none(key: str) -> None:
 
 
 def test_a_large_batch_is_transformed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rdbench.metrics.signal.snr import spectral
+    from rdbench.metrics.signal import spectral
 
     generator = torch.Generator().manual_seed(2)
     clips = [0.1 * torch.randn(1, 3000, generator=generator) for _ in range(5)]
