@@ -301,25 +301,36 @@ class Score:
         return cls(math.nan, Status.FAILED, reason)
 
 
-class Variant(StrEnum):
-    """What is decoded from an `Encoded`.
+@dataclass(frozen=True)
+class Variant:
+    """What is decoded from an `Encoded`, as a value; `rdbench.codecs.variants` knows them by name.
 
-    Of a posterior: a `sample` μ + σ ε; the `mean`; the decodable stream's latent (`coded`); and, to
-    see how the decoder takes noise, μ + k σ ε at half and twice the noise (k = 0 is the mean, k = 1
-    the sample). Only `codes`, `sample` and `coded` are points that one can transmit.
+    name: in specs and rows. source: where the decoder's input comes from ("codes", "mean",
+    "sample", "stream", "noise", or what a plugin calls its own). transmitted: whether one can
+    transmit it at a stated rate. rate: the kind of rate that belongs to it, None for the headline
+    kind of its system. seeded: whether it draws at random, from the seeds of the clips. digest:
+    names the content of an input that comes from outside of the codec; part of every key.
     """
 
-    CODES = "codes"
-    SAMPLE = "sample"
-    MEAN = "mean"
-    CODED = "coded"
-    NOISE_HALF = "noise_0.5"
-    NOISE_TWO = "noise_2"
+    name: str
+    source: str
+    transmitted: bool = False
+    rate: RateKind | None = None
+    seeded: bool = False
+    digest: str = ""
 
-    @property
-    def noise(self) -> float | None:
-        """The factor k of the noise k σ ε that is drawn; None for a variant without noise."""
-        return {self.SAMPLE: 1.0, self.NOISE_HALF: 0.5, self.NOISE_TWO: 2.0}.get(self)
+    def __str__(self) -> str:
+        return self.name
+
+
+CODES = Variant("codes", "codes", transmitted=True)
+"""Tokens or packets, as they are."""
+SAMPLE = Variant("sample", "sample", transmitted=True, seeded=True)
+"""A sample μ + σ ε of a posterior."""
+MEAN = Variant("mean", "mean")
+"""A posterior's mean: at the price of the KL nothing that one can transmit."""
+CODED = Variant("coded", "stream", transmitted=True, rate=RateKind.CODED)
+"""What the decodable stream of a posterior decodes to, at the stream's own rate."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rdbench.types import (
+    CODES,
     AudioBatch,
     CodecError,
     CodecInfo,
@@ -44,7 +45,7 @@ class Codec(ABC):
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The variants this codec can decode, the headline one first."""
-        return (Variant.CODES,)
+        return (CODES,)
 
     @property
     def possible_variants(self) -> tuple[Variant, ...]:
@@ -83,8 +84,8 @@ class Codec(ABC):
         self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
     ) -> DecoderInput:
         """What the decoder receives under `variant`; `clip_seeds` has one seed for each clip."""
-        if variant is not Variant.CODES or isinstance(encoded.payload, Posterior):
-            raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
+        if variant != CODES or isinstance(encoded.payload, Posterior):
+            raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
         return DecoderInput(
             encoded.payload, encoded.lengths, encoded.sample_rate, encoded.channels, encoded.side
         )

@@ -243,7 +243,7 @@ class _Check:
         if distance > AUDIO_TOLERANCE:
             raise self._fail(
                 point,
-                f"decoding the same {variant.value} again, after other audio was encoded, differs "
+                f"decoding the same {variant.name} again, after other audio was encoded, differs "
                 f"by {distance:.1e}: a decoder input and its seeds must be all that decoding needs",
             )
         if not same(self._encode_at(self.audio, point), encoded):
@@ -296,7 +296,7 @@ class _Check:
             if distance > AUDIO_TOLERANCE:
                 raise self._fail(
                     point,
-                    f"the {variant.value} of clip {index} decode differently in a batch and alone "
+                    f"the {variant.name} of clip {index} decode differently in a batch and alone "
                     f"(by {distance:.1e}, allowed {AUDIO_TOLERANCE:g})",
                 )
 

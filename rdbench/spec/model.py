@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from rdbench.types import SpecError, Variant
+from rdbench.types import SpecError
 
 DEFAULT = "default"
 """The key of a mapping by domain that stands for every domain not named (also written `*`)."""
@@ -212,7 +212,7 @@ class SystemSpec(_Model):
     points: tuple[Point, ...] | None = Field(default=None, min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    variants: tuple[Variant, ...] | None = Field(default=None, min_length=1)
+    variants: tuple[Name, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ import torch
 from rdbench.codecs.anchors import Identity, LowPass
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
-from rdbench.types import AudioBatch, CodecError, OperatingPoint, Variant
+from rdbench.types import CODES, AudioBatch, CodecError, OperatingPoint
 
 
 def batch(samples: torch.Tensor, rate: int) -> AudioBatch:
@@ -20,7 +20,7 @@ def batch(samples: torch.Tensor, rate: int) -> AudioBatch:
 
 def through(codec, audio: AudioBatch, point: OperatingPoint) -> torch.Tensor:
     encoded = codec.encode(audio, point)
-    return codec.decode(codec.decoder_input(encoded, Variant.CODES, [0] * audio.clips)).samples
+    return codec.decode(codec.decoder_input(encoded, CODES, [0] * audio.clips)).samples
 
 
 @pytest.mark.parametrize("codec", [Identity(), LowPass(), LowPass(points=[1000, "12kHz"])])

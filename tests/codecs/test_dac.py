@@ -15,13 +15,13 @@ from rdbench.codecs.neural.plausibility import check_pretrained
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import (
+    CODES,
     AudioBatch,
     CodecError,
     Encoded,
     RateKind,
     Tokens,
     TokenStream,
-    Variant,
     WeightsError,
 )
 from rdbench.weights.checkpoints import Checkpoint
@@ -80,7 +80,7 @@ def stream(encoded: Encoded) -> TokenStream:
 
 
 def decode(codec: Any, encoded: Encoded) -> AudioBatch:
-    decoded: AudioBatch = codec.decode(codec.decoder_input(encoded, Variant.CODES, [0]))
+    decoded: AudioBatch = codec.decode(codec.decoder_input(encoded, CODES, [0]))
     return decoded
 
 

@@ -15,14 +15,7 @@ from rdbench.codecs.neural import lyra
 from rdbench.codecs.neural.lyra import Lyra
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
-from rdbench.types import (
-    AudioBatch,
-    CodecError,
-    MissingExtraError,
-    RateKind,
-    Variant,
-    WeightsError,
-)
+from rdbench.types import CODES, AudioBatch, CodecError, MissingExtraError, RateKind, WeightsError
 
 needs_litert = pytest.mark.skipif(
     importlib.util.find_spec("ai_edge_litert") is None, reason="needs the extra rdbench[lyra]"
@@ -48,7 +41,7 @@ def speech(shared_data: Path) -> AudioBatch:
 
 
 def decoded(codec, encoded) -> torch.Tensor:
-    wanted = codec.decoder_input(encoded, Variant.CODES, [0] * encoded.clips)
+    wanted = codec.decoder_input(encoded, CODES, [0] * encoded.clips)
     return codec.decode(wanted).samples
 
 

@@ -10,7 +10,7 @@ import torch
 from rdbench.codecs.posterior.oobleck import Oobleck
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
-from rdbench.types import AudioBatch, CodecError, Posterior, RateKind, Variant, WeightsError
+from rdbench.types import MEAN, AudioBatch, CodecError, Posterior, RateKind, WeightsError
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'rdbench[diffusers]'")
 
@@ -62,7 +62,7 @@ def test_the_mean_decodes_as_in_diffusers(folder: Path) -> None:
     audio = stereo(64 * 30 + 5)
     encoded = codec.encode(audio, codec.points[0])
     assert encoded.payload.frames.tolist() == [31]  # type: ignore[union-attr]
-    made = codec.decode(codec.decoder_input(encoded, Variant.MEAN, [0]))
+    made = codec.decode(codec.decoder_input(encoded, MEAN, [0]))
     model = diffusers.AutoencoderOobleck.from_pretrained(folder / "vae")
     padded = torch.nn.functional.pad(audio.samples, (0, 59))
     with torch.no_grad():

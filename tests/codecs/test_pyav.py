@@ -24,7 +24,7 @@ from rdbench.codecs.packets.pyav import Aac, Mp3, Opus
 from rdbench.codecs.registry import create
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
-from rdbench.types import AudioBatch, CodecError, RateKind, Variant
+from rdbench.types import CODES, AudioBatch, CodecError, RateKind
 
 LAYOUT = {1: "mono", 2: "stereo"}
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
@@ -67,7 +67,7 @@ def noise(length: int, channels: int, rate: int, *, seed: int = 0) -> AudioBatch
 
 def through(codec, audio: AudioBatch, point):
     encoded = codec.encode(audio, point)
-    decoded = codec.decode(codec.decoder_input(encoded, Variant.CODES, [0] * audio.clips))
+    decoded = codec.decode(codec.decoder_input(encoded, CODES, [0] * audio.clips))
     return encoded, decoded.samples
 
 
@@ -411,7 +411,7 @@ def test_nan_is_refused_and_only_within_the_clip(name: str, bad: float) -> None:
 def test_damaged_packets_are_an_error_of_the_codec(name: str) -> None:
     codec = create(name, points=[32])
     encoded = codec.encode(noise(16000, 1, 16000), codec.points[0])
-    wanted = codec.decoder_input(encoded, Variant.CODES, [0])
+    wanted = codec.decoder_input(encoded, CODES, [0])
     (stream,) = wanted.payload.clips
     object.__setattr__(stream, "packets", stream.packets[:3])
     with pytest.raises(CodecError, match="damaged or incomplete"):

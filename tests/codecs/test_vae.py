@@ -9,11 +9,12 @@ import torch
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.posterior.vae import Vae
 from rdbench.codecs.testing import check_codec
+from rdbench.codecs.variants import variant
 from rdbench.models import checkpoint, shipped
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.config import AutoencoderConfig
 from rdbench.rate import rates
-from rdbench.types import AudioBatch, CodecError, Posterior, RateKind, Variant, WeightsError
+from rdbench.types import MEAN, SAMPLE, AudioBatch, CodecError, Posterior, RateKind, WeightsError
 
 RATE = 16_000
 GAUSSIAN = {"kind": "gaussian", "channels": 6, "scale": "softplus"}
@@ -49,7 +50,7 @@ def test_our_checkpoints_pass_the_codec_checks(
 def test_a_gaussian_checkpoint_is_one_point_named_by_its_target(tmp_path: Path) -> None:
     codec = Vae(weights=save(tmp_path, GAUSSIAN), points=[6])
     assert [point.name for point in codec.points] == ["6"]
-    assert codec.variants == (Variant.SAMPLE, Variant.MEAN)
+    assert codec.variants == (SAMPLE, MEAN)
     assert codec.info.name == "tiny"
     assert codec.info.headline is RateKind.KL
     assert codec.info.frame_rate == 100.0
@@ -103,15 +104,13 @@ def test_a_sample_belongs_to_its_clip_and_seed(tmp_path: Path) -> None:
     codec = Vae(weights=save(tmp_path, GAUSSIAN))
     audio, point = ragged(), codec.points[0]
     encoded = codec.encode(audio, point)
-    together = codec.decode(codec.decoder_input(encoded, Variant.SAMPLE, [7, 8, 9]))
-    alone = codec.decode(
-        codec.decoder_input(codec.encode(audio.select([1]), point), Variant.SAMPLE, [8])
-    )
+    together = codec.decode(codec.decoder_input(encoded, SAMPLE, [7, 8, 9]))
+    alone = codec.decode(codec.decoder_input(codec.encode(audio.select([1]), point), SAMPLE, [8]))
     torch.testing.assert_close(together.samples[1, :, :2501], alone.samples[0], atol=1e-5, rtol=0)
-    other = codec.decode(codec.decoder_input(encoded, Variant.SAMPLE, [7, 1, 9]))
+    other = codec.decode(codec.decoder_input(encoded, SAMPLE, [7, 1, 9]))
     assert torch.equal(other.samples[0], together.samples[0])
     assert not torch.allclose(other.samples[1], together.samples[1], atol=1e-4)
-    mean = codec.decode(codec.decoder_input(encoded, Variant.MEAN, [7, 8, 9]))
+    mean = codec.decode(codec.decoder_input(encoded, MEAN, [7, 8, 9]))
     assert not torch.allclose(mean.samples, together.samples, atol=1e-4)
 
 
@@ -119,13 +118,13 @@ def test_noise_scales_the_distance_from_the_mean(tmp_path: Path) -> None:
     codec = Vae(weights=save(tmp_path, GAUSSIAN))
     encoded = codec.encode(ragged(), codec.points[0])
     away = {}
-    for variant in (Variant.MEAN, Variant.NOISE_HALF, Variant.SAMPLE, Variant.NOISE_TWO):
-        values = codec.decoder_input(encoded, variant, [1, 2, 3]).payload.values  # type: ignore[union-attr]
-        away[variant] = values - encoded.payload.mean  # type: ignore[union-attr]
-    assert float(away[Variant.MEAN].abs().max()) == 0.0
-    sample = away[Variant.SAMPLE]
-    torch.testing.assert_close(away[Variant.NOISE_HALF] * 2, sample, atol=1e-5, rtol=0)
-    torch.testing.assert_close(away[Variant.NOISE_TWO], sample * 2, atol=1e-5, rtol=0)
+    for one in (MEAN, variant("noise_0.5"), SAMPLE, variant("noise_2")):
+        values = codec.decoder_input(encoded, one, [1, 2, 3]).payload.values  # type: ignore[union-attr]
+        away[one] = values - encoded.payload.mean  # type: ignore[union-attr]
+    assert float(away[MEAN].abs().max()) == 0.0
+    sample = away[SAMPLE]
+    torch.testing.assert_close(away[variant("noise_0.5")] * 2, sample, atol=1e-5, rtol=0)
+    torch.testing.assert_close(away[variant("noise_2")], sample * 2, atol=1e-5, rtol=0)
 
 
 class Theirs(PosteriorCodec):
@@ -163,15 +162,15 @@ def test_a_latent_without_a_prior_has_no_kl_and_no_sample() -> None:
     codec = Theirs(prior=False)
     audio = AudioBatch(0.1 * torch.randn(1, 1, 800), torch.tensor([800]), 8000)
     encoded = codec.encode(audio, codec.points[0])
-    assert codec.decode(codec.decoder_input(encoded, Variant.MEAN, [0])).samples.shape == (
+    assert codec.decode(codec.decoder_input(encoded, MEAN, [0])).samples.shape == (
         1,
         1,
         800,
     )
-    assert codec.variants == (Variant.MEAN,)
+    assert codec.variants == (MEAN,)
     assert codec.info.headline is None
     with pytest.raises(CodecError, match="no variant 'sample'"):
-        codec.decoder_input(encoded, Variant.SAMPLE, [0])
+        codec.decoder_input(encoded, SAMPLE, [0])
 
 
 def test_wrong_audio_and_weights_are_refused(tmp_path: Path) -> None:
@@ -189,7 +188,7 @@ def test_wrong_audio_and_weights_are_refused(tmp_path: Path) -> None:
     siblings = Vae(weights=save(tmp_path, RVQ))
     encoded = siblings.encode(ragged(), siblings.points[0])
     with pytest.raises(CodecError, match="no variant"):
-        siblings.decoder_input(encoded, Variant.NOISE_HALF, [1, 2, 3])
+        siblings.decoder_input(encoded, variant("noise_0.5"), [1, 2, 3])
     with pytest.raises(CodecError, match="nearest"):
         Vae(weights=save(tmp_path, GAUSSIAN), points=[12])
 

@@ -22,6 +22,7 @@ from rdbench.rate.tables import Tables, TablesError
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.status import run_status
 from rdbench.types import (
+    CODED,
     AudioBatch,
     CodecError,
     Encoded,
@@ -30,7 +31,6 @@ from rdbench.types import (
     Status,
     Tokens,
     TokenStream,
-    Variant,
 )
 
 RATE = 16000
@@ -155,7 +155,7 @@ def test_the_coded_variant_is_decoded_from_the_stream(prior: bool) -> None:
     encoded = codec.encode(audio(), codec.points[0])
     for coder in (None, entry_of("tiny", "ff", "posterior", [encoded]).latent):
         codec.coder = coder
-        latent = codec.decoder_input(encoded, Variant.CODED, [0, 0])
+        latent = codec.decoder_input(encoded, CODED, [0, 0])
         back = codec.decode(latent)
         for index, clip in enumerate(codec.latent_coder.code(encoded.payload)):  # type: ignore[arg-type]
             frames = clip.values.shape[1]

@@ -15,7 +15,7 @@ from rdbench.codecs import registry as codecs
 from rdbench.metrics import registry as metrics
 from rdbench.spec.load import MAX_BYTES, load_spec, with_limit, with_option
 from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec
-from rdbench.types import SpecError, Variant
+from rdbench.types import SpecError
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -84,7 +84,7 @@ def test_names_curves_and_labels_follow_each_other(tmp_path: Path) -> None:
         ("v1", "vae", "VAE"),
         ("Other", "Other", "Other"),
     ]
-    assert spec.systems[2].variants == (Variant.MEAN,)
+    assert spec.systems[2].variants == ("mean",)
     spec = load(tmp_path / "s.yaml", minimal(systems=systems[2:4]))
     assert [s.curve for s in spec.systems] == ["vae", "vae"]
     assert spec.systems[1].points == ("q9", 2.5)
@@ -229,8 +229,10 @@ def test_a_misspelt_key_is_said_before_what_it_leaves_missing(tmp_path: Path) ->
         ("? [a]\n: b\n", "is not valid YAML"),
         ("a: &a [*a]\n", "expands to more than"),
         (
-            "a0: &a0 {x: 1}\n"
-            + "".join(
+            "a0: &a0 {"
+            + ",".join(f"x{i}: 1" for i in range(501))
+            + "}\n"
+            + "".join(  # PyYAML from 6.0.4 on merges a key only once, however often it is named
                 f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
             ),
             "merges more than",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rdbench.types import AudioBatch, Tokens, Variant, WeightsError
+from rdbench.types import CODES, AudioBatch, Tokens, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ def check_pretrained(codec: ResidualCodec, speech: AudioBatch | None = None) -> 
         findings.append(f"{name}: a codebook uses {fewest} different code(s) on a varied signal")
     reference = speech or _embedded_speech(rate, codec.info.channels[0])
     encoded = codec.encode(reference, codec.full_point)
-    decoded = codec.decode(codec.decoder_input(encoded, Variant.CODES, [0]))
+    decoded = codec.decode(codec.decoder_input(encoded, CODES, [0]))
     score = _pesq_wb(reference, decoded)
     if not score >= MIN_PESQ:
         findings.append(

@@ -14,7 +14,8 @@ labelled variant: at the price of the KL it is not a point that anyone can trans
 
 The variant `coded` is one that can be transmitted: the mean, quantized, entropy-coded, and decoded
 from that stream alone (`rdbench.rate.coded`), at the stream's own rate. The variants `noise_0.5`
-and `noise_2`, on request, show how the decoder takes other amounts of noise, μ + k σ ε.
+and `noise_2`, on request, show how the decoder takes other amounts of noise. Packages add others
+(`rdbench.codecs.variants`).
 
 A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
 no KL, and only the variants `mean` and `coded`.
@@ -29,7 +30,10 @@ from typing import TYPE_CHECKING, Any
 from rdbench.codecs.base import Codec
 from rdbench.codecs.neural.bucketing import by_length, pad_stack
 from rdbench.codecs.points import resolve
+from rdbench.codecs.variants import LatentRequest, make_latent, variants_of_latents
 from rdbench.types import (
+    MEAN,
+    SAMPLE,
     AudioBatch,
     CodecError,
     CodecInfo,
@@ -138,14 +142,14 @@ class PosteriorCodec(Codec):
     def variants(self) -> tuple[Variant, ...]:
         """What is decoded unless a spec asks for more: `sample` and `mean`, or `mean` alone."""
         if self.info.headline is None:
-            return (Variant.MEAN,)
-        return (Variant.SAMPLE, Variant.MEAN)
+            return (MEAN,)
+        return (SAMPLE, MEAN)
 
     @property
     def possible_variants(self) -> tuple[Variant, ...]:
-        """Also the stream that decodes and, with a prior, other amounts of noise."""
-        noisy = [one for one in Variant if one.noise is not None] if self.info.headline else []
-        return tuple(dict.fromkeys([*self.variants, Variant.CODED, *noisy]))
+        """Also the stream that decodes, other amounts of noise, and what packages add."""
+        others = variants_of_latents(scale=self.info.headline is not None)
+        return tuple(dict.fromkeys([*self.variants, *others]))
 
     @property
     def device(self) -> torch.device:
@@ -188,15 +192,11 @@ class PosteriorCodec(Codec):
     def decoder_input(
         self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
     ) -> DecoderInput:
-        """A seeded sample of the posterior, its mean, or what its coded stream decodes to."""
+        """The latent that `variant` makes of the posterior."""
         posterior = encoded.payload
         if not isinstance(posterior, Posterior) or variant not in self.possible_variants:
-            raise CodecError(f"{self.info.name} has no variant {variant.value!r}")
-        values = posterior.mean
-        if variant.noise is not None:
-            values = self._sample(posterior, clip_seeds, variant.noise)
-        elif variant is Variant.CODED:
-            values = self._coded(posterior)
+            raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
+        values = make_latent(variant, LatentRequest(self, posterior, clip_seeds))
         latent = Latent(values, posterior.frames)
         return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
 
@@ -225,27 +225,6 @@ class PosteriorCodec(Codec):
         from rdbench.rate.coded import SentCoder
 
         return self.coder or SentCoder()
-
-    def _coded(self, posterior: Posterior) -> torch.Tensor:
-        import torch
-
-        coded = [torch.from_numpy(clip.values) for clip in self.latent_coder.code(posterior)]
-        return pad_stack(coded)[0].to(posterior.mean.device)
-
-    def _sample(
-        self, posterior: Posterior, clip_seeds: Sequence[int], factor: float
-    ) -> torch.Tensor:
-        import torch
-
-        assert posterior.scale is not None, "posterior() must give a scale where there is a prior"
-        noise = torch.zeros_like(posterior.mean, device="cpu")
-        for clip, seed in enumerate(clip_seeds):
-            frames = int(posterior.frames[clip])
-            generator = torch.Generator().manual_seed(seed)
-            noise[clip, :, :frames] = torch.randn(
-                noise.shape[1], frames, generator=generator, dtype=noise.dtype
-            )
-        return posterior.mean + factor * posterior.scale * noise.to(posterior.mean.device)
 
 
 def check_native(info: CodecInfo, audio: AudioBatch) -> None:
