@@ -67,12 +67,13 @@ def _metrics() -> str:
     for key in (key for family in FAMILIES.values() for key in family):
         meant = definition(key)
         domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
-        rows.append((f"`{key}`", meant.unit or "–", meant.direction.value, domains, names))
+        better, scope = meant.direction.value, meant.scope.value.replace("_", " ")
+        rows.append((f"`{key}`", meant.unit or "–", better, scope, domains, names))
         said = ". ".join(text.rstrip(".") for text in (meant.definition, meant.citation) if text)
         rate = f"{meant.sample_rate} Hz"  # a family at several rates is one definition
         sentences.setdefault(said.replace(rate, "its rate"), []).append(f"`{key}`")
     meanings = [f"- {', '.join(which)}: {said}." for said, which in sentences.items()]
-    table = _table(("key", "unit", "better", "domains", "backends"), rows)
+    table = _table(("key", "unit", "better", "scope", "domains", "backends"), rows)
     return "\n".join([table, "", *meanings])
 
 

@@ -21,6 +21,9 @@ import torch
 from rdbench.audio.resample import masked
 from rdbench.types import AudioBatch
 
+VERSION = 1
+"""Raised when delays change."""
+
 MAX_SECONDS = 0.1
 _INVERTED = 1.1  # by how much a negative peak must exceed the positive one
 _UNRELATED = 0.1  # coefficient under which no lag means anything

@@ -12,9 +12,7 @@ full. A shorter clip stays whole. Only the part of the file that the excerpt dep
 
 from __future__ import annotations
 
-import hashlib
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +29,9 @@ from rdbench.types import AudioError, SpecError
 if TYPE_CHECKING:
     import numpy.typing as npt
     import soundfile
+
+VERSION = 1
+"""Raised when the samples of an excerpt change."""
 
 MIN_RATE, MAX_RATE = 8_000, 192_000
 MAX_CHANNELS = 8
@@ -94,23 +95,26 @@ class ExcerptProtocol:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a reader of scores should know of a clip.
+
+    key: "short", "upsampled", "silent" or "clipped". sentence: what is so, in words.
+    """
+
+    key: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Excerpt:
     """The audio of a clip under a protocol.
 
-    samples: float32 (channels, time) at `sample_rate` hertz.
-    start_seconds: where in the file it begins.
-    sha256: of the samples' bytes, the rate and the channels: the content that is scored.
-    notes: what a reader of the scores should know (short, upsampled, silent, clipped).
+    samples: float32 (channels, time) at `sample_rate` hertz. notes: on the clip, as it was read.
     """
 
-    clip: Clip
     samples: torch.Tensor
     sample_rate: int
-    native_sample_rate: int
-    native_channels: int
-    start_seconds: float
-    sha256: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -155,16 +159,7 @@ def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
     # The window begins where the grids of both rates meet, so this division leaves nothing over.
     skipped = offset - window.start * rate // native
     samples = prepared[:, skipped : skipped + length].contiguous()
-    return Excerpt(
-        clip=clip,
-        samples=samples,
-        sample_rate=rate,
-        native_sample_rate=native,
-        native_channels=channels,
-        start_seconds=first / native + offset / rate,
-        sha256=_sha256(samples, rate),
-        notes=_notes(read_in, samples, native, protocol),
-    )
+    return Excerpt(samples, rate, _notes(read_in, samples, native, protocol))
 
 
 @contextmanager
@@ -320,29 +315,20 @@ def _with_layout(samples: torch.Tensor, layout: Layout) -> torch.Tensor:
     return (samples[:2] + samples[2:].mean(0, keepdim=True)) / 2
 
 
-def _sha256(samples: torch.Tensor, rate: int) -> str:
-    array = samples.numpy()
-    content = array if sys.byteorder == "little" else array.byteswap()
-    digest = hashlib.sha256(f"float32le {rate} Hz {samples.shape[0]} channels\n".encode())
-    digest.update(content.tobytes())
-    return digest.hexdigest()
-
-
 def _notes(
     native: torch.Tensor, samples: torch.Tensor, native_rate: int, protocol: ExcerptProtocol
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     notes = []
     rate, wanted = protocol.sample_rate, protocol.excerpt_samples
     if wanted is not None and samples.shape[-1] < wanted:
-        notes.append(
-            f"short: {samples.shape[-1] / rate:.3f} s, kept whole "
-            f"(excerpts are {protocol.excerpt_seconds:g} s)"
-        )
+        lasts = f"{samples.shape[-1] / rate:.3f} s, kept whole"
+        notes.append(Note("short", f"{lasts} (excerpts are {protocol.excerpt_seconds:g} s)"))
     if native_rate < rate:
-        notes.append(f"upsampled from {native_rate} Hz: nothing above {native_rate / 2:g} Hz")
+        above = f"nothing above {native_rate / 2:g} Hz"
+        notes.append(Note("upsampled", f"upsampled from {native_rate} Hz: {above}"))
     if float(samples.abs().max()) < _SILENCE:
-        notes.append("silent: no sample reaches -90 dBFS")
+        notes.append(Note("silent", "no sample reaches -90 dBFS"))
     full = (native.abs() >= _FULL_SCALE).unfold(-1, _CLIPPED_RUN, 1).all(-1)
     if bool(full.any()):
-        notes.append(f"clipped: {_CLIPPED_RUN} or more samples in a row at full scale")
+        notes.append(Note("clipped", f"{_CLIPPED_RUN} or more samples in a row at full scale"))
     return tuple(notes)

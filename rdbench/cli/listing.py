@@ -34,7 +34,7 @@ def metrics(
         ),
     ] = False,
 ) -> None:
-    """Lists the metrics that a spec may name, with unit, direction, backends and definition."""
+    """Lists the metrics that a spec may name, with unit, scope, backends and definition."""
     from rich.console import Console
     from rich.table import Table
 
@@ -42,7 +42,7 @@ def metrics(
 
     if selftest:
         raise typer.Exit(_selftest())
-    columns = ("key", "unit", "better", "domains", "backends", "definition")
+    columns = ("key", "unit", "better", "scope", "domains", "backends", "definition")
     table = Table(*columns, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for column in table.columns:
@@ -50,7 +50,8 @@ def metrics(
     for key in keys():
         meant = definition(key)
         domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
-        table.add_row(key, meant.unit, meant.direction.value, domains, names, meant.definition)
+        better, scope = meant.direction.value, meant.scope.value
+        table.add_row(key, meant.unit, better, scope, domains, names, meant.definition)
     Console().print(table)
 
 

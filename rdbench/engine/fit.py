@@ -37,9 +37,9 @@ def fit_tables(
     from rdbench.engine.corpora import load_corpus
     from rdbench.engine.devices import resolve_device
     from rdbench.engine.environment import cores
-    from rdbench.engine.keys import file_sha256
     from rdbench.engine.plan import build_systems, plan_clips
     from rdbench.engine.pool import worker_pool
+    from rdbench.identity import file_sha256
 
     corpus = load_corpus(spec)
     clips = plan_clips(corpus, seed=spec.protocol.seed)

@@ -1,31 +1,43 @@
 """What a metric is: a definition, and one or more backends that compute it.
 
 A definition says what the number means and never changes without a new `version`. A backend is a
-way to compute it (a reference package in the CPU pool, a tensor program on the device). `prepare`
-is called once for a batch of references, `score` once per system on their reconstructions, at the
-same rate, lengths and channels, so that work on the reference is shared.
+way to compute it (a reference package in the CPU pool, a tensor program on the device), and of one
+of three kinds:
 
-Two kinds of backend: a `DeviceBackend` sees whole batches as tensors and averages over channels
-itself; a `PoolBackend` sees one channel of one clip as a NumPy array in a worker process, which
-need not import torch, and the engine averages over channels. Both receive audio that the engine
-has already brought to the definition's `sample_rate`, reference and reconstruction alike, with
-the protocol's one resampler. The engine also answers `undefined` for clips shorter than
-`minimum_seconds` and for non-finite reconstructions (`failed`) before any backend sees them.
+- a `DeviceBackend` sees whole batches as tensors and averages over channels itself;
+- a `PoolBackend` sees one channel of one clip as a NumPy array in a worker process, which need not
+  import torch, and the engine averages over channels;
+- a `SetBackend` turns each clip of a batch into features, and the features of a whole set of clips
+  into one value (`Scope.SET`).
+
+The first two score clips. With a reference (`Scope.CLIP`), `prepare` is called once for it and
+`score` once per system on its reconstruction, at the same rate, lengths and channels, so that work
+on the reference is shared. Without (`Scope.CLIP_ALONE`), `prepare` is never called, and `score`
+gets None for what it would have made; references are scored like any reconstruction.
+
+All receive audio that the engine has already brought to the definition's `sample_rate`, reference
+and reconstruction alike, with the protocol's one resampler. The engine also answers `undefined` for
+clips shorter than `minimum_seconds` and for non-finite reconstructions (`failed`) before any
+backend sees them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rdbench.types import AudioBatch, Score
+from rdbench.types import AudioBatch, RunsOn, Score
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+MODEL_FILE = "weights"
+"""The option that names a metric's model file, whose hash is part of the key of every unit."""
 
 
 class Direction(StrEnum):
@@ -33,6 +45,14 @@ class Direction(StrEnum):
 
     HIGHER = "higher"
     LOWER = "lower"
+
+
+class Scope(StrEnum):
+    """What has one value: a clip against its reference, a clip alone, or a set of clips."""
+
+    CLIP = "clip"
+    CLIP_ALONE = "clip_alone"
+    SET = "set"
 
 
 @dataclass(frozen=True)
@@ -46,10 +66,13 @@ class MetricDefinition:
         where it depends on the clip.
     domains: domains on which it is valid; empty means every domain.
     sample_rate: the rate at which it is defined; None: the protocol's.
-    minimum_seconds: shorter clips score `undefined`.
+    minimum_seconds: shorter clips score `undefined` (of a set: are left out of it).
     needs_alignment: whether a delay of a few samples ruins it.
     joint_channels: whether it is defined on all channels at once.
     definition: one sentence with the source.
+    scope: what has one value.
+    options: what a spec may set, by name; `MODEL_FILE` among them means that it takes a model file.
+    minimum_clips: a smaller set is `undefined`.
     """
 
     key: str
@@ -67,41 +90,53 @@ class MetricDefinition:
     joint_channels: bool
     definition: str
     citation: str = ""
+    scope: Scope = Scope.CLIP
+    options: tuple[str, ...] = ()
+    minimum_clips: int = 1
 
 
-class DeviceBackend(ABC):
-    """Computes a metric over batches of tensors, on any torch device.
+class Backend(ABC):
+    """What all backends say of themselves.
 
-    name: "torch", … tolerance: largest deviation from the definition's reference values, absolute.
+    name: "torch", "reference", … tolerance: largest deviation from the definition's reference
+    values, absolute. runs_on: on the device of the run, or in worker processes on the CPU.
+
+    Filled in by the registry, for keys and cards: options, as the spec sets them; model_sha256, of
+    the model file among them ("" where there is none); source, hashes of the code of a metric that
+    is not rdbench's own (empty for those that are).
     """
 
     name: str
     tolerance: float
+    runs_on: RunsOn
+    options: Mapping[str, Any] = MappingProxyType({})
+    model_sha256: str = ""
+    source: tuple[str, ...] = ()
 
     @property
     @abstractmethod
     def version(self) -> str:
         """The version of the program or package; a plain attribute will do."""
 
-    @abstractmethod
+
+class DeviceBackend(Backend):
+    """Computes a metric over batches of tensors, on any torch device."""
+
+    runs_on = RunsOn.DEVICE
+
     def prepare(self, reference: AudioBatch) -> Any:
-        """Work on the references that every reconstruction shares."""
+        """Work on the references that every reconstruction shares; not called without them."""
+        return reference
 
     @abstractmethod
     def score(self, prepared: Any, *, reconstruction: AudioBatch) -> list[Score]:
         """One score per clip, channels already averaged (or joint)."""
 
 
-class PoolBackend(ABC):
+class PoolBackend(Backend):
     """Computes a metric on one mono clip, in a worker process."""
 
-    name: str
-    tolerance: float
-
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """The version of the program or package; a plain attribute will do."""
+    runs_on = RunsOn.POOL
 
     def warm_up(self) -> None:
         """Called once in a new worker, so that compilation is not charged to a clip."""
@@ -117,6 +152,44 @@ class PoolBackend(ABC):
         """The score of one reconstruction channel (time,), both at `sample_rate` hertz."""
 
 
-BackendFactory = Callable[[], DeviceBackend | PoolBackend]
-"""Builds a backend, and imports what it computes with only then: a pool worker that scores with a
-reference package must not import torch."""
+Distance = Callable[["npt.NDArray[np.float64]"], "npt.NDArray[np.float64]"]
+"""The value of a set as a function of how often each of its groups counts: weights float64
+(resamples, groups) to values (resamples,), NaN where there is none."""
+
+
+class SetBackend(Backend):
+    """Computes a metric on the clips of one domain together.
+
+    Clips come in groups (the clips of one speaker, say), and the value is wanted for many
+    weightings of them: once with every group, and again for each resample of an interval. So a
+    group is summarized once, and `distance` does what all weightings share before the first.
+    """
+
+    runs_on = RunsOn.DEVICE
+
+    @abstractmethod
+    def feature(self, audio: AudioBatch) -> list[npt.NDArray[np.float32]]:
+        """What each clip adds to a set, (windows, dimensions), its channels dealt with.
+
+        References and reconstructions go through it alike: on the device where `runs_on` says so,
+        else in a worker process, one clip at a time.
+        """
+
+    def summary(self, features: Sequence[npt.NDArray[np.float32]]) -> Any:
+        """All that the value needs of one group, from the features of its clips.
+
+        By default all of their windows as one array.
+        """
+        import numpy as np
+
+        return np.concatenate(features)
+
+    @abstractmethod
+    def distance(self, *, reference: Sequence[Any], reconstruction: Sequence[Any]) -> Distance:
+        """The value under any weighting of the groups, given by their summaries in one order."""
+
+
+BackendFactory = Callable[..., Backend]
+"""Builds a backend from the options of its definition that are set, by keyword, and imports what it
+computes with only then: a pool worker that scores with a reference package must not import
+torch."""

@@ -2,22 +2,35 @@
 
 Each family module holds `DEFINITIONS: tuple[MetricDefinition, ...]` and a function
 `backends(key) -> dict[str, BackendFactory]`: what each backend is called and how to build it, the
-default first. A package adds such a module by entry points of the group `rdbench.metrics`, one for
-each key: the key is the entry point's name, the module its value.
+default first; options that a spec sets are given to it by keyword. A package adds such a module by
+entry points of the group `rdbench.metrics`, one for each key: the key is the entry point's name,
+the module its value.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from types import ModuleType
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
 
-from rdbench.metrics.base import BackendFactory, DeviceBackend, MetricDefinition, PoolBackend
+from rdbench.identity import file_sha256, source_of
+from rdbench.metrics.base import (
+    MODEL_FILE,
+    Backend,
+    BackendFactory,
+    MetricDefinition,
+    Scope,
+    SetBackend,
+)
+from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 ENTRY_POINT_GROUP = "rdbench.metrics"
 
 # Which module defines a key, so that listing keys imports nothing. "mel_dac_*" and the like are
@@ -42,6 +55,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "visqol_speech",
         "visqol_speech_exponential",
     ),
+    "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 
 
@@ -66,17 +80,60 @@ def definition(key: str) -> MetricDefinition:
     return found
 
 
-@cache
-def backend(key: str, name: str = "auto") -> DeviceBackend | PoolBackend:
-    """The backend `name` of `key`; "auto" is the first one its module lists."""
+def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIONS) -> Backend:
+    """The backend `name` of `key` with `options`; "auto" is the first one its module lists.
+
+    One object for one (key, name, options) and model file. Raises SpecError for an option that the
+    definition has not, and for a model file that is absent.
+    """
     available = _factories(key)
-    if name == "auto":
-        return next(iter(available.values()))()
-    if name not in available:
+    if name != "auto" and name not in available:
         raise SpecError(
-            f"metric {key!r} has no backend {name!r}; it has: {', '.join(['auto', *available])}"
+            f"metric {key!r} has no backend {name!r}; {nearest(name, ['auto', *available])}"
         )
-    return available[name]()
+    chosen = next(iter(available)) if name == "auto" else name
+    known = definition(key).options
+    for option in options:
+        if option not in known:
+            near = nearest(option, known, many="it takes")
+            raise SpecError(f"metric {key!r} has no option {option!r}; {near}")
+    path, stamp = _model_file(key, options)
+    as_json = json.dumps(dict(options), sort_keys=True, default=str)  # YAML knows dates
+    return _built(key, chosen, as_json, path, stamp)
+
+
+@cache
+def _built(key: str, name: str, options: str, path: Path | None, _stamp: int) -> Backend:
+    chosen = json.loads(options)
+    meant = definition(key)
+    built = _factories(key)[name](**chosen)
+    if isinstance(built, SetBackend) is not (meant.scope is Scope.SET):
+        raise SpecError(
+            f"metric {key!r}: its scope is {meant.scope.value!r}, and its backend {name!r} is a "
+            f"{type(built).__name__}; a set takes a SetBackend, and nothing else does"
+        )
+    about = {
+        "options": MappingProxyType(chosen),
+        "model_sha256": "" if path is None else file_sha256(path),
+        "source": source_of(type(built).__module__),
+    }
+    for attribute, value in about.items():
+        object.__setattr__(built, attribute, value)  # a backend may be a frozen dataclass
+    return built
+
+
+def _model_file(key: str, options: Mapping[str, Any]) -> tuple[Path | None, int]:
+    """The model file among the options, and when it was changed."""
+    value = options.get(MODEL_FILE)
+    if value is None:
+        return None, 0
+    path = Path(str(value)).expanduser()
+    if not path.is_file():
+        raise SpecError(
+            f"metric {key!r}: there is no model file {path}; give its path in the option "
+            f"{MODEL_FILE!r} (./ is the spec's folder)"
+        )
+    return path, path.stat().st_mtime_ns
 
 
 def backend_names(key: str) -> list[str]:
@@ -95,9 +152,7 @@ def _factories(key: str) -> dict[str, BackendFactory]:
 def _module(key: str) -> ModuleType:
     path = _built_in().get(key) or _installed().get(key)
     if path is None:
-        near = difflib.get_close_matches(key, keys(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known metrics: {', '.join(keys())}"
-        raise SpecError(f"there is no metric {key!r}; {hint}")
+        raise SpecError(f"there is no metric {key!r}; {nearest(key, keys(), many='metrics')}")
     try:
         return importlib.import_module(path)
     except ImportError as error:

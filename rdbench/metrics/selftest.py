@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdbench.metrics.base import DeviceBackend, PoolBackend
+from rdbench.metrics.base import Backend, DeviceBackend, PoolBackend, SetBackend
 from rdbench.types import AudioBatch, Score, Status
 
 if TYPE_CHECKING:
@@ -48,12 +48,17 @@ class Deviation:
         return self.differing == 0 and self.largest <= self.tolerance
 
 
-def score_pair(
-    backend: DeviceBackend | PoolBackend, *, reference: AudioBatch, reconstruction: AudioBatch
-) -> Score:
-    """The score of a single mono clip by either kind of backend."""
+def score_pair(backend: Backend, *, reference: AudioBatch, reconstruction: AudioBatch) -> Score:
+    """The score of a single mono clip by any kind of backend (of a set: of that clip alone)."""
+    if isinstance(backend, SetBackend):
+        import numpy as np
+
+        sides = [backend.summary(backend.feature(audio)) for audio in (reference, reconstruction)]
+        distance = backend.distance(reference=sides[:1], reconstruction=sides[1:])
+        return Score(float(distance(np.ones((1, 1)))[0]))
     if isinstance(backend, DeviceBackend):
         return backend.score(backend.prepare(reference), reconstruction=reconstruction)[0]
+    assert isinstance(backend, PoolBackend)
     first, second = (audio.samples[0, 0].numpy().copy() for audio in (reference, reconstruction))
     prepared = backend.prepare(first, reference.sample_rate)
     return backend.score(prepared, reconstruction=second, sample_rate=reconstruction.sample_rate)

@@ -9,4 +9,7 @@ every kind but `container`, whose file holds it already.
 
 from rdbench.rate.measure import coded_rates, entropy_rates, prior_rates, rates
 
-__all__ = ["coded_rates", "entropy_rates", "prior_rates", "rates"]
+VERSION = 1
+"""Raised when bits change that follow from an `Encoded`: of payloads, codebooks, and the KL."""
+
+__all__ = ["VERSION", "coded_rates", "entropy_rates", "prior_rates", "rates"]

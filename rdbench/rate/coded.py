@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
+VERSION = 1
+"""Raised when a coded latent or the length of its stream changes."""
+
 FITTED = "fitted steps and distribution"
 SENT = "sent steps, adaptive order-0"
 DEAD_BITS = 0.01

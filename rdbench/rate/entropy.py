@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from rdbench.rate.static import StaticTables
     from rdbench.rate.validate import ClipCodes
 
+VERSION = 1
+"""Raised when the length of a stream of tokens changes, under any model."""
+
 Sizes = Sequence[Sequence[int]]
 
 

@@ -21,6 +21,9 @@ from rdbench.rate.kl import kl_bits
 from rdbench.rate.measure import side_bits
 from rdbench.types import Encoded, Packets, Posterior, RateKind, Tokens
 
+VERSION = 1
+"""Raised when traces change."""
+
 FRAME, CHANNEL = AXES = ("frame", "channel")
 SIDE = -1
 

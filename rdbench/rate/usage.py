@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rdbench.rate.static import StaticTables
 
 
+VERSION = 1
+"""Raised when perplexities or uses change."""
+
+
 @dataclass(frozen=True)
 class CodebookUsage:
     """One codebook: its entries, tokens seen, perplexity (1 … entries) and use (0 … 1)."""

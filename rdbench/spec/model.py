@@ -177,10 +177,15 @@ class ProtocolSpec(_Model):
 
 
 class MetricSpec(_Model):
-    """A metric by key, and the backend that computes it ("auto" is the registry's first)."""
+    """A metric by key.
+
+    backend: what computes it; "auto" is the registry's first. options: those that its definition
+        has, a model file (`weights`) among them; see `BenchmarkSpec.options_for` for paths.
+    """
 
     key: str
     backend: str = "auto"
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -318,8 +323,8 @@ class BenchmarkSpec(_Model):
         """The file of fitted entropy tables; None where the spec names none."""
         return self._located(self.entropy.tables)
 
-    def options_for(self, system: SystemSpec) -> dict[str, Any]:
-        """The options of `system` for its codec.
+    def options_for(self, item: SystemSpec | MetricSpec) -> dict[str, Any]:
+        """The options of a system for its codec, or of a metric for its backend.
 
         Text that starts with `./` or `../` is a path relative to the spec's folder.
         """
@@ -327,7 +332,7 @@ class BenchmarkSpec(_Model):
             key: str(self._located(value))
             if isinstance(value, str) and value.startswith(("./", "../"))
             else value
-            for key, value in system.options.items()
+            for key, value in item.options.items()
         }
 
     def metrics_for(self, domain: str) -> tuple[MetricSpec, ...]:

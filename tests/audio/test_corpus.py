@@ -234,7 +234,7 @@ def test_the_shared_manifest_is_read(shared_data: Path) -> None:
     }
     protocol = ExcerptProtocol(16000, "mono", 2.0)
     excerpts = [load_excerpt(clip, protocol) for clip in corpus.clips]
-    assert len({excerpt.sha256 for excerpt in excerpts}) == 89
+    assert len({excerpt.samples.numpy().tobytes() for excerpt in excerpts}) == 89
     full = [excerpt for excerpt in excerpts if not excerpt.notes]
     assert {excerpt.samples.shape for excerpt in full} == {(1, 32000)}
 
@@ -251,5 +251,5 @@ def test_the_embedded_corpus_is_whole() -> None:
         excerpt = load_excerpt(clip, ExcerptProtocol(22050, "native", 3.0))
         assert excerpt.samples.shape[-1] == 66150
         assert excerpt.notes == ()
-        channels.add(excerpt.native_channels)
+        channels.add(len(excerpt.samples))
     assert channels == {1, 2}

@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdbench.engine.keys import clip_seed, file_sha256, unit_key
+from rdbench.engine.keys import clip_seed, unit_key
+from rdbench.identity import file_sha256
 
 PARTS = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=4)
 

@@ -47,7 +47,6 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(tmp_path)
     yield
     registry.definition.cache_clear()
-    registry.backend.cache_clear()
 
 
 def test_it_is_listed_defined_and_computed_like_any_other() -> None:

@@ -292,6 +292,16 @@ def test_paths_start_at_the_spec_and_data_replaces_the_folder(tmp_path: Path) ->
     assert "embedded corpus" in complaint(tmp_path, minimal(), data=tmp_path)
 
 
+def test_a_metric_takes_options_whose_paths_start_at_the_spec(tmp_path: Path) -> None:
+    metrics = [{"key": "snr", "options": {"weights": "../net.pt", "scale": 2}}, "lsd"]
+    (tmp_path / "specs").mkdir()
+    spec = load(tmp_path / "specs" / "s.yaml", minimal(metrics=metrics))
+    first, second = spec.metrics_for("speech")
+    assert spec.options_for(first) == {"weights": str(tmp_path / "net.pt"), "scale": 2}
+    assert spec.options_for(second) == {}
+    assert str(tmp_path) not in json.dumps(spec.model_dump(mode="json"))
+
+
 def test_the_command_line_replaces_limit_and_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

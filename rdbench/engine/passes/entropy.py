@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.passes.base import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
-from rdbench.engine.plan.digests import file_sha256
+from rdbench.identity import file_sha256
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
 from rdbench.rate.measure import entropy_rates, prior_rates, side_bits

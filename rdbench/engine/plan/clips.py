@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdbench.engine.plan.digests import clip_seed, digest, file_sha256
+from rdbench.engine.plan.digests import clip_seed, digest
+from rdbench.identity import file_sha256
 from rdbench.types import AudioError
 
 if TYPE_CHECKING:

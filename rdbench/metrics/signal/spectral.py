@@ -35,11 +35,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, DeviceBackend, Direction, MetricDefinition
 from rdbench.metrics.ragged import check_match, cut, equal_lengths
+from rdbench.metrics.spectra import magnitudes, mel_bank
 from rdbench.types import AudioBatch, Score
 
 if TYPE_CHECKING:
@@ -211,8 +212,8 @@ class MelDistance(_SpectralDistance):
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
         features = []
         for window, bands in zip(MEL_WINDOWS, MEL_BANDS, strict=True):
-            magnitude = _magnitude(samples, window, window // 4, center=True)
-            bank = _mel_bank(self._rate, window, bands, str(samples.device))
+            magnitude = magnitudes(samples, window, window // 4, center=True)
+            bank = mel_bank(self._rate, window, bands, str(samples.device))
             features.append((magnitude.transpose(-1, -2) @ bank).clamp_(min=CLAMP).log10_())
         return features
 
@@ -227,7 +228,7 @@ class StftDistance(_SpectralDistance):
         super().__init__(rate=rate, shortest=_SHORTEST_REFLECTED)
 
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
-        return [_magnitude(samples, window, window // 4, center=True) for window in STFT_WINDOWS]
+        return [magnitudes(samples, window, window // 4, center=True) for window in STFT_WINDOWS]
 
     def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
         # Logarithms are cheap and magnitudes are large, so the reference keeps only the latter.
@@ -242,7 +243,7 @@ class LogSpectralDistance(_SpectralDistance):
         super().__init__(rate=None, shortest=LSD_WINDOW)
 
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
-        magnitude = _magnitude(samples, LSD_WINDOW, LSD_HOP, center=False)
+        magnitude = magnitudes(samples, LSD_WINDOW, LSD_HOP, center=False)
         full_scale = LSD_WINDOW / 4  # half of the window's sum: a unit sinusoid on a bin
         floor = 10 ** (LSD_FLOOR_DB / 20)
         return [(magnitude / full_scale).clamp_(min=floor).log10_().mul_(20)]
@@ -271,44 +272,3 @@ def _mean_absolute(difference: torch.Tensor) -> torch.Tensor:
     import torch
 
     return difference.abs_().flatten(1).mean(dim=1, dtype=torch.float64)
-
-
-def _magnitude(samples: torch.Tensor, window: int, hop: int, *, center: bool) -> torch.Tensor:
-    """|STFT| of (clips, channels, time): (clips, channels, bins, frames)."""
-    import torch
-
-    clips, channels, time = samples.shape
-    spectrum = torch.stft(
-        samples.reshape(clips * channels, time),
-        n_fft=window,
-        hop_length=hop,
-        window=_hann(window, str(samples.device)),
-        center=center,
-        pad_mode="reflect",
-        return_complex=True,
-    )
-    magnitude: torch.Tensor = spectrum.abs()
-    return magnitude.reshape(clips, channels, *magnitude.shape[1:])
-
-
-@cache
-def _hann(window: int, device: str) -> torch.Tensor:
-    import torch
-
-    return torch.hann_window(window, dtype=torch.float64).float().to(device)
-
-
-@cache
-def _mel_bank(rate: int, window: int, bands: int, device: str) -> torch.Tensor:
-    """Slaney's mel filterbank, float32 (bins, bands)."""
-    import warnings
-
-    from torchaudio.functional import melscale_fbanks
-
-    with warnings.catch_warnings():
-        # At 48 kHz the lowest of five bands falls between two bins: in DAC's loss it is empty too.
-        warnings.simplefilter("ignore", UserWarning)
-        bank: torch.Tensor = melscale_fbanks(
-            window // 2 + 1, 0.0, rate / 2, bands, rate, norm="slaney", mel_scale="slaney"
-        )
-    return bank.to(device)
