@@ -116,6 +116,13 @@ class Index:
         done = pc.not_equal(self.table["status"].cast("string"), Status.FAILED.value).to_numpy()
         return done
 
+    def of_kind(self, kind: Kind) -> set[str]:
+        """The units of one kind."""
+        import pyarrow.compute as pc
+
+        held = pc.equal(self.table["kind"].cast("string"), kind.value)
+        return set(self.table["unit_key"].filter(held).to_pylist())
+
     def beyond(self, keys: Iterable[str]) -> set[str]:
         """The units that the folder has and that are none of these."""
         import pyarrow as pa

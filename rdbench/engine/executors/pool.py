@@ -29,21 +29,13 @@ QUEUED_PER_WORKER = 4
 ABORTED = 5
 
 
-class Loss(str):
-    """Why a job was lost, in words; timed_out: whether it ran past its time limit."""
-
-    timed_out: bool = False
-
-    @classmethod
-    def of_time(cls, seconds: float) -> Loss:
-        """The loss of a job that had `seconds`."""
-        loss = cls(f"no answer within {seconds:g} s (timeouts.unit_seconds); its worker was ended")
-        loss.timed_out = True
-        return loss
-
-
 class Jobs(Protocol):
-    """What jobs are given to: the pool, or a worker's own stand-in for it."""
+    """What jobs are given to: the pool, or a worker's own stand-in for it.
+
+    here: whether they run in this process.
+    """
+
+    here: bool
 
     def submit(
         self,
@@ -51,7 +43,7 @@ class Jobs(Protocol):
         *arguments: Any,
         timeout: float,
         done: Callable[[Any], None],
-        lost: Callable[[Loss], None],
+        lost: Callable[[str], None],
         tries: int = 2,
     ) -> None:
         """Queues a job; see `WorkerPool.submit`."""
@@ -69,7 +61,7 @@ class _Job:
     arguments: tuple[Any, ...]
     timeout: float
     done: Callable[[Any], None]
-    lost: Callable[[Loss], None]
+    lost: Callable[[str], None]
     tries: int
     deaths: int = 0
     aborted: int = 0
@@ -78,11 +70,16 @@ class _Job:
 class WorkerPool:
     """Runs jobs in `workers` processes; callbacks run in the thread that calls `drain`.
 
+    idle: called now and then while that thread waits.
+
     Callbacks may submit jobs: those wait in a backlog, so that no callback ever blocks or nests.
     """
 
-    def __init__(self, workers: int) -> None:
+    here = False
+
+    def __init__(self, workers: int, idle: Callable[[], None] | None = None) -> None:
         self.workers = workers
+        self._idle = idle
         self._limit = workers * (1 + QUEUED_PER_WORKER)
         self._pool = _processes(workers)
         self._finished: queue.SimpleQueue[tuple[_Job, Any]] = queue.SimpleQueue()
@@ -101,7 +98,7 @@ class WorkerPool:
         *arguments: Any,
         timeout: float,
         done: Callable[[Any], None],
-        lost: Callable[[Loss], None],
+        lost: Callable[[str], None],
         tries: int = 2,
     ) -> None:
         """Queues a job; outside of a callback, waits until it is on its way to a worker.
@@ -145,6 +142,8 @@ class WorkerPool:
     def _get(self) -> tuple[_Job, Any]:
         # A short timeout in a loop lets Ctrl-C through on every platform.
         while True:
+            if self._idle:
+                self._idle()
             with contextlib.suppress(queue.Empty):
                 return self._finished.get(timeout=0.2)
 
@@ -191,12 +190,12 @@ class _Context:
     """The server's context for processes that do not run the caller's script."""
 
     def __init__(self) -> None:
-        self._context = start_server()
+        self._context: Any = start_server()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
-    def Process(self, *arguments: Any, **more: Any) -> Any:  # noqa: N802 (the context's own name)
+    def Process(self, *arguments: Any, **more: Any) -> Any:
         """A process whose start leaves the main module alone."""
         process = self._context.Process(*arguments, **more)
         start = process.start
@@ -221,19 +220,55 @@ def _try_again(job: _Job, error: BaseException) -> bool:
     return False
 
 
-def _reason(error: BaseException, job: _Job) -> Loss:
+def _reason(error: BaseException, job: _Job) -> str:
     if isinstance(error, FutureTimeoutError):
-        return Loss.of_time(job.timeout)
+        limit = f"{job.timeout:g} s (timeouts.unit_seconds)"
+        return f"no answer within {limit}; its worker was ended"
     if job.deaths:
-        return Loss(f"its worker process died, each time that it was tried ({error})")
-    return Loss(f"{type(error).__name__}: {error}")
+        return f"its worker process died, each time that it was tried ({error})"
+    return f"{type(error).__name__}: {error}"
 
 
 @contextlib.contextmanager
-def worker_pool(workers: int) -> Iterator[WorkerPool]:
+def worker_pool(workers: int, idle: Callable[[], None] | None = None) -> Iterator[WorkerPool]:
     """A pool that is stopped on the way out, at once on an exception or Ctrl-C."""
-    pool = WorkerPool(workers)
+    pool = WorkerPool(workers, idle)
     try:
         yield pool
     finally:
         pool.stop()
+
+
+class AtOnce:
+    """Stands in for the pool in a process that is a worker itself: a job is done by `submit`."""
+
+    here = True
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        timeout: float,
+        done: Callable[[Any], None],
+        lost: Callable[[str], None],
+        tries: int = 2,
+    ) -> None:
+        """Runs the job; what it raises is why it is lost."""
+        try:
+            result = function(*arguments)
+        except (Exception, SystemExit) as error:
+            lost(f"{type(error).__name__}: {error}")
+            return
+        done(result)
+
+    def drain(self, *, block: bool = False) -> None:
+        """Nothing waits."""
+
+    def wait(self) -> None:
+        """Nothing waits."""
+
+    def __enter__(self) -> AtOnce:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is to be ended."""

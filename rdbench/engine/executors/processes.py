@@ -1,221 +1,265 @@
-"""Several devices of one machine: one process for each, over disjoint clips, and one writer.
+"""Processes of this machine: workers on its cores, or one process for each of its devices.
 
-A lane is a process with its own device, models and share of the pool's workers; it runs the
-evaluator as a run with one device does, on the batches that it is handed, and sends its rows here
-as they come. A lane that dies is replaced, and the rest of its batches is done once more; where the
-next one dies too, clip by clip, and then point by point, until what is left is to blame.
+A host is one process with what it needs between shards: codecs, metrics, its device. Beside a
+device, packet codecs and the metrics of packages run in worker processes of the host's own
+(`rdbench.engine.executors.pool`); a host on a core does everything itself. A thread for each host
+speaks with it, so that a long message or a slow start holds up no other; the caller's thread hands
+out shards and takes what comes. A host that dies is started anew for its next shard.
+
+One rule shares the cores among torch, numba, BLAS and the processes: threads × processes = cores.
+
+- On a CPU there are cores / `protocol.threads` hosts, each with the protocol's threads of torch (a
+  result may depend on that number, so that it is part of the protocol) and one of everything else.
+- On a GPU a host feeds its device with `protocol.threads` threads, and as many workers as there are
+  cores, shared among the hosts, run the rest with one thread each.
+
+`--workers` changes the number of processes, never that of threads, and no result.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import multiprocessing
 import pickle
+import queue
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.local import ClipJob, Desk, Setup
-from rdbench.engine.plan import PlannedClip, StepId, System, batches_of
-from rdbench.engine.progress import Progress
-from rdbench.engine.spread import fail_unbuilt
+from rdbench.engine.executors import watch
+from rdbench.engine.executors.base import Intake, Loss, after_loss
+from rdbench.engine.executors.servers import enter, start_server, surroundings, without_main
+from rdbench.engine.measure.shard import Desk, Setup, Shard
 
 if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.process import BaseProcess
 
-    from rdbench.engine.ledger import Ledger
-    from rdbench.rate.trace import Trace
-    from rdbench.store.schema import Row
+    from rdbench.engine.passes.base import Result
 
-TASKS = 4
-"""Into how many tasks the clips of a lane are cut: enough that lanes end together, few enough that
-a lane seldom waits for the last worker of one."""
-TRIES = 2
+BUILD_SECONDS = 900.0
+"""How long a process may take to import and to build codecs, which no clip is charged for."""
+SHARDS_PER_DEVICE = 4
+"""Into how many shards the clips of a device are cut: enough that devices end together, few enough
+that a device seldom waits for the last worker of one."""
 
-_ROWS, _TRACE, _SAY, _DONE = "rows", "trace", "say", "done"
+_RESULTS, _AT, _SAY, _DONE = "results", "at", "say", "done"
+_RAISED, _BROKEN, _DIED = "raised", "broken", "died"
 
 
 @dataclass(frozen=True)
-class _Task:
-    """Clips, all that is open of them or one step alone, and how often a lane has died of them."""
+class HostPlace:
+    """Where a host runs. device: of torch. workers: processes beside it, 0 for a host on a core."""
 
-    clips: Sequence[PlannedClip]
-    only: StepId | None = None
-    deaths: int = 0
-
-    def parts(self, steps: Iterable[StepId]) -> list[_Task]:
-        """What to do after one more death; nothing where this is as small as it gets."""
-        if self.deaths + 1 < TRIES:
-            return [replace(self, deaths=self.deaths + 1)]
-        if len(self.clips) > 1:
-            return [_Task([clip], self.only, self.deaths) for clip in self.clips]
-        if self.only is None:
-            return [_Task(self.clips, step, self.deaths) for step in steps]
-        return []
+    device: str
+    workers: int = 0
 
 
-class _Lane:
-    """One process and what it is doing."""
+class Processes:
+    """The executor of one machine."""
 
-    def __init__(self, device: str, setup: bytes, workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.device = device
-        self.task: _Task | None = None
-        self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(
-            target=run_lane, args=(theirs, setup, device, workers), name=f"rdbench {device}"
-        )
-        self.process.start()
-        theirs.close()
+    def __init__(self, setup: Setup, places: Sequence[HostPlace], *, time_limit: float) -> None:
+        self._packed = setup.packed()
+        self._events: queue.SimpleQueue[tuple[_Host, str, Any]] = queue.SimpleQueue()
+        self._hosts = [_Host(place, self._packed, self._events, time_limit) for place in places]
 
-    def end(self) -> None:
-        """Ends the process, at once."""
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
+    def run(self, shards: Iterable[Shard], intake: Intake, *, at_once: int | None = None) -> None:
+        """Measures `shards` (`rdbench.engine.executors.base.Executor`)."""
+        coming, again = iter(shards), deque[Shard]()
+        idle, busy = deque(self._hosts), dict[_Host, Shard]()
+        most = at_once or len(self._hosts)
+        while True:
+            while idle and len(busy) < most:
+                shard = again.popleft() if again else next(coming, None)
+                if shard is None:
+                    break
+                host = idle.popleft()
+                busy[host] = shard
+                host.give(shard)
+            if not busy:
+                return
+            try:
+                host, what, content = self._events.get(timeout=0.2)  # lets Ctrl-C through
+            except queue.Empty:
+                intake.flush()
+                continue
+            if what == _RESULTS:
+                intake.take(content)
+            elif what == _AT:
+                intake.at(*content)
+            elif what == _SAY:
+                intake.say(content)
+            else:
+                shard = busy.pop(host)
+                idle.appendleft(host)
+                if what != _DONE:
+                    again.extendleft(reversed(after_loss(shard, content, intake)))
+
+    def close(self) -> None:
+        """Ends every process at once."""
+        for host in self._hosts:
+            host.end()
 
 
-class Lanes:
-    """Measures every open step of the ledger on several devices; workers: of all together."""
+class _Host:
+    """One process, the thread that speaks with it, and what it was given."""
 
     def __init__(
         self,
-        devices: Sequence[str],
-        setup: Setup,
-        systems: Sequence[System],
-        ledger: Ledger,
-        progress: Progress,
-        *,
-        workers: int,
+        place: HostPlace,
+        setup: bytes,
+        events: queue.SimpleQueue[tuple[_Host, str, Any]],
+        time_limit: float,
     ) -> None:
+        self._place = place
         self._setup = setup
-        self._packed = pickle.dumps(setup, pickle.HIGHEST_PROTOCOL)
-        self._systems = systems
-        self._steps = {step.id: step for system in systems for step in system.steps}
-        self._ledger = ledger
-        self._progress = progress
-        self._workers = max(1, workers // len(devices))
-        self._devices = devices
+        self._events = events
+        self._time_limit = time_limit
+        self._given: queue.SimpleQueue[Shard | None] = queue.SimpleQueue()
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._guard = threading.Lock()
 
-    def run(self, clips: Sequence[PlannedClip]) -> None:
-        """Evaluates `clips`, as `Spread.run` does."""
-        for clip in clips:
-            fail_unbuilt(self._systems, clip, self._ledger)
-        waiting = deque(self._tasks(clips))
-        used = self._devices[: len(waiting)]
-        lanes = [_Lane(device, self._packed, self._workers) for device in used]
+    def give(self, shard: Shard) -> None:
+        """Hands over a shard; what comes of it comes as events."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._speak, daemon=True)
+            self._thread.start()
+        self._given.put(shard)
+
+    def end(self) -> None:
+        """Ends the process."""
+        with self._guard:
+            self._ended = True
+            process = self._process
+        self._given.put(None)
+        if process is not None:
+            process.kill()
+            process.join()
+
+    def _speak(self) -> None:
+        while (shard := self._given.get()) is not None:
+            try:
+                loss = self._through(shard)
+            except Exception as error:  # a process that cannot be started
+                loss = Loss(f"no process for {self._place.device}: {error}", final=True)
+            if loss is not None:
+                self._events.put((self, _DIED, loss))
+
+    def _through(self, shard: Shard) -> Loss | None:
+        """Has a shard measured; why it was lost, or None where it ended as it should."""
         try:
-            for lane in lanes:
-                self._hand(lane, waiting)
-            while busy := [lane for lane in lanes if lane.task]:
-                for connection in wait([lane.connection for lane in busy]):
-                    index = next(i for i, lane in enumerate(lanes) if lane.connection is connection)
-                    if not self._hear(lanes[index], waiting):
-                        lanes[index] = self._replace(lanes[index], waiting)
-        finally:
-            for lane in lanes:
-                lane.end()
-        self._ledger.close(self._steps.values(), clips)
-
-    def _tasks(self, clips: Sequence[PlannedClip]) -> list[_Task]:
-        """Neighbouring batches together: a batch is then what it would be on one device."""
-        opened = [clip for clip in clips if self._jobs(_Task([clip]))]
-        longest = {name: one.excerpt_seconds for name, one in self._setup.protocols.items()}
-        seconds = self._setup.settings.batch_seconds
-        batches = batches_of(opened, seconds=seconds, longest=longest)
-        size = math.ceil(len(batches) / (TASKS * len(self._devices)))
-        groups = [batches[start : start + size] for start in range(0, len(batches), max(1, size))]
-        return [_Task([clip for batch in group for clip in batch]) for group in groups]
-
-    def _jobs(self, task: _Task) -> list[ClipJob]:
-        jobs = []
-        for clip in task.clips:
-            wanted = self._ledger.wanted(self._steps.values(), clip)
-            if task.only is not None:
-                wanted = {step: asked for step, asked in wanted.items() if step == task.only}
-            if wanted or self._ledger.wants_reference(clip):
-                kept = self._ledger.kept_of(clip, [self._steps[step] for step in wanted])
-                jobs.append(ClipJob(clip, wanted, kept))
-        return jobs
-
-    def _hand(self, lane: _Lane, waiting: deque[_Task]) -> None:
-        lane.task = None
-        while waiting and lane.task is None:
-            task = waiting.popleft()
-            if jobs := self._jobs(task):
-                lane.task = task
-                with contextlib.suppress(OSError):  # a dead lane is noticed when it is heard
-                    lane.connection.send(jobs)
-
-    def _hear(self, lane: _Lane, waiting: deque[_Task]) -> bool:
-        """Takes one message; False where the lane has died."""
-        try:
-            what, content = lane.connection.recv()
+            connection = self._connected()
+            connection.send(shard)
+            while True:
+                what, content = connection.recv()
+                if what in (_BROKEN, _RAISED):
+                    return Loss(content, final=what == _BROKEN)
+                self._events.put((self, what, content))
+                if what == _DONE:
+                    return None
         except (EOFError, OSError):
-            return False
-        if what == _ROWS:
-            self._ledger.take(content)
-            if content:
-                self._progress.at(content[-1].system, content[-1].point)
-        elif what == _TRACE:
-            self._ledger.take_trace(*content)
-        elif what == _SAY:
-            self._progress.say(f"{lane.device}: {content}")
-        else:
-            self._hand(lane, waiting)
-        return True
+            return self._why_it_died()
 
-    def _replace(self, lane: _Lane, waiting: deque[_Task]) -> _Lane:
-        lane.end()
-        task = lane.task
-        assert task is not None, "an idle lane is not heard"
-        jobs = self._jobs(task)
-        parts = task.parts([step for job in jobs for step in job.wanted])
-        waiting.extendleft(reversed(parts))
-        if not parts:
-            reason = f"the process of {lane.device} died ({lane.process.exitcode})"
-            for job in jobs:
-                for step in job.wanted:
-                    self._ledger.fail_step(self._steps[step], job.clip, reason)
-        fresh = _Lane(lane.device, self._packed, self._workers)
-        self._hand(fresh, waiting)
-        return fresh
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            with self._guard:
+                if self._ended:
+                    raise EOFError
+                self._connection = self._start()
+        return self._connection
+
+    def _start(self) -> Connection:
+        # A device's libraries do not outlive a fork; on a CPU nothing has used them yet.
+        on_core = not self._place.workers
+        context: Any = start_server() if on_core else multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self._setup, self._place, surroundings())
+        process = context.Process(
+            target=serve, args=arguments, name=f"rdbench {self._place.device}"
+        )
+        with without_main():
+            process.start()
+        theirs.close()
+        self._process = process
+        connection: Connection = ours
+        return connection
+
+    def _why_it_died(self) -> Loss:
+        process, self._process = self._process, None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if process is None:
+            return Loss("its process was ended", final=True)
+        process.join(timeout=5.0)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        if watch.ran_out(process.exitcode):
+            limit = f"{self._time_limit:g} s (timeouts.unit_seconds)"
+            return Loss(f"no answer within {limit}; its worker was ended", timed_out=True)
+        code = process.exitcode
+        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        return Loss(f"its worker process died, each time that it was tried ({how})")
 
 
-class _Sender(Progress):
-    """Stands in for the writer and the progress in a lane."""
+class _Sender:
+    """The sink of a host: the connection to who gave the shard."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """Sends rows."""
-        self._connection.send((_ROWS, list(rows)))
+    def deliver(self, results: Sequence[Result]) -> None:
+        """Sends results."""
+        self._connection.send((_RESULTS, list(results)))
 
-    def when_written(self, tell: Callable[[], None]) -> None:
-        """The writer at the other end tells."""
-
-    def trace(self, row: Row, trace: Trace) -> None:
-        """Sends a trace."""
-        self._connection.send((_TRACE, (row, trace)))
+    def at(self, system: str, point: str) -> None:
+        """Sends where the work has come to."""
+        self._connection.send((_AT, (system, point)))
 
     def say(self, message: str) -> None:
         """Sends a line."""
         self._connection.send((_SAY, message))
 
 
-def run_lane(connection: Connection, setup: bytes, device: str, workers: int) -> None:
-    """A lane's process: evaluates what it is handed until the connection is closed."""
-    from rdbench.engine.pool import worker_pool
+def serve(
+    connection: Connection,
+    setup: bytes,
+    place: HostPlace,
+    around: tuple[dict[str, str], list[str]],
+) -> None:
+    """A host's process: measures what it is given until the connection is closed."""
+    from rdbench.engine.executors.pool import AtOnce, worker_pool
 
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
-        shared: Setup = pickle.loads(setup)
-        own = replace(shared, settings=replace(shared.settings, device=device))
-        desk, sender = Desk(own), _Sender(connection)
-        with worker_pool(workers) as pool:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run that started this one ends it
+    enter(*around)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        watch.arm(BUILD_SECONDS)
+        try:
+            desk = Desk(pickle.loads(setup), place.device, rest=watch.arm)
+            desk.build()
+        except Exception as error:
+            reason = f"the process for {place.device} could not be set up"
+            connection.recv()
+            connection.send((_BROKEN, f"{reason}: {type(error).__name__}: {error}"))
+            return
+        watch.disarm()
+        sender = _Sender(connection)
+        with AtOnce() if not place.workers else worker_pool(place.workers, desk.beat) as jobs:
             while True:
-                desk.evaluate(connection.recv(), sender, pool, sender)
-                connection.send((_DONE, None))
+                shard: Shard = connection.recv()
+                ended: tuple[str, str | None] = (_DONE, None)
+                try:
+                    desk.measure(shard, jobs, sender)
+                except (BrokenPipeError, ConnectionResetError):
+                    raise
+                except Exception as error:
+                    ended = (_RAISED, f"{type(error).__name__}: {error}")
+                watch.disarm()
+                connection.send(ended)

@@ -70,7 +70,9 @@ def without_main() -> Iterator[None]:
     """
     main: Any = sys.modules["__main__"]
     with _starting:
-        kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+        kept = {
+            name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)
+        }
         try:
             for name in kept:
                 setattr(main, name, None)

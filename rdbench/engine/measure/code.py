@@ -65,7 +65,8 @@ class Encoding:
 @dataclass(frozen=True)
 class Outcome:
     """What came of one step. audio: at the protocol's rate, layout and lengths; None where there is
-    none, for the reason in `failure`."""
+    none, for the reason in `failure`.
+    """
 
     work: Work
     audio: AudioBatch | None
@@ -102,9 +103,7 @@ class _Coding:
         self._policy = ChannelPolicy.NATIVE
         self._highest: Encoded | None = None
 
-    def at(
-        self, point: OperatingPoint, works: Sequence[Work], passes: Passes
-    ) -> Iterator[Outcome]:
+    def at(self, point: OperatingPoint, works: Sequence[Work], passes: Passes) -> Iterator[Outcome]:
         try:
             encoding = self._encoding(point)
         except (Exception, SystemExit) as error:

@@ -218,9 +218,7 @@ class Evaluation:
         half = (len(indices) + 1) // 2
         if half < self._largest.get(system.name, len(indices)):
             self._largest[system.name] = half
-            self._desk.sink.say(
-                f"{system.name}: out of device memory; batches of {half} from here"
-            )
+            self._desk.sink.say(f"{system.name}: out of device memory; batches of {half} from here")
         self._run_here(system, batch, indices[:half])
         self._run_here(system, batch, indices[half:])
 

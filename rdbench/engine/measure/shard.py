@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rdbench.engine.environment import full_precision
 from rdbench.engine.passes.base import Pass, Passes, Result, SetWork
@@ -125,7 +125,8 @@ class Setup:
     """What all shards of a run share.
 
     protocols: by domain. threads: of torch. timeout: seconds that one clip may take in one step.
-    batch_seconds: audio that goes through a model together, 0 for one clip at a time. align: whether reconstructions are scored after removing their residual delay.
+    batch_seconds: audio that goes through a model together, 0 for one clip at a time. align:
+    whether reconstructions are scored after removing their residual delay.
     """
 
     systems: tuple[SystemSetup, ...]
@@ -222,12 +223,11 @@ class Desk:
         step = self.step(work.step)
         self.at(step)
         try:
-            results: list[Result] = list(self.passes.named(work.owner).on_set(work, step, self))
+            found = list(self.passes.named(work.owner).on_set(work, step, self))
         except Exception as error:
             reason = f"{work.owner} of {step} raised {type(error).__name__}: {error}"
-            failed: Any = Score.failed(reason)
-            results = [Result(step.id, "", work.domain, q, failed, 0.0) for q in work.quantities]
-        self.sink.deliver(results)
+            found = work.failed(Score.failed(reason))
+        self.sink.deliver([replace(result, set_number=work.number) for result in found])
 
 
 @lru_cache(maxsize=1)

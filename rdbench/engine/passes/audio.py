@@ -76,10 +76,9 @@ class AudioPass(Pass):
         return Needs.DECODED
 
     def _keep(self, work: Work, audio: AudioBatch, desk: Desk) -> None:
-        assert self.folder is not None
         step = work.step.id if work.step else None
         for position, clip in enumerate(work.clips):
-            if work.wants(AUDIO, position):
+            if self.folder and work.wants(AUDIO, position):
                 desk.jobs.submit(
                     keep_audio,
                     self.folder,

@@ -55,7 +55,7 @@ class Result:
 
     step: None for what belongs to a reference. clip: "" for a set of clips. seconds: unpadded, of
     the clip. attachment: the trace or the array that belongs to the row, or what a set's value is
-    made of and is not kept.
+    made of and is not kept. set_number: of the `SetWork` that it is of.
     """
 
     step: StepId | None
@@ -65,6 +65,7 @@ class Result:
     score: Score
     seconds: float
     attachment: Any = None
+    set_number: int = -1
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,11 @@ class SetUnits:
 class SetWork:
     """`SetUnits` on their way to a process, with the arrays that their values are made of.
 
-    arrays, references: by clip, where the units have a feature; a clip that has none is in
-    `failures`, with the reason. seconds: of the clips together.
+    number: of the set in its run. owner: the pass. arrays, references: by clip, where the units
+    have a feature; a clip that failed to have one is in `failures`, with the reason.
     """
 
+    number: int
     owner: str
     step: StepId
     domain: str
@@ -104,7 +106,13 @@ class SetWork:
     arrays: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, Any] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+
+    def failed(self, score: Score) -> list[Result]:
+        """A failure of each of its units."""
+        return [
+            Result(self.step, "", self.domain, quantity, score, 0.0, set_number=self.number)
+            for quantity in self.quantities
+        ]
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ class Work:
         *,
         seconds: float | None = None,
     ) -> None:
-        """Delivers one result, where it is wanted; seconds: where they are not those of the work."""
+        """Delivers one result, where it is wanted; seconds: where not those of the work."""
         if self.open.close(self._step_id, self.clips[position].name, quantity):
             self.tell(position, quantity, score, attachment, seconds=seconds)
 

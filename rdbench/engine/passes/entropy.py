@@ -43,7 +43,8 @@ _TOO_LARGE = "the codebooks have too many entries for contexts of tokens"
 @dataclass(frozen=True)
 class ClipTokens:
     """What one stream needs of a clip. codes: of each encoded item (channels that were encoded one
-    by one). sizes: entries of the codebooks, per token stream. side: bits of side information."""
+    by one). sizes: entries of the codebooks, per token stream. side: bits of side information.
+    """
 
     codes: list[ClipCodes]
     sizes: list[tuple[int, ...]]
@@ -223,9 +224,7 @@ class EntropyPass(Pass):
         return entry.prior if step.system.headline is RateKind.KL else entry.tokens
 
 
-def take_tables(
-    path: Path, systems: Iterable[System], clips: Sequence[PlannedClip]
-) -> Tables:
+def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedClip]) -> Tables:
     """Reads fitted tables, and gives their latent coders to the codecs that they are for.
 
     Raises TablesError for a file that cannot be used, or that was fitted on one of `clips`.

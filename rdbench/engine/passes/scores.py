@@ -62,7 +62,7 @@ class ScoresPass(Pass):
 
     def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
         """Scores on every metric that is open; scores of native jobs arrive later."""
-        _Scoring(work, batch, audio, self.metrics[batch.domain], desk, desk.align).run()
+        _Scoring(work, batch, audio, self.metrics[batch.domain], desk, align=desk.align).run()
 
     def _by_quantity(self) -> dict[Quantity, Metric]:
         return {quantity_of(one): one for chosen in self.metrics.values() for one in chosen}
@@ -83,6 +83,7 @@ class _Scoring:
         audio: AudioBatch,
         metrics: Sequence[Metric],
         desk: Desk,
+        *,
         align: bool,
     ) -> None:
         self._work = work
@@ -137,7 +138,7 @@ class _Scoring:
             self._audio.select(positions),
             self._metrics,
             self._desk,
-            self._align,
+            align=self._align,
         )
 
     def _measure_delay(self) -> None:

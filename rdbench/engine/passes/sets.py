@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rdbench.audio.resample import resample_batch
 from rdbench.engine.passes.base import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
-from rdbench.metrics.base import Distance, SetBackend
+from rdbench.metrics.base import SetBackend
+from rdbench.metrics.sets.score import score_set
 from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights
 from rdbench.store.schema import Kind, Quantity
-from rdbench.types import Score
+from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
@@ -135,44 +134,29 @@ def _feature(metric: Metric) -> Quantity:
 
 
 def _values(metric: Metric, work: SetWork) -> dict[str, tuple[Score, Any]]:
-    """The value (""), its replicates and its jackknife values, each with its array or its reason."""
-    groups = {c.name: c.clip.group for c in work.clips if c.name in work.arrays}
+    """The value (""), its replicates and the values without each group, each with its array."""
     if work.failures:
         name, reason = next(iter(work.failures.items()))
         text = f"{len(work.failures)} of {len(work.clips)} clips have no value ({name}: {reason})"
-        return _nothing(Score.failed(text))
-    fewest = metric.definition.minimum_clips
-    if len(groups) < fewest:
-        text = f"{len(groups)} clips are fewer than the {fewest} that a value needs"
-        return _nothing(Score.undefined(text))
-    names = group_names(groups)
-    distance = _distance(metric, work, groups, names)
-    count = len(names)
-    value = float(distance(np.ones((1, count)))[0])
-    if not np.isfinite(value):
-        return _nothing(Score.undefined("the value is not finite"))
-    drawn = distance(resample_weights(count, seed=domain_seed(0, work.domain)))
-    left_out = distance(1.0 - np.eye(count)) if count > 1 else None
-    one_group = (Score.undefined("one group of clips"), None)
-    return {
-        "": (Score(value), None),
-        BOOTSTRAP: (Score(float(len(drawn))), drawn),
-        JACKKNIFE: one_group if left_out is None else (Score(float(count)), left_out),
-    }
-
-
-def _distance(
-    metric: Metric, work: SetWork, groups: Mapping[str, str], names: Sequence[str]
-) -> Distance:
+        return dict.fromkeys(("", BOOTSTRAP, JACKKNIFE), (Score.failed(text), None))
     backend = metric.backend
     assert isinstance(backend, SetBackend)
-    members = {name: [c for c, group in groups.items() if (group or c) == name] for name in names}
-    reference, reconstruction = (
-        [backend.summary([arrays[clip] for clip in members[name]]) for name in names]
-        for arrays in (work.references, work.arrays)
+    there = [clip for clip in work.clips if len(work.arrays.get(clip.name, ()))]
+    groups = {clip.name: clip.clip.group for clip in there}
+    count = len(group_names(groups))
+    weights = resample_weights(max(count, 1), seed=domain_seed(0, work.domain))[:, :count]
+    found = score_set(
+        metric.definition,
+        backend,
+        reference=work.references,
+        reconstruction=work.arrays,
+        groups=groups,
+        weights=weights,
     )
-    return backend.distance(reference=reference, reconstruction=reconstruction)
-
-
-def _nothing(score: Score) -> dict[str, tuple[Score, Any]]:
-    return dict.fromkeys(("", BOOTSTRAP, JACKKNIFE), (score, None))
+    if found.score.status is not Status.OK:
+        return dict.fromkeys(("", BOOTSTRAP, JACKKNIFE), (found.score, None))
+    return {
+        "": (found.score, None),
+        BOOTSTRAP: (Score(float(len(weights))), found.bootstrap),
+        JACKKNIFE: (Score(float(count)), found.jackknife),
+    }

@@ -1,1 +1,1 @@
-"""What is to be done: systems, clips and passes, and the plan that every question is answered from."""
+"""What is to be done: systems, clips, metrics, and the one plan of all units."""

@@ -45,11 +45,19 @@ class Keys:
         protocols: Mapping[str, ExcerptProtocol],
         device_class: str,
     ) -> None:
+        from rdbench.audio import load
         from rdbench.audio.resample import RESAMPLER
 
         self._passes = passes
         self._seed = protocol.seed
-        run = [RESAMPLER, protocol.alignment, protocol.threads, protocol.dtype, device_class]
+        run = [
+            load.VERSION,
+            RESAMPLER,
+            protocol.alignment,
+            protocol.threads,
+            protocol.dtype,
+            device_class,
+        ]
         prepared = {domain: digest([run, asdict(one)]) for domain, one in protocols.items()}
         self._clips = _told_apart(
             (clip.name, digest([prepared[clip.domain], clip.content])) for clip in clips

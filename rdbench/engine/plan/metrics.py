@@ -68,7 +68,7 @@ def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
     """
     chosen = []
     for item in spec.metrics_for(domain):
-        metric = Metric(item.key, item.backend, json.dumps(spec.metric_options(item)))
+        metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
         if valid_on(metric.definition, domain):
             chosen.append(Metric(item.key, metric.backend.name, metric.options))
     if not chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +192,7 @@ def _check_variants(system: System, codec: Codec | None) -> None:
             )
 
 
-def variant_cards(systems: list[System]) -> Mapping[str, Mapping[str, Any]]:
+def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:
     """What the manifest says of the variants that are decoded, by name."""
     return {
         variant.name: {
