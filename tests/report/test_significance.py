@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rdbench.analysis.curves.measured import all_panels
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.paired import holm, paired_p, paired_table
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
@@ -76,7 +76,7 @@ def test_where_lower_is_better_the_lower_is_bold() -> None:
 
 def test_p_is_that_of_the_paired_t_test() -> None:
     run = pair_run(0.2, 0.3)
-    (panel,) = all_panels(run)
+    (panel,) = by_domain(run)
     metric = next(iter(panel.metrics))
     values = panel.metrics[metric].values
     difference, p = paired_p(panel, metric, 1, 0)
@@ -196,7 +196,7 @@ def test_files_are_written_for_papers_pages_and_programs(synthetic: Run, tmp_pat
     run = Run("two", some, synthetic.manifest)
     write_tables(tmp_path, points=aggregates(run, resamples=20), manifest=run.manifest, run=run)
     bd = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")
-    assert set(bd["anchor"]) == {"Opus"}
+    assert set(bd["reference"]) == {"Opus"}
     assert {"value", "low", "high", "reason", "range_low"} <= set(bd.columns)
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "### BD-rate against Opus" in text
