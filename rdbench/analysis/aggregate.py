@@ -1,22 +1,23 @@
 """From rows per clip to numbers per point: means, rates, intervals, and what is missing.
 
 Domains are never pooled, and every number carries how many clips it rests on. The mean of a score
-is over clips with status ok; the rate of a point is total bits over total seconds. Intervals come
-from one bootstrap over groups of clips, whose weights all systems share (`bootstrap`, `ratios`).
+is over clips with status ok; the rate of a point is total bits over total seconds. Both are ratios
+of sums over clips, and their intervals those of `rdbench.analysis.stats`, over groups of clips; a
+rate cannot fall under zero and is read on an axis of logarithms, on which its interval is taken.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.rate_model import choose, preference
 from rdbench.analysis.runs import planned_clips
-from rdbench.analysis.stats.ratios import Intervals, ratio_intervals
-from rdbench.resampling import resample_weights
+from rdbench.analysis.stats.intervals import CELLS, intervals, spread
+from rdbench.analysis.stats.leave_one_out import columns_of, means, ratio_columns
 from rdbench.store.schema import COLUMNS, Kind
 from rdbench.store.variants import BUILT_IN, VariantCard
 from rdbench.types import StoreError
@@ -24,8 +25,7 @@ from rdbench.types import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.runs import GivenTo
-    from rdbench.analysis.stats.intervals import IntervalMethod
+    from rdbench.analysis.runs import GivenTo, Run
 
 # What one aggregate is about.
 IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "backend"]
@@ -43,10 +43,7 @@ def points(
     frame: pd.DataFrame,
     *,
     manifest: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    resamples: int = 2000,
     confidence: float = 0.95,
-    method: IntervalMethod = "studentised",
 ) -> pd.DataFrame:
     """One row per (system, curve, point, variant, domain, kind, key, backend) of `frame`.
 
@@ -54,7 +51,8 @@ def points(
     and high in `unit` ("kbps" for rates); n_ok, n_undefined, n_failed clips out of n_total, the
     clips that this system, point and variant was given in this domain; n_groups, the groups with
     a value; note, on the interval; reason, the most frequent one among clips without a value.
-    Rows of a whole point (clip "") have no interval. manifest: its plan says which clips were
+    Rows of a whole point (clip "") have no interval (`run_points` gives values of sets one).
+    manifest: its plan says which clips were
     asked for; without one, n_total counts those that have a row. Its metrics
     say in which range a score lies, which no interval leaves.
 
@@ -68,29 +66,53 @@ def points(
     per_clip = rows[rows["clip"] != ""]
     asked = planned_clips(manifest or {})
     tables = []
-    for domain, part in per_clip.groupby("domain", sort=False, observed=True):
+    for _, part in per_clip.groupby("domain", sort=False, observed=True):
         table, numerators, denominators = _sums(part, part["sampling_group"], asked)
-        weights = resample_weights(
-            numerators.shape[1],
-            resamples=resamples,
-            # Of its own for each domain, whichever other domains a run holds.
-            seed=[seed, zlib.crc32(str(domain).encode())],
-        )
-        found = ratio_intervals(
-            numerators,
-            denominators,
-            weights,
-            logarithmic=(table["kind"] == Kind.RATE.value).to_numpy(),
-            confidence=confidence,
-            method=method,
-        )
-        tables.append(_within_range(_with_intervals(table, found), manifest or {}))
+        made = _with_intervals(table, numerators, denominators, confidence)
+        tables.append(_within_range(made, manifest or {}))
     whole = rows[rows["clip"] == ""]
     if not whole.empty:
         tables.append(_whole_points(whole))
     result = pd.concat(tables, ignore_index=True)
     order = rows.drop_duplicates(IDENTITY)[IDENTITY]
     return order.merge(result, on=IDENTITY, how="left")[POINT_COLUMNS]
+
+
+def run_points(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """`points` of a run, with the intervals of what is more than a mean over clips.
+
+    A score that listeners gave is the mean over its answers, and its interval draws listeners and
+    clips; where only one person listened there is none. The value of a set of clips has the
+    interval of how it changes without each group.
+    """
+    table = points(run.rows, manifest=run.manifest, confidence=confidence)
+    if (run.ratings is None and not run.sets) or table.empty:
+        return table
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for scores in by_domain(run):
+        for metric, given in scores.metrics.items():
+            if given.sets is None and metric[0] not in scores.ratings:
+                continue
+            for index, point in enumerate(scores.points):
+                chosen = np.isfinite(given.values[index])
+                if not chosen.any():
+                    continue
+                columns = columns_of(scores, chosen, metric[0])
+                mean = means(scores, [index], metric, chosen)
+                made = columns.interval(mean, confidence=confidence)
+                numbers = {
+                    "value": mean[0, 0], "low": made.low[0], "high": made.high[0],
+                    "note": made.notes[0],
+                }  # fmt: skip
+                if given.sets is not None:
+                    clips = int(np.isfinite(scores.seconds[index]).sum())
+                    numbers |= {"n_ok": int(chosen.sum()), "n_total": clips}
+                    numbers["n_groups"] = len(columns.groups)
+                found[*point, scores.domain, Kind.METRIC.value, *metric] = numbers
+    for number, key in enumerate(table[IDENTITY].itertuples(index=False, name=None)):
+        for column, cell in found.get(key, {}).items():
+            table.loc[table.index[number], column] = cell
+    return _within_range(table, run.manifest)
 
 
 def rate_distortion(
@@ -270,10 +292,49 @@ def _with_reasons(table: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _with_intervals(table: pd.DataFrame, found: Intervals) -> pd.DataFrame:
-    return table.assign(
-        value=found.value, low=found.low, high=found.high, n_groups=found.groups, note=found.notes
+def _with_intervals(
+    table: pd.DataFrame, numerators: np.ndarray, denominators: np.ndarray, confidence: float
+) -> pd.DataFrame:
+    """The table with Σ n / Σ d of each row and its interval; sums per group (rows, groups)."""
+    is_rate = (table["kind"] == Kind.RATE.value).to_numpy()
+    step = max(1, CELLS // max(1, numerators.shape[1]))
+    parts = [
+        ratio_intervals(
+            numerators[start : start + step],
+            denominators[start : start + step],
+            logarithmic=is_rate[start : start + step],
+            confidence=confidence,
+        )
+        for start in range(0, len(table), step)
+    ]
+    found = {name: [x for part in parts for x in part[name]] for name in parts[0]}
+    return table.assign(**found, n_groups=(denominators > 0).sum(axis=1))
+
+
+def ratio_intervals(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    *,
+    logarithmic: np.ndarray,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Ratios Σ n / Σ d with their intervals: value, low, high, note, each (ratios,).
+
+    numerators, denominators: sums per group (ratios, groups), 0 for a group that has nothing to
+    say. logarithmic: which of them (ratios,) are taken on the scale of logarithms, where they are
+    above zero in all groups' absence. NaN where there is none, and the note says why.
+    """
+    columns = ratio_columns(numerators, denominators)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = denominators / denominators.sum(axis=1, keepdims=True)
+        scaled = logarithmic & (np.nan_to_num(columns, nan=1.0) > 0).all(axis=1)
+        columns = np.where(scaled[:, None], np.log(columns), columns)
+    given = spread(columns[:, 0], columns[:, 1:], np.nan_to_num(share))
+    made = intervals(columns[:, 0], given, confidence=confidence)
+    value, low, high = (
+        np.exp(one, out=one.copy(), where=scaled) for one in (columns[:, 0], made.low, made.high)
     )
+    return {"value": value, "low": low, "high": high, "note": made.notes}
 
 
 def _within_range(table: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:

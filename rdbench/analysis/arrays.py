@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rdbench.resampling import domain_seed, group_names, resample_weights
+from rdbench.resampling import group_names
 from rdbench.store.schema import COLUMNS, Kind
 from rdbench.store.variants import VariantCard, variants_of
 from rdbench.types import Status, StoreError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rdbench.analysis.runs import Run
+    from rdbench.analysis.sets import SetScore
 
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
@@ -31,6 +32,7 @@ Kept = TypeVar("Kept")
 RESIDUAL_DELAY = "residual_delay"
 # The order of the codes in `ClipValues.status`; 0 is "no row".
 STATUSES = ("", Status.OK.value, Status.UNDEFINED.value, Status.FAILED.value)
+ABSENT, OK, UNDEFINED, FAILED = range(4)
 
 
 class PointKey(NamedTuple):
@@ -47,13 +49,19 @@ class ClipValues:
     """One metric or rate on every point and clip.
 
     values: (points, clips), NaN where the status is not ok; rates in bits. status: codes into
-    `STATUSES`. reasons: by (point, clip), where the status is not ok.
+    `STATUSES`. reasons: by (point, clip), where the status is not ok. sets: for a metric of sets,
+    what the value of each point is made of; its value then stands at every clip that it is of.
     """
 
     values: Array
     status: npt.NDArray[np.int8]
     unit: str
     reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    sets: Mapping[int, SetScore] | None = None
+
+    def same_set(self, points: Sequence[int], chosen: Flags) -> bool:
+        """Whether the values of these points are all of the `chosen` clips (clips,) alone."""
+        return self.sets is None or bool((np.isfinite(self.values[list(points)]) == chosen).all())
 
 
 @dataclass(frozen=True)
@@ -119,19 +127,11 @@ class DomainScores:
         result: Array = np.add.reduceat(values[..., clips], first, axis=-1)
         return result
 
-    def weights(self, groups: int, *, resamples: int, seed: int) -> Array:
-        """Weights of a bootstrap over `groups` groups; the same for every comparison here."""
-        drawn = domain_seed(seed, self.domain)
-        return self.keep(
-            ("weights", groups, resamples, seed),
-            lambda: resample_weights(groups, resamples=resamples, seed=drawn),
-        )
-
 
 def by_domain(run: Run) -> list[DomainScores]:
     """The rows of each domain of `run`, in the order of the domains' first rows.
 
-    Rows of whole points (clip "") are left out, and what is neither a metric nor a rate. Of rows
+    What is neither a metric nor a rate is left out, and so are rates of whole points. Of rows
     that name the same thing twice, the last one counts. Raises StoreError where columns are
     missing.
     """
@@ -141,14 +141,17 @@ def by_domain(run: Run) -> list[DomainScores]:
             f"the measurements lack the columns {', '.join(absent)}; were they made by rdbench?"
         )
     measured = run.rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value])
-    rows = run.rows[measured & (run.rows["clip"] != "")]
+    of_clips = run.rows["clip"] != ""
+    whole = run.rows[(run.rows["kind"] == Kind.METRIC.value) & ~of_clips]
     return [
-        _domain_scores(run, str(domain), part)
-        for domain, part in rows.groupby("domain", sort=False, observed=True)
+        _domain_scores(run, str(domain), part, whole[whole["domain"] == domain])
+        for domain, part in run.rows[measured & of_clips].groupby(
+            "domain", sort=False, observed=True
+        )
     ]
 
 
-def _domain_scores(run: Run, domain: str, rows: pd.DataFrame) -> DomainScores:
+def _domain_scores(run: Run, domain: str, rows: pd.DataFrame, whole: pd.DataFrame) -> DomainScores:
     import pandas as pd
 
     point_code, named = _codes(rows, PointKey._fields)
@@ -162,7 +165,7 @@ def _domain_scores(run: Run, domain: str, rows: pd.DataFrame) -> DomainScores:
         point_code,
         np.asarray(clip_code),
         rows["value"].to_numpy(float),
-        np.asarray(status.fillna(STATUSES.index("failed")), dtype=np.int8),
+        np.asarray(status.fillna(FAILED), dtype=np.int8),
         rows["unit"],
         rows["reason"],
     )
@@ -179,6 +182,10 @@ def _domain_scores(run: Run, domain: str, rows: pd.DataFrame) -> DomainScores:
         found[key, backend] = flat.values(chosen, shape)
     _lend_backends(metrics)
     _lend_backends(rates)
+    given = np.isfinite(seconds)
+    for (key, backend), part in whole.groupby(["key", "backend"], sort=False, observed=True):
+        sets = [one for one in run.sets if (one.domain, one.key) == (domain, key)]
+        metrics[str(key), str(backend)] = _set_values(part, sets, points, clips, given)
     return DomainScores(
         domain,
         points,
@@ -190,6 +197,31 @@ def _domain_scores(run: Run, domain: str, rows: pd.DataFrame) -> DomainScores:
         variants_of(run.manifest),
         {} if run.ratings is None else _answers(run.ratings, points, clips),
     )
+
+
+def _set_values(
+    rows: pd.DataFrame,
+    sets: Sequence[SetScore],
+    points: Sequence[PointKey],
+    clips: Sequence[str],
+    given: Flags,
+) -> ClipValues:
+    """One metric of sets; given: the clips of each point, where nothing says which it is of."""
+    point_of = {point: i for i, point in enumerate(points)}
+    made = {point_of[PointKey(*one.point)]: one for one in sets if one.point in point_of}
+    values, status = np.full(given.shape, np.nan), np.zeros(given.shape, dtype=np.int8)
+    reasons: dict[tuple[int, int], str] = {}
+    columns = [*PointKey._fields, "value", "status", "reason"]
+    for *names, value, state, reason in rows[columns].itertuples(index=False, name=None):
+        i = point_of.get(PointKey(*map(str, names)))
+        if i is None:
+            continue
+        ok = state == Status.OK and np.isfinite(value)
+        code = OK if ok else (UNDEFINED if state == Status.UNDEFINED else FAILED)
+        its = np.isin(clips, made[i].clips) if ok and i in made else given[i]
+        status[i], values[i] = np.where(its, code, 0), np.where(its & ok, value, np.nan)
+        reasons |= {} if ok else {(i, int(c)): str(reason) for c in np.flatnonzero(its)}
+    return ClipValues(values, status, str(rows["unit"].iloc[0]), reasons, made)
 
 
 def _answers(
@@ -233,11 +265,11 @@ class _Flat:
         point, clip = self.point[chosen], self.clip[chosen]
         state = self.status[chosen]
         # A value that is no number is none, whatever its status says.
-        broken = (state == 1) & ~np.isfinite(self.value[chosen])
-        state = np.where(broken, np.int8(3), state)
-        values[point, clip] = np.where(state == 1, self.value[chosen], np.nan)
+        broken = (state == OK) & ~np.isfinite(self.value[chosen])
+        state = np.where(broken, np.int8(FAILED), state)
+        values[point, clip] = np.where(state == OK, self.value[chosen], np.nan)
         status[point, clip] = state
-        wrong = chosen[state != 1]
+        wrong = chosen[state != OK]
         reasons = {
             (int(self.point[i]), int(self.clip[i])): str(self.reason.iloc[i])
             for i in wrong.tolist()
@@ -277,7 +309,7 @@ def _lend_backends(quantities: dict[tuple[str, str], ClipValues]) -> None:
     for key in [key for key, backend in quantities if backend == ""]:
         named = [b for k, b in quantities if k == key and b]
         blank = quantities[key, ""]
-        if not named or (blank.status == 1).any():
+        if not named or (blank.status == OK).any():
             continue
         for backend in named:
             scored = quantities[key, backend]

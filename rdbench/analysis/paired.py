@@ -1,10 +1,10 @@
 """Single points against each other: paired differences over the same clips.
 
 For a metric with values x_c of one point and y_c of the other on clip c, the difference is
-mean(x_c − y_c) over the clips that both have; its interval is that of `intervals`, over groups. The
-win rate is the share of clips on which the point is better than the other, ties counting half. The
-p-value is that of a paired t-test whose unit is the group of clips: the difference over its
-jackknife standard error, with (groups − 1) degrees of freedom.
+mean(x_c − y_c) over the clips that both have; its interval and p-value are those of
+`rdbench.analysis.stats.intervals`, whose unit is the group of clips. The win rate is the share of
+clips on which the point is better than the other, ties counting half. Values of sets of clips are
+compared where both are of the same clips, and have no win rate.
 
 Many tests find something by chance: `holm` holds the probability of one false alarm among all tests
 of a table at the stated level (Holm, A simple sequentially rejective multiple test procedure,
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.analysis.arrays import DomainScores, PointKey, by_domain
-from rdbench.analysis.curves.draws import Sampling, design, means
 from rdbench.analysis.curves.measured import chosen_metrics
 from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
 from rdbench.analysis.rate_model import preference
+from rdbench.analysis.stats.intervals import p_two_sided
+from rdbench.analysis.stats.leave_one_out import Columns, columns_of, means
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rdbench.analysis.runs import Run
 
     Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
 
 PAIR_COLUMNS = [
     "domain", "key", "backend", "better", "system", "point", "variant", "reference_system",
@@ -64,7 +66,7 @@ def paired_table(
     reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     metrics: Sequence[str] | None = None,
-    sampling: Sampling | None = None,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Paired differences, point − reference point; columns `PAIR_COLUMNS`.
 
@@ -78,7 +80,6 @@ def paired_table(
     """
     import pandas as pd
 
-    how = sampling or Sampling()
     rows: list[dict[str, Any]] = []
     for scores, chosen in _pairs(run, reference, pairs):
         rates = _headline_rates(scores, run.headlines)
@@ -87,7 +88,7 @@ def paired_table(
                 rows.append(
                     _shared(run, scores, metric, pair)
                     | _rates(scores, pair, rates, run.headlines)
-                    | _difference(scores, metric, pair, run.direction(metric[0]), how)
+                    | _difference(scores, metric, pair, run.direction(metric[0]), confidence)
                 )
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
@@ -113,6 +114,8 @@ def clip_table(
     for scores, chosen in _pairs(run, reference, pairs):
         names = _group_names(run, scores)
         for metric in chosen_metrics(scores, metrics):
+            if scores.metrics[metric].sets is not None:
+                continue
             values = scores.metrics[metric].values
             sign = 1.0 if run.direction(metric[0]) == "higher" else -1.0
             for pair in chosen:
@@ -252,7 +255,7 @@ def _rates(
 
 
 def _difference(
-    scores: DomainScores, metric: tuple[str, str], pair: PointPair, better: str, how: Sampling
+    scores: DomainScores, metric: tuple[str, str], pair: PointPair, better: str, confidence: float
 ) -> dict[str, Any]:
     quantity = scores.metrics[metric]
     test, other = quantity.values[pair.test], quantity.values[pair.reference]
@@ -265,20 +268,22 @@ def _difference(
     answer |= {"n_total": given, "note": "", "reason": ""}
     if not chosen.any():
         return answer | {"reason": "refused: no clip has a score at both points"}
-    columns = design(scores, chosen, metric[0], how)
-    both = means(scores, [pair.test, pair.reference], metric, chosen, columns)
-    found = (both[0] - both[1])[None]
-    made = columns.interval(found)
-    change = (test - other)[chosen] * (1.0 if better == "higher" else -1.0)
-    better_, equal = int((change > 0).sum()), int((change == 0).sum())
-    return answer | {
+    if not quantity.same_set([pair.test, pair.reference], chosen):
+        return answer | {"reason": "refused: the two values are not of the same clips"}
+    columns, both, found = _paired(scores, metric, pair.test, pair.reference, chosen)
+    made = columns.interval(found, confidence=confidence)
+    answer |= {
         "value": both[0, 0], "reference_value": both[1, 0], "difference": found[0, 0],
         "low": made.low[0], "high": made.high[0], "note": made.notes[0],
-        "win_rate": (better_ + equal / 2) / len(change),
-        "n_better": better_, "n_equal": equal, "n_worse": len(change) - better_ - equal,
-        "p": two_sided(found[0, 0], made.error[0], columns.group_count),
-        "n_clips": int(chosen.sum()), "n_groups": columns.group_count,
+        "p": float(p_two_sided(found[:, 0], columns.spread(found))[0]),
+        "n_clips": int(chosen.sum()), "n_groups": len(columns.groups),
     }  # fmt: skip
+    if quantity.sets is None:
+        change = (test - other)[chosen] * (1.0 if better == "higher" else -1.0)
+        won, equal = int((change > 0).sum()), int((change == 0).sum())
+        answer |= {"n_better": won, "n_equal": equal, "n_worse": len(change) - won - equal}
+        answer["win_rate"] = (won + equal / 2) / len(change)
+    return answer
 
 
 def paired_p(
@@ -286,29 +291,23 @@ def paired_p(
 ) -> tuple[float, float]:
     """The mean difference of two points over their common clips, and its p as in `paired_table`.
 
-    Both NaN where no clip has both; p alone where there is one group. Needs no resamples.
+    Both NaN where no clip has both, or the values are of different sets; p alone where there are
+    too few groups.
     """
-    values = scores.metrics[metric].values
-    chosen = np.isfinite(values[test]) & np.isfinite(values[other])
-    if not chosen.any():
+    quantity = scores.metrics[metric]
+    chosen = np.isfinite(quantity.values[test]) & np.isfinite(quantity.values[other])
+    if not chosen.any() or not quantity.same_set([test, other], chosen):
         return np.nan, np.nan
-    columns = design(scores, chosen, metric[0], Sampling(resamples=1))
-    both = means(scores, [test, other], metric, chosen, columns)
-    found = (both[0] - both[1])[None]
-    error = float(columns.error(found)[0])
-    difference = float(found[0, 0])
-    return difference, two_sided(difference, error, columns.group_count)
+    columns, _, found = _paired(scores, metric, test, other, chosen)
+    return float(found[0, 0]), float(p_two_sided(found[:, 0], columns.spread(found))[0])
 
 
-def two_sided(difference: float, error: float, groups: int) -> float:
-    """A t-test's p with groups − 1 degrees of freedom; 1 where nothing changes at all."""
-    from scipy.special import stdtr
-
-    if groups < 2 or not np.isfinite(error):
-        return np.nan
-    if error <= 1e-12 * abs(difference) or error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stdtr(groups - 1, -abs(difference / error)))
+def _paired(
+    scores: DomainScores, metric: tuple[str, str], test: int, other: int, chosen: Flags
+) -> tuple[Columns, Array, Array]:
+    """The columns, both means in them (2, columns), and their difference (1, columns)."""
+    both = means(scores, [test, other], metric, chosen)
+    return columns_of(scores, chosen, metric[0]), both, (both[0] - both[1])[None]
 
 
 def _group_names(run: Run, scores: DomainScores) -> dict[str, str]:

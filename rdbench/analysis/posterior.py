@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.store.variants import variants_of
 
@@ -26,7 +25,7 @@ LATENT = ["domain", "system", "curve", "point"]
 CHANNEL_COLUMNS = [*LATENT, "channel", "nats"]
 
 
-def mean_against_sample(run: Run, *, sampling: Sampling | None = None) -> pd.DataFrame:
+def mean_against_sample(run: Run) -> pd.DataFrame:
     """Mean − sample of every metric, for each point that has both; columns as `paired_table`."""
     import pandas as pd
 
@@ -45,7 +44,7 @@ def mean_against_sample(run: Run, *, sampling: Sampling | None = None) -> pd.Dat
     ]
     if not pairs:
         return pd.DataFrame(columns=PAIR_COLUMNS)
-    return paired_table(run, pairs=pairs, sampling=sampling)
+    return paired_table(run, pairs=pairs)
 
 
 def channel_kl(traces: pd.DataFrame, run: Run) -> pd.DataFrame:

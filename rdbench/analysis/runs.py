@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.listeners.ratings import rating_cards, rating_rows, read_ratings
+from rdbench.analysis.sets import SetScore, read_sets
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.status import planned_rows, statuses
 from rdbench.types import RdbenchError
@@ -38,13 +39,15 @@ class Run:
     """Rows (the columns of `rdbench.store.schema.Row`) and the manifest that explains them.
 
     ratings: what listeners gave, with the columns of
-    `rdbench.analysis.listeners.ratings.RATING_COLUMNS`, or None.
+    `rdbench.analysis.listeners.ratings.RATING_COLUMNS`, or None. sets: what the values of sets of
+    clips are made of.
     """
 
     name: str
     rows: pd.DataFrame
     manifest: Mapping[str, Any]
     ratings: pd.DataFrame | None = None
+    sets: tuple[SetScore, ...] = ()
 
     @property
     def systems(self) -> Mapping[str, Any]:
@@ -92,6 +95,7 @@ def read_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     run = Run(folder.resolve().name, read_rows(folder), read_manifest(folder))
+    run = replace(run, sets=read_sets(folder, run.metrics))
     ratings = read_ratings(folder)
     return run if ratings is None else with_ratings(run, ratings)
 
@@ -170,6 +174,7 @@ def merge(runs: Sequence[Run]) -> Run:
         rows,
         {**first.manifest, "systems": systems, "metrics": metrics},
         pd.concat(given, ignore_index=True) if given else None,
+        tuple(score for run in named for score in run.sets),
     )
 
 
@@ -278,7 +283,9 @@ def _renamed(run: Run, names: set[str]) -> Run:
         for column in ("system", "curve"):
             renamed = run.name + ":" + ratings[column]
             ratings[column] = ratings[column].where(~ratings["system"].isin(names), renamed)
-    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings)
+    prefix = f"{run.name}:"
+    sets = tuple(one.renamed(prefix) if one.point[0] in names else one for one in run.sets)
+    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings, sets)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

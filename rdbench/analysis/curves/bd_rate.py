@@ -1,8 +1,8 @@
 """BD-rate and BD-quality of every curve against one, with intervals, or with the reason why not.
 
-Both curves are taken on the clips that all their points have; each resample draws groups of those
-clips and makes both curves anew, points, repair, range and all (`delta`, `draws`). Domains are
-never pooled and nothing is extrapolated.
+Both curves are taken on the clips that all their points have, and made anew, points, repair, range
+and all, without each group of these clips (`delta`, `leave_one_out`); interval and p come from how
+much that changes. Domains are never pooled and nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy as np
 
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.delta import FEWEST, Curve, Delta, crosses, crossings, delta, percent
-from rdbench.analysis.curves.draws import Sampling
-from rdbench.analysis.curves.measured import Made, Pair, chosen_metrics, make_pair
+from rdbench.analysis.curves.measured import Made, Pair, chosen_metrics, drawn_pair, make_pair
 from rdbench.analysis.curves.sides import (
     Side,
     curve_names,
@@ -24,6 +23,8 @@ from rdbench.analysis.curves.sides import (
     mean_side,
     require_curve,
 )
+from rdbench.analysis.stats.intervals import p_two_sided
+from rdbench.analysis.stats.leave_one_out import Sampling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.curves.interpolation import Interpolation
     from rdbench.analysis.runs import Run
-    from rdbench.analysis.stats.intervals import Interval
+    from rdbench.analysis.stats.intervals import Intervals
 
 BD_COLUMNS = [
     "domain", "key", "backend", "better", "reference", "curve", "variant", "reference_variant",
     "basis", "rate_kind", "reference_rate_kind", "rate_model", "reference_rate_model",
-    "quantity", "method", "value", "low", "high", "unit", "t",
+    "quantity", "method", "value", "low", "high", "unit", "p",
     "range_low", "range_high", "range_unit", "share_curve", "share_reference",
     "crosses", "crossing_kbps", "crossing_quality", "crossing_share",
     "n_points", "n_points_reference", "n_clips", "n_total", "n_groups", "note", "reason",
@@ -64,7 +65,7 @@ def bd_table(
     NaN where refused, and `reason` says why. range_low … range_high: the qualities (for `bd_rate`)
     or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
     crosses: whether the curves cross; where first (`crossing_kbps`, `crossing_quality`), and in
-    what share of the resamples they do. t: the value over its standard error.
+    what share of the resamples they do. p: of no change at all, not corrected for other tests.
 
     metrics: keys, all by default. Raises RdbenchError for a curve or metric that is not there.
     """
@@ -116,7 +117,7 @@ def _rows(
     reference, test = sides
     better = run.direction(metric[0])
     sign = 1.0 if better == "higher" else -1.0
-    pair = make_pair(scores, metric, sign, (reference, test), how)
+    pair = make_pair(scores, metric, sign, (reference, test))
     shared = {
         "domain": scores.domain, "key": metric[0], "backend": metric[1], "better": better,
         "reference": reference.curve, "curve": test.curve, "variant": test.variant,
@@ -126,9 +127,16 @@ def _rows(
         "n_points": len(pair.test.side.points),
         "n_points_reference": len(pair.reference.side.points),
         "n_clips": pair.test.clips, "n_total": pair.test.given,
-        "n_groups": 0 if pair.test.columns is None else pair.test.columns.group_count,
+        "n_groups": 0 if pair.test.columns is None else len(pair.test.columns.groups),
     }  # fmt: skip
-    answers = _answers(pair, asked, sign, scores.metrics[metric].unit)
+    answers = _answers(pair, asked, sign, scores.metrics[metric].unit, how.confidence)
+    if any(answer["crosses"] for answer in answers):
+        # One method's curves are enough to tell how sure a crossing is.
+        share = crosses(*drawn_pair(scores, metric, sign, pair, how), asked[0][1])
+        for answer in answers:
+            answer["crossing_share"] = (
+                float(share.mean()) if answer["crosses"] and len(share) else np.nan
+            )
     return [
         shared | {"quantity": quantity, "method": method} | answer
         for (quantity, method), answer in zip(asked, answers, strict=True)
@@ -136,7 +144,11 @@ def _rows(
 
 
 def _answers(
-    pair: Pair, asked: Sequence[tuple[str, Interpolation]], sign: float, unit: str
+    pair: Pair,
+    asked: Sequence[tuple[str, Interpolation]],
+    sign: float,
+    unit: str,
+    confidence: float,
 ) -> list[dict[str, Any]]:
     """Values and intervals, or NaN and the reason; the intervals of all are made together."""
     answers = [_nothing(pair, quantity, method, unit) for quantity, method in asked]
@@ -157,15 +169,12 @@ def _answers(
         if method not in crossing:
             crossing[method] = _crossing(first, second, method, sign)
         answer.update(crossing[method])
-    if any(answer["crosses"] for answer in answers):
-        # One method's curves are enough to tell how sure a crossing is.
-        drawn = columns.resampled(crosses(first, second, asked[0][1]).astype(np.float64))
-        for answer in answers:
-            answer["crossing_share"] = float(drawn.mean()) if answer["crosses"] else np.nan
     if found:
-        made = columns.interval(np.stack([distance.value for _, distance, _ in found]))
+        values = np.stack([distance.value for _, distance, _ in found])
+        made = columns.interval(values, confidence=confidence)
+        p = p_two_sided(values[:, 0], columns.spread(values))
         for number, (answer, distance, by_bits) in enumerate(found):
-            answer.update(_numbers(distance, made, number, by_bits, sign))
+            answer.update(_numbers(distance, made, number, by_bits, sign), p=float(p[number]))
             answer["note"] = "; ".join(filter(None, (pair.note, made.notes[number])))
     return answers
 
@@ -173,7 +182,7 @@ def _answers(
 def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dict[str, Any]:
     """The answer before there are numbers."""
     answer: dict[str, Any] = dict.fromkeys(
-        ("value", "low", "high", "t", "range_low", "range_high", "share_curve", "share_reference",
+        ("value", "low", "high", "p", "range_low", "range_high", "share_curve", "share_reference",
          "crossing_kbps", "crossing_quality", "crossing_share"), np.nan,
     )  # fmt: skip
     by_bits = quantity == "bd_rate"
@@ -184,20 +193,19 @@ def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dic
 
 
 def _numbers(
-    found: Delta, made: Interval, number: int, by_bits: bool, sign: float
+    found: Delta, made: Intervals, number: int, by_bits: bool, sign: float
 ) -> dict[str, Any]:
     """Value, interval, range and shares in the units of the table."""
     numbers = np.array([found.value[0], made.low[number], made.high[number]])
-    t = found.value[0] / made.error[number] if made.error[number] else np.nan
     if by_bits:
         value, low, high = percent(numbers)
         ends = (sign * found.low[0], sign * found.high[0])
     else:
         value, low, high = sign * numbers
-        t, ends = sign * t, (10 ** found.low[0], 10 ** found.high[0])
+        ends = (10 ** found.low[0], 10 ** found.high[0])
     return {
         "value": float(value), "low": float(min(low, high)), "high": float(max(low, high)),
-        "t": float(t), "range_low": float(min(ends)), "range_high": float(max(ends)),
+        "range_low": float(min(ends)), "range_high": float(max(ends)),
         "share_curve": float(found.share_test[0]),
         "share_reference": float(found.share_reference[0]),
     }  # fmt: skip

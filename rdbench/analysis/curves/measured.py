@@ -1,8 +1,8 @@
-"""Measured curves: one or two of them on their common clips, in every resample, or why not.
+"""Measured curves: one or two of them on their common clips, whole and without each group.
 
 A curve is refused, with the reason as its answer, where it has no clip with both score and rate,
-where two of its points have one rate, where its quality never changes, and where making it
-monotone moves a point out of that point's interval.
+where two of its points have one rate, where its quality never changes, where making it monotone
+moves a point out of that point's interval, and where values of sets are of different sets.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ import numpy as np
 
 from rdbench.analysis.arrays import RESIDUAL_DELAY, DomainScores
 from rdbench.analysis.curves.delta import Curve, curve
-from rdbench.analysis.curves.draws import Design, Sampling, design, kbps, means
 from rdbench.analysis.curves.sides import Side, common_clips, given_clips, usable
+from rdbench.analysis.stats.leave_one_out import (
+    Columns,
+    Sampling,
+    columns_of,
+    drawn,
+    kbps,
+    means,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 SAME_RATE = 1e-9
+OTHER_SETS = "refused: not all of its values are of the same clips; compare runs that have them all"
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Made:
 
     side: Side
     curve: Curve | None
-    columns: Design | None
+    columns: Columns | None
     clips: int
     given: int
     note: str
@@ -46,10 +54,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two curves on their common clips; refusal: the first reason why they cannot be compared."""
+    """Two curves on their common clips, `chosen` (clips,).
+
+    refusal: the first reason why they cannot be compared.
+    """
 
     reference: Made
     test: Made
+    chosen: Flags
 
     @property
     def refusal(self) -> str:
@@ -61,11 +73,7 @@ class Pair:
 
 
 def make_pair(
-    scores: DomainScores,
-    metric: tuple[str, str],
-    sign: float,
-    sides: tuple[Side, Side],
-    how: Sampling,
+    scores: DomainScores, metric: tuple[str, str], sign: float, sides: tuple[Side, Side]
 ) -> Pair:
     """Both curves on the clips that both have; sides: reference, test.
 
@@ -77,23 +85,37 @@ def make_pair(
     chosen = np.zeros(len(scores.clips), dtype=bool)
     if not any(refusals):
         chosen = common_clips(scores, kept, metric)
+        points = [i for side in kept for i in side.points]
         if not chosen.any():
             refusals = ["refused: no clip has scores at all points of both curves"] * 2
+        elif not scores.metrics[metric].same_set(points, chosen):
+            refusals = [OTHER_SETS] * 2
     if any(refusals):
         made = [
             Made(side, None, None, 0, given, "", refusal)
             for side, refusal in zip(kept, refusals, strict=True)
         ]
     else:
-        columns = design(scores, chosen, metric[0], how)
+        columns = columns_of(scores, chosen, metric[0])
         shared: Any = {"sign": sign, "chosen": chosen, "columns": columns, "given": given}
         made = [_made(scores, metric, side=side, **shared) for side in kept]
-    return Pair(*made)
+    return Pair(made[0], made[1], chosen)
 
 
-def make_curve(
-    scores: DomainScores, metric: tuple[str, str], sign: float, side: Side, how: Sampling
-) -> Made:
+def drawn_pair(
+    scores: DomainScores, metric: tuple[str, str], sign: float, pair: Pair, sampling: Sampling
+) -> tuple[Curve, Curve]:
+    """Both curves, reference and test, in the same resamples of their common clips."""
+    curves = []
+    for side in (pair.reference.side, pair.test.side):
+        quality, rate = drawn(
+            scores, side.points, metric, side.rate, pair.chosen, sampling=sampling
+        )
+        curves.append(curve(rate, sign * quality))
+    return curves[0], curves[1]
+
+
+def make_curve(scores: DomainScores, metric: tuple[str, str], sign: float, side: Side) -> Made:
     """One curve on the clips that all its points have."""
     kept = usable(scores, side, metric)
     given = given_clips(scores, [kept], metric)
@@ -103,9 +125,11 @@ def make_curve(
         chosen = common_clips(scores, [kept], metric)
         if not chosen.any():
             refusal = f"refused: no clip has scores at all points of {side.curve}"
+        elif not scores.metrics[metric].same_set(kept.points, chosen):
+            refusal = OTHER_SETS
     if refusal:
         return Made(kept, None, None, 0, given, "", refusal)
-    columns = design(scores, chosen, metric[0], how)
+    columns = columns_of(scores, chosen, metric[0])
     return _made(scores, metric, sign=sign, side=kept, chosen=chosen, columns=columns, given=given)
 
 
@@ -116,11 +140,11 @@ def _made(
     sign: float,
     side: Side,
     chosen: Flags,
-    columns: Design,
+    columns: Columns,
     given: int,
 ) -> Made:
     clips = int(chosen.sum())
-    quality = sign * means(scores, side.points, metric, chosen, columns)
+    quality = sign * means(scores, side.points, metric, chosen)
     rate = kbps(scores, side.points, side.rate, chosen, columns)
     refusal = _no_curve(scores, side, rate[:, 0])
     if refusal:
@@ -156,7 +180,7 @@ def _no_curve(scores: DomainScores, side: Side, rate: Array) -> str:
 
 
 def _repair(
-    scores: DomainScores, side: Side, rate: Array, quality: Array, columns: Design
+    scores: DomainScores, side: Side, rate: Array, quality: Array, columns: Columns
 ) -> tuple[str, str]:
     """What isotonic repair changes, and why it may not ("" for neither)."""
     order = np.argsort(rate[:, 0])

@@ -13,7 +13,6 @@ import numpy as np
 
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.delta import FEWEST, evaluate
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.measured import chosen_metrics, make_curve
 from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
 from rdbench.types import RdbenchError
@@ -41,7 +40,7 @@ def reading_table(
     curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     method: Interpolation = "pchip",
-    sampling: Sampling | None = None,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Readings of every curve; columns `READING_COLUMNS`.
 
@@ -53,7 +52,7 @@ def reading_table(
     """
     import pandas as pd
 
-    how, wanted = sampling or Sampling(), to_reach or {}
+    wanted = to_reach or {}
     parts = by_domain(run)
     _check(run, parts, at_kbps, wanted, curves)
     rows: list[dict[str, Any]] = []
@@ -66,7 +65,9 @@ def reading_table(
             for name in curve_names(scores, run.headlines):
                 if curves is None or name in curves:
                     side = headline_side(scores, run.headlines, name)
-                    rows += _read(run, scores, metric, side, asked=asked, method=method, how=how)
+                    rows += _read(
+                        run, scores, metric, side, asked=asked, method=method, confidence=confidence
+                    )
     return pd.DataFrame(rows, columns=READING_COLUMNS)
 
 
@@ -78,17 +79,17 @@ def _read(
     *,
     asked: Sequence[tuple[str, float]],
     method: Interpolation,
-    how: Sampling,
+    confidence: float,
 ) -> list[dict[str, Any]]:
     better = run.direction(metric[0])
     sign = 1.0 if better == "higher" else -1.0
-    made = make_curve(scores, metric, sign, side, how)
+    made = make_curve(scores, metric, sign, side)
     unit = scores.metrics[metric].unit
     shared = {
         "domain": scores.domain, "key": metric[0], "backend": metric[1], "better": better,
         "curve": side.curve, "variant": side.variant, "rate_kind": made.side.rate[0],
         "rate_model": made.side.rate[1], "method": method, "n_clips": made.clips,
-        "n_total": made.given, "n_groups": made.columns.group_count if made.columns else 0,
+        "n_total": made.given, "n_groups": len(made.columns.groups) if made.columns else 0,
     }  # fmt: skip
     rows = []
     for quantity, at in asked:
@@ -114,7 +115,7 @@ def _read(
             low, high = sorted(map(float, ends[[0, -1], 0]))
             row["reason"] = f"refused: measured from {low:.3g} to {high:.3g} {row['at_unit']}"
             continue
-        between = made.columns.interval(found[None])
+        between = made.columns.interval(found[None], confidence=confidence)
         numbers = np.array([found[0], between.low[0], between.high[0]])
         numbers = sign * numbers if by_rate else 10**numbers
         row["value"], (row["low"], row["high"]) = numbers[0], sorted(numbers[1:])

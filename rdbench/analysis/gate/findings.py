@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import STATUSES, DomainScores, PointKey
+from rdbench.analysis.arrays import ABSENT, FAILED, OK, UNDEFINED, DomainScores, PointKey
 from rdbench.analysis.runs import missing_rows
 from rdbench.store.schema import Kind
-from rdbench.types import Status
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,11 +24,10 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
     Codes = npt.NDArray[np.int8]
+    Flags = npt.NDArray[np.bool_]
 
-ABSENT, OK, UNDEFINED, FAILED = map(
-    STATUSES.index, ("", Status.OK, Status.UNDEFINED, Status.FAILED)
-)
 NAMED = 3
+UNCHANGED = "unchanged"
 
 FINDING_COLUMNS = [
     "what", "domain", "key", "backend", "system", "curve", "point", "variant", "clip", "baseline",
@@ -105,7 +103,7 @@ def presence(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
                     message = "not in the baseline" if now else "in the baseline, not in the run"
                     row = at(both, point, kind, verdict, message)
                     yield row | {"key": key, "backend": backend}
-                elif now:
+                elif now and mine[key, backend].sets is None:
                     held = theirs[key, backend].status[j]
                     gone = both.gone(mine[key, backend].status[i], held)
                     if gone:
@@ -156,11 +154,11 @@ def undefined(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
                 continue
             for point, i, j in both.shared:
                 lost = (quantity.status[i] == UNDEFINED) & (both.old_status(before, j) == OK)
-                for c in np.flatnonzero(lost):
-                    reason = quantity.reasons.get((i, int(c)), "") or "no reason given"
+                for c, clip in _clips(both, quantity, lost):
+                    reason = quantity.reasons.get((i, c), "") or "no reason given"
                     message = f"undefined, ok in the baseline: {reason}"
                     row = at(both, point, "undefined", "regression", message)
-                    yield row | {"key": key, "backend": backend, "clip": both.run.clips[c]}
+                    yield row | {"key": key, "backend": backend, "clip": clip}
 
 
 def failures(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
@@ -178,8 +176,9 @@ def failures(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
                 known = np.zeros(len(status), dtype=bool)
                 if before is not None and j is not None:
                     known = both.old_status(before, j) == FAILED
-                for c in np.flatnonzero((status == FAILED) | (known & (status != ABSENT))):
-                    reason = quantity.reasons.get((i, int(c)), "") or "failed"
+                told = (status == FAILED) | (known & (status != ABSENT))
+                for c, clip in _clips(both, quantity, told):
+                    reason = quantity.reasons.get((i, c), "") or "failed"
                     if status[c] != FAILED:
                         fate = "mended" if status[c] == OK else "undefined"
                         verdict, message = "pass", f"failed in the baseline, {fate} in the run"
@@ -190,13 +189,21 @@ def failures(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
                     else:
                         verdict, message = "failed", f"new failure: {reason}"
                     row = at(both, point, "failure", verdict, message)
-                    yield row | {"key": key, "backend": backend, "clip": both.run.clips[c]}
+                    yield row | {"key": key, "backend": backend, "clip": clip}
 
 
 def at(both: Both, point: PointKey, what: str, verdict: str, message: str) -> dict[str, Any]:
     return finding(
         what, domain=both.run.domain, **point._asdict(), verdict=verdict, message=message
     )
+
+
+def _clips(both: Both, quantity: ClipValues, which: Flags) -> list[tuple[int, str]]:
+    """Numbers and names of the clips to tell of; the value of a set is told of once."""
+    found = np.flatnonzero(which).tolist()
+    if quantity.sets is not None:
+        return [(c, "") for c in found[:1]]
+    return [(c, both.run.clips[c]) for c in found]
 
 
 def _clips_gone(names: Sequence[str], given: int) -> str:
