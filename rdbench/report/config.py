@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rdbench.report.describe import coded_systems
+from rdbench.report.cards import coded_systems
 from rdbench.spec.load import read_yaml
 from rdbench.suggest import nearest
 from rdbench.types import RateKind, SpecError

@@ -26,7 +26,7 @@ def write_all(
     from rdbench.report.aggregates import aggregates
     from rdbench.report.config import configured
     from rdbench.report.figures.rate_quality import write_figures
-    from rdbench.report.tables.files import summary_text, write_tables
+    from rdbench.report.tables.write import summary_text, write_tables
     from rdbench.report.text.status import unfinished_text
     from rdbench.store.traces import read_traces
 

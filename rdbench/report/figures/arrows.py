@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.describe import RunCard, records
+from rdbench.report.cards import RunCard, records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.report.describe import RunCard
-from rdbench.report.figures.data import panel_numbers
+from rdbench.report.cards import RunCard
+from rdbench.report.figures.curves import draw_curve, draw_panel, rate_label
 from rdbench.report.figures.legend import draw_legend, plan_legend
-from rdbench.report.figures.panel import draw_curve, draw_panel, rate_label
-from rdbench.report.figures.reference_lines import QUIET
+from rdbench.report.figures.levels import QUIET
+from rdbench.report.figures.panel import panel_numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.figures.panel import LONGEST_NAME, Drawn
+from rdbench.report.figures.curves import LONGEST_NAME, Drawn
 from rdbench.report.names import clean
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.config import ReportConfig
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     DIAGNOSTIC,
     RESIDUAL_DELAY,
     MetricCard,
@@ -26,14 +25,15 @@ from rdbench.report.describe import (
     describe,
     scored_metrics,
 )
+from rdbench.report.config import ReportConfig
 from rdbench.report.figures.arrows import NONE_FOUND, draw_arrows, transitions
 from rdbench.report.figures.curve_labels import MOST, Named, name_directly
-from rdbench.report.figures.data import panel_numbers
-from rdbench.report.figures.files import figure_files
+from rdbench.report.figures.curves import Drawn, draw_panel, quality_label, rate_label
 from rdbench.report.figures.legend import draw_legend, plan_legend
-from rdbench.report.figures.panel import Drawn, draw_panel, quality_label, rate_label
-from rdbench.report.figures.reference_lines import QUIET, name_at_edge
+from rdbench.report.figures.levels import QUIET, name_at_edge
+from rdbench.report.figures.panel import panel_numbers
 from rdbench.report.figures.style import CurveStyle, card_styles, figure_style, type_size
+from rdbench.report.figures.write import figure_files
 from rdbench.report.names import slug
 from rdbench.store.atomic import make_folder
 
@@ -91,7 +91,7 @@ def write_figures(
 ) -> tuple[list[Path], list[str]]:
     """Draws every figure of a run into `folder`/figures; returns the files, and what is missing.
 
-    points: of `rdbench.analysis.aggregate.points`. manifest: what `rdbench.report.describe` says.
+    points: of `rdbench.analysis.aggregate.points`. manifest: what `rdbench.report.cards` says.
     One figure per domain and metric that has at least one value, `<domain>_<metric>`;
     `overview_<domain>`; `domains` (or `domains_1` …) where there are several; `cost_<domain>` where
     costs were measured. With `config.data` each has its numbers beside it as CSV. Each file

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.types import SpecError
 
 if TYPE_CHECKING:
-    from rdbench.report.describe import RunCard
+    from rdbench.report.cards import RunCard
 
 Dash = str | tuple[float, tuple[float, ...]]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdbench.report.describe import RunCard, scored_metrics
-from rdbench.report.tables.order import Place, places
+from rdbench.report.cards import RunCard, scored_metrics
+from rdbench.report.tables.rows import Place, places
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Tables of the page: those of `rdbench.report.tables.run`, and the clips that have no value.
+"""Tables of the page: those of a run (`rdbench.report.tables.run_tables`), and what has no value.
 
 They stand in the page as plain HTML, to be read, copied and printed without a script. The page
 sorts them: beside the text of a number stands its value.
@@ -10,15 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean
-from rdbench.report.tables.cells import Cell, Table, TableColumn, words
-from rdbench.report.tables.run import run_tables
+from rdbench.report.tables.run_tables import run_tables
+from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.report.html.model import Content
+    from rdbench.report.html.content import Content
 
 LONGEST_REASON = 200
 COUNTS = ("undefined", "failed", "not done", "clips")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from rdbench.report.html.model import Content
+    from rdbench.report.html.content import Content
 
     Array = npt.NDArray[np.float64]
 

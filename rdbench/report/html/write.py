@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.runs import fingerprint
+from rdbench.report.html.content import Content, clip_scores, overview, read_content, scores_of
 from rdbench.report.html.files import ASSETS, ReportFolder
-from rdbench.report.html.model import Content, clip_scores, overview, read_content, scores_of
 from rdbench.report.html.sound import Sounds, kept_files, write_sounds
 from rdbench.report.html.tables import Section, sections, sort_value
 from rdbench.report.html.traces import Traces, read_binned
@@ -142,7 +142,7 @@ def _context(content: Content, sounds: Sounds, tables: list[Section]) -> dict[st
 
 
 def _kinds(content: Content) -> list[tuple[str, str]]:
-    from rdbench.report.describe import RATE_MEANING
+    from rdbench.report.cards import RATE_MEANING
 
     return [(kind, RATE_MEANING.get(kind, kind)) for kind in content.axes[1:]]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.sides import require_curve
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, ordered, records
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, ordered, records
 from rdbench.report.names import clean
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_anchors, sampling
-from rdbench.report.tables.cells import NONE, Cell, Table, TableColumn, words
+from rdbench.report.tables.table import NONE, Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,8 +20,8 @@ import numpy as np
 from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.measured import all_panels
 from rdbench.analysis.paired import NEAR, holm, paired_p, two_sided
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
-from rdbench.report.tables.order import Place
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
+from rdbench.report.tables.rows import Place
 
 if TYPE_CHECKING:
     import pandas as pd

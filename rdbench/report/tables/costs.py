@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.report.describe import RunCard
+from rdbench.report.cards import RunCard
 from rdbench.report.names import clean
 from rdbench.report.numbers import cost_text, cost_title
-from rdbench.report.tables.cells import Cell, Table, TableColumn, words
-from rdbench.report.tables.order import PLACE, Place, place_order
+from rdbench.report.tables.rows import PLACE, Place, place_order
+from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     RATE_MEANING,
     RESIDUAL_DELAY,
     RunCard,
@@ -17,8 +17,8 @@ from rdbench.report.describe import (
 )
 from rdbench.report.names import clean
 from rdbench.report.numbers import kbps_text, score_text
-from rdbench.report.tables.cells import NONE, Cell, Table, TableColumn
-from rdbench.report.tables.order import PLACE, Place, place_columns, places
+from rdbench.report.tables.rows import PLACE, Place, place_columns, places
+from rdbench.report.tables.table import NONE, Cell, Table, TableColumn
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.posterior import ACTIVE_NATS, mean_against_sample
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean
 from rdbench.report.numbers import score_text
-from rdbench.report.tables.cells import Cell, Table, TableColumn, words
-from rdbench.report.tables.order import place_order, point_names
+from rdbench.report.tables.rows import place_order, point_names
+from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.aggregate import rate_distortion
 from rdbench.analysis.posterior import channel_kl, no_channels
-from rdbench.report.describe import RunCard, clips_text, describe, few_groups
+from rdbench.report.cards import RunCard, clips_text, describe, few_groups
 from rdbench.report.names import slug
 from rdbench.report.tables.bd_rates import BdRates, bd_rates, bd_tables, refusals
 from rdbench.report.tables.bold import LEVEL, best_scores
-from rdbench.report.tables.cells import Table
 from rdbench.report.tables.costs import cost_table
-from rdbench.report.tables.order import places
 from rdbench.report.tables.points import NOT_A_RATE, headline_columns, rate_table, score_table
 from rdbench.report.tables.posteriors import posterior_tables
+from rdbench.report.tables.rows import places
+from rdbench.report.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def run_tables(
     """The tables of a run.
 
     points: of `rdbench.report.aggregates`, with intervals at `confidence`. manifest: what
-    `rdbench.report.describe` says. run: its rows, for BD-rates against the curve `anchor` and for
+    `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `anchor` and for
     what is in bold; neither without it. traces: of `rdbench.store.traces`, for what is said of
     latent channels. Raises RdbenchError for an anchor that is not there.
     """

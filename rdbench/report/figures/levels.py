@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.report.describe import MetricCard, RunCard, ordered, records
+from rdbench.report.cards import MetricCard, RunCard, ordered, records
 from rdbench.report.figures.style import ANCHOR_COLOUR, ANCHOR_DASHES, CEILING_COLOUR, Dash
 
 if TYPE_CHECKING:

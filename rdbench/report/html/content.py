@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     DIAGNOSTIC,
     RATE_MEANING,
     RunCard,

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     RATE_MEANING,
     RESIDUAL_DELAY,
     RunCard,
@@ -20,10 +20,10 @@ from rdbench.report.describe import (
     records,
 )
 from rdbench.report.names import clean, markdown
-from rdbench.report.tables.cells import NONE, Table
-from rdbench.report.tables.order import place_columns, places
 from rdbench.report.tables.points import headline_column
-from rdbench.report.tables.run import MEAN_NOTE, DomainTables, RunTables, has_dots
+from rdbench.report.tables.rows import place_columns, places
+from rdbench.report.tables.run_tables import MEAN_NOTE, DomainTables, RunTables, has_dots
+from rdbench.report.tables.table import NONE, Table
 from rdbench.report.text.columns import Column, filled, markdown_table, packed
 
 if TYPE_CHECKING:

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     clips_text,
     describe,
 )
 from rdbench.report.names import slug
+from rdbench.report.tables.html import web_page
 from rdbench.report.tables.latex import latex
-from rdbench.report.tables.order import in_order, place_columns, places
-from rdbench.report.tables.page import table_page
+from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.points import (
     NOT_A_RATE,
     headline_column,
     score_columns,
 )
-from rdbench.report.tables.run import domains_of, run_tables
-from rdbench.report.tables.web import web_page
+from rdbench.report.tables.rows import in_order, place_columns, places
+from rdbench.report.tables.run_tables import domains_of, run_tables
 from rdbench.report.text.columns import aligned, packed
 from rdbench.store.atomic import make_folder, write_atomic
 

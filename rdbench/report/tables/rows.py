@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.describe import VARIANTS, RunCard
+from rdbench.report.cards import VARIANTS, RunCard
 from rdbench.report.names import clean
-from rdbench.report.tables.cells import TableColumn, words
+from rdbench.report.tables.table import TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
