@@ -98,8 +98,8 @@ def _rows(
 def compare(folder: Path) -> None:
     """All that `rdbench compare` computes against one curve."""
     run, sampling = read_run(folder), Sampling(resamples=RESAMPLES)
-    bd_table(run, anchor="curve0", sampling=sampling)
-    paired_table(run, anchor="curve0", sampling=sampling)
+    bd_table(run, reference="curve0", sampling=sampling)
+    paired_table(run, reference="curve0", sampling=sampling)
 
 
 def check(folder: Path, baseline: Path, *options: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rdbench.analysis.gate.tests import losses, moderated, one_sided
+from rdbench.analysis.gate.significance import losses, moderated, one_sided
 from rdbench.analysis.paired import holm
 
 CLIPS, ALPHA = 40, 0.05
@@ -79,30 +79,30 @@ def simulated_alarms(repetitions: int, seed: int) -> Iterator[str]:
 
 def real_alarms(folder: Path, repetitions: int, seed: int) -> Iterator[str]:
     """The same with the differences of a real run, signs drawn per group."""
-    from rdbench.analysis.arrays import RESIDUAL_DELAY, panels
+    from rdbench.analysis.arrays import RESIDUAL_DELAY, by_domain
     from rdbench.analysis.runs import read_run
 
     run = read_run(folder)
-    for panel in panels(run.rows):
+    for scores in by_domain(run):
         blocks = []
-        for (key, _), quantity in panel.metrics.items():
+        for (key, _), quantity in scores.metrics.items():
             if key == RESIDUAL_DELAY:
                 continue
             neighbours = [
-                (i, j) for i, j in pairwise(range(len(panel.places)))
-                if panel.places[i].curve == panel.places[j].curve
+                (i, j) for i, j in pairwise(range(len(scores.points)))
+                if scores.points[i].curve == scores.points[j].curve
             ]  # fmt: skip
             change = np.stack([quantity.values[i] - quantity.values[j] for i, j in neighbours])
             blocks.append(change[np.isfinite(change).any(axis=1)])
         rng = np.random.default_rng(seed)
         alarms = 0
         for _ in range(repetitions):
-            signs = rng.choice([-1.0, 1.0], int(panel.groups.max()) + 1)[panel.groups]
-            p = np.concatenate([p_values(signs * block, panel.groups) for block in blocks])
+            signs = rng.choice([-1.0, 1.0], int(scores.groups.max()) + 1)[scores.groups]
+            p = np.concatenate([p_values(signs * block, scores.groups) for block in blocks])
             alarms += bool((holm(p) <= ALPHA).any())
         tests = sum(map(len, blocks))
         yield (
-            f"| signs flipped, {run.name}, {panel.domain} | real | yes | {tests} | "
+            f"| signs flipped, {run.name}, {scores.domain} | real | yes | {tests} | "
             f"{100 * alarms / repetitions:.1f} |"
         )
 

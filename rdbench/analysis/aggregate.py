@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.models import choose, preference
-from rdbench.analysis.planned import GivenTo, planned_clips
+from rdbench.analysis.rate_model import choose, preference
+from rdbench.analysis.runs import planned_clips
 from rdbench.analysis.stats.ratios import Intervals, ratio_intervals
 from rdbench.resampling import resample_weights
 from rdbench.store.schema import COLUMNS, Kind
-from rdbench.types import RateKind, StoreError, Variant
+from rdbench.store.variants import BUILT_IN, VariantCard
+from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdbench.analysis.runs import GivenTo
     from rdbench.analysis.stats.intervals import IntervalMethod
 
 # What one aggregate is about.
 IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "backend"]
 # What a rate is joined to a score by.
-PLACE = ["system", "curve", "point", "variant", "domain"]
+POINT = ["system", "curve", "point", "variant", "domain"]
 POINT_COLUMNS = [
     *IDENTITY, "value", "low", "high", "unit", "n_ok", "n_total", "n_undefined", "n_failed",
     "n_groups", "note", "reason",
@@ -92,12 +94,17 @@ def points(
 
 
 def rate_distortion(
-    points: pd.DataFrame, headline: Mapping[str, str | None], *, rate: str = "headline"
+    points: pd.DataFrame,
+    headline: Mapping[str, str | None],
+    *,
+    rate: str = "headline",
+    variants: Mapping[str, VariantCard] = BUILT_IN,
 ) -> pd.DataFrame:
     """Each score of `points` beside the rate of the same system, point, variant and domain.
 
     headline: per system the rate kind that stands for it, None for an anchor. rate: "headline",
-    or one rate kind for all systems. The variant `coded` always has the kind `coded`.
+    or one rate kind for all systems. variants: of `rdbench.store.variants.variants_of`; one with
+    a rate of its own (`coded`) always has that.
 
     Adds rate_kind ("" for anchors), rate_backend, kbps, kbps_low, kbps_high (NaN where that rate
     was not measured), anchor, and rate_point: whether (rate, score) is a point that can be
@@ -108,7 +115,7 @@ def rate_distortion(
 
     scores = points[points["kind"] == Kind.METRIC.value].copy()
     kinds = [
-        _rate_kind(system, variant, headline, rate)
+        _own_rate(variants, variant) or _rate_kind(headline.get(system), rate)
         for system, variant in zip(scores["system"], scores["variant"], strict=True)
     ]
     scores["rate_kind"] = pd.Series(kinds, index=scores.index, dtype=object)
@@ -117,14 +124,17 @@ def rate_distortion(
             "key": "rate_kind", "backend": "rate_backend",
             "value": "kbps", "low": "kbps_low", "high": "kbps_high",
         }
-    )[[*PLACE, "rate_kind", "rate_backend", "kbps", "kbps_low", "kbps_high"]]  # fmt: skip
-    joined = scores.merge(_for_every_variant(rates, scores), on=[*PLACE, "rate_kind"], how="left")
+    )[[*POINT, "rate_kind", "rate_backend", "kbps", "kbps_low", "kbps_high"]]  # fmt: skip
+    joined = scores.merge(
+        _for_every_variant(rates, scores, variants), on=[*POINT, "rate_kind"], how="left"
+    )
     joined["rate_backend"] = joined["rate_backend"].fillna("")
     joined["anchor"] = [
-        headline.get(system) is None and variant != Variant.CODED
+        headline.get(system) is None and not _own_rate(variants, variant)
         for system, variant in zip(joined["system"], joined["variant"], strict=True)
     ]
-    transmittable = joined["variant"].isin([Variant.CODES, Variant.SAMPLE, Variant.CODED])
+    sent = [name for name, card in variants.items() if card.transmitted]
+    transmittable = joined["variant"].isin(sent)
     joined["rate_point"] = transmittable & ~joined["anchor"] & joined["kbps"].notna()
     return joined.drop(columns="kind")
 
@@ -227,7 +237,7 @@ def _sums(
         hits = (part["status"] == status).to_numpy(float)
         counts = np.bincount(number, weights=hits, minlength=len(table))
         table[f"n_{status}"] = counts.astype(np.int64)
-    table = table.merge(_given(part, asked), on=PLACE, how="left")
+    table = table.merge(_given(part, asked), on=POINT, how="left")
     return _with_reasons(table, part), numerators, denominators
 
 
@@ -235,16 +245,16 @@ def _given(part: pd.DataFrame, asked: Mapping[GivenTo, set[str]]) -> pd.DataFram
     """n_total by place: the clips that were asked for, whether they have a row or not."""
     import pandas as pd
 
-    named = [*PLACE, "clip"]
+    named = [*POINT, "clip"]
     there = part[named].drop_duplicates().astype(str)
-    places = there[PLACE].drop_duplicates()
+    places = there[POINT].drop_duplicates()
     plan = [
         (*place, clip)
         for place in places.itertuples(index=False, name=None)
         for clip in asked.get((place[0], place[2], place[3], place[4]), ())
     ]
     clips = pd.concat([there, pd.DataFrame(plan, columns=named, dtype=object)]).drop_duplicates()
-    return clips.groupby(PLACE, sort=False).size().rename("n_total").reset_index()
+    return clips.groupby(POINT, sort=False).size().rename("n_total").reset_index()
 
 
 def _with_reasons(table: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
@@ -293,17 +303,18 @@ def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(value=value, low=np.nan, high=np.nan, n_groups=0, note=ONCE_PER_POINT)
 
 
-def _rate_kind(system: str, variant: str, headline: Mapping[str, str | None], rate: str) -> str:
-    if variant == Variant.CODED:
-        return RateKind.CODED.value
-    kind = headline.get(system)
+def _own_rate(variants: Mapping[str, VariantCard], variant: str) -> str:
+    return variants[variant].rate if variant in variants else ""
+
+
+def _rate_kind(kind: str | None, rate: str) -> str:
     if kind is None:
         return ""
     return str(kind) if rate == "headline" else rate
 
 
 def _one_model(rates: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one model for each curve, variant and kind (`rdbench.analysis.models`)."""
+    """The rows of one model for each curve, variant and kind (`rdbench.analysis.rate_model`)."""
     kept = []
     keys = ["curve", "variant", "domain", "key"]
     for (*_, kind), part in rates.groupby(keys, sort=False, observed=True):
@@ -318,7 +329,9 @@ def _one_model(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[rates.index.isin(chosen)]
 
 
-def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def _for_every_variant(
+    rates: pd.DataFrame, scores: pd.DataFrame, variants: Mapping[str, VariantCard]
+) -> pd.DataFrame:
     """Rates for each variant that was scored.
 
     A KL belongs to the posterior, whatever is decoded from it: a variant without rates of its own
@@ -326,13 +339,14 @@ def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFram
     """
     import pandas as pd
 
-    own = [column for column in PLACE if column != "variant"]
-    wanted = scores[[*PLACE, "rate_kind"]].drop_duplicates()
-    has_own = wanted.merge(rates[[*PLACE, "rate_kind"]].drop_duplicates(), how="left",
+    own = [column for column in POINT if column != "variant"]
+    wanted = scores[[*POINT, "rate_kind"]].drop_duplicates()
+    has_own = wanted.merge(rates[[*POINT, "rate_kind"]].drop_duplicates(), how="left",
                            indicator=True)  # fmt: skip
     orphans = has_own[has_own["_merge"] == "left_only"].drop(columns="_merge")
-    orphans = orphans[orphans["variant"] != Variant.CODED.value]
-    shared = rates[rates["variant"] != Variant.CODED.value]
+    streams = [name for name, card in variants.items() if card.rate]
+    orphans = orphans[~orphans["variant"].isin(streams)]
+    shared = rates[~rates["variant"].isin(streams)]
     shared = shared.drop_duplicates([*own, "rate_kind", "rate_backend"]).drop(columns="variant")
     lent = orphans.merge(shared, on=[*own, "rate_kind"], how="inner")
     return pd.concat([rates, lent], ignore_index=True) if len(lent) else rates

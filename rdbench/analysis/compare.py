@@ -57,7 +57,7 @@ def bd_rate(
     how = Sampling(resamples, seed, confidence)
     return bd_table(
         load(source, manifest),
-        anchor=anchor, curves=curves, metrics=metrics, methods=methods, sampling=how,
+        reference=anchor, curves=curves, metrics=metrics, methods=methods, sampling=how,
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def compare(
     """
     how = Sampling(resamples, seed, confidence)
     run = load(source, manifest)
-    return paired_table(run, anchor=anchor, pairs=pairs, metrics=metrics, sampling=how)
+    return paired_table(run, reference=anchor, pairs=pairs, metrics=metrics, sampling=how)
 
 
 def readings(
@@ -132,9 +132,9 @@ def all_tables(
     for key in metrics or ():
         if key not in known:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")
-    shared: dict[str, Any] = {"anchor": anchor, "pairs": pairs, "metrics": metrics}
+    shared: dict[str, Any] = {"reference": anchor, "pairs": pairs, "metrics": metrics}
     tables = {
-        "bd": bd_table(run, anchor=anchor, curves=curves, metrics=metrics, sampling=how),
+        "bd": bd_table(run, reference=anchor, curves=curves, metrics=metrics, sampling=how),
         "pairs": paired_table(run, **shared, sampling=how),
         "clips": clip_table(run, **shared, count=clips),
     }

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import Panel, Place
+from rdbench.analysis.arrays import DomainScores, PointKey, by_domain
 from rdbench.analysis.curves.draws import Sampling, design, means
-from rdbench.analysis.curves.measured import all_panels, chosen_metrics
+from rdbench.analysis.curves.measured import chosen_metrics
 from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
-from rdbench.analysis.models import preference
+from rdbench.analysis.rate_model import preference
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 PAIR_COLUMNS = [
-    "domain", "key", "backend", "better", "system", "point", "variant", "anchor_system",
-    "anchor_point", "anchor_variant", "kbps", "anchor_kbps", "rate_kind", "anchor_rate_kind",
-    "value", "anchor_value", "difference", "low", "high", "unit", "win_rate", "n_better",
-    "n_equal", "n_worse", "p", "p_holm", "n_clips", "n_total", "n_groups", "note", "reason",
+    "domain", "key", "backend", "better", "system", "point", "variant", "reference_system",
+    "reference_point", "reference_variant", "kbps", "reference_kbps", "rate_kind",
+    "reference_rate_kind", "value", "reference_value", "difference", "low", "high", "unit",
+    "win_rate", "n_better", "n_equal", "n_worse", "p", "p_holm", "n_clips", "n_total", "n_groups",
+    "note", "reason",
 ]  # fmt: skip
 CLIP_COLUMNS = [
-    "domain", "key", "backend", "better", "system", "point", "variant", "anchor_system",
-    "anchor_point", "anchor_variant", "end", "rank", "clip", "group", "value", "anchor_value",
-    "difference", "unit",
+    "domain", "key", "backend", "better", "system", "point", "variant", "reference_system",
+    "reference_point", "reference_variant", "end", "rank", "clip", "group", "value",
+    "reference_value", "difference", "unit",
 ]  # fmt: skip
 # Points whose rates differ by more are not set against each other unless asked for.
 NEAR = 0.10
@@ -51,24 +52,24 @@ NEAR = 0.10
 
 @dataclass(frozen=True)
 class PointPair:
-    """Numbers of two places of a panel: the point and the anchor's."""
+    """Numbers of two points of a domain: the point, and the one that it is held against."""
 
     test: int
-    anchor: int
+    reference: int
 
 
 def paired_table(
     run: Run,
     *,
-    anchor: str | None = None,
+    reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     metrics: Sequence[str] | None = None,
     sampling: Sampling | None = None,
 ) -> pd.DataFrame:
-    """Paired differences, point − anchor's point; columns `PAIR_COLUMNS`.
+    """Paired differences, point − reference point; columns `PAIR_COLUMNS`.
 
     pairs: names such as ("lyra/6", "opus/8"), SYSTEM/POINT or SYSTEM/POINT/VARIANT. Without them
-    every transmitted point is set against the point of the curve `anchor` that is nearest in
+    every transmitted point is set against the point of the curve `reference` that is nearest in
     headline rate, where one lies within 10 %. difference, low, high in the metric's unit; win_rate
     0 … 1; kbps at the headline rate, NaN where a point has none. p_holm is corrected over all rows
     of the table. NaN and a reason where there is nothing to compare.
@@ -79,14 +80,14 @@ def paired_table(
 
     how = sampling or Sampling()
     rows: list[dict[str, Any]] = []
-    for panel, chosen in _pairs(run, anchor, pairs):
-        rates = _headline_rates(panel, run.headlines)
-        for metric in chosen_metrics(panel, metrics):
+    for scores, chosen in _pairs(run, reference, pairs):
+        rates = _headline_rates(scores, run.headlines)
+        for metric in chosen_metrics(scores, metrics):
             for pair in chosen:
                 rows.append(
-                    _shared(run, panel, metric, pair)
-                    | _rates(panel, pair, rates, run.headlines)
-                    | _difference(panel, metric, pair, run.direction(metric[0]), how)
+                    _shared(run, scores, metric, pair)
+                    | _rates(scores, pair, rates, run.headlines)
+                    | _difference(scores, metric, pair, run.direction(metric[0]), how)
                 )
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
@@ -96,7 +97,7 @@ def paired_table(
 def clip_table(
     run: Run,
     *,
-    anchor: str | None = None,
+    reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     metrics: Sequence[str] | None = None,
     count: int = 3,
@@ -109,24 +110,25 @@ def clip_table(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for panel, chosen in _pairs(run, anchor, pairs):
-        names = _group_names(run, panel)
-        for metric in chosen_metrics(panel, metrics):
-            values = panel.metrics[metric].values
+    for scores, chosen in _pairs(run, reference, pairs):
+        names = _group_names(run, scores)
+        for metric in chosen_metrics(scores, metrics):
+            values = scores.metrics[metric].values
             sign = 1.0 if run.direction(metric[0]) == "higher" else -1.0
             for pair in chosen:
-                change = values[pair.test] - values[pair.anchor]
+                change = values[pair.test] - values[pair.reference]
                 known = np.flatnonzero(np.isfinite(change))
                 order = known[np.argsort(-sign * change[known], kind="stable")]
                 for end, index in (("best", order[:count]), ("worst", order[::-1][:count])):
                     for rank, c in enumerate(index, start=1):
                         rows.append(
-                            _shared(run, panel, metric, pair)
+                            _shared(run, scores, metric, pair)
                             | {
-                                "end": end, "rank": rank, "clip": panel.clips[c],
-                                "group": names.get(panel.clips[c], ""),
+                                "end": end, "rank": rank, "clip": scores.clips[c],
+                                "group": names.get(scores.clips[c], ""),
                                 "value": values[pair.test, c],
-                                "anchor_value": values[pair.anchor, c], "difference": change[c],
+                                "reference_value": values[pair.reference, c],
+                                "difference": change[c],
                             }
                         )  # fmt: skip
     return pd.DataFrame(rows, columns=CLIP_COLUMNS)
@@ -149,41 +151,31 @@ def holm(p: Array, *, tests: int = 0) -> Array:
     return result
 
 
-def find_place(panel: Panel, name: str) -> int | None:
-    """The place that SYSTEM/POINT or SYSTEM/POINT/VARIANT names; None where it is not here."""
-    for index, place in enumerate(panel.places):
-        full = f"{place.system}/{place.point}/{place.variant}"
-        short = f"{place.system}/{place.point}" if place.variant in ("codes", "sample") else full
-        if name in (full, short):
-            return index
-    return None
-
-
 def _pairs(
-    run: Run, anchor: str | None, named: Sequence[tuple[str, str]]
-) -> list[tuple[Panel, list[PointPair]]]:
-    parts = all_panels(run)
+    run: Run, reference: str | None, named: Sequence[tuple[str, str]]
+) -> list[tuple[DomainScores, list[PointPair]]]:
+    parts = by_domain(run)
     if named:
         return _named_pairs(parts, named)
     headlines = run.headlines
-    known = [name for panel in parts for name in curve_names(panel, headlines)]
-    if anchor is None:
+    known = [name for scores in parts for name in curve_names(scores, headlines)]
+    if reference is None:
         raise RdbenchError("give the curve to compare with (--anchor) or pairs of points")
-    require_curve(anchor, list(dict.fromkeys(known)))
-    return [(panel, _near_pairs(panel, headlines, anchor)) for panel in parts]
+    require_curve(reference, list(dict.fromkeys(known)))
+    return [(scores, _near_pairs(scores, headlines, reference)) for scores in parts]
 
 
 def _named_pairs(
-    parts: Sequence[Panel], named: Sequence[tuple[str, str]]
-) -> list[tuple[Panel, list[PointPair]]]:
-    found: list[tuple[Panel, list[PointPair]]] = [(panel, []) for panel in parts]
+    parts: Sequence[DomainScores], named: Sequence[tuple[str, str]]
+) -> list[tuple[DomainScores, list[PointPair]]]:
+    found: list[tuple[DomainScores, list[PointPair]]] = [(scores, []) for scores in parts]
     for names in named:
-        for panel, pairs in found:
-            test, other = (find_place(panel, name) for name in names)
+        for scores, pairs in found:
+            test, other = (scores.find(name) for name in names)
             if test is not None and other is not None:
                 pairs.append(PointPair(test, other))
         for name in names:
-            if all(find_place(panel, name) is None for panel in parts):
+            if all(scores.find(name) is None for scores in parts):
                 raise RdbenchError(
                     f"there is no point {name!r}; name it SYSTEM/POINT or SYSTEM/POINT/VARIANT, "
                     f"such as {_example(parts)!r}"
@@ -191,89 +183,96 @@ def _named_pairs(
     return found
 
 
-def _example(parts: Sequence[Panel]) -> str:
-    place: Place = parts[0].places[0]
-    return f"{place.system}/{place.point}"
+def _example(parts: Sequence[DomainScores]) -> str:
+    point: PointKey = parts[0].points[0]
+    return f"{point.system}/{point.point}"
 
 
-def _near_pairs(panel: Panel, headlines: Mapping[str, str | None], anchor: str) -> list[PointPair]:
-    names = curve_names(panel, headlines)
-    if anchor not in names:
+def _near_pairs(
+    scores: DomainScores, headlines: Mapping[str, str | None], reference: str
+) -> list[PointPair]:
+    names = curve_names(scores, headlines)
+    if reference not in names:
         return []
-    rates = _headline_rates(panel, headlines)
-    base = [i for i in headline_side(panel, headlines, anchor).places if i in rates]
+    rates = _headline_rates(scores, headlines)
+    base = [i for i in headline_side(scores, headlines, reference).points if i in rates]
     found = []
     for name in names:
-        if name == anchor:
+        if name == reference:
             continue
-        for place in headline_side(panel, headlines, name).places:
-            if place not in rates or not base:
+        for point in headline_side(scores, headlines, name).points:
+            if point not in rates or not base:
                 continue
-            nearest = min(base, key=lambda i: abs(np.log(rates[i] / rates[place])))
-            if abs(np.log(rates[nearest] / rates[place])) <= np.log1p(NEAR):
-                found.append(PointPair(place, nearest))
+            nearest = min(base, key=lambda i: abs(np.log(rates[i] / rates[point])))
+            if abs(np.log(rates[nearest] / rates[point])) <= np.log1p(NEAR):
+                found.append(PointPair(point, nearest))
     return found
 
 
-def _headline_rates(panel: Panel, headlines: Mapping[str, str | None]) -> dict[int, float]:
-    """Rates in kbps per place at its headline rate, over the clips that have it."""
+def _headline_rates(scores: DomainScores, headlines: Mapping[str, str | None]) -> dict[int, float]:
+    """Rates in kbps per point at its headline rate, over the clips that have it."""
     found: dict[int, float] = {}
-    for kind, model in sorted(panel.rates, key=lambda rate: preference(rate[1])):
-        quantity = panel.rates[kind, model]
-        for i, place in enumerate(panel.places):
-            if headlines.get(place.system) != kind or i in found:
+    for kind, model in sorted(scores.rates, key=lambda rate: preference(rate[1])):
+        quantity = scores.rates[kind, model]
+        for i, point in enumerate(scores.points):
+            if headlines.get(point.system) != kind or i in found:
                 continue
-            known = np.isfinite(quantity.values[i]) & (panel.seconds[i] > 0)
-            bits, seconds = quantity.values[i, known].sum(), panel.seconds[i, known].sum()
+            known = np.isfinite(quantity.values[i]) & (scores.seconds[i] > 0)
+            bits, seconds = quantity.values[i, known].sum(), scores.seconds[i, known].sum()
             if bits > 0:
                 found[i] = float(bits / seconds / 1000)
     return found
 
 
-def _shared(run: Run, panel: Panel, metric: tuple[str, str], pair: PointPair) -> dict[str, Any]:
-    test, other = panel.places[pair.test], panel.places[pair.anchor]
+def _shared(
+    run: Run, scores: DomainScores, metric: tuple[str, str], pair: PointPair
+) -> dict[str, Any]:
+    test, other = scores.points[pair.test], scores.points[pair.reference]
     return {
-        "domain": panel.domain, "key": metric[0], "backend": metric[1],
-        "better": run.direction(metric[0]), "unit": panel.metrics[metric].unit,
+        "domain": scores.domain, "key": metric[0], "backend": metric[1],
+        "better": run.direction(metric[0]), "unit": scores.metrics[metric].unit,
         "system": test.system, "point": test.point, "variant": test.variant,
-        "anchor_system": other.system, "anchor_point": other.point,
-        "anchor_variant": other.variant,
+        "reference_system": other.system, "reference_point": other.point,
+        "reference_variant": other.variant,
     }  # fmt: skip
 
 
 def _rates(
-    panel: Panel, pair: PointPair, rates: Mapping[int, float], headlines: Mapping[str, str | None]
+    scores: DomainScores,
+    pair: PointPair,
+    rates: Mapping[int, float],
+    headlines: Mapping[str, str | None],
 ) -> dict[str, Any]:
     return {
         "kbps": rates.get(pair.test, np.nan),
-        "anchor_kbps": rates.get(pair.anchor, np.nan),
-        "rate_kind": headlines.get(panel.places[pair.test].system) or "",
-        "anchor_rate_kind": headlines.get(panel.places[pair.anchor].system) or "",
+        "reference_kbps": rates.get(pair.reference, np.nan),
+        "rate_kind": headlines.get(scores.points[pair.test].system) or "",
+        "reference_rate_kind": headlines.get(scores.points[pair.reference].system) or "",
     }
 
 
 def _difference(
-    panel: Panel, metric: tuple[str, str], pair: PointPair, better: str, how: Sampling
+    scores: DomainScores, metric: tuple[str, str], pair: PointPair, better: str, how: Sampling
 ) -> dict[str, Any]:
-    quantity = panel.metrics[metric]
-    test, other = quantity.values[pair.test], quantity.values[pair.anchor]
-    given = int((quantity.status[[pair.test, pair.anchor]] != 0).any(axis=0).sum())
+    quantity = scores.metrics[metric]
+    test, other = quantity.values[pair.test], quantity.values[pair.reference]
+    given = int((quantity.status[[pair.test, pair.reference]] != 0).any(axis=0).sum())
     chosen = np.isfinite(test) & np.isfinite(other)
     answer: dict[str, Any] = dict.fromkeys(
-        ("value", "anchor_value", "difference", "low", "high", "win_rate", "p"), np.nan
+        ("value", "reference_value", "difference", "low", "high", "win_rate", "p"), np.nan
     )
     answer |= dict.fromkeys(("n_better", "n_equal", "n_worse", "n_clips", "n_groups"), 0)
     answer |= {"n_total": given, "note": "", "reason": ""}
     if not chosen.any():
         return answer | {"reason": "refused: no clip has a score at both points"}
-    columns = design(panel, chosen, metric[0], how)
-    both = means(panel, [pair.test, pair.anchor], metric, chosen, columns)
+    columns = design(scores, chosen, metric[0], how)
+    both = means(scores, [pair.test, pair.reference], metric, chosen, columns)
     found = (both[0] - both[1])[None]
     made = columns.interval(found)
     change = (test - other)[chosen] * (1.0 if better == "higher" else -1.0)
     better_, equal = int((change > 0).sum()), int((change == 0).sum())
     return answer | {
-        "value": both[0, 0], "anchor_value": both[1, 0], "difference": found[0, 0],
+        "value": both[0, 0], "reference_value": both[1, 0], "difference": found[0, 0],
         "low": made.low[0], "high": made.high[0], "note": made.notes[0],
         "win_rate": (better_ + equal / 2) / len(change),
         "n_better": better_, "n_equal": equal, "n_worse": len(change) - better_ - equal,
@@ -282,17 +281,19 @@ def _difference(
     }  # fmt: skip
 
 
-def paired_p(panel: Panel, metric: tuple[str, str], test: int, other: int) -> tuple[float, float]:
-    """The mean difference of two places over their common clips, and its p as in `paired_table`.
+def paired_p(
+    scores: DomainScores, metric: tuple[str, str], test: int, other: int
+) -> tuple[float, float]:
+    """The mean difference of two points over their common clips, and its p as in `paired_table`.
 
     Both NaN where no clip has both; p alone where there is one group. Needs no resamples.
     """
-    values = panel.metrics[metric].values
+    values = scores.metrics[metric].values
     chosen = np.isfinite(values[test]) & np.isfinite(values[other])
     if not chosen.any():
         return np.nan, np.nan
-    columns = design(panel, chosen, metric[0], Sampling(resamples=1))
-    both = means(panel, [test, other], metric, chosen, columns)
+    columns = design(scores, chosen, metric[0], Sampling(resamples=1))
+    both = means(scores, [test, other], metric, chosen, columns)
     found = (both[0] - both[1])[None]
     error = float(columns.error(found)[0])
     difference = float(found[0, 0])
@@ -310,6 +311,6 @@ def two_sided(difference: float, error: float, groups: int) -> float:
     return float(2 * stdtr(groups - 1, -abs(difference / error)))
 
 
-def _group_names(run: Run, panel: Panel) -> dict[str, str]:
-    rows = run.rows[run.rows["domain"] == panel.domain].drop_duplicates("clip")
+def _group_names(run: Run, scores: DomainScores) -> dict[str, str]:
+    rows = run.rows[run.rows["domain"] == scores.domain].drop_duplicates("clip")
     return dict(zip(rows["clip"].astype(str), rows["group"].astype(str), strict=True))

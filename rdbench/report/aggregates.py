@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.aggregate import points
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.draws import Sampling, design, means
-from rdbench.analysis.curves.measured import all_panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,10 @@ def aggregates(run: Run, *, seed: int = 0, resamples: int = 2000) -> pd.DataFram
         return table
     found = {}
     how = Sampling(resamples, seed)
-    for panel in all_panels(run):
+    for panel in by_domain(run):
         for metric in (m for m in panel.metrics if m[0] in panel.ratings):
             values = panel.metrics[metric].values
-            for index, place in enumerate(panel.places):
+            for index, place in enumerate(panel.points):
                 chosen = np.isfinite(values[index])
                 if not chosen.any():
                     continue

@@ -22,7 +22,7 @@ FEW = Sampling(resamples=200)
 
 def one(run: Run, **chosen: str) -> dict[str, object]:
     wanted = {"key": "quality", "quantity": "bd_rate", "method": "pchip", "basis": "headline"}
-    table = bd_table(run, anchor="old", sampling=FEW)
+    table = bd_table(run, reference="old", sampling=FEW)
     for column, value in (wanted | chosen).items():
         table = table[table[column] == value]
     assert len(table) == 1
@@ -43,13 +43,13 @@ def test_equals_the_package_on_matching_input(
         quality = np.array([ends[0], *np.sort(rng.uniform(1.4, 4.3, count - 2)), ends[1]])
         curves.append((rate, quality))
     (ra, qa), (rt, qt) = curves
-    anchor, test = (curve(r[:, None], q[:, None]) for r, q in curves)
+    reference, test = (curve(r[:, None], q[:, None]) for r, q in curves)
     settings = {"method": method, "require_matching_points": False, "min_overlap": 0}
     expected = bjontegaard.bd_rate(ra, qa, rt, qt, **settings)
-    found = float(percent(delta(anchor, test, method, "quality").value)[0])
+    found = float(percent(delta(reference, test, method, "quality").value)[0])
     assert found == pytest.approx(expected, abs=1e-9, rel=1e-9)
     expected = bjontegaard.bd_psnr(ra, qa, rt, qt, **settings)
-    found = float(delta(anchor, test, method, "rate").value[0])
+    found = float(delta(reference, test, method, "rate").value[0])
     assert found == pytest.approx(expected, abs=1e-9, rel=1e-9)
 
 
@@ -60,10 +60,10 @@ def test_a_curve_at_a_multiple_of_the_rates_differs_by_that(
 ) -> None:
     rate = np.array([4.0, 7, 12, 25, 40])
     quality = np.array([1.3, 2.0, 2.9, 3.8, 4.1])
-    anchor = curve(rate[:, None], quality[:, None])
+    reference = curve(rate[:, None], quality[:, None])
     # Points may come in any order.
     test = curve(factor * rate[order][:, None], quality[order][:, None])
-    found = percent(delta(anchor, test, "pchip", "quality").value)[0]
+    found = percent(delta(reference, test, "pchip", "quality").value)[0]
     assert found == pytest.approx(100 * (factor - 1), abs=1e-8)
 
 
@@ -89,7 +89,7 @@ def test_a_table_has_interval_range_and_shares() -> None:
     assert row["low"] < row["value"] < row["high"] < 0  # fewer bits than the old codec
     assert 2 < row["range_low"] < row["range_high"] < 4.5
     assert 0 < row["share_curve"] <= 1
-    assert 0 < row["share_anchor"] <= 1
+    assert 0 < row["share_reference"] <= 1
     assert row["n_clips"] == row["n_total"] == 12
     assert row["n_groups"] == 8
     quality = one(make_run(), quantity="bd_quality")
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     # (Few groups have Student's interval, which draws nothing.)
     first, second = one(make_run(count=30)), one(make_run(count=30))
     assert first["low"] == second["low"]
-    table = bd_table(make_run(count=30), anchor="old", sampling=replace(FEW, seed=1))
+    table = bd_table(make_run(count=30), reference="old", sampling=replace(FEW, seed=1))
     assert table.iloc[0]["low"] != first["low"]
 
 
@@ -237,12 +237,12 @@ def with_vae(run: Run) -> Run:
 def test_rates_of_different_kinds_bring_the_decodable_comparison_and_the_mean_is_refused() -> None:
     curves = CURVES | {"new": ("kl", CURVES["new"][1], 6.0)}
     run = with_vae(make_run(curves))
-    table = bd_table(run, anchor="old", sampling=FEW)
+    table = bd_table(run, reference="old", sampling=FEW)
     table = table[(table["key"] == "quality") & (table["quantity"] == "bd_rate")]
     by = {(r["basis"], r["variant"], r["method"]): r for r in table.to_dict("records")}
     headline, coded = by["headline", "sample", "pchip"], by["decodable", "coded", "pchip"]
-    assert (headline["rate_kind"], headline["anchor_rate_kind"]) == ("kl", "payload")
-    assert (coded["rate_kind"], coded["anchor_rate_kind"]) == ("coded", "payload")
+    assert (headline["rate_kind"], headline["reference_rate_kind"]) == ("kl", "payload")
+    assert (coded["rate_kind"], coded["reference_rate_kind"]) == ("coded", "payload")
     # The same scores at 1.25 times the bits.
     assert 1 + coded["value"] / 100 == pytest.approx(1.25 * (1 + headline["value"] / 100))
     assert "mean of the latent" in by["headline", "mean", "pchip"]["reason"]
@@ -263,11 +263,11 @@ def test_domains_are_never_pooled() -> None:
         domain="music", clip="m/" + run.rows["clip"], unit_key="m" + run.rows["unit_key"]
     )
     both = replace(run, rows=pd.concat([run.rows, music], ignore_index=True))
-    table = bd_table(both, anchor="old", sampling=FEW)
+    table = bd_table(both, reference="old", sampling=FEW)
     assert set(table["domain"]) == {"speech", "music"}
     assert (table["n_clips"] == 12).all()
 
 
-def test_an_unknown_anchor_is_one_sentence() -> None:
+def test_an_unknown_reference_is_one_sentence() -> None:
     with pytest.raises(RdbenchError, match="did you mean 'old'"):
-        bd_table(make_run(), anchor="olt")
+        bd_table(make_run(), reference="olt")

@@ -31,7 +31,7 @@ def test_the_difference_and_its_p_are_those_of_a_paired_t_test() -> None:
     assert row["n_better"] == (change > 0).sum()
     assert row["win_rate"] == pytest.approx((change > 0).mean())
     assert row["low"] < row["difference"] < row["high"]
-    assert row["kbps"] == row["anchor_kbps"] == pytest.approx(12.0)
+    assert row["kbps"] == row["reference_kbps"] == pytest.approx(12.0)
 
 
 def test_lower_is_better_turns_wins_and_not_differences() -> None:
@@ -42,10 +42,10 @@ def test_lower_is_better_turns_wins_and_not_differences() -> None:
     assert down["n_better"] == up["n_better"]
 
 
-def test_points_are_paired_with_the_anchors_nearest_in_rate() -> None:
-    table = paired_table(make_run(), anchor="old", metrics=["quality"], sampling=FEW)
-    # 5 and 8 kbps have no point of the anchor within 10 %, nor has 20.
-    assert list(zip(table["point"], table["anchor_point"], strict=True)) == [("12", "12")]
+def test_points_are_paired_with_the_references_nearest_in_rate() -> None:
+    table = paired_table(make_run(), reference="old", metrics=["quality"], sampling=FEW)
+    # 5 and 8 kbps have no point of the reference within 10 %, nor has 20.
+    assert list(zip(table["point"], table["reference_point"], strict=True)) == [("12", "12")]
 
 
 def test_ties_count_half_and_no_change_is_no_finding() -> None:

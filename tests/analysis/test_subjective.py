@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from small_runs import CURVES, SECONDS, clips, make_run
 
-from rdbench.analysis.arrays import panels
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.readings import reading_table
-from rdbench.analysis.listeners.ratings import import_scores, with_ratings
+from rdbench.analysis.listeners.ratings import import_scores
 from rdbench.analysis.paired import paired_table
-from rdbench.analysis.runs import Run, read_run
+from rdbench.analysis.runs import Run, read_run, with_ratings
 from rdbench.store.schema import Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import RdbenchError, Status
@@ -57,7 +57,7 @@ def test_bd_rate_is_taken_on_answers(tmp_path: Path) -> None:
     folder = store(make_run(), tmp_path / "run")
     import_scores(folder, listening(tmp_path / "l.csv"), scale="mushra")
     run = read_run(folder)
-    row = bd_table(run, anchor="old", metrics=["mushra"], sampling=FEW).iloc[0]
+    row = bd_table(run, reference="old", metrics=["mushra"], sampling=FEW).iloc[0]
     # The same answers at two thirds of the rate.
     assert row["value"] == pytest.approx(-33.3, abs=2.0)
     assert row["low"] < -33.3 < row["high"]
@@ -126,5 +126,5 @@ def test_a_row_that_failed_early_does_not_make_its_clip_last_no_time(tmp_path: P
     ratings = import_scores(folder, listening(tmp_path / "l.csv"), scale="mushra")
     given = with_ratings(replace(run, rows=rows), ratings).rows
     assert set(given.loc[given["key"] == "mushra", "seconds"]) == {SECONDS}
-    (panel,) = panels(rows)
-    assert (panel.seconds == SECONDS).all()
+    (scores,) = by_domain(replace(run, rows=rows))
+    assert (scores.seconds == SECONDS).all()

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdbench.analysis.listeners.ratings import RATING_COLUMNS, with_ratings
-from rdbench.analysis.runs import Run, read_run
+from rdbench.analysis.listeners.ratings import RATING_COLUMNS
+from rdbench.analysis.runs import Run, read_run, with_ratings
 from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig
 from rdbench.report.figures.rate_quality import write_figures

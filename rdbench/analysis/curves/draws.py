@@ -27,7 +27,7 @@ from rdbench.resampling import resample_weights
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from rdbench.analysis.arrays import Panel
+    from rdbench.analysis.arrays import DomainScores
 
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
@@ -88,37 +88,45 @@ class Design:
         return found[..., len(self.groups) - self.sampling.resamples :]
 
 
-def design(panel: Panel, chosen: Flags, key: str, sampling: Sampling) -> Design:
+def design(scores: DomainScores, chosen: Flags, key: str, sampling: Sampling) -> Design:
     """The columns for comparisons on the `chosen` clips (clips,) by the metric `key`."""
-    asked = key if key in panel.ratings else ""
-    groups = len(np.unique(panel.groups[chosen]))
-    return panel.keep(
-        ("design", groups, asked, sampling), lambda: _design(panel, groups, asked, sampling)
+    asked = key if key in scores.ratings else ""
+    groups = len(np.unique(scores.groups[chosen]))
+    return scores.keep(
+        ("design", groups, asked, sampling), lambda: _design(scores, groups, asked, sampling)
     )
 
 
 def means(
-    panel: Panel, places: Sequence[int], metric: tuple[str, str], chosen: Flags, columns: Design
+    scores: DomainScores,
+    points: Sequence[int],
+    metric: tuple[str, str],
+    chosen: Flags,
+    columns: Design,
 ) -> Array:
-    """Mean scores of the places, (places, columns)."""
-    where = ("means", tuple(places), metric, chosen.tobytes(), columns.sampling)
-    return panel.keep(where, lambda: _means(panel, list(places), metric, chosen, columns))
+    """Mean scores of the points, (points, columns)."""
+    where = ("means", tuple(points), metric, chosen.tobytes(), columns.sampling)
+    return scores.keep(where, lambda: _means(scores, list(points), metric, chosen, columns))
 
 
 def kbps(
-    panel: Panel, places: Sequence[int], rate: tuple[str, str], chosen: Flags, columns: Design
+    scores: DomainScores,
+    points: Sequence[int],
+    rate: tuple[str, str],
+    chosen: Flags,
+    columns: Design,
 ) -> Array:
-    """Rates of the places, total bits over total seconds, (places, columns), in kbps."""
+    """Rates of the points, total bits over total seconds, (points, columns), in kbps."""
     # Listeners add columns of their own.
-    where = ("kbps", tuple(places), rate, chosen.tobytes(), columns.sampling, len(columns.groups))
-    return panel.keep(where, lambda: _kbps(panel, list(places), rate, chosen, columns))
+    where = ("kbps", tuple(points), rate, chosen.tobytes(), columns.sampling, len(columns.groups))
+    return scores.keep(where, lambda: _kbps(scores, list(points), rate, chosen, columns))
 
 
-def _design(panel: Panel, groups: int, key: str, sampling: Sampling) -> Design:
-    weights = panel.weights(groups, resamples=sampling.resamples, seed=sampling.seed)
+def _design(scores: DomainScores, groups: int, key: str, sampling: Sampling) -> Design:
+    weights = scores.weights(groups, resamples=sampling.resamples, seed=sampling.seed)
     if not key:
         return Design(_stacked(groups, (groups,), 0, weights), None, sampling)
-    people = len(panel.ratings[key].listeners)
+    people = len(scores.ratings[key].listeners)
     # Of their own seed: listeners and clips are drawn independently.
     drawn = resample_weights(people, resamples=sampling.resamples, seed=[sampling.seed, 7919])
     sizes = (groups, people)
@@ -126,17 +134,17 @@ def _design(panel: Panel, groups: int, key: str, sampling: Sampling) -> Design:
 
 
 def _means(
-    panel: Panel, index: list[int], metric: tuple[str, str], chosen: Flags, columns: Design
+    scores: DomainScores, index: list[int], metric: tuple[str, str], chosen: Flags, columns: Design
 ) -> Array:
-    ratings = panel.ratings.get(metric[0])
+    ratings = scores.ratings.get(metric[0])
     if ratings is None or columns.listeners is None:
-        sums = panel.group_sums(panel.metrics[metric].values[index], chosen)
-        count = panel.group_sums(np.ones(len(chosen)), chosen)
+        sums = scores.group_sums(scores.metrics[metric].values[index], chosen)
+        count = scores.group_sums(np.ones(len(chosen)), chosen)
         return _ratio(sums @ columns.groups.T, count @ columns.groups.T)
     given = ratings.values[index]
     rated = np.isfinite(given)
-    sums = panel.group_sums(np.where(rated, given, 0.0), chosen)
-    counts = panel.group_sums(rated.astype(float), chosen)
+    sums = scores.group_sums(np.where(rated, given, 0.0), chosen)
+    counts = scores.group_sums(rated.astype(float), chosen)
     return np.stack([
         _ratio(
             ((columns.listeners @ total) * columns.groups).sum(axis=1),
@@ -147,10 +155,10 @@ def _means(
 
 
 def _kbps(
-    panel: Panel, index: list[int], rate: tuple[str, str], chosen: Flags, columns: Design
+    scores: DomainScores, index: list[int], rate: tuple[str, str], chosen: Flags, columns: Design
 ) -> Array:
-    bits = panel.group_sums(panel.rates[rate].values[index], chosen)
-    seconds = panel.group_sums(panel.seconds[index], chosen)
+    bits = scores.group_sums(scores.rates[rate].values[index], chosen)
+    seconds = scores.group_sums(scores.seconds[index], chosen)
     return _ratio(bits @ columns.groups.T, seconds @ columns.groups.T) / 1000
 
 

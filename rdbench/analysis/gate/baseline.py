@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BASELINE_SCHEMA = 1
 FORMAT = "rdbench baseline"
-PLACE = ["system", "curve", "point", "variant", "clip"]
+POINT_CLIP = ["system", "curve", "point", "variant", "clip"]
 DIGITS = 7
 WORDS = ("undefined", "failed")
 METRIC_FIELDS = ("name", "unit", "direction", "version", "backend", "backend_version")
@@ -54,11 +54,11 @@ def baseline_text(run: Run) -> str:
         + rows["backend"].astype(str),
         cell=_cells(rows),
     )  # fmt: skip
-    keyed = keyed.drop_duplicates([*PLACE, "column"], keep="last")
-    wide = keyed.pivot(index=[*PLACE, "seconds"], columns="column", values="cell").fillna("")
-    # Rates first, then metrics by name; places and clips in one order on every machine.
+    keyed = keyed.drop_duplicates([*POINT_CLIP, "column"], keep="last")
+    wide = keyed.pivot(index=[*POINT_CLIP, "seconds"], columns="column", values="cell").fillna("")
+    # Rates first, then metrics by name; points and clips in one order on every machine.
     columns = sorted(wide.columns, key=lambda c: (not c.startswith("rate/"), c))
-    table = wide[columns].reset_index().sort_values(PLACE, kind="stable")
+    table = wide[columns].reset_index().sort_values(POINT_CLIP, kind="stable")
     table["seconds"] = [f"{x:.{DIGITS}g}" for x in table["seconds"]]
     body = table.to_csv(index=False, lineterminator="\n")
     return _header(run, rows) + body
@@ -186,8 +186,8 @@ def _parsed_header(text: str, path: Path) -> dict[str, Any]:
 
 def _long(wide: pd.DataFrame, header: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of the schema from the table."""
-    named = [column for column in wide.columns if column not in (*PLACE, "seconds")]
-    long = wide.melt([*PLACE, "seconds"], named, var_name="column", value_name="cell")
+    named = [column for column in wide.columns if column not in (*POINT_CLIP, "seconds")]
+    long = wide.melt([*POINT_CLIP, "seconds"], named, var_name="column", value_name="cell")
     long = long[long["cell"] != ""]
     what = long["column"].drop_duplicates()
     split = {column: _split(column) for column in what}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import panels
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.gate.baseline import read_baseline, rounded
 from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
 from rdbench.analysis.gate.curves import curve_findings
@@ -29,12 +29,12 @@ from rdbench.analysis.gate.findings import (
     failures,
     finding,
     joined,
-    places,
+    presence,
     undefined,
     unfinished,
     vanished_domains,
 )
-from rdbench.analysis.gate.tests import Losses, losses, moderated, one_sided, rate_losses
+from rdbench.analysis.gate.significance import Losses, losses, moderated, one_sided, rate_losses
 from rdbench.analysis.paired import holm
 from rdbench.analysis.runs import Run, contents, differences
 from rdbench.analysis.stats.bootstrap import ratio
@@ -162,15 +162,15 @@ def _clips(run: Run) -> set[tuple[str, str]]:
 
 def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = list(unfinished(run, config))
-    here = {panel.domain: panel for panel in panels(run.rows)}
-    there = {panel.domain: panel for panel in panels(baseline.rows)}
+    here = {scores.domain: scores for scores in by_domain(run)}
+    there = {scores.domain: scores for scores in by_domain(baseline)}
     found += vanished_domains(here, there)
-    for domain, panel in here.items():
+    for domain, scores in here.items():
         old = there.get(domain)
         if old is None:
             continue
-        both = joined(panel, old)
-        found += places(both, config)
+        both = joined(scores, old)
+        found += presence(both, config)
         found += failures(both, config)
         found += undefined(both, config)
         found += _points(both, run, config)
@@ -216,9 +216,9 @@ class _Tested:
 
 @dataclass(frozen=True)
 class _Held:
-    """One quantity at all shared places, on the clips that have it before and after.
+    """One quantity at all shared points, on the clips that have it before and after.
 
-    before, after: (places,). given: whether either has it on any clip. changed: whether any clip
+    before, after: (points,). given: whether either has it on any clip. changed: whether any clip
     has another value.
     """
 
@@ -230,7 +230,7 @@ class _Held:
 
 
 def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
-    """Means over clips; old, new: (places, clips)."""
+    """Means over clips; old, new: (points, clips)."""
     ones = np.ones_like(old)
     return _held((old, ones), (new, ones), losses(sign * (old - new), groups))
 
@@ -238,7 +238,7 @@ def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -
 def _rates(
     old: tuple[Array, Array], new: tuple[Array, Array], groups: npt.NDArray[np.intp]
 ) -> _Held:
-    """Total bits over total seconds; old, new: bits and seconds (places, clips)."""
+    """Total bits over total seconds; old, new: bits and seconds (points, clips)."""
     return _held(old, new, rate_losses(old, new, groups))
 
 
@@ -265,13 +265,13 @@ def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]
     p = np.where(unchanged, np.nan, one_sided(found.mean, error, freedom, limit))
     gain = np.where(unchanged, np.nan, one_sided(-found.mean, error, freedom, 0 * limit))
     reach = stdtrit(np.maximum(found.groups - 1.0, 1.0), 0.975) * found.error
-    for n, (place, _, _) in enumerate(both.shared):
+    for n, (point, _, _) in enumerate(both.shared):
         if not found.clips[n]:
             if held.given[n]:
-                row = at(both, place, tested.kind, "skipped", "no clip has both scores")
+                row = at(both, point, tested.kind, "skipped", "no clip has both scores")
                 yield row | {"key": tested.key, "backend": tested.backend}
             continue
-        row = at(both, place, tested.kind, "", "unchanged" if unchanged[n] else "")
+        row = at(both, point, tested.kind, "", "unchanged" if unchanged[n] else "")
         yield row | {
             "key": tested.key, "backend": tested.backend, "unit": tested.unit,
             "baseline": before[n], "value": held.after[n], "loss": found.mean[n] + 0.0,

@@ -34,7 +34,7 @@ from rdbench.report.numbers import score_text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.arrays import Panel
+    from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.runs import Run
     from rdbench.report.config import ReportConfig
 
@@ -80,11 +80,11 @@ class Content:
         return list(self.rates)
 
     @cached_property
-    def panels(self) -> dict[str, Panel]:
+    def panels(self) -> dict[str, DomainScores]:
         """Scores and rates per clip, by domain."""
-        from rdbench.analysis.arrays import panels
+        from rdbench.analysis.arrays import by_domain
 
-        return {panel.domain: panel for panel in panels(self.run.rows)}
+        return {panel.domain: panel for panel in by_domain(self.run)}
 
 
 def read_content(folder: Path, *, config: ReportConfig | None = None, seed: int = 0) -> Content:
@@ -151,7 +151,7 @@ def scores_of(content: Content, domain: int, metric: int) -> list[list[float | N
     digits = _decimals(content, numbers.metrics[metric][0]) + SPARE
     at = {name: index for index, name in enumerate(panel.clips)}
     order = [at[numbers.clips[clip][1]] for clip in numbers.clips_of(domain)]
-    row_of = {tuple(place): index for index, place in enumerate(panel.places)}
+    row_of = {tuple(place): index for index, place in enumerate(panel.points)}
     found: list[list[float | None] | None] = []
     for place in numbers.places:
         row = row_of.get(place)
@@ -175,7 +175,7 @@ def clip_scores(content: Content, clip: int) -> dict[str, Any]:
     scores: dict[int, list[float | None]] = {}
     reasons: dict[str, str] = {}
     number_of = numbers.place_of
-    for row, place in enumerate(panel.places):
+    for row, place in enumerate(panel.points):
         where = number_of[*place]
         if not np.isfinite(panel.seconds[row, column]):
             continue
@@ -191,10 +191,12 @@ def clip_scores(content: Content, clip: int) -> dict[str, Any]:
     return {"scores": scores, "reasons": reasons, "kbps": _clip_rates(content, panel, column)}
 
 
-def _clip_rates(content: Content, panel: Panel, column: int) -> dict[int, tuple[str, float | None]]:
+def _clip_rates(
+    content: Content, panel: DomainScores, column: int
+) -> dict[int, tuple[str, float | None]]:
     found: dict[int, tuple[str, float | None]] = {}
     number_of = content.numbers.place_of
-    row_of = {tuple(place): row for row, place in enumerate(panel.places)}
+    row_of = {tuple(place): row for row, place in enumerate(panel.points)}
     headline = content.rates[HEADLINE]
     for rate in records(headline[headline["domain"] == panel.domain]):
         place = (rate.system, rate.curve, rate.point, rate.variant)

@@ -52,10 +52,12 @@ def bd_rates(run: Run, card: RunCard, anchor: str | None, *, seed: int = 0) -> B
         return BdRates(None, {}, "", "no BD-rate: no metric says which way is better")
     how = Sampling(seed=seed)
     shared: dict[str, Any] = {"methods": ("pchip",), "quantities": ("bd_rate",)}
-    rows = bd_table(run, anchor=chosen, metrics=metrics, **shared, sampling=how)
+    rows = bd_table(run, reference=chosen, metrics=metrics, **shared, sampling=how)
     headline = rows[rows["basis"] == "headline"]
     others = {
-        curve: _headline(bd_table(run, anchor=curve, metrics=keys, **shared, sampling=sampling()))
+        curve: _headline(
+            bd_table(run, reference=curve, metrics=keys, **shared, sampling=sampling())
+        )
         for curve, keys in needed_anchors(headline).items()
     }
     return BdRates(rows, others, chosen)
@@ -113,12 +115,12 @@ def _columns(
     part: pd.DataFrame, card: RunCard, bold: set[tuple[str, str, str]]
 ) -> tuple[list[TableColumn], list[TableColumn]]:
     curves = ordered(list(part["curve"]), card.curves)
-    anchor = str(part["anchor"].iloc[0])
+    anchor = str(part["reference"].iloc[0])
     rows = {(row.curve, row.key, row.backend): row for row in records(part)}
     pairs = list(dict.fromkeys((row.key, row.backend) for row in records(part)))
     pairs.sort(key=lambda pair: list(card.metrics).index(pair[0]))
     kinds = {row.curve: row.rate_kind for row in records(part)}
-    anchor_kind = next(iter(part["anchor_rate_kind"]), "")
+    anchor_kind = next(iter(part["reference_rate_kind"]), "")
     head = [
         words("curve", [card.curve_label(c) for c in curves]),
         words("rates compared", [_pair(kinds[c], anchor_kind) for c in curves]),
@@ -163,7 +165,7 @@ def _notes(part: pd.DataFrame) -> list[str]:
     notes = []
     if part["crosses"].astype(bool).any():
         notes.append("† the curves cross: no single number orders them.")
-    kinds = {(row.rate_kind, row.anchor_rate_kind) for row in records(part) if row.rate_kind}
+    kinds = {(row.rate_kind, row.reference_rate_kind) for row in records(part) if row.rate_kind}
     if any(one != two for one, two in kinds):
         notes.append(
             "Rates of different kinds are compared: a KL is a bound and a nominal rate counts "
@@ -173,7 +175,7 @@ def _notes(part: pd.DataFrame) -> list[str]:
 
 
 def _kinds(part: pd.DataFrame) -> str:
-    kinds = [*part["anchor_rate_kind"], *part["rate_kind"]]
+    kinds = [*part["reference_rate_kind"], *part["rate_kind"]]
     return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "none"
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.draws import Sampling
-from rdbench.analysis.curves.measured import all_panels
 from rdbench.analysis.paired import NEAR, holm, paired_p, two_sided
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.tables.rows import Place
@@ -26,7 +26,7 @@ from rdbench.report.tables.rows import Place
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.arrays import Panel
+    from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.runs import Run
 
 LEVEL = 0.05
@@ -49,7 +49,7 @@ def best_scores(
     rates: of `rdbench.analysis.aggregate.rate_distortion`.
     """
     found = {}
-    for panel in all_panels(run):
+    for panel in by_domain(run):
         inside = rates[(rates["domain"] == panel.domain) & rates["rate_point"]]
         kbps = {
             tuple(row): value
@@ -121,18 +121,18 @@ def _by_metric(table: pd.DataFrame, domain: str) -> list[tuple[tuple[str, str], 
 def _best_curve(part: pd.DataFrame) -> tuple[str, set[str]]:
     """The curve that needs the fewest bits, the anchor among them, and all others."""
     values = {str(row.curve): float(row.value) for row in records(part)}
-    values[str(part["anchor"].iloc[0])] = 0.0
+    values[str(part["reference"].iloc[0])] = 0.0
     best = min(values, key=values.__getitem__)
     return best, set(values) - {best}
 
 
 def _claims(
-    panel: Panel, kbps: Mapping[tuple[str, ...], float], card: RunCard
+    panel: DomainScores, kbps: Mapping[tuple[str, ...], float], card: RunCard
 ) -> tuple[list[Claim], int]:
-    known = [i for i, place in enumerate(panel.places) if kbps.get(tuple(place), 0) > 0]
+    known = [i for i, place in enumerate(panel.points) if kbps.get(tuple(place), 0) > 0]
     near: dict[int, list[int]] = {i: [] for i in known}
     for one, two in itertools.combinations(known, 2):
-        places = panel.places[one], panel.places[two]
+        places = panel.points[one], panel.points[two]
         ratio = kbps[tuple(places[0])] / kbps[tuple(places[1])]
         if places[0].curve != places[1].curve and abs(math.log(ratio)) <= math.log1p(NEAR):
             near[one].append(two)
@@ -157,12 +157,14 @@ def _claims(
     return claims, tests
 
 
-def _plain(panel: Panel, index: int) -> Place:
-    system, curve, point, variant = panel.places[index]
+def _plain(panel: DomainScores, index: int) -> Place:
+    system, curve, point, variant = panel.points[index]
     return system, curve, point, variant
 
 
-def _better(panel: Panel, metric: tuple[str, str], index: int, rival: int, sign: float) -> float:
+def _better(
+    panel: DomainScores, metric: tuple[str, str], index: int, rival: int, sign: float
+) -> float:
     """P of a paired test, 1 where the difference goes the other way or cannot be tested."""
     difference, p = paired_p(panel, metric, index, rival)
     return p if sign * difference > 0 and math.isfinite(p) else 1.0

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rdbench.analysis.curves.measured import all_panels
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.paired import holm, paired_p, paired_table
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
@@ -89,7 +89,7 @@ def test_where_lower_is_better_the_lower_is_bold() -> None:
 
 def test_p_is_that_of_the_paired_t_test() -> None:
     run = pair_run(0.2, 0.3)
-    (panel,) = all_panels(run)
+    (panel,) = by_domain(run)
     metric = next(iter(panel.metrics))
     values = panel.metrics[metric].values
     difference, p = paired_p(panel, metric, 1, 0)

@@ -230,7 +230,7 @@ def test_files_are_written_for_papers_pages_and_programs(synthetic: Run, tmp_pat
     run = Run("two", some, synthetic.manifest)
     write_tables(tmp_path, points=aggregates(run, resamples=20), manifest=run.manifest, run=run)
     bd = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")
-    assert set(bd["anchor"]) == {"Opus"}
+    assert set(bd["reference"]) == {"Opus"}
     assert {"value", "low", "high", "reason", "range_low"} <= set(bd.columns)
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "### BD-rate against Opus" in text

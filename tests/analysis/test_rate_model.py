@@ -9,10 +9,10 @@ import pytest
 from small_runs import changed, make_run
 
 from rdbench.analysis.aggregate import points, rate_distortion
-from rdbench.analysis.arrays import panels
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.sides import curve_names, decodable_side, headline_side
-from rdbench.analysis.models import choose
 from rdbench.analysis.paired import paired_table
+from rdbench.analysis.rate_model import choose
 from rdbench.analysis.runs import Run
 
 PRIOR = "Gaussian prior, fit 12345678"
@@ -36,11 +36,11 @@ def test_a_kl_is_against_the_standard_prior_even_where_a_clip_lacks_it() -> None
     run = with_models(make_run(CURVES), "kl", {PRIOR: 0.5, "N(0, I)": 1.0})
     lost = (run.rows["backend"] == "N(0, I)") & (run.rows["clip"] == "folder/c03.wav")
     run = changed(run, lost, status="failed", value=math.nan)
-    (panel,) = panels(run.rows)
-    assert headline_side(panel, run.headlines, "new").rate == ("kl", "N(0, I)")
+    (scores,) = by_domain(run)
+    assert headline_side(scores, run.headlines, "new").rate == ("kl", "N(0, I)")
     shown = rate_distortion(points(run.rows), run.headlines)
     assert set(shown.loc[shown["system"] == "new", "rate_backend"]) == {"N(0, I)"}
-    pair = paired_table(run, anchor="old", metrics=["quality"]).iloc[0]
+    pair = paired_table(run, reference="old", metrics=["quality"]).iloc[0]
     assert pair["kbps"] == pytest.approx(5.0)
 
 
@@ -50,8 +50,8 @@ def test_figures_and_bd_rates_count_entropy_under_the_same_model() -> None:
     coded = with_models(run, "entropy", {"adaptive order-0": 0.9, "adaptive context": 0.8})
     nominal = run.rows[(run.rows["system"] == "new") & (run.rows["kind"] == "rate")]
     run = Run(run.name, pd.concat([coded.rows, nominal], ignore_index=True), run.manifest)
-    (panel,) = panels(run.rows)
-    side = decodable_side(panel, headline_side(panel, run.headlines, "new"))
+    (scores,) = by_domain(run)
+    side = decodable_side(scores, headline_side(scores, run.headlines, "new"))
     assert side.rate == ("entropy", "adaptive context")
     shown = rate_distortion(points(run.rows), run.headlines, rate="entropy")
     assert set(shown.loc[shown["system"] == "new", "rate_backend"]) == {"adaptive context"}
@@ -69,7 +69,7 @@ def test_a_latent_without_a_prior_is_a_curve_by_its_stream() -> None:
     new = run.rows["system"] == "new"
     run = changed(run, new, variant="coded")
     run.manifest["systems"]["new"]["headline"] = None
-    (panel,) = panels(run.rows)
-    assert curve_names(panel, run.headlines) == ["old", "new"]
-    side = headline_side(panel, run.headlines, "new")
+    (scores,) = by_domain(run)
+    assert curve_names(scores, run.headlines) == ["old", "new"]
+    side = headline_side(scores, run.headlines, "new")
     assert (side.variant, side.rate, side.refusal) == ("coded", ("coded", "steps sent"), "")
