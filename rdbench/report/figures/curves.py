@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.report.cards import VARIANTS, MetricCard, RunCard, ordered, records
-from rdbench.report.figures.levels import draw_anchors, find_anchors
-from rdbench.report.figures.style import MEAN_DASH, CurveStyle
+from rdbench.report.cards import MetricCard, RunCard, ordered, records
+from rdbench.report.figures.arrows import draw_arrows
+from rdbench.report.figures.levels import draw_levels, find_levels
+from rdbench.report.figures.panel import Panel
+from rdbench.report.figures.style import MEAN_DASH, CurveStyle, Look
 from rdbench.report.names import clean
 
 if TYPE_CHECKING:
@@ -49,13 +51,13 @@ class Series:
 class Drawn:
     """What a panel holds: legend entries by label, kinds of rate, remarks for its heading.
 
-    series: by the same labels as `legend`. anchors: legend entries of lines. edge: names of lines
-    at their heights.
+    series: by the same labels as `legend`. levels: legend entries of anchors and ceiling. edge:
+    their names at their heights.
     """
 
     legend: dict[str, Line2D] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
-    anchors: dict[str, Line2D] = field(default_factory=dict)
+    levels: dict[str, Line2D] = field(default_factory=dict)
     edge: list[tuple[float, str]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -65,44 +67,39 @@ class Drawn:
         """Joins the entries of another panel."""
         self.legend |= {k: v for k, v in other.legend.items() if k not in self.legend}
         self.series |= {k: v for k, v in other.series.items() if k not in self.series}
-        self.anchors |= {k: v for k, v in other.anchors.items() if k not in self.anchors}
+        self.levels |= {k: v for k, v in other.levels.items() if k not in self.levels}
         self.kinds = ordered([*self.kinds, *other.kinds], ())
-        self.beyond += [f"{text}" for text in other.beyond]
+        self.beyond += other.beyond
 
 
-def draw_panel(
-    axes: Axes,
-    data: pd.DataFrame,
-    *,
-    metric: MetricCard,
-    card: RunCard,
-    styles: Mapping[str, CurveStyle],
-    kinds: Sequence[str],
-    reach: Sequence[float] = (),
-) -> Drawn:
-    """Draws `data`, rows of `rate_distortion` of one domain, metric and backend.
+def draw_panel(axes: Axes, panel: Panel, look: Look, kinds: Sequence[str]) -> Drawn:
+    """Draws the curves, levels and arrows of `panel`.
 
     kinds: the rate kinds on the figure's axis; curves name theirs where there are several.
-    reach: more rates in kbps that the axis must show.
     """
+    data, metric, card, styles = panel.data, panel.metric, look.card, look.styles
     scored = data[np.isfinite(data["value"])]
     curves = scored[~scored["anchor"] & np.isfinite(scored["kbps"])]
     drawn = Drawn(kinds=ordered(list(curves["rate_kind"]), kinds))
     names = curve_names(card)
     for curve in ordered(list(curves["curve"]), card.curves):
         part = curves[curves["curve"] == curve]
-        for variant in ordered(list(part["variant"]), VARIANTS):
+        for variant in ordered(list(part["variant"]), list(card.variants)):
             line = part[part["variant"] == variant].sort_values("kbps", kind="stable")
             label = curve_label(names[curve], variant, line, several=len(kinds) > 1)
-            drawn.legend[label] = draw_curve(axes, line, styles[curve], variant, x="kbps")
+            drawn.legend[label] = draw_curve(
+                axes, line, styles[curve], x="kbps", own_rate=bool(card.variant(variant).rate)
+            )
             drawn.series[label] = Series(line, styles[curve].colour, card.curve_family(curve))
     ends = curves[["kbps", "kbps_low", "kbps_high"]].to_numpy(float).ravel()
-    rate_axis(axes, np.array([*ends, *reach], dtype=float))
-    lines = draw_anchors(axes, curves, find_anchors(scored[scored["anchor"]], card), metric)
-    drawn.anchors, drawn.edge = lines.legend, lines.edge
-    drawn.beyond = [f"{metric.name}: {text}" for text in lines.beyond]
+    rate_axis(axes, np.array([*ends, *panel.arrows.get("to_kbps", ())], dtype=float))
+    levels = draw_levels(axes, curves, find_levels(scored[scored["anchor"]], card), metric)
+    drawn.levels, drawn.edge = levels.legend, levels.edge
+    drawn.beyond = [f"{metric.name}: {text}" for text in levels.beyond]
+    if len(panel.arrows):
+        drawn.legend |= draw_arrows(axes, panel.arrows, styles)
     axes.set_ylabel("\n".join(textwrap.wrap(quality_label(metric), QUALITY_WIDTH)))
-    drawn.remarks = _remarks(data, card)
+    drawn.remarks = _remarks(panel, card)
     return drawn
 
 
@@ -142,9 +139,12 @@ def curve_label(name: str, variant: str, line: pd.DataFrame, *, several: bool) -
 
 
 def draw_curve(
-    axes: Axes, line: pd.DataFrame, style: CurveStyle, variant: str, *, x: str
+    axes: Axes, line: pd.DataFrame, style: CurveStyle, *, x: str, own_rate: bool
 ) -> Line2D:
-    """Draws rows of one curve over their column `x`, with intervals; returns its legend entry."""
+    """Draws rows of one curve and variant over their column `x`, with intervals.
+
+    own_rate: whether the variant has a rate of its own (a coded stream). Returns its legend entry.
+    """
     from matplotlib.lines import Line2D
 
     width = _linewidth()
@@ -158,10 +158,10 @@ def draw_curve(
         "markerfacecolor": "white" if hollow else style.colour,
         "markeredgewidth": 0.8,
     }
-    if variant == "coded":
+    if own_rate:
         look |= {"fillstyle": "left", "markerfacecoloralt": "white", "linewidth": 0.75 * width}
     # Signs that XML has no place for would spoil an SVG file.
-    gid = f"{clean(str(line['curve'].iloc[0]))}/{clean(variant)}"
+    gid = "/".join(clean(str(line[name].iloc[0])) for name in ("curve", "variant"))
     at, y = line[x].to_numpy(float), line["value"].to_numpy(float)
     axes.plot(at, y, **look, zorder=3 if hollow else 4, gid=gid)
     _draw_intervals(axes, line, style.colour, x=x, faint=hollow)
@@ -223,12 +223,12 @@ def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str, *, x: str, fain
         axes.errorbar(at[wide], y[wide], xerr=widths, zorder=2, **bars)
 
 
-def _remarks(data: pd.DataFrame, card: RunCard) -> list[str]:
+def _remarks(panel: Panel, card: RunCard) -> list[str]:
     """Which points rest on fewer clips than they were given, and which have no rate."""
-    remarks = []
+    remarks, data = [], panel.data
     short = data[data["n_ok"] < data["n_total"]]
     if len(short):
-        named = [f"{_point_name(row, card)}: {row.n_ok}/{row.n_total}"
+        named = [f"{_point_name(row, card)}: {panel.metric.count(row.n_ok, row.n_total)}"
                  for row in records(short.head(NAMED_MISSING))]  # fmt: skip
         more = len(short) - len(named)
         text = ", ".join(named) + (f" and {more} more (see table.md)" if more else "")
@@ -245,6 +245,6 @@ def _remarks(data: pd.DataFrame, card: RunCard) -> list[str]:
 
 def _point_name(row: Any, card: RunCard) -> str:
     label = card.systems[row.system].label
-    variant = "" if row.variant in ("codes", "sample") else f" {row.variant}"
+    variant = "" if card.variant(row.variant).headline else f" {row.variant}"
     point = "" if label.split()[-1:] == [row.point] else f" {row.point}"
     return f"{label}{point}{variant}"

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from rdbench.report.cards import describe
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import Painter, Panel, draw_metric, find_panels
-from rdbench.report.figures.style import card_styles, figure_style
+from rdbench.report.figures.panel import Panel, find_panels
+from rdbench.report.figures.rate_quality import draw_metric
+from rdbench.report.figures.style import Look, card_styles, figure_style
 
 LEGEND = ReportConfig(labels="legend")
 PNG = ReportConfig(formats=("png",))
@@ -23,17 +24,17 @@ def few(aggregates: pd.DataFrame, *systems: str) -> pd.DataFrame:
 
 def prepared(
     aggregates: pd.DataFrame, domain: str, config: ReportConfig = LEGEND
-) -> tuple[dict[str, Panel], Painter]:
+) -> tuple[dict[str, Panel], Look]:
     card = describe(aggregates, make_run.make_manifest())
     panels, _ = find_panels(aggregates, card, config)
     inside = {panel.name: panel for panel in panels if panel.domain == domain}
-    return inside, Painter(card, card_styles(card), config)
+    return inside, Look(card, card_styles(card), config)
 
 
 def draw(aggregates: pd.DataFrame, domain: str, key: str, config: ReportConfig = LEGEND) -> Figure:
-    panels, painter = prepared(aggregates, domain, config)
+    panels, look = prepared(aggregates, domain, config)
     with figure_style(config.style, config.font):
-        return draw_metric(panels[key], painter)
+        return draw_metric(panels[key], look)
 
 
 def lines(axes: Axes) -> dict[str, object]:

@@ -8,9 +8,7 @@ import pandas as pd
 from drawing import ARROWS, draw, few, legend
 
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import (
-    write_figures,
-)
+from rdbench.report.figures.write import write_figures
 
 
 def test_arrows_lead_from_a_bound_to_a_stream(aggregates: pd.DataFrame) -> None:

@@ -9,13 +9,10 @@ from drawing import LEGEND, draw, prepared
 
 from rdbench.report.cards import describe
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import (
-    Painter,
-    draw_metric,
-    draw_overview,
-    find_panels,
-)
+from rdbench.report.figures.panel import find_panels
+from rdbench.report.figures.rate_quality import draw_metric, draw_overview
 from rdbench.report.figures.style import (
+    Look,
     card_styles,
     figure_style,
 )
@@ -41,7 +38,7 @@ def test_a_legend_is_as_wide_as_its_names_and_no_wider_than_the_figure(
         object.__setattr__(card.systems[name], "label", letter * 9 + str(number))
     panels, _ = find_panels(aggregates, card, LEGEND)
     with figure_style():
-        figure = draw_metric(panels[0], Painter(card, card_styles(card), LEGEND))
+        figure = draw_metric(panels[0], Look(card, card_styles(card), LEGEND))
         figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0

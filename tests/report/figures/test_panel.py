@@ -10,9 +10,7 @@ import pandas as pd
 from drawing import draw, few, lines
 
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import (
-    write_figures,
-)
+from rdbench.report.figures.write import write_figures
 
 
 def test_the_numbers_behind_a_figure_are_those_that_it_shows(

@@ -11,16 +11,16 @@ from drawing import draw, few, legend, lines, prepared
 from rdbench.analysis.aggregate import points
 from rdbench.report.cards import describe
 from rdbench.report.config import ReportConfig, SystemLook, configured
+from rdbench.report.figures.panel import find_panels
 from rdbench.report.figures.rate_quality import (
-    Painter,
     domain_pages,
     draw_domains,
     draw_metric,
     draw_overview,
-    find_panels,
 )
 from rdbench.report.figures.style import (
     MEAN_DASH,
+    Look,
     card_styles,
     figure_style,
 )
@@ -173,7 +173,7 @@ def test_a_renamed_domain_and_metric_are_on_the_figure() -> None:
     card = describe(table, shown.manifest)
     panels, _ = find_panels(table, card, config)
     with figure_style():
-        figure = draw_metric(panels[0], Painter(card, card_styles(card), config))
+        figure = draw_metric(panels[0], Look(card, card_styles(card), config))
     assert figure.axes[0].get_title(loc="left").startswith("VCTK, 18 clips")
     assert figure.axes[0].get_ylabel().startswith("Intelligibility")
     assert legend(figure) == ["Opus 1.5", "MP3"]

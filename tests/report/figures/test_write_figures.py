@@ -13,17 +13,15 @@ from hostile_run import hostile
 from rdbench.analysis.aggregate import points
 from rdbench.report.cards import describe
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import (
-    Painter,
-    draw_metric,
-    find_panels,
-    write_figures,
-)
+from rdbench.report.figures.panel import find_panels
+from rdbench.report.figures.rate_quality import draw_metric
 from rdbench.report.figures.style import (
+    Look,
     card_styles,
     figure_style,
     system_colours,
 )
+from rdbench.report.figures.write import write_figures
 
 
 def without_headline() -> tuple[pd.DataFrame, dict]:
@@ -118,7 +116,7 @@ def test_a_system_with_streams_and_no_headline_is_a_curve(tmp_path: Path) -> Non
     panels, _ = find_panels(found, card, LEGEND)
     panel = next(p for p in panels if p.domain == "speech" and p.name == "stoi")
     with figure_style():
-        figure = draw_metric(panel, Painter(card, card_styles(card), LEGEND))
+        figure = draw_metric(panel, Look(card, card_styles(card), LEGEND))
     drawn = lines(figure.axes[0])
     assert len(drawn["VAE/coded"].get_xdata()) == 5
     assert "VAE (coded)" in legend(figure)

@@ -20,7 +20,7 @@ def synthetic() -> Run:
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
     points = aggregates(synthetic, resamples=100)
-    return run_tables(points, synthetic.manifest, run=synthetic, anchor="Opus")
+    return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
 def column(tables: RunTables, name: str, title: str) -> tuple[list[str], TableColumn]:
@@ -63,4 +63,4 @@ def test_what_has_no_bd_rate_is_said(tables: RunTables) -> None:
 def test_an_unknown_anchor_is_one_sentence(synthetic: Run) -> None:
     points = aggregates(synthetic, resamples=20)
     with pytest.raises(RdbenchError, match="did you mean 'Opus'"):
-        run_tables(points, synthetic.manifest, run=synthetic, anchor="Opsu")
+        run_tables(points, synthetic.manifest, run=synthetic, reference="Opsu")

@@ -55,7 +55,7 @@ def synthetic() -> Run:
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
     points = aggregates(synthetic, resamples=100)
-    return run_tables(points, synthetic.manifest, run=synthetic, anchor="Opus")
+    return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
 def column(tables: RunTables, name: str, title: str) -> tuple[list[str], TableColumn]:

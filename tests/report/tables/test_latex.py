@@ -28,7 +28,7 @@ ROW = re.compile(r"(?<!\\)&")
 def tables() -> RunTables:
     run = Run("synthetic", make_run.make_frame(), make_run.make_manifest())
     points = aggregates(run, resamples=200)
-    return run_tables(points, run.manifest, run=run, anchor="Opus")
+    return run_tables(points, run.manifest, run=run, reference="Opus")
 
 
 @pytest.fixture(scope="module")

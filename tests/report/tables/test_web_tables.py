@@ -20,7 +20,7 @@ def synthetic() -> Run:
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
     points = aggregates(synthetic, resamples=100)
-    return run_tables(points, synthetic.manifest, run=synthetic, anchor="Opus")
+    return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
 def test_html_has_every_table_and_needs_nothing_beside_it(tables: RunTables) -> None:

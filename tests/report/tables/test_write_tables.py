@@ -16,8 +16,9 @@ from rdbench.analysis.aggregate import points
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
 from rdbench.report.numbers import cost_text
+from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
-from rdbench.report.tables.write import csv_table, markdown_text, summary_text, write_tables
+from rdbench.report.tables.write import csv_table, summary_text, write_tables
 from rdbench.report.text.columns import Column, filled
 from rdbench.types import StoreError
 
@@ -27,6 +28,10 @@ GOLDEN = Path(__file__).parent / "golden"
 @pytest.fixture(scope="module")
 def measured() -> pd.DataFrame:
     return points(make_run.make_frame())
+
+
+def markdown_text(points: pd.DataFrame, manifest: dict) -> str:
+    return table_page(run_tables(points, manifest))
 
 
 def compare(text: str, name: str, *, regenerate: bool) -> None:
@@ -222,7 +227,7 @@ def synthetic() -> Run:
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
     points = aggregates(synthetic, resamples=100)
-    return run_tables(points, synthetic.manifest, run=synthetic, anchor="Opus")
+    return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
 def test_files_are_written_for_papers_pages_and_programs(synthetic: Run, tmp_path: Path) -> None:
