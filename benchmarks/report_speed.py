@@ -26,8 +26,8 @@ import pandas as pd
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig, configured
-from rdbench.report.figures.rate_quality import write_figures
-from rdbench.report.tables.files import write_tables
+from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.write import write_tables
 from rdbench.store.schema import COLUMNS
 
 HERE = Path(__file__).resolve().parent

@@ -9,13 +9,13 @@ import hostile_run
 import make_run
 import pandas as pd
 import pytest
-from test_significance import Page
+from html_page import Page
 
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig, SystemLook, configured
-from rdbench.report.figures.rate_quality import write_figures
-from rdbench.report.tables.files import write_tables
+from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.write import write_tables
 
 SVG = ReportConfig(formats=("svg",), data=True, arrows=True, legend="family", style="screen")
 

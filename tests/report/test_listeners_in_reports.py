@@ -13,8 +13,8 @@ from rdbench.analysis.listeners.ratings import RATING_COLUMNS
 from rdbench.analysis.runs import Run, read_run, with_ratings
 from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import write_figures
-from rdbench.report.tables.files import write_tables
+from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.write import write_tables
 
 CLIPS = tuple(f"s{i:02d}" for i in range(6))
 

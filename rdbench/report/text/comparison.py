@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.describe import RunCard, describe, records
+from rdbench.report.cards import RunCard, describe, records
 from rdbench.report.names import clean
 from rdbench.report.numbers import kbps_text, score_text
 from rdbench.report.text.columns import Column, aligned, markdown_table

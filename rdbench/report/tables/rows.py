@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.describe import VARIANTS, RunCard
+from rdbench.analysis.arrays import PointKey
+from rdbench.report.cards import RunCard
 from rdbench.report.names import clean
-from rdbench.report.tables.cells import TableColumn, words
+from rdbench.report.tables.table import TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PLACE = ["system", "curve", "point", "variant"]
-Place = tuple[str, str, str, str]  # system, curve, point, variant
+POINT_KEY = list(PointKey._fields)
 
 
 def natural(name: str) -> tuple[tuple[float, str], ...]:
@@ -31,34 +31,39 @@ def natural(name: str) -> tuple[tuple[float, str], ...]:
     return tuple((float(p), "") if i % 2 else (float("inf"), p) for i, p in enumerate(parts) if p)
 
 
-def place_order(card: RunCard) -> Callable[[Place], tuple[Any, ...]]:
-    """The key by which places are sorted."""
+def point_order(card: RunCard) -> Callable[[PointKey], tuple[Any, ...]]:
+    """The key by which points are sorted."""
     systems = {name: rank for rank, name in enumerate(card.systems)}
 
-    def order(place: Place) -> tuple[Any, ...]:
-        system, _, point, variant = place
+    variants = list(card.variants)
+
+    def order(key: PointKey) -> tuple[Any, ...]:
+        system, _, point, variant = key
         known = card.systems[system].points
         listed = (0, known.index(point)) if point in known else (1, 0)
-        rank = VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
+        rank = variants.index(variant) if variant in variants else len(variants)
         return systems[system], *listed, natural(point), rank, variant
 
     return order
 
 
-def places(rows: pd.DataFrame, card: RunCard) -> list[Place]:
-    """The places that `rows` of `rdbench.analysis.aggregate.points` are about, in order."""
-    found = rows[PLACE].drop_duplicates().astype(str).itertuples(index=False, name=None)
-    return sorted(((s, c, p, v) for s, c, p, v in found), key=place_order(card))
+def point_keys(rows: pd.DataFrame, card: RunCard) -> list[PointKey]:
+    """The points that `rows` of `rdbench.analysis.aggregate.points` are about, in order."""
+    found = rows[POINT_KEY].drop_duplicates().astype(str).itertuples(index=False, name=None)
+    return sorted((PointKey(*names) for names in found), key=point_order(card))
 
 
 def in_order(table: pd.DataFrame, card: RunCard) -> pd.DataFrame:
-    """`table` sorted by place; rows of one place stay as they are."""
-    rank = {place: i for i, place in enumerate(places(table, card))} if len(table) else {}
-    ranks = [rank[row] for row in table[PLACE].astype(str).itertuples(index=False, name=None)]
+    """`table` sorted by point; rows of one point stay as they are."""
+    rank = {key: i for i, key in enumerate(point_keys(table, card))} if len(table) else {}
+    ranks = [
+        rank[PointKey(*row)]
+        for row in table[POINT_KEY].astype(str).itertuples(index=False, name=None)
+    ]
     return table.iloc[sorted(range(len(ranks)), key=ranks.__getitem__)]
 
 
-def point_names(rows: Sequence[Place], card: RunCard) -> list[str]:
+def point_names(rows: Sequence[PointKey], card: RunCard) -> list[str]:
     """Each point's name, with its system's where another of the same label has the same point."""
     owners: dict[tuple[str, str], set[str]] = {}
     for system, _, point, _ in rows:
@@ -69,13 +74,14 @@ def point_names(rows: Sequence[Place], card: RunCard) -> list[str]:
     ]
 
 
-def place_columns(rows: Sequence[Place], card: RunCard, *, longest: int = 48) -> list[TableColumn]:
+def point_columns(
+    rows: Sequence[PointKey], card: RunCard, *, longest: int = 48
+) -> list[TableColumn]:
     """System, point, and variant where there is a choice."""
-    variants = {variant for *_, variant in rows}
     columns = [
         words("system", [clean(card.systems[s].label, longest=longest) for s, *_ in rows]),
         words("point", [clean(p, longest=longest) for p in point_names(rows, card)], right=True),
     ]
-    if variants != {"codes"}:
+    if any(not card.variant(variant).headline for *_, variant in rows):
         columns.append(words("variant", [clean(variant) for *_, variant in rows]))
     return columns

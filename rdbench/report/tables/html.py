@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from rdbench.report.names import slug
-from rdbench.report.tables.cells import Cell, Table, TableColumn
+from rdbench.report.tables.table import Cell, Table, TableColumn
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """

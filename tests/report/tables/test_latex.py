@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_tables import compare
+from test_write_tables import compare
 
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
-from rdbench.report.tables.cells import Cell, Table, TableColumn, words
 from rdbench.report.tables.latex import escape, latex
-from rdbench.report.tables.run import RunTables, run_tables
+from rdbench.report.tables.run_tables import RunTables, run_tables
+from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 ROW = re.compile(r"(?<!\\)&")
 
@@ -28,7 +28,7 @@ ROW = re.compile(r"(?<!\\)&")
 def tables() -> RunTables:
     run = Run("synthetic", make_run.make_frame(), make_run.make_manifest())
     points = aggregates(run, resamples=200)
-    return run_tables(points, run.manifest, run=run, anchor="Opus")
+    return run_tables(points, run.manifest, run=run, reference="Opus")
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,16 @@ from pathlib import Path
 import make_run
 import pandas as pd
 import pytest
+from hostile_run import hostile
 from rich.cells import cell_len
 
 from rdbench.analysis.aggregate import points
+from rdbench.analysis.runs import Run
+from rdbench.report.aggregates import aggregates
 from rdbench.report.numbers import cost_text
-from rdbench.report.tables.files import csv_table, markdown_text, summary_text, write_tables
+from rdbench.report.tables.markdown import table_page
+from rdbench.report.tables.run_tables import RunTables, run_tables
+from rdbench.report.tables.write import csv_table, summary_text, write_tables
 from rdbench.report.text.columns import Column, filled
 from rdbench.types import StoreError
 
@@ -21,8 +26,12 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
-def aggregates() -> pd.DataFrame:
+def measured() -> pd.DataFrame:
     return points(make_run.make_frame())
+
+
+def markdown_text(points: pd.DataFrame, manifest: dict) -> str:
+    return table_page(run_tables(points, manifest))
 
 
 def compare(text: str, name: str, *, regenerate: bool) -> None:
@@ -33,19 +42,19 @@ def compare(text: str, name: str, *, regenerate: bool) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-def test_markdown_is_as_it_was(aggregates: pd.DataFrame, regenerate: bool) -> None:
-    text = markdown_text(aggregates, make_run.make_manifest())
+def test_markdown_is_as_it_was(measured: pd.DataFrame, regenerate: bool) -> None:
+    text = markdown_text(measured, make_run.make_manifest())
     compare(text, "table.md", regenerate=regenerate)
 
 
-def test_summary_is_as_it_was(aggregates: pd.DataFrame, regenerate: bool) -> None:
-    text = summary_text(aggregates, make_run.make_manifest())
+def test_summary_is_as_it_was(measured: pd.DataFrame, regenerate: bool) -> None:
+    text = summary_text(measured, make_run.make_manifest())
     compare(text, "summary.txt", regenerate=regenerate)
     assert max(map(cell_len, text.splitlines())) <= 100
 
 
-def test_tables_line_up_and_name_the_kind_of_every_rate(aggregates: pd.DataFrame) -> None:
-    lines = markdown_text(aggregates, make_run.make_manifest()).splitlines()
+def test_tables_line_up_and_name_the_kind_of_every_rate(measured: pd.DataFrame) -> None:
+    lines = markdown_text(measured, make_run.make_manifest()).splitlines()
     for before, line in itertools.pairwise(lines):
         if before.startswith("|") and line.startswith("|"):
             assert cell_len(before) == cell_len(line)
@@ -56,9 +65,9 @@ def test_tables_line_up_and_name_the_kind_of_every_rate(aggregates: pd.DataFrame
     assert all("kl°" in line for line in mean)
 
 
-def test_every_mark_is_explained_and_no_other(aggregates: pd.DataFrame, tmp_path: Path) -> None:
+def test_every_mark_is_explained_and_no_other(measured: pd.DataFrame, tmp_path: Path) -> None:
     manifest = make_run.make_manifest()
-    vae = aggregates[aggregates["system"] == "vae_6"]
+    vae = measured[measured["system"] == "vae_6"]
     noisy = vae[vae["variant"].isin(["sample", "mean"])].copy()
     noisy["variant"] = noisy["variant"].replace("mean", "noise_2")
     text = " ".join(markdown_text(noisy, manifest).split())
@@ -74,22 +83,22 @@ def test_every_mark_is_explained_and_no_other(aggregates: pd.DataFrame, tmp_path
     assert "°" not in markdown_text(bare, manifest) + summary_text(bare, manifest)
 
 
-def test_numbers_that_rest_on_fewer_clips_say_so(aggregates: pd.DataFrame) -> None:
-    text = markdown_text(aggregates, make_run.make_manifest())
+def test_numbers_that_rest_on_fewer_clips_say_so(measured: pd.DataFrame) -> None:
+    text = markdown_text(measured, make_run.make_manifest())
     mp3 = [line for line in text.splitlines() if line.startswith("| MP3 ") and " 17/18 " in line]
     assert mp3
     assert "the encoder returned no packets" in text
     assert "no utterance was found" in text
 
 
-def test_csv_is_tidy_and_loses_nothing(aggregates: pd.DataFrame, tmp_path: Path) -> None:
-    written = write_tables(tmp_path, points=aggregates, manifest=make_run.make_manifest())
+def test_csv_is_tidy_and_loses_nothing(measured: pd.DataFrame, tmp_path: Path) -> None:
+    written = write_tables(tmp_path, points=measured, manifest=make_run.make_manifest())
     names = [str(path.relative_to(tmp_path)) for path in written]
     assert names[:2] == ["table.md", "table.csv"]
     assert "tables/tables.html" in names
     assert {"tables/points_speech.tex", "tables/rates_music.tex", "tables/costs.tex"} <= set(names)
     table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
-    assert len(table) == len(aggregates)
+    assert len(table) == len(measured)
     where = ["system", "point", "variant", "domain", "kind", "key", "backend"]
     assert not table.duplicated(where).any()
     row = table[
@@ -100,18 +109,6 @@ def test_csv_is_tidy_and_loses_nothing(aggregates: pd.DataFrame, tmp_path: Path)
     assert row["low"] <= row["value"] <= row["high"]
     assert row["headline_kbps"] == pytest.approx(6.36, rel=0.05)
     assert not list(tmp_path.glob(".*"))
-
-
-def hostile() -> tuple[pd.DataFrame, dict]:
-    name = 'a|b $x$ <script>alert(1)</script> "q" ../../e \n\x1b[31m \U0001f3b5 ' + "w" * 300
-    frame = make_run.make_frame()
-    frame = frame[frame["system"].isin(["opus", "identity"])].copy()
-    frame["system"] = frame["system"].replace("opus", name)
-    frame["curve"] = frame["curve"].replace("Opus", name)
-    frame["domain"] = frame["domain"].replace("music", "../mu|sic")
-    manifest = make_run.make_manifest()
-    manifest["systems"] = {name: {"headline": "payload"}, "identity": {"headline": None}}
-    return frame, manifest
 
 
 def test_names_cannot_break_a_table() -> None:
@@ -153,14 +150,14 @@ def test_costs_without_a_value_are_explained() -> None:
     assert "2.79 M" in text
 
 
-def test_an_unwritable_folder_is_one_sentence(tmp_path: Path, aggregates: pd.DataFrame) -> None:
+def test_an_unwritable_folder_is_one_sentence(tmp_path: Path, measured: pd.DataFrame) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="a file is in its way"):
-        write_tables(tmp_path / "file", points=aggregates, manifest={})
+        write_tables(tmp_path / "file", points=measured, manifest={})
 
 
-def test_quantities_of_one_fate_share_a_row(aggregates: pd.DataFrame) -> None:
-    text = markdown_text(aggregates, make_run.make_manifest())
+def test_quantities_of_one_fate_share_a_row(measured: pd.DataFrame) -> None:
+    text = markdown_text(measured, make_run.make_manifest())
     fates = [line for line in text.splitlines() if "the encoder returned no packets" in line]
     assert len(fates) == 2  # one in each domain
     assert "PESQ-WB, STOI and 3 more" in fates[0]
@@ -209,9 +206,9 @@ def test_costs_of_one_column_have_one_number_of_decimals() -> None:
     ]  # fmt: skip
 
 
-def test_points_of_one_label_and_name_say_their_system(aggregates: pd.DataFrame) -> None:
+def test_points_of_one_label_and_name_say_their_system(measured: pd.DataFrame) -> None:
     """Three checkpoints of one's own VAE on one curve, each at the point `posterior`."""
-    vaes = aggregates[aggregates["system"].isin(["vae_3", "vae_6"])].copy()
+    vaes = measured[measured["system"].isin(["vae_3", "vae_6"])].copy()
     vaes["point"] = "posterior"
     manifest = make_run.make_manifest()
     for name in ("vae_3", "vae_6"):
@@ -219,4 +216,45 @@ def test_points_of_one_label_and_name_say_their_system(aggregates: pd.DataFrame)
     text = markdown_text(vaes, manifest)
     assert "| posterior (vae_3) |" in text
     assert "| posterior (vae_6) |" in text
-    assert "(vae_" not in markdown_text(aggregates, make_run.make_manifest())
+    assert "(vae_" not in markdown_text(measured, make_run.make_manifest())
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Run:
+    return Run("synthetic", make_run.make_frame(), make_run.make_manifest())
+
+
+@pytest.fixture(scope="module")
+def tables(synthetic: Run) -> RunTables:
+    points = aggregates(synthetic, resamples=100)
+    return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
+
+
+def test_files_are_written_for_papers_pages_and_programs(synthetic: Run, tmp_path: Path) -> None:
+    some = synthetic.rows[synthetic.rows["system"].isin(["opus", "mp3"])]
+    run = Run("two", some, synthetic.manifest)
+    write_tables(tmp_path, points=aggregates(run, resamples=20), manifest=run.manifest, run=run)
+    bd = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")
+    assert set(bd["reference"]) == {"Opus"}
+    assert {"value", "low", "high", "reason", "range_low"} <= set(bd.columns)
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "### BD-rate against Opus" in text
+    assert "## Metrics" in text
+    assert "PESQ-WB (pesq_wb): version 1, MOS-LQO, higher is better, by reference." in text
+    assert (tmp_path / "tables" / "tables.html").is_file()
+    assert (tmp_path / "tables" / "costs.tex").is_file()
+
+
+def test_points_stand_in_natural_order_everywhere(synthetic: Run, tmp_path: Path) -> None:
+    rows = synthetic.rows[synthetic.rows["system"].isin(["rvq", "lyra"])]
+    rows = rows.iloc[::-1]  # as they may have been written
+    run = Run("two", rows, synthetic.manifest)
+    points = aggregates(run, resamples=20)
+    write_tables(tmp_path, points=points, manifest=run.manifest, run=run)
+    table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
+    rvq = table[table["system"] == "rvq"]["point"]
+    assert list(dict.fromkeys(rvq)) == ["1.5", "3", "6", "12"]
+    assert list(dict.fromkeys(table["system"])) == ["lyra", "rvq"]
+    costs = run_tables(points, run.manifest).costs
+    assert costs is not None
+    assert [c.text for c in costs.head[1].cells] == ["3.2", "6", "9.2", "1.5", "3", "6", "12"]

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.aggregate import rate_distortion
 from rdbench.analysis.posterior import channel_kl, no_channels
-from rdbench.report.describe import RunCard, clips_text, describe, few_groups
+from rdbench.report.cards import RunCard, clips_text, describe, few_groups
 from rdbench.report.names import slug
 from rdbench.report.tables.bd_rates import BdRates, bd_rates, bd_tables, refusals
 from rdbench.report.tables.bold import LEVEL, best_scores
-from rdbench.report.tables.cells import Table
 from rdbench.report.tables.costs import cost_table
-from rdbench.report.tables.order import places
 from rdbench.report.tables.points import NOT_A_RATE, headline_columns, rate_table, score_table
 from rdbench.report.tables.posteriors import posterior_tables
+from rdbench.report.tables.rows import point_keys
+from rdbench.report.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,6 @@ class RunTables:
 
     card: RunCard
     points: pd.DataFrame
-    confidence: float
     domains: list[DomainTables]
     costs: Table | None
     bd: BdRates
@@ -78,23 +76,23 @@ def run_tables(
     manifest: Mapping[str, Any],
     *,
     run: Run | None = None,
-    anchor: str | None = None,
+    reference: str | None = None,
     traces: pd.DataFrame | None = None,
-    confidence: float = 0.95,
     seed: int = 0,
 ) -> RunTables:
     """The tables of a run.
 
-    points: of `rdbench.report.aggregates`, with intervals at `confidence`. manifest: what
-    `rdbench.report.describe` says. run: its rows, for BD-rates against the curve `anchor` and for
+    points: of `rdbench.report.aggregates`, with 95 % intervals. manifest: what
+    `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and for
     what is in bold; neither without it. traces: of `rdbench.store.traces`, for what is said of
-    latent channels. Raises RdbenchError for an anchor that is not there.
+    latent channels. seed: of the intervals of BD-rates. Raises RdbenchError for a curve that is not
+    there.
     """
     card = describe(points, manifest)
     about = f"Corpus: {card.corpus.rstrip('.')}. Protocol: {card.protocol_brief}."
     measured = run is not None and not points.empty
-    bd = bd_rates(run, card, anchor, seed=seed) if run and measured else BdRates(None, {}, "")
-    scores = rate_distortion(points, card.headlines) if len(points) else points
+    bd = bd_rates(run, card, reference, seed=seed) if run and measured else BdRates(None, {}, "")
+    scores = card.rate_distortion(points) if len(points) else points
     best = best_scores(run, scores, card) if run and measured else {}
     channels = channel_kl(traces, run) if run and traces is not None else no_channels()
     posteriors = posterior_tables(run, card, channels, about=about) if run and measured else {}
@@ -103,7 +101,7 @@ def run_tables(
         inside = points[points["domain"] == domain]
         bold, tests = best.get(domain, (set(), 0))
         clips = f"{clips_text(inside)}. {few_groups(inside)}".rstrip()
-        caption = f"{_score_caption(inside, card, confidence)} {about}"
+        caption = f"{_score_caption(inside, card)} {about}"
         if bold:
             caption += (
                 " Bold: better than every point of another curve at the same rate (within 10 %), "
@@ -120,20 +118,20 @@ def run_tables(
             )
         )  # fmt: skip
     costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
-    return RunTables(card, points, confidence, domains, costs, bd, channels)
+    return RunTables(card, points, domains, costs, bd, channels)
 
 
 def domains_of(points: pd.DataFrame) -> list[str]:
     return [d for d in dict.fromkeys(points.loc[points["kind"] != "cost", "domain"]) if d]
 
 
-def _score_caption(inside: pd.DataFrame, card: RunCard, confidence: float) -> str:
+def _score_caption(inside: pd.DataFrame, card: RunCard) -> str:
     """What a table says that is taken out of the page."""
-    rates = rate_distortion(inside, card.headlines)
+    rates = card.rate_distortion(inside)
     kinds = [kind for kind in dict.fromkeys(rates.loc[rates["kbps"].notna(), "rate_kind"]) if kind]
     domain = card.domain_label(str(inside["domain"].iloc[0]))
     text = (
-        f"Scores on {domain}, {clips_text(inside)}, with {confidence * 100:g} % intervals from a "
+        f"Scores on {domain}, {clips_text(inside)}, with 95 % intervals from a "
         "bootstrap over groups of clips; fractions count the clips with a score where not all have "
         f"one. Rates in kbps, by kind: {', '.join(kinds) or 'none'}."
     )
@@ -144,5 +142,5 @@ def _score_caption(inside: pd.DataFrame, card: RunCard, confidence: float) -> st
 
 def has_dots(inside: pd.DataFrame, card: RunCard) -> bool:
     """Whether a rate of these aggregates is marked as that of no rate point."""
-    _, kinds = headline_columns(places(inside, card), inside, card)
+    _, kinds = headline_columns(point_keys(inside, card), inside, card)
     return any(cell.mark == NOT_A_RATE for cell in kinds.cells)

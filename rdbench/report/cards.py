@@ -10,6 +10,7 @@ Used of the manifest (all optional):
     metrics   key -> the fields of `rdbench.metrics.base.MetricDefinition`; in the spec's order
     palette   curves in the order of their colours, and domains, name -> name to show: what
               `rdbench.report.config` adds
+    variants  name -> what was decoded under it (`rdbench.store.variants`)
     corpus    its name, or a mapping with name or description
     protocol  mapping; its values (or mappings by domain) appear in the caption
 """
@@ -21,7 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from rdbench.analysis.aggregate import rate_distortion
 from rdbench.report.names import clean
+from rdbench.store.variants import VariantCard, variants_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +33,6 @@ FEW_GROUPS = 10
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
 TOLD_IN_FULL = ("resampler", "seed", "dtype", "threads")  # in table.md, not in captions
-DIAGNOSTIC = ("noise_0.5", "noise_2")
-"""Variants of which tables tell, and not figures."""
-VARIANTS = ("codes", "sample", "coded", "mean", *DIAGNOSTIC)
 
 RATE_MEANING: Mapping[str, str] = {
     "nominal": "frames × Σ log2(codebook size), plus side information",
@@ -48,9 +48,9 @@ RATE_MEANING: Mapping[str, str] = {
 class SystemCard:
     """A system as a report names it.
 
-    anchor: it has no rate by nature. coded: it has streams of its quantized latent, which have a
-    rate of their own. points: its operating points, cheapest first. look: colour, marker and dash
-    that the report's configuration asks for.
+    anchor: it has no rate by nature. streams: it has a variant with a rate of its own, as the
+    stream of a quantized latent. points: its operating points, cheapest first. look: colour,
+    marker and dash that the report's configuration asks for.
     """
 
     name: str
@@ -62,17 +62,22 @@ class SystemCard:
     family: str = ""
     parameters: float = math.nan
     look: Mapping[str, str] = field(default_factory=dict)
-    coded: bool = False
+    streams: bool = False
 
     @property
     def has_curve(self) -> bool:
         """Whether points of it stand on the rate axis."""
-        return self.coded or not self.anchor
+        return self.streams or not self.anchor
 
 
 @dataclass(frozen=True)
 class MetricCard:
-    """A metric as a report names it. direction: "higher", "lower", or "" where unknown."""
+    """A metric as a report names it.
+
+    direction: "higher", "lower", or "" where unknown. scope: "clip", "clip_alone" (without its
+    reference) or "set" (a value for all clips of a domain). identity: what the reference itself
+    scores; NaN where nothing says, as for a clip alone.
+    """
 
     key: str
     name: str
@@ -85,6 +90,11 @@ class MetricCard:
     definition: str = ""
     citation: str = ""
     backend: str = ""
+    scope: str = "clip"
+
+    def count(self, ok: int, total: int) -> str:
+        """How many clips a value rests on, "38/40"; of a set there is one value, whoever is in."""
+        return "set" if self.scope == "set" else f"{ok}/{total}"
 
     @property
     def arrow(self) -> str:
@@ -103,8 +113,9 @@ class MetricCard:
 class RunCard:
     """A run as a report describes it; `systems` and `metrics` in the spec's order.
 
-    palette: the curves in the order in which they are given colours, where it is not `curves`.
-    domains: names to show instead of those in the rows.
+    variants: what was decoded under each name, what can be transmitted first. machine: the run's
+    own, "" where the manifest names none. palette: the curves in the order in which they are given
+    colours, where it is not `curves`. domains: names to show instead of those in the rows.
     """
 
     systems: Mapping[str, SystemCard]
@@ -112,6 +123,8 @@ class RunCard:
     corpus: str
     protocol: str
     protocol_brief: str = ""
+    variants: Mapping[str, VariantCard] = field(default_factory=dict)
+    machine: str = ""
     palette: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,6 +138,24 @@ class RunCard:
         """Curves on the rate axis, in order."""
         named = (card.curve for card in self.systems.values() if card.has_curve)
         return tuple(dict.fromkeys(named))
+
+    def rate_distortion(self, points: pd.DataFrame, *, rate: str = "headline") -> pd.DataFrame:
+        """`rdbench.analysis.aggregate.rate_distortion` of `points` as this run has it."""
+        return rate_distortion(points, self.headlines, rate=rate, variants=self.variants)
+
+    def variant(self, name: str) -> VariantCard:
+        """What a variant is; one that no manifest describes cannot be transmitted."""
+        return self.variants.get(name) or VariantCard(name, "", transmitted=False)
+
+    @property
+    def diagnostic(self) -> list[str]:
+        """Variants of which tables tell, and not figures: other amounts of noise."""
+        return [name for name, card in self.variants.items() if card.source == "noise"]
+
+    @property
+    def not_sent(self) -> list[str]:
+        """Variants that no one can transmit: the mean, and other amounts of noise."""
+        return [name for name, card in self.variants.items() if not card.transmitted]
 
     def domain_label(self, domain: str) -> str:
         """A domain as it is shown."""
@@ -151,8 +182,9 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         if name not in systems:
             headline = _likely_headline(points[points["system"] == name])
             systems[name] = _system(name, {"curve": curve, "headline": headline})
-    for name in coded_systems(points):
-        systems[name] = replace(systems[name], coded=True)
+    variants = variants_of(manifest)
+    for name in systems_with_streams(points, variants):
+        systems[name] = replace(systems[name], streams=True)
     metrics = {
         key: _metric(key, _mapping(entry))
         for key, entry in _mapping(manifest.get("metrics")).items()
@@ -166,14 +198,17 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         _corpus(manifest.get("corpus")),
         _protocol(_mapping(manifest.get("protocol"))),
         _protocol(_mapping(manifest.get("protocol")), brief=True),
+        dict(sorted(variants.items(), key=lambda v: (not v[1].transmitted, bool(v[1].rate)))),
+        str(_mapping(manifest.get("execution")).get("machine") or ""),
         tuple(map(str, manifest.get("palette") or ())),
         {str(k): str(v) for k, v in _mapping(manifest.get("domains")).items()},
     )
 
 
-def coded_systems(rows: pd.DataFrame) -> list[str]:
-    """The systems with rows of the variant `coded`: they have a rate without a headline."""
-    return [str(name) for name in rows.loc[rows["variant"] == "coded", "system"].unique()]
+def systems_with_streams(rows: pd.DataFrame, variants: Mapping[str, VariantCard]) -> list[str]:
+    """The systems with rows of a variant that has its own rate, with or without a headline."""
+    streams = [name for name, card in variants.items() if card.rate]
+    return [str(name) for name in rows.loc[rows["variant"].isin(streams), "system"].unique()]
 
 
 def ordered(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -241,6 +276,7 @@ def _likely_headline(points: pd.DataFrame) -> str | None:
 
 
 def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:
+    scope = str(entry.get("scope") or "clip")
     return MetricCard(
         key=key,
         name=clean(entry.get("name") or key),
@@ -248,11 +284,12 @@ def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:
         direction=str(entry.get("direction") or ""),
         lower=_number(entry.get("lower")),
         upper=_number(entry.get("upper")),
-        identity=_number(entry.get("identity")),
+        identity=math.nan if scope == "clip_alone" else _number(entry.get("identity")),
         version=str(entry.get("version") or ""),
         definition=clean(entry.get("definition") or "", longest=200),
         citation=clean(entry.get("citation") or "", longest=120),
         backend=clean(entry.get("backend_version") or entry.get("backend") or ""),
+        scope=scope,
     )
 
 

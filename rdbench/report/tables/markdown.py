@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     RATE_MEANING,
     RESIDUAL_DELAY,
     RunCard,
     clips_text,
     few_groups,
     ordered,
-    records,
 )
 from rdbench.report.names import clean, markdown
-from rdbench.report.tables.cells import NONE, Table
-from rdbench.report.tables.order import place_columns, places
+from rdbench.report.tables.missing import missing_table
 from rdbench.report.tables.points import headline_column
-from rdbench.report.tables.run import MEAN_NOTE, DomainTables, RunTables, has_dots
-from rdbench.report.text.columns import Column, filled, markdown_table, packed
+from rdbench.report.tables.rows import point_columns, point_keys
+from rdbench.report.tables.run_tables import MEAN_NOTE, DomainTables, RunTables, has_dots
+from rdbench.report.tables.table import NONE, Table
+from rdbench.report.text.columns import filled, markdown_table, packed
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 WIDEST = 118
 PROSE = 100
-NAMED = 2
 
 
 def table_page(tables: RunTables) -> str:
@@ -49,12 +48,12 @@ def table_page(tables: RunTables) -> str:
         if part.posteriors is not None:
             parts += _section(part.posteriors, part.posteriors.title)
             parts.append(textwrap.fill(part.posteriors.caption, PROSE))
-        parts += _missing(part.inside, card)
+        missing = missing_table(part.inside, card, brief=True)
+        if missing.columns:
+            parts += [f"### {missing.title}", markdown_table(missing.plain)]
     if tables.costs is not None:
-        costs = tables.costs
-        parts += ["## Costs"]
-        parts += [markdown_table([c.column for c in (*costs.head, *costs.columns)])]
-        parts += [markdown(note) for note in costs.notes]
+        parts += ["## Costs", markdown_table(tables.costs.plain)]
+        parts += [markdown(note) for note in tables.costs.notes]
     parts += _definitions(tables)
     return "\n\n".join(parts) + "\n"
 
@@ -62,9 +61,9 @@ def table_page(tables: RunTables) -> str:
 def _scores_section(part: DomainTables, card: RunCard) -> list[str]:
     if not part.scores.columns:
         return []
-    rows = places(part.inside, card)
+    rows = point_keys(part.inside, card)
     # In Markdown the kind of rate stands in the column of the rate.
-    head = [column.column for column in place_columns(rows, card)]
+    head = [column.column for column in point_columns(rows, card)]
     head.append(headline_column(rows, part.inside, card).column)
     blocks = packed(head, [column.column for column in part.scores.columns], width=WIDEST)
     bold = part.scores.caption.partition(" Bold: ")[2]
@@ -77,7 +76,7 @@ def _caption(tables: RunTables) -> str:
     kinds = list(dict.fromkeys(points.loc[points["kind"] == "rate", "key"]))
     kinds = ordered(kinds, list(RATE_MEANING))
     reading = (
-        f"In brackets: {tables.confidence * 100:g} % intervals from a bootstrap over groups of "
+        "In brackets: 95 % intervals from a bootstrap over groups of "
         "clips. A fraction such as 38/40 counts the clips that have a score, where not all have "
         "one. ↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
         "seconds."
@@ -133,39 +132,3 @@ def _definitions(tables: RunTables) -> list[str]:
         more = [metric.definition, metric.citation]
         lines.append(" ".join([text, *(f"{part.rstrip('.')}." for part in more if part)]))
     return ["## Metrics", _bullets(lines)] if lines else []
-
-
-def _missing(inside: pd.DataFrame, card: RunCard) -> list[str]:
-    """What has no value, and the most frequent reason; quantities of one fate in one row."""
-    rows = inside[(inside["n_ok"] < inside["n_total"]) & (inside["kind"] != "cost")]
-    fates: dict[tuple[Any, ...], list[str]] = {}
-    for row in records(rows):
-        metric = card.metrics.get(row.key) if row.kind == "metric" else None
-        name = metric.name if metric and row.key != RESIDUAL_DELAY else row.key.replace("_", " ")
-        counts = (row.n_undefined, row.n_failed)
-        not_done = row.n_total - row.n_ok - sum(counts)
-        place = (card.systems[row.system].label, clean(row.point), clean(row.variant))
-        fate = (*place, *map(str, (*counts, not_done, row.n_total)), clean(row.reason, longest=120))
-        fates.setdefault(fate, []).append(clean(name))
-    if not fates:
-        return []
-    system, point, variant, undefined, failed, not_done, clips, reason = (
-        list(cells) for cells in zip(*fates, strict=True)
-    )
-    table = [
-        Column("system", system),
-        Column("point", point, right=True),
-        Column("variant", variant),
-        Column("quantities", [_listed(names) for names in fates.values()]),
-        Column("undefined", undefined, right=True),
-        Column("failed", failed, right=True),
-        Column("not done", not_done, right=True),
-        Column("clips", clips, right=True),
-        Column("most frequent reason", reason),
-    ]
-    return ["### Clips without a value", markdown_table(table)]
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMED])
-    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rdbench.report.listening.audio import anchors, best_window, faded, levelled
-from rdbench.report.listening.pages import configuration, mushra_page, pair_page
+from rdbench.report.listening.webmushra import configuration, mushra_page, pair_page
 from rdbench.store.atomic import cannot_write, write_atomic
 from rdbench.store.audio import kept_audio, read_audio
 from rdbench.types import RdbenchError

@@ -14,22 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.describe import (
+from rdbench.report.cards import (
     clips_text,
     describe,
 )
 from rdbench.report.names import slug
+from rdbench.report.tables.html import web_page
 from rdbench.report.tables.latex import latex
-from rdbench.report.tables.order import in_order, place_columns, places
-from rdbench.report.tables.page import table_page
+from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.points import (
     NOT_A_RATE,
     headline_column,
     score_columns,
 )
-from rdbench.report.tables.run import domains_of, run_tables
-from rdbench.report.tables.web import web_page
+from rdbench.report.tables.rows import POINT_KEY, in_order, point_columns, point_keys
+from rdbench.report.tables.run_tables import domains_of, run_tables
 from rdbench.report.text.columns import aligned, packed
 from rdbench.store.atomic import make_folder, write_atomic
 
@@ -45,9 +44,9 @@ def write_tables(
     points: pd.DataFrame,
     manifest: Mapping[str, Any],
     run: Run | None = None,
-    anchor: str | None = None,
+    reference: str | None = None,
     traces: pd.DataFrame | None = None,
-    confidence: float = 0.95,
+    seed: int = 0,
     unfinished: str = "",
 ) -> list[Path]:
     """Writes the tables of a run and returns the files, each whole.
@@ -57,9 +56,7 @@ def write_tables(
     BD-rates and the KL of each latent channel. Arguments as in `run_tables`; unfinished: as
     in `RunTables`.
     """
-    tables = run_tables(
-        points, manifest, run=run, anchor=anchor, traces=traces, confidence=confidence
-    )
+    tables = run_tables(points, manifest, run=run, reference=reference, traces=traces, seed=seed)
     tables = replace(tables, unfinished=unfinished)
     make_folder(folder)
     texts = {
@@ -83,13 +80,13 @@ def write_tables(
 
 
 def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
-    """All aggregates, tidy, in order of places; value, low and high in `unit`, rates in kbps."""
+    """All aggregates, tidy, in order of points; value, low and high in `unit`, rates in kbps."""
     card = describe(points, manifest)
-    rates = rate_distortion(points, card.headlines)
-    place = ["system", "curve", "point", "variant", "domain"]
+    rates = card.rate_distortion(points)
+    owner = [*POINT_KEY, "domain"]
     sides = ["rate_kind", "kbps", "kbps_low", "kbps_high", "rate_point"]
-    beside = rates.drop_duplicates(place)[[*place, *sides]]
-    table = in_order(points, card).merge(beside, on=place, how="left")
+    beside = rates.drop_duplicates(owner)[[*owner, *sides]]
+    table = in_order(points, card).merge(beside, on=owner, how="left")
     table["rate_kind"] = table["rate_kind"].fillna("")
     table.insert(1, "label", [card.systems[name].label for name in table["system"]])
     directions = {key: metric.direction for key, metric in card.metrics.items()}
@@ -110,13 +107,6 @@ def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame
     )
 
 
-def markdown_text(
-    points: pd.DataFrame, manifest: Mapping[str, Any], *, confidence: float = 0.95
-) -> str:
-    """The whole of table.md, without what needs the run's rows."""
-    return table_page(run_tables(points, manifest, confidence=confidence))
-
-
 def summary_text(
     points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100, unfinished: str = ""
 ) -> str:
@@ -129,8 +119,8 @@ def summary_text(
     starred = dotted = False
     for domain in domains_of(points):
         inside = points[points["domain"] == domain]
-        rows = places(inside, card)
-        head = [column.column for column in place_columns(rows, card, longest=28)]
+        rows = point_keys(inside, card)
+        head = [column.column for column in point_columns(rows, card, longest=28)]
         head.append(headline_column(rows, inside, card).column)
         scores = [c.column for c in score_columns(inside, card, rows, brief=True)]
         blocks = packed(head, scores, width=width) if scores else [head]

@@ -72,6 +72,11 @@ class Table:
     notes: Sequence[str] = field(default=())
 
     @property
+    def plain(self) -> list[Column]:
+        """All columns, for Markdown and terminals."""
+        return [column.column for column in (*self.head, *self.columns)]
+
+    @property
     def rows(self) -> int:
         """How many rows there are."""
         return len(self.head[0].cells)

@@ -21,7 +21,7 @@ from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import read_run
 from rdbench.cli.main import app
 from rdbench.report.listening.audio import anchors, best_window, levelled, low_pass
-from rdbench.report.listening.test import ListeningTest, write_test
+from rdbench.report.listening.write import ListeningTest, write_test
 from rdbench.types import RdbenchError
 
 SYSTEMS = ("opus", "lyra")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.report.describe import (
-    DIAGNOSTIC,
+from rdbench.analysis.arrays import PointKey
+from rdbench.report.cards import (
     RATE_MEANING,
     RunCard,
     clips_text,
@@ -27,9 +27,10 @@ from rdbench.report.describe import (
     records,
 )
 from rdbench.report.figures.style import ANCHOR_COLOUR, Dash, card_styles
-from rdbench.report.html.numbering import Numbering, number, place_name
+from rdbench.report.html.numbering import Numbering, number, point_name
 from rdbench.report.names import clean
 from rdbench.report.numbers import score_text
+from rdbench.report.tables.rows import POINT_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,6 @@ LONGEST_REASON = 200
 HEADLINE = "headline"
 SPARE = 4
 KBPS_DECIMALS = 2
-PLACE_COLUMNS = ["system", "curve", "point", "variant"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,12 @@ class Content:
 
     @cached_property
     def rates(self) -> dict[str, pd.DataFrame]:
-        """Per axis, `headline` first: one row per place and domain with a rate or an anchor."""
-        from rdbench.analysis.aggregate import rate_distortion
-
+        """Per axis, `headline` first: one row per point and domain with a rate or an anchor."""
         kinds = self.points.loc[self.points["kind"] == "rate", "key"]
         axes = [HEADLINE, *ordered(list(kinds), list(RATE_MEANING))]
         return {
-            axis: rate_distortion(self.points, self.card.headlines, rate=axis).drop_duplicates(
-                [*PLACE_COLUMNS, "domain"]
+            axis: self.card.rate_distortion(self.points, rate=axis).drop_duplicates(
+                [*POINT_KEY, "domain"]
             )
             for axis in axes
         }
@@ -80,14 +78,14 @@ class Content:
         return list(self.rates)
 
     @cached_property
-    def panels(self) -> dict[str, DomainScores]:
+    def scores(self) -> dict[str, DomainScores]:
         """Scores and rates per clip, by domain."""
         from rdbench.analysis.arrays import by_domain
 
-        return {panel.domain: panel for panel in by_domain(self.run)}
+        return {scores.domain: scores for scores in by_domain(self.run)}
 
 
-def read_content(folder: Path, *, config: ReportConfig | None = None, seed: int = 0) -> Content:
+def read_content(folder: Path, *, config: ReportConfig) -> Content:
     """Reads the run in `folder` as `config` shows it.
 
     Raises StoreError for a folder that is no run, and SpecError for a configuration that names what
@@ -95,12 +93,12 @@ def read_content(folder: Path, *, config: ReportConfig | None = None, seed: int 
     """
     from rdbench.analysis.runs import read_run
     from rdbench.report.aggregates import aggregates
-    from rdbench.report.config import ReportConfig, configured
+    from rdbench.report.config import configured
     from rdbench.report.text.status import unfinished_text
 
     whole = read_run(folder)
-    run = configured(whole, config or ReportConfig())
-    points = aggregates(run, seed=seed)
+    run = configured(whole, config)
+    points = aggregates(run, seed=config.seed)
     card = describe(points, run.manifest)
     numbers = number(run.rows, points, card)
     return Content(folder, run, points, card, numbers, unfinished_text(whole))
@@ -110,7 +108,7 @@ def overview(content: Content) -> dict[str, Any]:
     """What the page has from the start."""
     card, numbers = content.card, content.numbers
     styles = card_styles(card)
-    curves = list(dict.fromkeys(curve for _, curve, *_ in numbers.places))
+    curves = list(dict.fromkeys(curve for _, curve, *_ in numbers.points))
     return {
         "curves": [
             {
@@ -122,17 +120,18 @@ def overview(content: Content) -> dict[str, Any]:
             }
             for curve in curves
         ],
-        "places": [
+        "points": [
             {
-                "name": place_name(place, card),
-                "system": card.systems[place[0]].label,
-                "point": clean(place[2]),
-                "variant": clean(place[3]),
-                "curve": curves.index(place[1]),
-                "anchor": card.systems[place[0]].anchor and place[3] != "coded",
-                "diagnostic": place[3] in DIAGNOSTIC,
+                "name": point_name(key, card),
+                "system": card.systems[key.system].label,
+                "point": clean(key.point),
+                "variant": clean(key.variant),
+                "curve": curves.index(key.curve),
+                "anchor": card.systems[key.system].anchor and not card.variant(key.variant).rate,
+                "stream": bool(card.variant(key.variant).rate),
+                "diagnostic": key.variant in card.diagnostic,
             }
-            for place in numbers.places
+            for key in numbers.points
         ],
         "domains": [_domain(content, index) for index in range(len(numbers.domains))],
         "metrics": [_metric(content, *metric) for metric in numbers.metrics],
@@ -142,71 +141,74 @@ def overview(content: Content) -> dict[str, Any]:
 
 
 def scores_of(content: Content, domain: int, metric: int) -> list[list[float | None] | None]:
-    """Per place the score of every clip of the domain; None for a place without any row."""
+    """Per point the score of every clip of the domain; None for a point without any row.
+
+    Empty for a metric of a set of clips, of which no clip has a score.
+    """
     numbers = content.numbers
-    panel = content.panels[numbers.domains[domain]]
-    quantity = panel.metrics.get(numbers.metrics[metric])
-    if quantity is None:
+    scores = content.scores.get(numbers.domains[domain])
+    measured = scores.metrics.get(numbers.metrics[metric]) if scores else None
+    if scores is None or measured is None:
         return []
     digits = _decimals(content, numbers.metrics[metric][0]) + SPARE
-    at = {name: index for index, name in enumerate(panel.clips)}
+    at = {name: index for index, name in enumerate(scores.clips)}
     order = [at[numbers.clips[clip][1]] for clip in numbers.clips_of(domain)]
-    row_of = {tuple(place): index for index, place in enumerate(panel.points)}
+    row_of = {key: index for index, key in enumerate(scores.points)}
     found: list[list[float | None] | None] = []
-    for place in numbers.places:
-        row = row_of.get(place)
-        if row is None or not quantity.status[row].any():
+    for key in numbers.points:
+        row = row_of.get(key)
+        if row is None or not measured.status[row].any():
             found.append(None)
         else:
-            found.append([_number(value, digits) for value in quantity.values[row, order]])
+            found.append([_number(value, digits) for value in measured.values[row, order]])
     return found
 
 
 def clip_scores(content: Content, clip: int) -> dict[str, Any]:
-    """All that was measured on one clip, by place.
+    """All that was measured on one clip, by point.
 
-    scores: place -> a value per metric, or null. reasons: "place/metric" -> why there is none.
-    kbps: place -> [kind, rate of this clip] at the headline.
+    scores: point -> a value per metric, or null. reasons: "point/metric" -> why there is none.
+    kbps: point -> [kind, rate of this clip] at the headline.
     """
     numbers = content.numbers
     domain, name = numbers.clips[clip]
-    panel = content.panels[domain]
-    column = panel.clips.index(name)
+    measured = content.scores[domain]
+    column = measured.clips.index(name)
     scores: dict[int, list[float | None]] = {}
     reasons: dict[str, str] = {}
-    number_of = numbers.place_of
-    for row, place in enumerate(panel.points):
-        where = number_of[*place]
-        if not np.isfinite(panel.seconds[row, column]):
+    number_of = numbers.point_of
+    for row, key in enumerate(measured.points):
+        where = number_of[key]
+        if not np.isfinite(measured.seconds[row, column]):
             continue
         values: list[float | None] = []
         for index, metric in enumerate(numbers.metrics):
-            quantity = panel.metrics.get(metric)
-            value = math.nan if quantity is None else float(quantity.values[row, column])
+            per_clip = measured.metrics.get(metric)
+            value = math.nan if per_clip is None else float(per_clip.values[row, column])
             values.append(_number(value, _decimals(content, metric[0]) + SPARE))
-            why = "" if quantity is None else quantity.reasons.get((row, column), "")
+            why = "" if per_clip is None else per_clip.reasons.get((row, column), "")
             if why:
                 reasons[f"{where}/{index}"] = clean(why, longest=LONGEST_REASON)
         scores[where] = values
-    return {"scores": scores, "reasons": reasons, "kbps": _clip_rates(content, panel, column)}
+    return {"scores": scores, "reasons": reasons, "kbps": _clip_rates(content, measured, column)}
 
 
 def _clip_rates(
-    content: Content, panel: DomainScores, column: int
+    content: Content, scores: DomainScores, column: int
 ) -> dict[int, tuple[str, float | None]]:
     found: dict[int, tuple[str, float | None]] = {}
-    number_of = content.numbers.place_of
-    row_of = {tuple(place): row for row, place in enumerate(panel.points)}
+    number_of = content.numbers.point_of
+    row_of = {key: row for row, key in enumerate(scores.points)}
     headline = content.rates[HEADLINE]
-    for rate in records(headline[headline["domain"] == panel.domain]):
-        place = (rate.system, rate.curve, rate.point, rate.variant)
-        quantity = panel.rates.get((rate.rate_kind, rate.rate_backend))
-        row = row_of.get(place)
-        if quantity is None or row is None:
+    for rate in records(headline[headline["domain"] == scores.domain]):
+        key = PointKey(rate.system, rate.curve, rate.point, rate.variant)
+        bits = scores.rates.get((rate.rate_kind, rate.rate_backend))
+        row = row_of.get(key)
+        if bits is None or row is None:
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
-            kbps = quantity.values[row, column] / panel.seconds[row, column] / 1000
-        found[number_of[place]] = (rate.rate_kind, _number(kbps, KBPS_DECIMALS + SPARE))
+            kbps = bits.values[row, column] / scores.seconds[row, column] / 1000
+        found[number_of[key]] = (rate.rate_kind, _number(kbps, KBPS_DECIMALS + SPARE))
     return found
 
 
@@ -226,8 +228,8 @@ def _domain(content: Content, domain: int) -> dict[str, Any]:
 
 
 def _aggregates(content: Content, inside: pd.DataFrame) -> dict[int, dict[int, list[Any]]]:
-    """By metric and place: [value, low, high, clips ok, clips, most frequent reason]."""
-    place_of, metric_of = content.numbers.place_of, content.numbers.metric_of
+    """By metric and point: [value, low, high, clips ok, clips, most frequent reason]."""
+    point_of, metric_of = content.numbers.point_of, content.numbers.metric_of
     found: dict[int, dict[int, list[Any]]] = {}
     for row in records(inside[inside["kind"] == "metric"]):
         metric = metric_of.get((row.key, row.backend))
@@ -235,16 +237,16 @@ def _aggregates(content: Content, inside: pd.DataFrame) -> dict[int, dict[int, l
             continue
         ends = [_number(value) for value in (row.value, row.low, row.high)]
         reason = clean(row.reason, longest=LONGEST_REASON)
-        place = place_of[row.system, row.curve, row.point, row.variant]
-        found.setdefault(metric, {})[place] = [*ends, int(row.n_ok), int(row.n_total), reason]
+        point = point_of[PointKey(row.system, row.curve, row.point, row.variant)]
+        found.setdefault(metric, {})[point] = [*ends, int(row.n_ok), int(row.n_total), reason]
     return found
 
 
 def _axis(content: Content, table: pd.DataFrame, domain: str) -> dict[int, list[Any]]:
-    """By place: [kind, kbps, low, high, whether (rate, score) can be transmitted]."""
-    place_of = content.numbers.place_of
+    """By point: [kind, kbps, low, high, whether (rate, score) can be transmitted]."""
+    point_of = content.numbers.point_of
     return {
-        place_of[row.system, row.curve, row.point, row.variant]: [
+        point_of[PointKey(row.system, row.curve, row.point, row.variant)]: [
             row.rate_kind,
             *(_number(value) for value in (row.kbps, row.kbps_low, row.kbps_high)),
             bool(row.rate_point),
@@ -264,6 +266,7 @@ def _metric(content: Content, key: str, backend: str) -> dict[str, Any]:
         "better": card.direction,
         "decimals": _decimals(content, key),
         "ceiling": _number(card.identity, 6),
+        "set": card.scope == "set",
     }
 
 
