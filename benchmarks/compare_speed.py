@@ -25,9 +25,9 @@ import numpy as np
 import pandas as pd
 
 from rdbench.analysis.curves.bd_rate import bd_table
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import read_run
+from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.store.schema import Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import Status

@@ -18,7 +18,7 @@ from rdbench.analysis.rate_model import choose, preference
 from rdbench.analysis.runs import planned_clips
 from rdbench.analysis.stats.intervals import CELLS, intervals, spread
 from rdbench.analysis.stats.leave_one_out import columns_of, means, ratio_columns
-from rdbench.store.schema import COLUMNS, Kind
+from rdbench.store.schema import BESIDE, COLUMNS, Kind
 from rdbench.store.variants import BUILT_IN, VariantCard
 from rdbench.types import StoreError
 
@@ -203,7 +203,7 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
         raise StoreError(
             f"the measurements lack the columns {', '.join(absent)}; were they made by rdbench?"
         )
-    rows = frame.copy()
+    rows = frame[~frame["kind"].isin([kind.value for kind in BESIDE])].copy()
     for column in rows.columns:
         if rows[column].dtype == "category":
             rows[column] = rows[column].astype(str)
@@ -328,13 +328,11 @@ def ratio_intervals(
     with np.errstate(divide="ignore", invalid="ignore"):
         share = denominators / denominators.sum(axis=1, keepdims=True)
         scaled = logarithmic & (np.nan_to_num(columns, nan=1.0) > 0).all(axis=1)
-        columns = np.where(scaled[:, None], np.log(columns), columns)
-    given = spread(columns[:, 0], columns[:, 1:], np.nan_to_num(share))
-    made = intervals(columns[:, 0], given, confidence=confidence)
-    value, low, high = (
-        np.exp(one, out=one.copy(), where=scaled) for one in (columns[:, 0], made.low, made.high)
-    )
-    return {"value": value, "low": low, "high": high, "note": made.notes}
+        logs = np.where(scaled[:, None], np.log(columns), columns)
+    given = spread(logs[:, 0], logs[:, 1:], np.nan_to_num(share))
+    made = intervals(logs[:, 0], given, confidence=confidence)
+    low, high = (np.exp(end, out=end.copy(), where=scaled) for end in (made.low, made.high))
+    return {"value": columns[:, 0], "low": low, "high": high, "note": made.notes}
 
 
 def _within_range(table: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:

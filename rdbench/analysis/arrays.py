@@ -183,9 +183,10 @@ def _domain_scores(run: Run, domain: str, rows: pd.DataFrame, whole: pd.DataFram
     _lend_backends(metrics)
     _lend_backends(rates)
     given = np.isfinite(seconds)
-    for (key, backend), part in whole.groupby(["key", "backend"], sort=False, observed=True):
+    for names, part in whole.groupby(["key", "backend"], sort=False, observed=True):
+        key, backend = map(str, names)
         sets = [one for one in run.sets if (one.domain, one.key) == (domain, key)]
-        metrics[str(key), str(backend)] = _set_values(part, sets, points, clips, given)
+        metrics[key, backend] = _set_values(part, sets, points, clips, given)
     return DomainScores(
         domain,
         points,

@@ -21,8 +21,8 @@ def write_all(
     Raises StoreError for a folder that is no run, or cannot be read or written; RdbenchError for a
     configuration that names what the run does not have.
     """
+    from rdbench.analysis.aggregate import run_points
     from rdbench.analysis.runs import read_run
-    from rdbench.report.aggregates import aggregates
     from rdbench.report.config import configured
     from rdbench.report.figures.write import write_figures
     from rdbench.report.tables.write import summary_text, write_tables
@@ -33,7 +33,7 @@ def write_all(
     whole = read_run(folder)
     unfinished = unfinished_text(whole)
     run = configured(whole, config)
-    points = aggregates(run, seed=config.seed)
+    points = run_points(run)
     written = write_tables(
         out or folder,
         points=points,

@@ -3,8 +3,9 @@
 One text file. Lines that begin with `#` are a JSON object: the schema, the protocol, one line per
 metric, system, clip and value of a set of clips. Then comes CSV, one line per system, point,
 variant and clip, with a column per rate (bits) and metric. A cell is a number with seven
-significant digits, `undefined`, `failed`, or empty where nothing was asked for. The value of a set stands with its values without each group
-of clips, so that a later run is compared with it pairwise. Audio, reasons and costs are not kept.
+significant digits, `undefined`, `failed`, or empty where nothing was asked for. The value of a set
+stands with its values without each group of clips, so that a later run is compared with it
+pairwise. Audio, reasons and costs are not kept.
 
 A baseline is read as a run. Since its numbers are rounded, `rounded` brings a run to the same
 digits before the two are compared: an unchanged score then differs by exactly nothing.

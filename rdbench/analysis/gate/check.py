@@ -1,8 +1,8 @@
 """The regression gate: has reconstruction become worse than the baseline, and only then.
 
-A run is held against a baseline on the same clips, direction-aware, by the tolerances of
-`rdbench.analysis.gate.config`. Points are tested by `significance`, all significance tests of one check corrected
-together by Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
+A run is held against a baseline on the same clips, direction-aware, by the tolerances of `config`.
+Points are tested by `significance`, all significance tests of one check corrected together by
+Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
 held against their own baseline by BD-rate. A change on too few groups of clips to be tested is no
 pass: it is undecided. What appeared, vanished, failed or lost its score is a
 finding of its own, a run that is not finished never passes, and one that was not measured like the
@@ -260,15 +260,13 @@ def _sets(
     known = [np.isfinite(one) for one in values]
     given = np.any(known[0] | known[1], axis=1)
     alike = (known[0] == known[1]).all(axis=1) & given
-    tests, groups = len(given), both.run.groups
-    left_out, counts = (
-        np.full((tests, groups.max() + 1), np.nan),
-        np.zeros((tests, groups.max() + 1)),
-    )
-    before, after = np.full((2, tests), np.nan)
+    groups = both.run.groups
+    shape = len(given), int(groups.max()) + 1
+    left_out, counts = np.full(shape, np.nan), np.zeros(shape)
+    before, after = np.full((2, len(given)), np.nan)
     for n in np.flatnonzero(alike):
         before[n], after[n] = (one[n, known[0][n]][0] for one in values)
-        counts[n] = np.bincount(groups[known[0][n]], minlength=groups.max() + 1)
+        counts[n] = np.bincount(groups[known[0][n]], minlength=shape[1])
         there = counts[n] > 0
         _, i, j = both.shared[n]
         old, new = ((q.sets or {}).get(at) for q, at in zip(quantities, (j, i), strict=True))

@@ -89,7 +89,8 @@ def group_totals(values: Array, groups: npt.NDArray[np.intp]) -> Array:
     count = int(groups.max()) + 1 if len(groups) else 0
     cells = groups + count * np.arange(len(values))[:, None]
     totals = np.bincount(cells.ravel(), weights=values.ravel(), minlength=count * len(values))
-    return totals.reshape(len(values), count)
+    result: Array = totals.reshape(len(values), count).astype(np.float64)
+    return result
 
 
 def moderated(given: Spread) -> Spread:

@@ -5,9 +5,9 @@ Clips of one group (a speaker, a session) are not independent, so the group is t
 BD-rate, a distance between two sets. It is known here by its value, by its values θ_(i) without
 each group i, and by the share h_i of the clips (of the seconds, for a rate) that the group holds.
 
-*Error.* With e_i = (1 − h_i)(θ − θ_(i)), which for a mean is what group i adds to it, less h_i times
-their sum, the variance is the cluster-robust one of Bell and McCaffrey (CR2; Survey Methodology 28,
-2002), and its degrees of freedom are Satterthwaite's where clips are independent:
+*Error.* With e_i = (1 − h_i)(θ − θ_(i)), which for a mean is what group i adds to it, less h_i
+times their sum, the variance is the cluster-robust one of Bell and McCaffrey (CR2; Survey
+Methodology 28, 2002), and its degrees of freedom are Satterthwaite's where clips are independent:
 
     s² = Σ e_i² / (1 − h_i)      1/ν = Σ h_i² + Σ_(i≠j) q_i q_j,  q_i = h_i² / (1 − h_i)
 

@@ -48,7 +48,7 @@ KBPS_DECIMALS = 2
 
 @dataclass(frozen=True)
 class Content:
-    """A run as a report needs it; points: its aggregates (`rdbench.report.aggregates`).
+    """A run as a report needs it; points: its aggregates (`rdbench.analysis.aggregate.run_points`).
 
     unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
     """
@@ -91,14 +91,14 @@ def read_content(folder: Path, *, config: ReportConfig) -> Content:
     Raises StoreError for a folder that is no run, and SpecError for a configuration that names what
     the run does not have.
     """
+    from rdbench.analysis.aggregate import run_points
     from rdbench.analysis.runs import read_run
-    from rdbench.report.aggregates import aggregates
     from rdbench.report.config import configured
     from rdbench.report.text.status import unfinished_text
 
     whole = read_run(folder)
     run = configured(whole, config)
-    points = aggregates(run, seed=config.seed)
+    points = run_points(run)
     card = describe(points, run.manifest)
     numbers = number(run.rows, points, card)
     return Content(folder, run, points, card, numbers, unfinished_text(whole))

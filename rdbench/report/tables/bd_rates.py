@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import bd_table
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.sides import require_curve
+from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, ordered, records
 from rdbench.report.names import clean
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_references

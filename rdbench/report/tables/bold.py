@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.arrays import PointKey, by_domain
-from rdbench.analysis.paired import NEAR, holm, paired_p, two_sided
+from rdbench.analysis.paired import NEAR, holm, paired_p
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def best_curves(
             & (against["reason"] == "")
         ]
         p = [
-            two_sided(row.t, 1.0, row.n_groups) if row.value > 0 and not row.crosses else 1.0
+            row.p if row.value > 0 and not row.crosses and math.isfinite(row.p) else 1.0
             for row in records(rows)
             if row.curve in rivals
         ]

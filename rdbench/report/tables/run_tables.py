@@ -82,7 +82,7 @@ def run_tables(
 ) -> RunTables:
     """The tables of a run.
 
-    points: of `rdbench.report.aggregates`, with 95 % intervals. manifest: what
+    points: of `rdbench.analysis.aggregate.run_points`, with 95 % intervals. manifest: what
     `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and for
     what is in bold; neither without it. traces: of `rdbench.store.traces`, for what is said of
     latent channels. seed: of the intervals of BD-rates. Raises RdbenchError for a curve that is not

@@ -5,8 +5,8 @@ from __future__ import annotations
 import make_run
 import pytest
 
+from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.table import TableColumn
 from rdbench.types import RdbenchError
@@ -19,7 +19,7 @@ def synthetic() -> Run:
 
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
-    points = aggregates(synthetic, resamples=100)
+    points = run_points(synthetic)
     return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
@@ -61,6 +61,6 @@ def test_what_has_no_bd_rate_is_said(tables: RunTables) -> None:
 
 
 def test_an_unknown_anchor_is_one_sentence(synthetic: Run) -> None:
-    points = aggregates(synthetic, resamples=20)
+    points = run_points(synthetic)
     with pytest.raises(RdbenchError, match="did you mean 'Opus'"):
         run_tables(points, synthetic.manifest, run=synthetic, reference="Opsu")

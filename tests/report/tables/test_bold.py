@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.paired import holm, paired_p, paired_table
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.table import TableColumn
 from rdbench.store.schema import COLUMNS
@@ -42,7 +42,7 @@ def pair_run(gain: float, spread: float, *, rates: tuple[float, float] = (6.0, 6
 
 
 def scores(run: Run) -> list[bool]:
-    tables = run_tables(aggregates(run, resamples=50), run.manifest, run=run)
+    tables = run_tables(run_points(run), run.manifest, run=run)
     (column,) = tables.domains[0].scores.columns
     return [cell.bold for cell in column.cells]
 
@@ -54,7 +54,7 @@ def synthetic() -> Run:
 
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
-    points = aggregates(synthetic, resamples=100)
+    points = run_points(synthetic)
     return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_write_tables import compare
 
+from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.tables.latex import escape, latex
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
@@ -27,14 +27,14 @@ ROW = re.compile(r"(?<!\\)&")
 @pytest.fixture(scope="module")
 def tables() -> RunTables:
     run = Run("synthetic", make_run.make_frame(), make_run.make_manifest())
-    points = aggregates(run, resamples=200)
+    points = run_points(run)
     return run_tables(points, run.manifest, run=run, reference="Opus")
 
 
 @pytest.fixture(scope="module")
 def hostile() -> RunTables:
     run = hostile_run.hostile_names()
-    points = aggregates(run, resamples=30)
+    points = run_points(run)
     return run_tables(points, run.manifest, run=run)
 
 
@@ -176,4 +176,4 @@ def test_greek_capitals_that_are_latin_letters_are_those() -> None:
 def test_an_empty_run_has_no_tables() -> None:
     empty = pd.DataFrame(columns=make_run.make_frame().columns)
     run = Run("empty", empty, make_run.make_manifest())
-    assert run_tables(aggregates(run), run.manifest, run=run).all == []
+    assert run_tables(run_points(run), run.manifest, run=run).all == []

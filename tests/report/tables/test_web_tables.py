@@ -6,8 +6,8 @@ import make_run
 import pytest
 from html_page import Page
 
+from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.tables.html import web_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
 
@@ -19,7 +19,7 @@ def synthetic() -> Run:
 
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
-    points = aggregates(synthetic, resamples=100)
+    points = run_points(synthetic)
     return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 

@@ -12,9 +12,8 @@ import pytest
 from hostile_run import hostile
 from rich.cells import cell_len
 
-from rdbench.analysis.aggregate import points
+from rdbench.analysis.aggregate import points, run_points
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.numbers import cost_text
 from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
@@ -226,14 +225,14 @@ def synthetic() -> Run:
 
 @pytest.fixture(scope="module")
 def tables(synthetic: Run) -> RunTables:
-    points = aggregates(synthetic, resamples=100)
+    points = run_points(synthetic)
     return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
 def test_files_are_written_for_papers_pages_and_programs(synthetic: Run, tmp_path: Path) -> None:
     some = synthetic.rows[synthetic.rows["system"].isin(["opus", "mp3"])]
     run = Run("two", some, synthetic.manifest)
-    write_tables(tmp_path, points=aggregates(run, resamples=20), manifest=run.manifest, run=run)
+    write_tables(tmp_path, points=run_points(run), manifest=run.manifest, run=run)
     bd = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")
     assert set(bd["reference"]) == {"Opus"}
     assert {"value", "low", "high", "reason", "range_low"} <= set(bd.columns)
@@ -249,7 +248,7 @@ def test_points_stand_in_natural_order_everywhere(synthetic: Run, tmp_path: Path
     rows = synthetic.rows[synthetic.rows["system"].isin(["rvq", "lyra"])]
     rows = rows.iloc[::-1]  # as they may have been written
     run = Run("two", rows, synthetic.manifest)
-    points = aggregates(run, resamples=20)
+    points = run_points(run)
     write_tables(tmp_path, points=points, manifest=run.manifest, run=run)
     table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
     rvq = table[table["system"] == "rvq"]["point"]

@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 from small_runs import make_run, score
 
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.readings import reading_table
 from rdbench.types import RdbenchError
-
-FEW = Sampling(resamples=300)
 
 
 def test_at_a_measured_rate_the_reading_is_the_measured_mean() -> None:
     run = make_run()
-    table = reading_table(run, at_kbps=[12.0], metrics=["quality"], sampling=FEW)
+    table = reading_table(run, at_kbps=[12.0], metrics=["quality"])
     rows = run.rows
     for row in table.to_dict("records"):
         chosen = rows[(rows["system"] == row["curve"]) & (rows["point"] == "12")]
@@ -27,25 +24,23 @@ def test_at_a_measured_rate_the_reading_is_the_measured_mean() -> None:
 
 def test_the_rate_that_reaches_a_quality_and_the_quality_at_that_rate_agree() -> None:
     run = make_run(noise=0.0)
-    there = reading_table(run, to_reach={"quality": [3.0]}, curves=["new"], sampling=FEW).iloc[0]
+    there = reading_table(run, to_reach={"quality": [3.0]}, curves=["new"]).iloc[0]
     assert there["unit"] == "kbps"
-    back = reading_table(
-        run, at_kbps=[there["value"]], curves=["new"], metrics=["quality"], sampling=FEW
-    ).iloc[0]
+    back = reading_table(run, at_kbps=[there["value"]], curves=["new"], metrics=["quality"]).iloc[0]
     assert back["value"] == pytest.approx(3.0, abs=0.02)
     assert score(there["value"], 6.0 * 1.05) == pytest.approx(3.0, abs=0.15)
 
 
 def test_a_lower_is_better_metric_is_read_in_its_own_values() -> None:
     table = reading_table(
-        make_run(), to_reach={"distance": [17.0], "quality": [3.0]}, curves=["new"], sampling=FEW
+        make_run(), to_reach={"distance": [17.0], "quality": [3.0]}, curves=["new"]
     ).set_index("key")
     assert table.loc["distance", "value"] == pytest.approx(table.loc["quality", "value"])
 
 
 def test_outside_the_measured_range_the_answer_is_the_range() -> None:
     table = reading_table(
-        make_run(), at_kbps=[25.0], to_reach={"quality": [4.9]}, curves=["new"], sampling=FEW,
+        make_run(), at_kbps=[25.0], to_reach={"quality": [4.9]}, curves=["new"],
         metrics=["quality"],
     )  # fmt: skip
     assert np.isnan(table["value"]).all()

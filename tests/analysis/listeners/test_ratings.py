@@ -13,11 +13,11 @@ from small_runs import CURVES, SECONDS, clips, make_run
 
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.bd_rate import bd_table
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.readings import reading_table
 from rdbench.analysis.listeners.ratings import import_scores
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import Run, read_run, with_ratings
+from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.store.schema import Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import RdbenchError, Status
@@ -73,8 +73,8 @@ def test_listeners_who_differ_widen_the_interval_of_a_mean_and_cancel_in_pairs(
         answers = listening(tmp_path / f"l{number}.csv", strictness=strictness)
         import_scores(folder, answers, scale="mushra")
         run = read_run(folder)
-        read = reading_table(run, at_kbps=[12.0], metrics=["mushra"], curves=["new"], sampling=FEW)
-        pair = paired_table(run, pairs=[("new/12", "old/12")], metrics=["mushra"], sampling=FEW)
+        read = reading_table(run, at_kbps=[12.0], metrics=["mushra"], curves=["new"])
+        pair = paired_table(run, pairs=[("new/12", "old/12")], metrics=["mushra"])
         widths.append([float((t["high"] - t["low"]).iloc[0]) for t in (read, pair)])
     assert widths[1][0] > 2 * widths[0][0]
     assert widths[1][1] < 1.5 * widths[0][1]

@@ -17,8 +17,9 @@ from rdbench.analysis.aggregate import points
 from rdbench.analysis.gate.baseline import baseline_text, read_baseline, write_baseline
 from rdbench.analysis.gate.check import Exit, GateResult, check_run
 from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
-from rdbench.analysis.gate.significance import losses, moderated, one_sided, rate_losses
+from rdbench.analysis.gate.significance import losses, moderated, rate_losses
 from rdbench.analysis.runs import NotComparableError, Run
+from rdbench.analysis.stats.intervals import Spread, p_above, spread
 from rdbench.report.text.gate import gate_junit, gate_text
 from rdbench.types import SpecError, StoreError
 
@@ -143,15 +144,27 @@ def test_other_protocols_clips_and_versions_are_not_comparable(tmp_path: Path) -
         assert set(result.findings["verdict"]) == {"not_comparable"}
 
 
-def test_one_clip_decides_nothing_by_significance_and_something_by_a_number(
-    tmp_path: Path,
-) -> None:
-    run = make_run(count=1)
-    worse = make_run(count=1, shift=lambda s, p: -0.5)
+def test_too_few_groups_are_no_pass_but_an_answer_of_their_own(tmp_path: Path) -> None:
+    run, worse = make_run(count=1), make_run(count=1, shift=lambda s, p: -0.5)
     result = checked(worse, run, tmp_path)
-    assert result.exit_code is Exit.PASS
-    assert "one group" in " ".join(result.findings["message"])
-    assert checked(worse, run, tmp_path, default=0.1).exit_code is Exit.REGRESSION
+    assert result.exit_code is Exit.UNDECIDED == 5
+    told = result.findings.query("verdict == 'undecided'")
+    assert told["message"].str.startswith("too little to judge: 1 group of clips").all()
+    assert "too little to judge" in gate_text(result)
+    assert "<error" in gate_junit(result)
+    # An unchanged run is as good as it was, and so is one that is better.
+    assert checked(run, run, tmp_path).exit_code is Exit.PASS
+    assert checked(run, worse, tmp_path).exit_code is Exit.PASS
+    assert checked(worse, run, tmp_path, undecided="accept").exit_code is Exit.PASS
+
+
+@pytest.mark.parametrize("stated", [0.1, {"significant": True, "absolute": 0.1}, "2 %"])
+def test_what_falls_beyond_a_stated_tolerance_fails_on_any_number_of_groups(
+    stated: Any, tmp_path: Path
+) -> None:
+    run, worse = make_run(count=1), make_run(count=1, shift=lambda s, p: -0.5)
+    result = checked(worse, run, tmp_path, default=stated)
+    assert result.exit_code is Exit.REGRESSION
 
 
 def silent(run: Run, clips: list[str], key: str = "quality") -> Run:
@@ -202,7 +215,8 @@ def planned(run: Run) -> Run:
     place = ["system", "point", "variant", "domain"]
     rows = run.rows.assign(what=run.rows["kind"] + "/" + run.rows["key"])
     plan = [
-        dict(zip(place, where, strict=True)) | {"each": list(part["what"].unique()), "whole": []}
+        dict(zip(place, where, strict=True))
+        | {"each": [[*what.split("/"), ""] for what in part["what"].unique()], "whole": []}
         for where, part in rows.groupby(place)
     ]
     return replace(run, manifest={**run.manifest, "plan": plan, "finished": None})
@@ -345,9 +359,10 @@ def test_the_api_returns_the_findings_and_the_exit_code(tmp_path: Path) -> None:
 
 
 def test_losses_and_p_are_those_of_a_one_sided_t_test() -> None:
-    values = np.random.default_rng(0).normal(0.1, 1, (5, 20))
+    half = np.random.default_rng(0).normal(0.1, 1, (5, 10))
+    values = np.concatenate([half, 0.4 - half], axis=1)  # of no skewness
     found = losses(values, np.arange(20))
-    p = one_sided(found.mean, found.error, found.groups - 1.0, np.full(5, 0.05))
+    p = p_above(found.mean - 0.05, found.spread)
     expected = stats.ttest_1samp(values, 0.05, axis=1, alternative="greater").pvalue
     np.testing.assert_allclose(p, expected, rtol=1e-9)
 
@@ -366,39 +381,46 @@ def test_the_error_of_a_rate_is_the_jackknife_of_the_ratio() -> None:
         return float(new - old)
 
     assert found.mean[0] == pytest.approx(rise(groups >= 0))
-    left = np.array([rise(groups != g) for g in range(8)])
-    assert found.error[0] == pytest.approx(np.sqrt(7 / 8 * ((left - left.mean()) ** 2).sum()))
-    assert (found.groups[0], found.clips[0]) == (8, 15)
+    left = np.array([[rise(groups != g) for g in range(8)]])
+    share = np.array([2, 2, 1, 2, 2, 2, 2, 2]) / 15
+    assert found.spread.error[0] == pytest.approx(spread(found.mean, left, share).error[0])
+    assert (found.spread.groups[0], found.clips[0]) == (8, 15)
     # Clips of one length: the rate is the mean of rates.
     even = np.full_like(bits[:, :, 8:], 4.0)
     ratio = rate_losses((bits[0, :, 8:], even[0]), (bits[1, :, 8:], even[1]), groups[8:] - 4)
     plain = losses((bits[1] - bits[0])[:, 8:] / 4, groups[8:] - 4)
-    np.testing.assert_allclose([ratio.mean, ratio.error], [plain.mean, plain.error])
+    np.testing.assert_allclose(ratio.mean, plain.mean)
+    np.testing.assert_allclose(ratio.spread.error, plain.spread.error)
 
 
 def test_clips_of_one_group_are_one_observation() -> None:
     values = np.random.default_rng(1).normal(0, 1, (1, 10))
     doubled = losses(np.repeat(values, 3, axis=1), np.repeat(np.arange(10), 3))
     alone = losses(values, np.arange(10))
-    assert doubled.error[0] == pytest.approx(alone.error[0])
-    assert doubled.groups[0] == 10
+    assert doubled.spread.error[0] == pytest.approx(alone.spread.error[0])
+    assert doubled.spread.groups[0] == 10
     assert doubled.clips[0] == 30
+
+
+def spreads(error: np.ndarray) -> Spread:
+    tests = len(error)
+    return Spread(
+        error, np.full(tests, 9.0), np.zeros(tests), np.full(tests, 10), np.zeros(tests, dtype=bool)
+    )
 
 
 def test_moderation_shrinks_errors_that_differ_by_chance_and_not_those_that_do() -> None:
     rng = np.random.default_rng(2)
-    freedom = np.full(60, 9.0)
-    alike = losses(rng.normal(0, 1, (60, 10)), np.arange(10)).error
-    error, more = moderated(alike, freedom)
-    assert error.std() < 0.5 * alike.std()
-    assert (more > 2 * freedom).all()
+    alike = losses(rng.normal(0, 1, (60, 10)), np.arange(10)).spread.error
+    made = moderated(spreads(alike))
+    assert made.error.std() < 0.5 * alike.std()
+    assert (made.freedom > 18).all()
     unlike = alike * np.exp(rng.normal(0, 2, 60))
-    error, more = moderated(unlike, freedom)
-    assert np.median(np.abs(error / unlike - 1)) < 0.1
-    assert (more < 12).all()
-    few, same = moderated(alike[:5], freedom[:5])
-    np.testing.assert_array_equal(few, alike[:5])
-    np.testing.assert_array_equal(same, freedom[:5])
+    made = moderated(spreads(unlike))
+    assert np.median(np.abs(made.error / unlike - 1)) < 0.1
+    assert (made.freedom < 12).all()
+    few = spreads(alike[:5])
+    assert moderated(few) is few
 
 
 def test_a_tolerance_says_something() -> None:

@@ -13,8 +13,9 @@ from small_runs import CURVES, changed, make_run, scores_of
 
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.curves.delta import crossings, curve, delta, percent
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.runs import Run
+from rdbench.analysis.stats.intervals import intervals, p_two_sided, spread
+from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.types import RdbenchError
 
 FEW = Sampling(resamples=200)
@@ -107,16 +108,22 @@ def test_lower_is_better_gives_the_same_bits_and_the_opposite_quality() -> None:
     up, down = (one(run, key=k, quantity="bd_quality") for k in ("quality", "distance"))
     assert down["value"] == pytest.approx(-up["value"])
     assert down["low"] == pytest.approx(-up["high"])
-    assert down["t"] == pytest.approx(-up["t"])
+    assert down["p"] == pytest.approx(up["p"])
     assert distance["range_low"] == pytest.approx(20 - quality["range_high"])
 
 
-def test_the_same_seed_gives_the_same_interval() -> None:
-    # (Few groups have Student's interval, which draws nothing.)
-    first, second = one(make_run(count=30)), one(make_run(count=30))
-    assert first["low"] == second["low"]
-    table = bd_table(make_run(count=30), reference="old", sampling=replace(FEW, seed=1))
-    assert table.iloc[0]["low"] != first["low"]
+def test_interval_and_p_are_those_of_the_change_without_each_group() -> None:
+    run = make_run(count=20, noise=0.3)
+    row = one(run)
+    groups = sorted(set(run.rows["group"]))
+    left_out = [one(replace(run, rows=run.rows[run.rows["group"] != g])) for g in groups]
+    logs = np.log10(1 + np.array([[r["value"] for r in (row, *left_out)]]) / 100)
+    share = run.rows.groupby("group")["clip"].nunique().to_numpy() / 20
+    given = spread(logs[:, 0], logs[:, 1:].astype(float), share)
+    found = intervals(logs[:, 0], given)
+    assert row["low"] == pytest.approx(percent(found.low)[0])
+    assert row["high"] == pytest.approx(percent(found.high)[0])
+    assert row["p"] == pytest.approx(p_two_sided(logs[:, 0], given)[0])
 
 
 def test_crossing_curves_are_said_to_cross_and_where() -> None:
@@ -132,6 +139,12 @@ def test_crossing_curves_are_said_to_cross_and_where() -> None:
     assert row["crosses"]
     assert 8 < row["crossing_kbps"] < 20
     assert 0 < row["crossing_share"] <= 1
+    # The share is drawn, and its seed is the caller's.
+    tilted = bd_table(run, reference="old", sampling=FEW)
+    other = bd_table(run, reference="old", sampling=replace(FEW, seed=1))
+    assert tilted["crossing_share"].iloc[0] == row["crossing_share"]
+    assert other["crossing_share"].iloc[0] != row["crossing_share"]
+    assert other["low"].iloc[0] == tilted["low"].iloc[0]
     assert not one(make_run())["crosses"]
 
 
