@@ -14,8 +14,9 @@ Methodology 28, 2002), and its degrees of freedom are Satterthwaite's where clip
 Groups of one size give the textbook's s² and ν = g − 1.
 
 *Interval.* Means of skewed scores are skewed themselves. With γ the skewness of e_i / h_i over the
-groups, a = γ / √(ν + 1), and Hall's transformation of t = (θ − θ₀) / s (On the removal of skewness
-by transformation, Journal of the Royal Statistical Society B 54, 1992),
+groups and a = γ / (g (ν + 1))^¼, between what g equal groups would have and ν + 1 of them (one
+heavy group says little of the shape of a distribution), Hall's transformation of t = (θ − θ₀) / s
+(On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54, 1992)
 
     T(t) = t + a t² / 3 + a² t³ / 27 + a / 6
 
@@ -109,7 +110,8 @@ def spread(value: Array, left_out: Array, share: Array) -> Spread:
         freedom = 1 / ((share**2).sum(axis=1) + q.sum(axis=1) ** 2 - (q**2).sum(axis=1))
         size = np.fmax(np.abs(value), np.abs(np.where(there, left_out, 0.0)).max(axis=1, initial=0))
         error = np.where(groups > 1, np.sqrt(variance), np.nan)
-        lean = _skewness(np.where(there, effect / share, 0.0), there) / np.sqrt(freedom + 1)
+        lean = _skewness(np.where(there, effect / share, 0.0), there)
+        lean /= (groups * (freedom + 1)) ** 0.25
     still = error <= ROUNDING * size
     lean = np.where(still | ~np.isfinite(lean), 0.0, lean)
     return Spread(error, np.where(groups > 1, freedom, 0.0), lean, groups, still)
