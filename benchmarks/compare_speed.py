@@ -99,7 +99,7 @@ def compare(folder: Path) -> None:
     """All that `rdbench compare` computes against one curve."""
     run, sampling = read_run(folder), Sampling(resamples=RESAMPLES)
     bd_table(run, reference="curve0", sampling=sampling)
-    paired_table(run, reference="curve0", sampling=sampling)
+    paired_table(run, reference="curve0")
 
 
 def check(folder: Path, baseline: Path, *options: str) -> None:

@@ -128,7 +128,7 @@ def ends(sums: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[np.ndarray, np.n
 
 
 def coverage(
-    sizes: np.ndarray, shape: Shape, within: float, true: np.ndarray, samples: int, seed: int
+    sizes: np.ndarray, shape: Shape, within: float, true: np.ndarray, *, samples: int, seed: int
 ) -> np.ndarray:
     """In percent, how often each statistic's interval holds the truth, NaN where it is refused."""
     rng = np.random.default_rng([seed, len(sizes), int(sizes.sum()), round(10 * within)])
@@ -166,7 +166,7 @@ def main() -> None:
             cells = []
             for name, shape in SHAPES.items():
                 found = coverage(
-                    sizes, shape, within, true[name, within], asked.samples, asked.seed
+                    sizes, shape, within, true[name, within], samples=asked.samples, seed=asked.seed
                 )
                 cells += ["refused" if np.isnan(x) else f"{x:.1f}" for x in found]
                 enough += [float(x) for x in found if len(sizes) >= 8 and np.isfinite(x)]

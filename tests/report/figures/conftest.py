@@ -16,4 +16,4 @@ def aggregates() -> pd.DataFrame:
     streams = frame[(frame["kind"] == "rate") & (frame["key"] == "nominal")].copy()
     streams["key"], streams["backend"] = "entropy", "static"
     streams["value"] *= 0.8
-    return points(pd.concat([frame, streams], ignore_index=True), resamples=100)
+    return points(pd.concat([frame, streams], ignore_index=True))

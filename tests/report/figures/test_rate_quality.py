@@ -169,7 +169,7 @@ def test_a_renamed_domain_and_metric_are_on_the_figure() -> None:
     )  # fmt: skip
     shown = configured(Run("r", frame, make_run.make_manifest()), config)
 
-    table = points(shown.rows, resamples=50)
+    table = points(shown.rows)
     card = describe(table, shown.manifest)
     panels, _ = find_panels(table, card, config)
     with figure_style():

@@ -76,7 +76,7 @@ def test_hostile_names_are_drawn_as_text_and_stay_in_the_folder(tmp_path: Path) 
     frame, manifest = hostile()
     frame = frame[frame["domain"] != "speech"]
     written, _ = write_figures(
-        tmp_path, points=points(frame, resamples=50), manifest=manifest, config=PNG
+        tmp_path, points=points(frame), manifest=manifest, config=PNG
     )
     assert len(written) == 5
     for path in tmp_path.rglob("*"):
@@ -108,7 +108,7 @@ def test_anchors_alone_and_a_single_point_are_figures_too(
 
 def test_a_system_with_streams_and_no_headline_is_a_curve(tmp_path: Path) -> None:
     frame, manifest = without_headline()
-    found = points(frame, resamples=20)
+    found = points(frame)
     card = describe(found, manifest)
     assert "VAE" in card.curves
     assert "identity" not in card.curves

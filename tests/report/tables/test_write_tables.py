@@ -112,12 +112,12 @@ def test_csv_is_tidy_and_loses_nothing(measured: pd.DataFrame, tmp_path: Path) -
 
 def test_names_cannot_break_a_table() -> None:
     frame, manifest = hostile()
-    text = markdown_text(points(frame, resamples=50), manifest)
+    text = markdown_text(points(frame), manifest)
     assert "\x1b" not in text
     assert "<script" not in text.replace("\\<script", "")
     assert r"a\|b \$x\$" in text
     assert "w" * 60 not in text
-    table = csv_table(points(frame, resamples=50), manifest)
+    table = csv_table(points(frame), manifest)
     again = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype={"point": str})
     assert set(again["system"]) == set(frame["system"])
 
@@ -144,7 +144,7 @@ def test_costs_without_a_value_are_explained() -> None:
     frame.loc[memory, "value"] = float("nan")
     frame.loc[memory, "status"] = "undefined"
     frame.loc[memory, "reason"] = "a CPU has no allocator peak"
-    text = markdown_text(points(frame, resamples=50), make_run.make_manifest())
+    text = markdown_text(points(frame), make_run.make_manifest())
     assert "device memory peak: no value (a CPU has no allocator peak)." in text
     assert "2.79 M" in text
 
@@ -170,7 +170,7 @@ def test_points_stand_in_the_order_of_the_spec_even_where_one_failed() -> None:
     frame.loc[first, "status"] = "failed"
     manifest = make_run.make_manifest()
     manifest["systems"]["mp3"]["points"] = ["16", "24", "32", "64"]
-    lines = summary_text(points(frame, resamples=50), manifest).splitlines()
+    lines = summary_text(points(frame), manifest).splitlines()
     assert [line.split()[1] for line in lines if line.startswith("MP3")] == ["16", "24", "32", "64"]
 
 
@@ -178,7 +178,7 @@ def test_the_caption_tells_the_protocol_of_each_domain() -> None:
     manifest = make_run.make_manifest()
     manifest["protocol"]["sample_rate"] = {"speech": 16000, "music": 44100}
     manifest["protocol"]["excerpt_seconds"] = None
-    text = markdown_text(points(make_run.make_frame(), resamples=20), manifest)
+    text = markdown_text(points(make_run.make_frame()), manifest)
     assert "sample rate speech: 16 kHz / music: 44.1 kHz" in text
     assert "whole clips" in " ".join(text.split())
     assert "5e1f" not in text
