@@ -18,7 +18,7 @@ import numpy as np
 
 from rdbench.analysis.aggregate import ratio_intervals
 from rdbench.analysis.curves.delta import curve, delta
-from rdbench.analysis.stats.intervals import intervals, spread
+from rdbench.analysis.stats.intervals import ENOUGH, intervals, spread
 
 Shape = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -169,7 +169,7 @@ def main() -> None:
                     sizes, shape, within, true[name, within], samples=asked.samples, seed=asked.seed
                 )
                 cells += ["refused" if np.isnan(x) else f"{x:.1f}" for x in found]
-                enough += [float(x) for x in found if len(sizes) >= 8 and np.isfinite(x)]
+                enough += [float(x) for x in found if len(sizes) >= ENOUGH and np.isfinite(x)]
             rho = "–" if sizes.max() == 1 else f"{within:g}"
             rows.append(f"| {design} | {rho} | {' | '.join(cells)} |")
             print(rows[-1], flush=True)
@@ -189,7 +189,7 @@ def main() -> None:
         "the same clips; rates and BD-rates are on the scale of logarithms.",
         "The method is that of `rdbench.analysis.stats.intervals`; a mean is over clips.",
         "",
-        f"With eight groups or more {inside} of {len(enough)} intervals that are given hold the "
+        f"With {ENOUGH} groups or more {inside} of {len(enough)} intervals that are given hold the "
         f"truth in {LEAST:g} … {MOST:g} %; the others lie between {min(enough):.1f} and "
         f"{max(enough):.1f} %.",
         "With fewer the interval says that it may be too narrow, and with less than two degrees of "

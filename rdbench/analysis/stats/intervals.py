@@ -49,7 +49,7 @@ ONE_GROUP = "one group of clips: no interval"
 UNEQUAL = "too few or too unequal groups of clips: no interval"
 UNDEFINED = "no interval: without one of the groups there is no value"
 NO_VARIATION = "no variation between groups"
-ENOUGH = 8
+ENOUGH = 10
 FEW = f"fewer than {ENOUGH} groups of clips: the interval may be too narrow"
 # Of freedom: with less, no interval that was tried holds what it says.
 LEAST_FREEDOM = 2.0

@@ -149,7 +149,7 @@ def test_degenerate_samples_have_a_note_and_no_invented_interval() -> None:
     assert (same.low[0], same.high[0], same.notes) == (2.0, 2.0, (NO_VARIATION,))
     for sizes, note in (
         ([1.0], ONE_GROUP), ([1, 1], UNEQUAL), ([30, 1, 1, 1], UNEQUAL), ([1, 1, 1], FEW),
-        ([1] * 7, FEW), ([1] * 8, ""), ([3, 2, 1, 1, 1], FEW),
+        ([1] * 9, FEW), ([1] * 10, ""), ([3, 2, 1, 1, 1], FEW),
     ):  # fmt: skip
         sums = np.random.default_rng(0).normal(3, 1, (1, len(sizes))) * sizes
         value, given = of_means(sums, np.array(sizes, dtype=float))
