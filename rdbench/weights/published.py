@@ -1,6 +1,8 @@
 """Published weights as files: what they are, where they lie, and how they are downloaded.
 
 `fetch` downloads a file through a temporary name and checks its hash where its authors publish one.
+General downloaders (pooch) follow redirects to http, take files of any size, and know no beginnings
+of hashes, which is all that some authors publish.
 What is in a file is `rdbench.weights.checkpoints`' matter.
 """
 
