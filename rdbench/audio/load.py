@@ -94,6 +94,10 @@ class ExcerptProtocol:
         return round(self.excerpt_seconds * self.sample_rate)
 
 
+NOTES = ("short", "upsampled", "silent", "clipped")
+"""The keys of notes."""
+
+
 @dataclass(frozen=True)
 class Note:
     """What a reader of scores should know of a clip.

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.channels import policy
-from rdbench.engine.environment import cores, hardware, versions
-from rdbench.engine.plan import Metric, PlannedClip, System
+from rdbench.engine.environment import cores, hardware, machine_name, versions
+from rdbench.engine.measure.channels import policy
+from rdbench.engine.plan.systems import variant_cards
 from rdbench.types import CodecError
 
 if TYPE_CHECKING:
     from rdbench.audio.clip import Corpus
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.metrics import Metric
+    from rdbench.engine.plan.plan import Plan
+    from rdbench.engine.plan.systems import System
     from rdbench.spec.model import BenchmarkSpec
 
 
@@ -19,19 +23,17 @@ def manifest(
     *,
     spec: BenchmarkSpec,
     corpus: Corpus,
-    clips: Sequence[PlannedClip],
-    systems: Sequence[System],
+    plan: Plan,
     metrics: Mapping[str, Metric],
     devices: Sequence[str],
     workers: int,
     batch_seconds: float,
     keep_audio: bool,
     finished: str | None,
-    plan: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Everything beside the rows, to be written as JSON.
 
-    finished: ISO 8601 in UTC, None while the run goes on. plan: see `rdbench.engine.expected`.
+    finished: ISO 8601 in UTC, None while the run goes on.
     """
     from rdbench.audio.resample import RESAMPLER
 
@@ -50,6 +52,7 @@ def manifest(
             "workers": workers,
             "batch_seconds": batch_seconds,
             "keep_audio": keep_audio,
+            "machine": machine_name(devices[0]),
             "threads_per_worker": spec.protocol.threads if tuple(devices) == ("cpu",) else 1,
             "cores": cores(),
             "determinism": _determinism(devices[0]),
@@ -57,11 +60,12 @@ def manifest(
         "corpus": {
             "name": corpus.name,
             "description": corpus.description,
-            "clips": [_clip(planned) for planned in clips],
+            "clips": [_clip(planned) for planned in plan.clips],
         },
         "metrics": {key: metric.card() for key, metric in metrics.items()},
-        "systems": {system.name: _system(system, spec) for system in systems},
-        "plan": plan,
+        "systems": {system.name: _system(system, spec) for system in plan.systems},
+        "variants": variant_cards(plan.systems),
+        "plan": plan.manifest(),
         "versions": versions(),
         "hardware": hardware(devices[0]),
     }
@@ -102,7 +106,7 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "headline": str(system.headline) if system.headline else None,
         "points": [point.name for point in system.points],
         "target_kbps": {point.name: point.target_kbps for point in system.points},
-        "variants": [variant.value for variant in system.variants],
+        "variants": [variant.name for variant in system.variants],
         "failure": system.failure,
     }
     info = system.info

@@ -43,5 +43,7 @@ def resolve_device(name: str) -> str:
 
 
 def default_workers(device: str, threads: int) -> int:
-    """Worker processes where the user names no number, by the rule of `rdbench.engine.pool`."""
+    """Worker processes where the user names no number, by the rule of
+    `rdbench.engine.executors.processes`.
+    """
     return max(1, cores() // threads) if device == "cpu" else cores()

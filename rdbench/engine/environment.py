@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +53,18 @@ def hardware(device: str) -> dict[str, Any]:
         "device": device,
         "accelerator": accelerator,
     }
+
+
+def machine_name(device: str) -> str:
+    """Names what a cost depends on beside the codec: hardware, torch, and a hash of all of it."""
+    from importlib.metadata import version
+
+    found = hardware(device)
+    found["device"] = device.partition(":")[0]
+    torch = version("torch")
+    text = json.dumps([found, torch], sort_keys=True)
+    what = found["accelerator"] or f"{found['processor']}, {found['cores']} cores"
+    return f"{what}, torch {torch} #{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def full_precision() -> None:

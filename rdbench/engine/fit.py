@@ -7,18 +7,108 @@ coder. The clips must be others than those that will be scored: their files' has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rdbench.engine.passes.base import Needs, Pass, Result, Work
 from rdbench.rate.tables import Entry, Tables
-from rdbench.types import CodecError, Encoded, Posterior, RdbenchError, Tokens
+from rdbench.store.schema import Kind, Quantity
+from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
-    from rdbench.engine.plan import PlannedClip, System
-    from rdbench.engine.pool import WorkerPool
+    from rdbench.engine.executors.base import Loss
+    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.shard import Shard
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.systems import Step, StepId, System
     from rdbench.engine.progress import Progress
     from rdbench.spec.model import BenchmarkSpec
-    from rdbench.types import OperatingPoint
+
+PAYLOAD = Quantity(Kind.FEATURE, "payload")
+
+
+@dataclass(frozen=True, eq=False)
+class PayloadPass(Pass):
+    """What a codec made of a clip, as it is, pickled: tensors travel as descriptors otherwise."""
+
+    name = "fit"
+
+    def owns(self, quantity: Quantity) -> bool:
+        """Payloads."""
+        return quantity == PAYLOAD
+
+    def needs(self, quantity: Quantity) -> Needs:
+        """What was encoded."""
+        return Needs.ENCODED
+
+    def on_encoded(self, work: Work, encoding: Encoding) -> None:
+        """Records the payload of a clip; raises CodecError for one that cannot be fitted on."""
+        if len(work.clips) > 1:
+            raise CodecError("payloads are taken clip by clip")
+        encoded = encoding.encoded
+        payload = encoded.payload
+        if not isinstance(payload, Tokens | Posterior):
+            raise CodecError(f"{type(payload).__name__} has neither tokens nor a posterior")
+        _check(encoded, work.clips[0].name)
+        work.record(0, PAYLOAD, Score(1.0), pickle.dumps(_on_cpu(encoded)))
+
+
+class _Payloads:
+    """The intake of a fit: payloads by step and clip; what is lost is said and left out."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.found: dict[StepId, dict[str, Encoded]] = {}
+        self._progress = progress
+        self._done: set[tuple[StepId | None, str]] = set()
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Takes payloads."""
+        for result in results:
+            assert result.step is not None
+            self._done.add((result.step, result.clip))
+            self._progress.advance()
+            if result.score.status is Status.OK:
+                of_step = self.found.setdefault(result.step, {})
+                of_step[result.clip] = pickle.loads(result.attachment)
+            else:
+                self._left_out(result.step, result.clip, result.score.reason)
+
+    def rest(self, shard: Shard) -> Shard | None:
+        """What has not come yet."""
+        works = []
+        for work in shard.clips:
+            left = {
+                step: wanted
+                for step, wanted in work.wanted.items()
+                if (step, work.clip.name) not in self._done
+            }
+            if left:
+                works.append(replace(work, wanted=left))
+        return replace(shard, clips=tuple(works)) if works else None
+
+    def give_up(self, shard: Shard, loss: Loss) -> None:
+        """Says what is left out."""
+        for work in shard.clips:
+            for step in work.wanted:
+                assert step is not None
+                self._left_out(step, work.clip.name, loss.reason)
+
+    def at(self, system: str, point: str) -> None:
+        """Tells the progress."""
+        self._progress.at(f"{system} (fit)", point)
+
+    def say(self, message: str) -> None:
+        """Tells the progress."""
+        self._progress.say(message)
+
+    def flush(self) -> None:
+        """Nothing is written here."""
+
+    def _left_out(self, step: StepId, clip: str, reason: str) -> None:
+        self._progress.say(f"{step[0]}: {clip} is left out: {reason}")
 
 
 def fit_tables(
@@ -34,102 +124,86 @@ def fit_tables(
     no system has tokens or a posterior. A system that cannot be built, and a clip that cannot be
     encoded, is said and left out.
     """
-    from rdbench.engine.corpora import load_corpus
-    from rdbench.engine.devices import resolve_device
-    from rdbench.engine.environment import cores
-    from rdbench.engine.plan import build_systems, plan_clips
-    from rdbench.engine.pool import worker_pool
+    from rdbench.engine.devices import default_workers, resolve_device
+    from rdbench.engine.executors.processes import HostPlace, Processes
+    from rdbench.engine.measure.shard import Setup, SystemSetup
+    from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
+    from rdbench.engine.plan.systems import build_systems
     from rdbench.identity import file_sha256
 
     corpus = load_corpus(spec)
     clips = plan_clips(corpus, seed=spec.protocol.seed)
     where = resolve_device(device)
-    entries: list[Entry] = []
-    used: set[str] = set()
-    with worker_pool(cores()) as pool:
-        for system in build_systems(spec, allow_code=allow_code):
-            if system.codec is None:
-                progress.say(f"{system.name} cannot be fitted: {system.failure}")
-                continue
-            if system.codec.info.headline is None and not _has_latent(system):
-                continue
-            system.codec.to(where)
-            wanted = [clip for clip in clips if system.takes(clip.clip.domain)]
-            points = _points(system)
-            progress.start(len(wanted) * len(points), 0)
-            for point in points:
-                entry, fitted = _fit(spec, system, point, wanted, progress=progress, pool=pool)
-                if entry is not None:
-                    entries.append(entry)
-                    used |= fitted
-            progress.stop()
+    workers = default_workers(where, spec.protocol.threads)
+    steps = list(_steps(build_systems(spec, allow_code=allow_code), progress))
+    setup = Setup(
+        systems=tuple(SystemSetup.of(s) for s in dict.fromkeys(step.system for step in steps)),
+        passes=(PayloadPass(),),
+        protocols=excerpt_protocols(spec, list(dict.fromkeys(clip.domain for clip in clips))),
+        threads=spec.protocol.threads,
+        timeout=spec.timeouts.unit_seconds,
+        batch_seconds=0.0,
+        align=False,
+    )
+    places = [HostPlace("cpu")] * workers if where == "cpu" else [HostPlace(where, workers)]
+    intake = _Payloads(progress)
+    shards = list(_shards(steps, clips))
+    progress.start(sum(shard.clips[0].steps for shard in shards), 0)
+    with closing(Processes(setup, places, time_limit=setup.timeout)) as executor:
+        executor.run(shards, intake)
+    progress.stop()
+    entries, used = [], set[str]()
+    for step in steps:
+        found = intake.found.get(step.id, {})
+        if found:
+            info = step.system.info
+            assert info is not None
+            ordered = [found[clip.name] for clip in clips if clip.name in found]
+            entries.append(entry_of(info.name, info.weights_sha256, step.point.name, ordered))
+            used |= found.keys()
     if not entries:
         raise CodecError(
             "none of the systems has tokens or a posterior, so there is nothing to fit; "
             "name a neural codec or a VAE in the spec"
         )
-    hashes = sorted({file_sha256(clip.clip.path) for clip in clips if clip.clip.name in used})
+    hashes = sorted({file_sha256(clip.clip.path) for clip in clips if clip.name in used})
     about = {"spec": spec.name, "corpus": corpus.name, "clips": len(used)}
     return Tables(tuple(entries), tuple(hashes), about)
 
 
-def _has_latent(system: System) -> bool:
+def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
+    """What is fitted: a nested codec at its highest point, the others being cut from it."""
     from rdbench.codecs.posterior.base import PosteriorCodec
+    from rdbench.types import RateKind
 
-    return isinstance(system.codec, PosteriorCodec)
+    for system in systems:
+        codec = system.codec
+        if codec is None:
+            progress.say(f"{system.name} cannot be fitted: {system.failure}")
+        elif codec.info.headline is RateKind.NOMINAL or isinstance(codec, PosteriorCodec):
+            yield from system.first_steps[-1:] if codec.nested else system.first_steps
 
 
-def _points(system: System) -> Sequence[OperatingPoint]:
-    assert system.codec is not None
-    return system.codec.points[-1:] if system.codec.nested else system.codec.points
+def _shards(steps: Sequence[Step], clips: Sequence[PlannedClip]) -> Iterator[Shard]:
+    from rdbench.engine.measure.shard import ClipWork, Shard
+
+    wanted = frozenset({PAYLOAD})
+    for clip in clips:
+        asked: dict[StepId | None, frozenset[Quantity]] = {
+            step.id: wanted for step in steps if step.system.takes(clip.domain)
+        }
+        if asked:
+            yield Shard(clips=(ClipWork(clip, asked),))
 
 
-def _fit(
-    spec: BenchmarkSpec,
-    system: System,
-    point: OperatingPoint,
-    clips: Sequence[PlannedClip],
-    *,
-    progress: Progress,
-    pool: WorkerPool,
-) -> tuple[Entry | None, set[str]]:
-    """The entry of one system and point, and the names of the clips that it was fitted on."""
-    from rdbench.engine.payloads import payloads
-    from rdbench.engine.run import excerpt_protocols
-
-    assert system.codec is not None
-    codec = system.codec
-    found: list[Encoded] = []
-    used: set[str] = set()
-
-    def failed(clip: PlannedClip, reason: str) -> None:
-        progress.say(f"{system.name}: {clip.clip.name} is left out: {reason}")
-
-    protocols = excerpt_protocols(spec, list(dict.fromkeys(c.clip.domain for c in clips)))
-    results = payloads(
-        system,
-        [point],
-        clips,
-        protocols=protocols,
-        pool=pool,
-        timeout=spec.timeouts.unit_seconds,
-        failed=failed,
-    )
-    for clip, payload in results:
-        progress.at(f"{system.name} (fit)", point.name)
-        progress.advance()
-        if not isinstance(payload.encoded.payload, Tokens | Posterior):
-            return None, set()
-        try:
-            _check(payload.encoded, clip.clip.name)
-        except RdbenchError as error:
-            failed(clip, str(error))
-            continue
-        found.append(payload.encoded)
-        used.add(clip.clip.name)
-    if not found:
-        return None, set()
-    return entry_of(codec.info.name, codec.info.weights_sha256, point.name, found), used
+def _on_cpu(encoded: Encoded) -> Encoded:
+    payload = encoded.payload
+    if isinstance(payload, Posterior):
+        scale = None if payload.scale is None else payload.scale.cpu()
+        payload = replace(payload, mean=payload.mean.cpu(), scale=scale)
+    elif isinstance(payload, Tokens):
+        payload = Tokens(tuple(replace(s, codes=s.codes.cpu()) for s in payload.streams))
+    return replace(encoded, payload=payload, side={})
 
 
 def _check(encoded: Encoded, name: str) -> None:

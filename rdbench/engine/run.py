@@ -1,43 +1,46 @@
 """One run of a benchmark: from a spec to a results folder.
 
-`run_benchmark` plans the units, takes from the store what is already there, evaluates the rest,
-measures costs, and leaves the manifest beside the rows. Tables and figures are made from the
-folder by `rdbench.report`, never from here.
+`run_benchmark` plans the units, takes from the store what is already there, has the rest measured,
+and leaves the manifest beside the rows. Tables and figures are made from the folder by
+`rdbench.report`, never from here.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rdbench.engine.devices import default_workers, resolve_devices
-from rdbench.engine.environment import full_precision, hardware, versions
-from rdbench.engine.plan import (
-    Metric,
+from rdbench.engine.environment import machine_name
+from rdbench.engine.plan.clips import (
     PlannedClip,
-    System,
-    build_systems,
-    not_valid,
+    batches_of,
+    excerpt_protocols,
+    load_corpus,
     plan_clips,
-    resolve_metrics,
+    unread_manifest,
 )
+from rdbench.engine.plan.metrics import not_valid, resolve_metrics
+from rdbench.engine.plan.systems import System, build_systems
 from rdbench.engine.progress import Progress
-from rdbench.engine.unit_keys import UnitKeys
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.audio.clip import Corpus
-    from rdbench.audio.load import ExcerptProtocol
-    from rdbench.engine.bits import BitsPass
-    from rdbench.engine.costs import CostPass
-    from rdbench.engine.execute import Execution
-    from rdbench.engine.ledger import Ledger
-    from rdbench.rate.tables import Tables
+    from rdbench.engine.executors.base import Executor
+    from rdbench.engine.intake import RunIntake
+    from rdbench.engine.measure.shard import Shard
+    from rdbench.engine.passes.base import Pass
+    from rdbench.engine.plan.metrics import Metric
+    from rdbench.engine.plan.plan import Plan, Review
     from rdbench.spec.model import BenchmarkSpec
+    from rdbench.store.audio import Kept
     from rdbench.store.writer import RunWriter
 
 DEFAULT_BATCH_SECONDS = 60.0
@@ -49,12 +52,12 @@ class RunOptions:
 
     device: "auto" is the first CUDA device, else the CPU; several with commas between them, or
     "cuda:all", are used at the same time; "cpu:0" treats the CPU as a GPU is treated. workers:
-    processes of the pool; None is one for each core. batch_seconds: audio in one batch.
+    processes; None is one for each core. batch_seconds: audio in one batch of a device.
     allow_code: whether `module:Class` may run. costs: what the cost pass of the spec does: measure
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
-    keep_audio: leave reconstructions and
-    references in the folder too, as FLAC (`rdbench.store.audio`). traces: leave bits per frame
-    (`rdbench.store.traces`), even where the spec does not ask for them.
+    keep_audio: leave reconstructions and references in the folder too, as FLAC
+    (`rdbench.store.audio`). traces: leave bits per frame (`rdbench.store.traces`), even where the
+    spec does not ask for them.
     """
 
     device: str = "auto"
@@ -86,8 +89,7 @@ def run_benchmark(
     Raises SpecError, CodecError, AudioError or StoreError for what the user can mend before any
     work is done; failures of single units are rows.
     """
-    options = options or RunOptions()
-    return _Run(spec, folder, options, progress or Progress()).go()
+    return _Run(spec, folder, options or RunOptions(), progress or Progress()).go()
 
 
 class _Run:
@@ -101,16 +103,11 @@ class _Run:
         self.options = options
         self.progress = progress
         self.devices = resolve_devices(options.device)
-        self.device = self.devices[0]
-        self.workers = options.workers or default_workers(self.device, spec.protocol.threads)
-        self.domains: list[str] = []
-        self.tables: Tables | None = None
-        self.plan: list[dict[str, Any]] = []
+        self.workers = options.workers or default_workers(self.devices[0], spec.protocol.threads)
 
     def go(self) -> RunSummary:
-        from rdbench.audio.resample import RESAMPLER
-        from rdbench.engine.corpora import load_corpus, unread
-        from rdbench.engine.pool import start_server
+        from rdbench.engine.executors.servers import start_server
+        from rdbench.store.reader import count_failed
         from rdbench.store.writer import RunWriter
 
         if not self.folder.exists():
@@ -118,189 +115,199 @@ class _Run:
         self._prepare_torch()
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
-        metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
+        self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
+        self.protocols = excerpt_protocols(self.spec, self.domains)
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
         clips = plan_clips(corpus, seed=self.spec.protocol.seed)
-        self._take_tables(systems, clips)
-        by_key = {metric.key: metric for chosen in metrics.values() for metric in chosen}
-        keys = UnitKeys(
-            fingerprint=self.spec.protocol.fingerprint(RESAMPLER),
-            machine=[hardware(self.device), versions()["torch"]],
-            device_class=self.device.partition(":")[0],
-            dtype=self.spec.protocol.dtype,
-            seed=self.spec.protocol.seed,
-            metrics=by_key,
-        )
+        plan = self._plan(systems, clips)
         _check_folder(self.folder)
-        notes = [*(not_valid(self.spec, domain) for domain in self.domains), unread(self.spec)]
-        for sentence in filter(None, notes):
-            self.progress.say(sentence)
+        self._say_notes()
         with RunWriter(self.folder) as writer:
-            self.plan = self._expected(keys, writer, systems, metrics, clips)
-            self._write_manifest(writer, corpus, clips, systems, by_key, finished=False)
-            summary = self._evaluate(writer, keys, systems, metrics, clips)
-            self._write_manifest(writer, corpus, clips, systems, by_key, finished=True)
-        return summary
+            self._write_manifest(writer, corpus, plan, finished=False)
+            written = self._measure(writer, plan)
+            self._write_manifest(writer, corpus, plan, finished=True)
+        return RunSummary(self.folder, written, count_failed(self.folder))
 
-    def _evaluate(
-        self,
-        writer: RunWriter,
-        keys: UnitKeys,
-        systems: Sequence[System],
-        metrics: Mapping[str, Sequence[Metric]],
-        clips: Sequence[PlannedClip],
-    ) -> RunSummary:
-        from rdbench.engine.execute import move
-        from rdbench.engine.ledger import Ledger
-        from rdbench.engine.pool import worker_pool
-        from rdbench.store.audio import kept_files
-        from rdbench.store.reader import count_failed, done_keys
-        from rdbench.store.traces import lost_keys
+    def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
+        from rdbench.engine.passes.base import Passes
+        from rdbench.engine.plan.keys import Keys
+        from rdbench.engine.plan.plan import Plan
 
-        writer.retire(
-            keep=keys.all(systems, metrics, clips)
-            | self._cost_keys(keys, systems, clips)
-            | self._bits_keys(keys, writer, systems, clips)
+        passes = Passes(self._passes(systems, clips))
+        keys = Keys(
+            systems=systems,
+            clips=clips,
+            passes=passes,
+            protocol=self.spec.protocol,
+            protocols=self.protocols,
+            device_class=self.devices[0].partition(":")[0],
         )
-        done = done_keys(self.folder) - lost_keys(self.folder)
-        ledger = Ledger(
-            writer,
-            keys,
-            metrics,
-            done,
-            self.progress,
-            kept=kept_files(self.folder),
-            keep_audio=self.options.keep_audio,
-            frames=self.spec.traces or self.options.traces,
+        return Plan(systems, clips, passes, keys)
+
+    def _passes(self, systems: list[System], clips: list[PlannedClip]) -> list[Pass]:
+        """Every family of quantities; a new one is added here."""
+        from rdbench.engine.passes.audio import AudioPass
+        from rdbench.engine.passes.costs import CostsPass
+        from rdbench.engine.passes.entropy import EntropyPass, take_tables
+        from rdbench.engine.passes.notes import NotesPass
+        from rdbench.engine.passes.rates import RatesPass
+        from rdbench.engine.passes.scores import ScoresPass
+        from rdbench.engine.passes.sets import SetMetricsPass
+        from rdbench.metrics.base import Scope
+
+        def of_scope(*, sets: bool) -> dict[str, tuple[Metric, ...]]:
+            return {
+                domain: tuple(m for m in found if (m.definition.scope is Scope.SET) == sets)
+                for domain, found in self.metrics.items()
+            }
+
+        path = self.spec.tables_path
+        entropy = EntropyPass(
+            self.spec.entropy.enabled, take_tables(path, systems, clips) if path else None
         )
-        missing = self._open(ledger, systems, clips)
+        for sentence in entropy.unfitted(systems):
+            self.progress.say(sentence)
+        costs = self.spec.costs
+        return [
+            RatesPass(frames=self.spec.traces or self.options.traces),
+            entropy,
+            ScoresPass(of_scope(sets=False)),
+            SetMetricsPass(of_scope(sets=True)),
+            AudioPass(self.folder if self.options.keep_audio else None),
+            NotesPass(),
+            CostsPass(
+                machine=machine_name(self.devices[0]),
+                others=self._machines(),
+                clips=costs.clips if costs.enabled else 0,
+                repeats=costs.repeats,
+                asked=self.options.costs != "none",
+            ),
+        ]
+
+    def _machines(self) -> tuple[str, ...]:
+        """The machines of which the folder has costs."""
+        from rdbench.store.parts import MEASUREMENTS, read_all
+        from rdbench.store.schema import Kind
+
+        table = read_all(
+            self.folder / MEASUREMENTS, ("unit_key", "kind", "backend"), kind=Kind.COST
+        )
+        return tuple(sorted(set(table["backend"].to_pylist())))
+
+    def _measure(self, writer: RunWriter, plan: Plan) -> int:
+        """Measures what the folder lacks; how many rows that were."""
+        from rdbench.engine.intake import RunIntake
+        from rdbench.store.attachments import lost_keys
+        from rdbench.store.audio import kept_files, open_audio
+        from rdbench.store.parts import RETIRED
+        from rdbench.store.reader import index
+        from rdbench.store.schema import Kind
+
+        if self.options.keep_audio:
+            open_audio(self.folder)
+        if (self.folder / RETIRED).is_dir():
+            writer.recall({unit.key for units in plan.units() for unit in units})
+        found, kept = index(self.folder), kept_files(self.folder)
+        lost = lost_keys(self.folder) | found.of_kind(Kind.AUDIO) - kept.keys()
+        again = self.options.costs == "again"
+        review = plan.review(
+            found, lost=lost, again=lambda quantity: again and quantity.kind is Kind.COST
+        )
+        writer.relabel(review.relabel)
+        known = set(found.table["unit_key"].to_pylist()) - lost
+        intake = RunIntake(plan, review, writer, self.progress, known=known)
+        self.progress.start(review.asked, review.done)
+        self._say_failures(plan, review)
         try:
-            if missing:
-                self._execution().run(systems, metrics, keys, ledger, clips)
-                writer.flush()
-            bits = self._bits_pass(keys, writer)
-            if self.spec.entropy.enabled and bits.open(systems, clips, done):
-                with worker_pool(self.workers) as pool:
-                    move(systems, self.device)
-                    bits.run(systems, clips, done, pool)
-                    move(systems, "cpu")
-            if self._wants_costs:
-                known = done if self.options.costs == "missing" else set()
-                with worker_pool(1) as pool:
-                    self._cost_pass(keys, writer).run(systems, clips, known, pool)
+            intake.retire_dropped()
+            intake.fail_what_cannot_be_run()
+            self._execute(plan, intake, kept)
+            intake.close()
+            intake.finish()
         finally:
             self.progress.stop()
         writer.flush()
-        return RunSummary(self.folder, ledger.written, count_failed(self.folder))
+        return intake.written
 
-    def _open(self, ledger: Ledger, systems: Sequence[System], clips: Sequence[PlannedClip]) -> int:
-        """Notes what is missing of every step, and says how much; 0 where nothing is to be done."""
-        asked = missing = 0
-        for system in systems:
-            for clip in clips:
-                if system.takes(clip.clip.domain):
-                    for step in system.steps:
-                        asked += 1
-                        missing += ledger.open_step(step, clip)
-        references = sum(ledger.wants_reference(clip) for clip in clips)
-        self.progress.start(asked, asked - missing)
-        for system in systems:
-            if system.failure:
-                self.progress.say(f"{system.name} cannot be run: {system.failure}")
-        return missing + references
+    def _execute(self, plan: Plan, intake: RunIntake, kept: Mapping[str, Kept]) -> None:
+        """Clips first, then sets of them, and last what nothing else may run beside."""
+        from rdbench.engine.measure.shard import Shard
+
+        def of_sets(*, alone: bool) -> Iterator[Shard]:
+            for number, one in enumerate(intake.sets):
+                if one.units.alone is alone and one.open:
+                    yield Shard(sets=(intake.set_work(number),))
+
+        with closing(self._executor(plan)) as executor:
+            executor.run(self._of_clips(plan, intake, kept), intake)
+            executor.run(of_sets(alone=False), intake)
+            executor.run(of_sets(alone=True), intake, at_once=1)
+
+    def _executor(self, plan: Plan) -> Executor:
+        from rdbench.engine.executors.processes import HostPlace, Processes
+        from rdbench.engine.measure.shard import Setup, SystemSetup
+
+        protocol, timeout = self.spec.protocol, self.spec.timeouts.unit_seconds
+        setup = Setup(
+            systems=tuple(SystemSetup.of(system) for system in plan.systems if system.codec),
+            passes=plan.passes.all,
+            protocols=self.protocols,
+            threads=protocol.threads,
+            timeout=timeout,
+            batch_seconds=0.0 if self._on_cores else self.options.batch_seconds,
+            align=protocol.alignment == "residual",
+        )
+        if self._on_cores:
+            places = [HostPlace("cpu")] * self.workers
+        else:
+            each = max(1, self.workers // len(self.devices))
+            places = [HostPlace(device, each) for device in self.devices]
+        return Processes(setup, places, time_limit=timeout)
+
+    @property
+    def _on_cores(self) -> bool:
+        """Whether every core is a worker of its own, and there is no device to feed."""
+        return tuple(self.devices) == ("cpu",)
+
+    def _of_clips(self, plan: Plan, intake: RunIntake, kept: Mapping[str, Kept]) -> Iterator[Shard]:
+        """Shards of the clips with something open: of one clip on a CPU, of batches on a device."""
+        from rdbench.engine.executors.processes import SHARDS_PER_DEVICE
+        from rdbench.engine.measure.shard import Shard
+
+        works = {clip.name: intake.clip_work(clip, kept) for clip in plan.clips}
+        clips = [clip for clip in plan.clips if works[clip.name]]
+        longest = {name: one.excerpt_seconds for name, one in self.protocols.items()}
+        seconds = 0.0 if self._on_cores else self.options.batch_seconds
+        batches = batches_of(clips, seconds=seconds, longest=longest)
+        size = 1
+        if not self._on_cores:  # a batch is then what it would be on one device
+            size = max(1, math.ceil(len(batches) / (SHARDS_PER_DEVICE * len(self.devices))))
+        for start in range(0, len(batches), size):
+            members = [clip for batch in batches[start : start + size] for clip in batch]
+            yield Shard(clips=tuple(work for clip in members if (work := works[clip.name])))
 
     def _prepare_torch(self) -> None:
         import torch
 
+        from rdbench.engine.environment import full_precision
+
         torch.set_num_threads(self.spec.protocol.threads)
         full_precision()
 
-    def _execution(self) -> Execution:
-        from rdbench.engine.execute import Execution
+    def _say_notes(self) -> None:
+        notes = [*(not_valid(self.spec, d) for d in self.domains), unread_manifest(self.spec)]
+        for sentence in filter(None, notes):
+            self.progress.say(sentence)
 
-        return Execution(
-            spec=self.spec,
-            protocols=excerpt_protocols(self.spec, self.domains),
-            devices=self.devices,
-            workers=self.workers,
-            batch_seconds=self.options.batch_seconds,
-            audio=self.folder if self.options.keep_audio else None,
-            progress=self.progress,
-        )
-
-    def _take_tables(self, systems: Sequence[System], clips: Sequence[PlannedClip]) -> None:
-        """Reads the fitted entropy tables of the spec, and gives latent coders to their codecs."""
-        if path := self.spec.tables_path:
-            from rdbench.engine.bits import take_tables
-
-            self.tables = take_tables(path, systems, clips)
-
-    def _bits_keys(
-        self,
-        keys: UnitKeys,
-        writer: RunWriter,
-        systems: Sequence[System],
-        clips: Sequence[PlannedClip],
-    ) -> set[str]:
-        if not self.spec.entropy.enabled:
-            return set()
-        return self._bits_pass(keys, writer).keys(systems, clips)
-
-    def _bits_pass(self, keys: UnitKeys, writer: RunWriter) -> BitsPass:
-        from rdbench.engine.bits import BitsPass
-
-        return BitsPass(
-            protocols=excerpt_protocols(self.spec, self.domains),
-            keys=keys,
-            writer=writer,
-            progress=self.progress,
-            tables=self.tables,
-            timeout=self.spec.timeouts.unit_seconds,
-        )
-
-    @property
-    def _wants_costs(self) -> bool:
-        return self.spec.costs.enabled and self.options.costs != "none"
-
-    def _cost_keys(
-        self, keys: UnitKeys, systems: Sequence[System], clips: Sequence[PlannedClip]
-    ) -> set[str]:
-        from rdbench.engine.costs import UNITS, cost_clips, cost_steps
-
-        if not self.spec.costs.enabled:
-            return set()
-        return {
-            keys.cost_key(step, what, cost_clips(system, clips, self.spec.costs.clips))
-            for system in systems
-            for step in cost_steps(system)
-            for what in UNITS
-        }
-
-    def _cost_pass(self, keys: UnitKeys, writer: RunWriter) -> CostPass:
-        from rdbench.engine.costs import CostPass, CostSettings
-
-        return CostPass(
-            protocols=excerpt_protocols(self.spec, self.domains),
-            keys=keys,
-            writer=writer,
-            progress=self.progress,
-            settings=CostSettings(
-                device=self.device,
-                clips=self.spec.costs.clips,
-                repeats=self.spec.costs.repeats,
-                timeout=self.spec.timeouts.unit_seconds,
-            ),
-        )
+    def _say_failures(self, plan: Plan, review: Review) -> None:
+        for system in plan.systems:
+            if system.failure:
+                rows = review.kept.get(system.name)
+                kept = f"; {rows} rows that were measured before are kept" if rows else ""
+                self.progress.say(f"{system.name} cannot be run: {system.failure}{kept}")
 
     def _write_manifest(
-        self,
-        writer: RunWriter,
-        corpus: Corpus,
-        clips: Sequence[PlannedClip],
-        systems: Sequence[System],
-        metrics: Mapping[str, Metric],
-        *,
-        finished: bool,
+        self, writer: RunWriter, corpus: Corpus, plan: Plan, *, finished: bool
     ) -> None:
         from rdbench.engine.describe import manifest
 
@@ -308,42 +315,15 @@ class _Run:
             manifest(
                 spec=self.spec,
                 corpus=corpus,
-                clips=clips,
-                systems=systems,
-                metrics=metrics,
+                plan=plan,
+                metrics={m.key: m for chosen in self.metrics.values() for m in chosen},
                 devices=self.devices,
                 workers=self.workers,
                 batch_seconds=self.options.batch_seconds,
                 keep_audio=self.options.keep_audio,
                 finished=_now() if finished else None,
-                plan=self.plan,
             )
         )
-
-    def _expected(
-        self,
-        keys: UnitKeys,
-        writer: RunWriter,
-        systems: Sequence[System],
-        metrics: Mapping[str, Sequence[Metric]],
-        clips: Sequence[PlannedClip],
-    ) -> list[dict[str, Any]]:
-        from rdbench.engine.expected import expected_rows
-
-        costs = self.spec.costs.clips if self._wants_costs else 0
-        bits = self._bits_pass(keys, writer) if self.spec.entropy.enabled else None
-        return expected_rows(systems, metrics, clips, costs=costs, bits=bits)
-
-
-def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, ExcerptProtocol]:
-    """How the clips of each domain are prepared."""
-    from rdbench.audio.load import ExcerptProtocol
-
-    wanted = {domain: spec.protocol.for_domain(domain) for domain in domains}
-    return {
-        domain: ExcerptProtocol(p.sample_rate, p.channels, p.excerpt_seconds, p.gain)
-        for domain, p in wanted.items()
-    }
 
 
 def _check_folder(folder: Path) -> None:

@@ -64,18 +64,15 @@ class Tables:
         """How rows name these tables: the first digits of the hash of what they were fitted on."""
         return f"fit {self.fitted_digest[:8]}"
 
-    def find(self, codec: str, weights_sha256: str, points: Sequence[str]) -> Entry:
-        """The entry of a codec at the first of `points` that there is; raises TablesError."""
+    def get(self, codec: str, weights_sha256: str, points: Sequence[str]) -> Entry | None:
+        """The entry of a codec at the first of `points` that there is; None where there is none."""
         for point in points:
             for entry in self.entries:
                 if (entry.codec, entry.weights_sha256, entry.point) == (
                     codec, weights_sha256, point,
                 ):  # fmt: skip
                     return entry
-        raise TablesError(
-            f"the entropy tables have nothing for {codec} at {' or '.join(points)} with these "
-            "weights; run `rdbench fit-entropy` with this codec in the spec"
-        )
+        return None
 
     def check_apart(self, scored: Iterable[tuple[str, str]]) -> None:
         """Refuses clips that the tables were fitted on; `scored` are (name, SHA-256 of the file).

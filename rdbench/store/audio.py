@@ -19,11 +19,13 @@ where it is to be scored (`Kept.exact`).
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdbench.store.atomic import make_folder, remove_leftovers, write_atomic
+from rdbench.store.atomic import cannot_write, make_folder, remove_leftovers, write_atomic
 from rdbench.store.parts import MEASUREMENTS, ordered, read_all
 from rdbench.store.schema import Kind
 from rdbench.types import StoreError
@@ -64,10 +66,7 @@ def kept_audio(run: Path) -> pd.DataFrame:
     kept; files that were deleted, or belong to units that the spec no longer asks for, are left
     out. Raises StoreError where the measurements cannot be read.
     """
-    import pyarrow.compute as pc
-
-    table = read_all(Path(run) / MEASUREMENTS)
-    frame = ordered(table.filter(pc.equal(table["kind"], Kind.AUDIO.value))).to_pandas()
+    frame = ordered(read_all(Path(run) / MEASUREMENTS, kind=Kind.AUDIO)).to_pandas()
     there = _files(Path(run))
     frame = frame[frame["unit_key"].isin(list(there))]
     frame = frame.assign(path=[str(there[key]) for key in frame["unit_key"]])
@@ -77,13 +76,10 @@ def kept_audio(run: Path) -> pd.DataFrame:
 
 def kept_files(run: Path) -> dict[str, Kept]:
     """The kept files by unit key, those alone whose file is there."""
-    import pyarrow.compute as pc
-
     there = _files(Path(run))
     if not there:
         return {}
-    table = read_all(Path(run) / MEASUREMENTS, ("unit_key", "kind", "value"))
-    table = table.filter(pc.equal(table["kind"], Kind.AUDIO.value))
+    table = read_all(Path(run) / MEASUREMENTS, ("unit_key", "value"), Kind.AUDIO)
     pairs = zip(table["unit_key"].to_pylist(), table["value"].to_pylist(), strict=True)
     return {key: Kept(there[key], peak) for key, peak in pairs if key in there}
 
@@ -131,6 +127,19 @@ def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
             f"cannot read the kept audio {path} ({error}); delete it and run again"
         ) from error
     return np.ascontiguousarray(samples.T), int(rate)
+
+
+def rename_audio(run: Path, keys: Mapping[str, str]) -> None:
+    """Names the kept files of units after the keys that `keys` gives them; raises StoreError.
+
+    Where it ends early, the next call does the rest.
+    """
+    for key, path in _files(Path(run)).items():
+        if key in keys:
+            try:
+                os.replace(path, path.with_stem(keys[key]))  # noqa: PTH105 (as in `atomic`)
+            except OSError as error:
+                raise cannot_write(path, error) from error
 
 
 def _files(run: Path) -> dict[str, Path]:

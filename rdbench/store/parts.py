@@ -4,6 +4,10 @@
 changed. The checksum is compared before a byte is parsed, so that a truncated or altered part is
 named and never half-read; a later part's row wins over an earlier one's with the same unit key, so
 that merging parts may be interrupted anywhere.
+
+What takes the place of a part has its sequence number and the next generation, `part-00000007.1-…`.
+Of one sequence number the last generation alone counts, so that readers see the old part or the
+new one, and never both, wherever a writer ends.
 """
 
 from __future__ import annotations
@@ -11,14 +15,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.store import versions
-from rdbench.store.atomic import is_temporary, write_atomic
-from rdbench.store.schema import COLUMNS, TEXT_COLUMNS
+from rdbench.store.atomic import (
+    cannot_write,
+    is_temporary,
+    make_folder,
+    remove_leftovers,
+    write_atomic,
+)
+from rdbench.store.schema import COLUMNS, TEXT_COLUMNS, Kind
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -29,12 +39,16 @@ T = TypeVar("T")
 MEASUREMENTS = "measurements"
 RETIRED = "retired"
 """Rows of units that a later spec no longer asks for: kept, but no part of the run's results."""
-_NAME = re.compile(r"part-(\d{8,})-([0-9a-f]{16})\.parquet")
+_NAME = re.compile(r"part-(\d{8,18})(?:\.(\d{1,18}))?-([0-9a-f]{16})\.parquet")
 _VERSION_KEY = b"rdbench.schema_version"
 
 MAX_BYTES = 2**29
 """The largest part that is read, and the most that one may hold when it is unpacked."""
 MAX_ROWS = 10_000_000
+LARGE_BYTES = 2**26
+"""What parts hold at most that are made by merging smaller ones, which bounds its memory."""
+MANY_PARTS = 64
+"""Further parts from which a writer merges the last ones by itself."""
 
 # Rows are kept in this order, whatever order they were finished in: by what a reader looks for
 # first, and by the unit key last so that the order is total.
@@ -48,16 +62,22 @@ class Part:
     """A part file; parts sort in the order in which they were written."""
 
     sequence: int
+    generation: int
     path: Path
     checksum: str
 
 
 def list_parts(folder: Path, *, strict: bool = True) -> list[Part]:
-    """The whole parts in `folder`, earliest first; none where there is no folder.
+    """The whole parts in `folder` that count, earliest first; none where there is no folder.
 
     Raises StoreError for a Parquet file that is no part, unless not `strict`: it may hold rows
     that nobody counts.
     """
+    return list({part.sequence: part for part in _all_parts(folder, strict=strict)}.values())
+
+
+def _all_parts(folder: Path, *, strict: bool) -> list[Part]:
+    """The same with those that another generation has taken the place of."""
     try:
         names = sorted(path.name for path in folder.iterdir())
     except FileNotFoundError:
@@ -69,7 +89,7 @@ def list_parts(folder: Path, *, strict: bool = True) -> list[Part]:
     parts = []
     for name in names:
         if match := _NAME.fullmatch(name):
-            parts.append(Part(int(match[1]), folder / name, match[2]))
+            parts.append(Part(int(match[1]), int(match[2] or 0), folder / name, match[3]))
         elif strict and name.endswith(".parquet") and not is_temporary(name):
             raise StoreError(
                 f"{folder / name} is not a part that rdbench wrote; move it to another folder"
@@ -77,7 +97,7 @@ def list_parts(folder: Path, *, strict: bool = True) -> list[Part]:
     return sorted(parts)
 
 
-def write_part(folder: Path, sequence: int, table: pa.Table) -> Part:
+def write_part(folder: Path, sequence: int, table: pa.Table, generation: int = 0) -> Part:
     """Writes `table` as part `sequence`, whole or not at all; raises StoreError.
 
     Equal tables (values, order, metadata) make equal files.
@@ -89,9 +109,10 @@ def write_part(folder: Path, sequence: int, table: pa.Table) -> Part:
     pq.write_table(table, sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
     checksum = hashlib.sha256(content).hexdigest()[:16]
-    path = folder / f"part-{sequence:08d}-{checksum}.parquet"
+    number = f"{sequence:08d}.{generation}" if generation else f"{sequence:08d}"
+    path = folder / f"part-{number}-{checksum}.parquet"
     write_atomic(path, content)
-    return Part(sequence, path, checksum)
+    return Part(sequence, generation, path, checksum)
 
 
 def read_content(part: Part) -> bytes:
@@ -114,44 +135,69 @@ def read_content(part: Part) -> bytes:
 
 
 def read_part(part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of one part, or some of its columns.
+    """The table of one part of measurements, or some of its columns.
 
     Raises FileNotFoundError where a writer has just merged it away, and StoreError where it is
     damaged, or of a schema that this version does not know.
     """
+    return unpack(part, read_content(part), schema(columns), versions.upgrade_table)
+
+
+def unpack(
+    part: Part,
+    content: bytes,
+    columns: pa.Schema,
+    upgrade: Callable[[pa.Table, int], pa.Table] | None = None,
+) -> pa.Table:
+    """Those columns of what `read_content` gave, held against the limits of a part.
+
+    upgrade: makes a table of this version from the whole one of an older version. Raises
+    StoreError.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    content = read_content(part)
     try:
         metadata = pq.read_metadata(pa.BufferReader(content))
-        version = _version(part, metadata.metadata or {})
+        version = _version(part, metadata.metadata or {}, needed=upgrade is not None)
         _check_size(part, metadata)
         # Text stays a table of distinct values until its real size is known: a few kilobytes of
         # Parquet can repeat a long text millions of times.
-        text = [name for name in metadata.schema.names if name in TEXT_COLUMNS]
+        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        text = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
         source = pq.ParquetFile(pa.BufferReader(content), read_dictionary=text)
-        old = version < versions.SCHEMA_VERSION
-        table = source.read(columns=None if old else list(columns or COLUMNS))
+        old = upgrade is not None and version < versions.SCHEMA_VERSION
+        table = source.read(columns=None if old else columns.names)
         table.validate(full=True)
         _check_text(part, table)
-        if old:
-            table = versions.upgrade_table(table, version).select(list(columns or COLUMNS))
+        if upgrade is not None and old:
+            table = upgrade(table, version)
         # Without the metadata, so that tables of several parts can be joined.
-        return table.cast(schema(columns)).replace_schema_metadata(None)
+        return table.select(columns.names).cast(columns).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise _damaged(part) from error
 
 
-def read_all(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_all(
+    folder: Path, columns: Sequence[str] | None = None, kind: Kind | None = None
+) -> pa.Table:
     """Every row of the parts in `folder`, the latest of each unit key; `columns` must have it.
 
-    Raises StoreError for a damaged or too new part.
+    kind: of the rows, all without. Raises StoreError for a damaged or too new part.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    tables = settled(folder, lambda parts: [read_part(part, columns) for part in parts])
-    return latest(pa.concat_tables([schema(columns).empty_table(), *tables]))
+    names = list(columns or COLUMNS)
+
+    def read(part: Part) -> pa.Table:
+        if kind is None:
+            return read_part(part, names)
+        table = read_part(part, list(dict.fromkeys((*names, "kind"))))
+        return table.filter(pc.equal(table["kind"], kind.value)).select(names)
+
+    tables = settled(folder, lambda parts: [read(part) for part in parts])
+    return latest(pa.concat_tables([schema(names).empty_table(), *tables]))
 
 
 def settled(folder: Path, read: Callable[[list[Part]], T], *, strict: bool = True) -> T:
@@ -201,9 +247,9 @@ def with_version(table: pa.Table) -> pa.Table:
     return table.replace_schema_metadata({_VERSION_KEY: str(versions.SCHEMA_VERSION).encode()})
 
 
-def _version(part: Part, metadata: dict[bytes, bytes]) -> int:
+def _version(part: Part, metadata: dict[bytes, bytes], *, needed: bool) -> int:
     try:
-        version = int(metadata[_VERSION_KEY])
+        version = int(metadata[_VERSION_KEY] if needed else metadata.get(_VERSION_KEY, b"1"))
     except (KeyError, ValueError):
         raise _damaged(part) from None
     if version > versions.SCHEMA_VERSION:
@@ -247,3 +293,118 @@ def _damaged(part: Part) -> StoreError:
         f"{part.path} is damaged (its content is not what was written); restore it from a copy, "
         "or delete it and run again: only its units are repeated"
     )
+
+
+class PartFolder:
+    """The parts of one folder under their writer, which holds the lock of the run.
+
+    read: the table of a part. join: what a part holds of some tables, of which later ones win.
+    The folder is made when the first part is written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        read: Callable[[Part], pa.Table] = read_part,
+        join: Callable[[Sequence[pa.Table]], pa.Table] | None = None,
+    ) -> None:
+        self.path = path
+        self._read = read
+        self._join = join or _whole_of
+        if path.is_dir():
+            remove_leftovers(path)
+            self._remove_replaced()
+        parts = list_parts(path, strict=False)
+        self._next = parts[-1].sequence + 1 if parts else 1
+        self._count = len(parts)
+        self._merge_at = MANY_PARTS
+
+    def add(self, *tables: pa.Table) -> None:
+        """Writes a part of some tables after all others; raises StoreError."""
+        make_folder(self.path)
+        # The number is used up even where writing fails: a part is then never under a number
+        # that an earlier attempt may have left on the disk.
+        sequence, self._next = self._next, self._next + 1
+        write_part(self.path, sequence, self._join(tables))
+        self._count += 1
+
+    def replace(self, part: Part, table: pa.Table) -> None:
+        """Puts `table` in the place of a part; one without rows goes. Raises StoreError."""
+        if len(table):
+            write_part(self.path, part.sequence, self._join([table]), part.generation + 1)
+        else:
+            self._count -= 1
+        _remove(part)
+
+    def having(self, keys: Set[str]) -> Iterator[tuple[Part, pa.Table, pa.Array]]:
+        """The parts with rows of these units, their tables, and which rows those are.
+
+        Each may be replaced before the next is asked for. Raises StoreError.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        sought = pa.array(keys, pa.string())
+        for part in list_parts(self.path) if keys else ():
+            held = unpack(part, read_content(part), schema(("unit_key",)))["unit_key"]
+            if pc.any(pc.is_in(held, sought)).as_py():
+                table = self._read(part)
+                yield part, table, pc.is_in(table["unit_key"], sought)
+
+    def merge(self) -> None:
+        """Makes one part of the last ones, as many as fit; harmless when cut off at any moment.
+
+        From the end, so that the merged part, which gets the next sequence number, holds later
+        rows than all that stay. Raises StoreError where a part cannot be read or the merged one not
+        be written; then the parts stay as they are.
+        """
+        import pyarrow as pa
+
+        self._remove_replaced()
+        tables: list[pa.Table] = []
+        small: list[Part] = []
+        size = 0
+        for part in reversed(list_parts(self.path)):
+            table = self._read(part)
+            size += table.nbytes
+            if size > LARGE_BYTES:
+                break
+            tables.insert(0, table)
+            small.insert(0, part)
+        if len(small) > 1:
+            self.add(*tables)
+            for part in small:
+                _remove(part)
+                self._count -= 1
+        self._merge_at = self._count + MANY_PARTS
+        del tables
+        pa.default_memory_pool().release_unused()  # else a long run keeps what merging took
+
+    def merge_quietly(self, *, many: bool = False) -> None:
+        """Merges where it can: what is written is safe without, and readers name damaged parts.
+
+        many: only where parts have become many.
+        """
+        if not many or self._count >= self._merge_at:
+            self._merge_at = self._count + MANY_PARTS
+            with contextlib.suppress(StoreError, FileNotFoundError):
+                self.merge()
+
+    def _remove_replaced(self) -> None:
+        counting = set(list_parts(self.path, strict=False))
+        for part in _all_parts(self.path, strict=False):
+            if part not in counting:
+                _remove(part)
+
+
+def _whole_of(tables: Sequence[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    return whole(pa.concat_tables(tables))
+
+
+def _remove(part: Part) -> None:
+    try:
+        part.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(part.path, error) from error

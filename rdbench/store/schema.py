@@ -7,13 +7,13 @@ beside them: the rate of a point over many clips is total bits over total second
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 from rdbench.types import Status
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ONE_STREAM = "one stream"
 """How the backend of a rate ends that counts all clips as one stream (clip "")."""
 
@@ -35,12 +35,16 @@ class Kind(StrEnum):
     """Something worth knowing of a clip, in the row's reason (clipped, silent, upsampled)."""
 
 
+BESIDE = (Kind.AUDIO, Kind.TRACE, Kind.FEATURE, Kind.NOTE)
+"""Kinds of rows that tell of something beside the measurements, whose readers do not see them."""
+
+
 @dataclass(frozen=True, order=True)
 class Quantity:
     """What is measured: one value for each unit that asks for it.
 
     kind, key: as in `Row`. model: under which probability model or prior bits are counted, on which
-    machine a cost was measured; "" where there is only one.
+    machine a cost was measured; it is the row's `backend` then. "" where any will do.
     """
 
     kind: Kind
@@ -81,5 +85,19 @@ class Row:
         return {k: str(v) if isinstance(v, StrEnum) else v for k, v in asdict(self).items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a row is called, and its value does not depend on; fields as in `Row`."""
+
+    system: str
+    curve: str
+    point: str
+    variant: str
+    clip: str
+    domain: str
+    group: str
+
+
+LABELS: tuple[str, ...] = tuple(field.name for field in fields(Labels))
 COLUMNS: tuple[str, ...] = tuple(Row.__dataclass_fields__)
 TEXT_COLUMNS: tuple[str, ...] = tuple(c for c in COLUMNS if c not in ("seconds", "value"))

@@ -1,9 +1,9 @@
 """What a run was asked for, what it has, and when it may be done: `rdbench status`.
 
-The manifest's plan (`rdbench.engine.expected`) says which rows there shall be, the parts which
-there are. The time left is what is missing over the speed of the session that is running (or was
-the last): rows finished since it began to measure, until the latest part was written. Failed rows
-are tried again by the next run, so they count as missing for the time left.
+The manifest's plan says which rows there shall be, the parts which there are. The time left is what
+is missing over the speed of the session that is running (or was the last): rows finished since it
+began to measure, until the latest part was written. Failed rows are tried again by the next run, so
+they count as missing for the time left.
 """
 
 from __future__ import annotations
@@ -13,24 +13,34 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rdbench.store.lock import Session, session_of
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import MEASUREMENTS, list_parts, read_all
-from rdbench.store.schema import Kind
+from rdbench.store.schema import BESIDE, Kind, Quantity
 from rdbench.types import KL_PRIOR, RateKind, Status, StoreError
 
-Unit = tuple[str, str, str, str, str, str, str]
-"""Names a row: system, point, variant, domain, clip, kind/key, and backend or ""."""
-
 MISSING = "missing"
-_KL = f"{Kind.RATE}/{RateKind.KL}"
-_KEPT = (Kind.AUDIO, Kind.TRACE)
-_COLUMNS = (
+COLUMNS = (
     "unit_key", "system", "point", "variant", "domain", "clip", "kind", "key", "backend", "status",
     "reason",
 )  # fmt: skip
+
+
+class Unit(NamedTuple):
+    """Names a planned row; clip is "" for a quantity of a whole point."""
+
+    system: str
+    point: str
+    variant: str
+    domain: str
+    clip: str
+    quantity: Quantity
+
+    def __str__(self) -> str:
+        kind, key, model = self.quantity.kind, self.quantity.key, self.quantity.model
+        return " ".join(filter(None, (*self[:5], f"{kind}/{key}", model)))
 
 
 @dataclass(frozen=True)
@@ -81,15 +91,18 @@ def run_status(folder: Path) -> RunStatus:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    found = read_all(folder / MEASUREMENTS, _COLUMNS).to_pydict()
+    found = read_all(folder / MEASUREMENTS, COLUMNS).to_pydict()
     tally = _tally(manifest, found)
     counts = _total(tally)
     session = session_of(folder)
     running = session is not None and session.running
+    rows = zip(*(found[name] for name in ("reason", "status", "kind", "key")), strict=True)
     failures = Counter(
         reason
-        for reason, status, key in zip(found["reason"], found["status"], found["key"], strict=True)
-        if status == Status.FAILED and key != RateKind.CONTAINER  # it fails with its payload
+        for reason, status, kind, key in rows
+        if status == Status.FAILED
+        and kind not in BESIDE
+        and key != RateKind.CONTAINER  # it fails with its payload
     )
     answered = sum(status != Status.FAILED for status in found["status"])
     planned = "plan" in manifest
@@ -110,50 +123,65 @@ def planned_rows(manifest: Mapping[str, Any]) -> Iterator[Unit]:
     """Every row that the manifest's plan asks for; raises StoreError for a plan that is none."""
     try:
         clips: dict[str, list[str]] = {}
-        for clip in manifest["corpus"]["clips"]:
-            clips.setdefault(clip["domain"], []).append(clip["name"])
+        for named in manifest["corpus"]["clips"]:
+            clips.setdefault(named["domain"], []).append(_text(named["name"]))
         for entry in manifest["plan"]:
-            step = (entry["system"], entry["point"], entry["variant"], entry["domain"])
-            for what in entry["each"]:
-                quantity = _quantity(what)
-                for name in clips.get(entry["domain"], ()):
-                    yield (*step, name, *quantity)
-            for what in entry["whole"]:
-                yield (*step, "", *_quantity(what))
+            names = ("system", "point", "variant", "domain")
+            system, point, variant, domain = (_text(entry[name]) for name in names)
+            each, whole = (
+                [Quantity(Kind(kind), _text(key), _text(model)) for kind, key, model in entry[name]]
+                for name in ("each", "whole")
+            )
+            for clip in clips.get(domain, ()) if each else ():
+                for quantity in each:
+                    yield Unit(system, point, variant, domain, clip, quantity)
+            for quantity in whole:
+                yield Unit(system, point, variant, domain, "", quantity)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StoreError(
             "the plan in manifest.json is damaged; restore the file from a copy, or run again"
         ) from error
 
 
-def statuses(found: Mapping[str, list[str]]) -> dict[Unit, str]:
-    """The status of every row in a table's columns, by its name with and without its backend.
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
-    A KL without a backend is the headline, as in plans of an rdbench that did not name its prior;
-    KL to a fitted prior goes by its full name alone.
+
+def statuses(found: Mapping[str, list[str]]) -> dict[Unit, str]:
+    """The status of every row in a table's columns, under the units that it may be planned as.
+
+    That is with its backend as the model, and without a model. KL to a fitted prior goes by its
+    full name alone, since it never stands for the headline, and so do features.
     """
-    kinds = (f"{kind}/{key}" for kind, key in zip(found["kind"], found["key"], strict=True))
-    names = (found[name] for name in ("system", "point", "variant", "domain", "clip"))
-    by_name: dict[Unit, str] = {}
-    for *step, kind, backend, status in zip(
-        *names, kinds, found["backend"], found["status"], strict=True
-    ):
-        system, point, variant, domain, clip = step
-        by_name[system, point, variant, domain, clip, kind, backend] = status
-        if kind != _KL or backend in ("", KL_PRIOR):
-            by_name[system, point, variant, domain, clip, kind, ""] = status
-    return by_name
+    by_unit: dict[Unit, str] = {}
+    known: dict[tuple[str, str, str], list[Quantity]] = {}
+    names = ("system", "point", "variant", "domain", "clip", "kind", "key", "backend", "status")
+    rows = zip(*(found[name] for name in names), strict=True)
+    for system, point, variant, domain, clip, kind, key, backend, status in rows:
+        if (kind, key, backend) not in known:
+            known[kind, key, backend] = _planned_as(kind, key, backend)
+        for quantity in known[kind, key, backend]:
+            by_unit[Unit(system, point, variant, domain, clip, quantity)] = status
+    return by_unit
+
+
+def _planned_as(kind: str, key: str, backend: str) -> list[Quantity]:
+    if kind not in list(Kind):
+        return []
+    named = Quantity(Kind(kind), key, backend)
+    fitted = (kind, key) == (Kind.RATE, RateKind.KL) and backend != KL_PRIOR
+    return [named] if fitted or kind == Kind.FEATURE else [named, Quantity(Kind(kind), key)]
 
 
 def _tally(manifest: Mapping[str, Any], found: Mapping[str, list[str]]) -> Counter[tuple[str, str]]:
     """Rows by system and status."""
     if "plan" in manifest:
         there = statuses(found)
-        return Counter((unit[0], there.get(unit, MISSING)) for unit in planned_rows(manifest))
+        return Counter((unit.system, there.get(unit, MISSING)) for unit in planned_rows(manifest))
     rows = zip(found["system"], found["status"], found["kind"], strict=True)
-    return Counter(
-        (system, status) for system, status, kind in rows if kind not in (Kind.AUDIO, Kind.TRACE)
-    )
+    return Counter((system, status) for system, status, kind in rows if kind not in BESIDE)
 
 
 def _total(tally: Counter[tuple[str, str]], system: str | None = None) -> Counts:
@@ -167,11 +195,6 @@ def _total(tally: Counter[tuple[str, str]], system: str | None = None) -> Counts
         failed=total[Status.FAILED],
         missing=total[MISSING],
     )
-
-
-def _quantity(what: str) -> tuple[str, str]:
-    kind, key, *backend = what.split("/", 2)
-    return f"{kind}/{key}", backend[0] if backend else ""
 
 
 def _seconds_left(

@@ -2,7 +2,8 @@
 
 Readers stop at the first file that cannot be used; here every file is looked at, so that one run
 of the check names all that is wrong: the manifest and its schema, every part's hash, schema and
-rows (in use and retired), and the rows that the plan asks for and that are not there.
+rows (in use and retired), what lies beside the measurements, and the rows that the plan asks for
+and that are not there.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.store.attachments import FOLDERS, damaged_parts, lost_keys
 from rdbench.store.audio import FOLDER as AUDIO
 from rdbench.store.audio import kept_files
+from rdbench.store.features import check_features
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import (
     MEASUREMENTS,
@@ -21,14 +24,12 @@ from rdbench.store.parts import (
     Part,
     latest,
     list_parts,
-    read_content,
     read_part,
     schema,
 )
 from rdbench.store.schema import Kind
 from rdbench.store.status import planned_rows, statuses
-from rdbench.store.traces import FOLDER as TRACES
-from rdbench.store.traces import lost_keys
+from rdbench.store.traces import read_traces
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def validate_run(folder: Path) -> Findings:
         problems.append(str(error))
     tables = list(_tables(folder / MEASUREMENTS, problems))
     list(_tables(folder / RETIRED, problems))
-    problems += _damaged_traces(folder / TRACES)
-    if lost := len(lost_keys(folder)) if not problems else 0:
-        problems.append(f"{lost} traces are missing in {folder / TRACES}; run again")
+    sound = not problems
+    for kind in FOLDERS:
+        problems += _attachments(folder, kind, sound=sound)
     found = _joined(tables)
     problems += _audio_gone(folder, found)
     if "plan" in manifest:
@@ -137,15 +138,18 @@ def _at_least_0(table: pa.Table) -> Any:
     return pc.greater_equal(table["seconds"], 0.0)
 
 
-def _damaged_traces(folder: Path) -> Iterator[str]:
-    """Parts of traces that are not what was written."""
-    for part in list_parts(folder, strict=False):
-        try:
-            read_content(part)
-        except FileNotFoundError:
-            continue
-        except StoreError as error:
-            yield str(error)
+def _attachments(folder: Path, kind: Kind, *, sound: bool) -> Iterator[str]:
+    """What is wrong with traces or features; `sound` says whether the measurements can be read."""
+    problems = damaged_parts(folder, kind)
+    yield from problems
+    if problems or not sound:
+        return
+    if lost := len(lost_keys(folder, kind)):
+        yield f"{lost} {FOLDERS[kind]} are missing in {folder / FOLDERS[kind]}; run again"
+    try:
+        check_features(folder) if kind == Kind.FEATURE else read_traces(folder)
+    except StoreError as error:
+        yield str(error)
 
 
 def _audio_gone(folder: Path, found: dict[str, list[Any]]) -> Iterator[str]:
@@ -177,7 +181,7 @@ def _incomplete(manifest: dict[str, Any], found: dict[str, list[Any]]) -> Iterat
         return
     missing = [unit for unit in planned if unit not in there]
     if missing:
-        named = "; ".join(" ".join(filter(None, unit)) for unit in missing[:SHOWN])
+        named = "; ".join(map(str, missing[:SHOWN]))
         more = "; …" if len(missing) > SHOWN else ""
         yield (
             f"{len(missing)} of {len(planned)} planned rows are missing ({named}{more}); "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rdbench.types import RateKind
+from rdbench.types import RateKind, StoreError
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ class VariantCard:
         """Whether it is the system's own point, which tables and figures show without a suffix."""
         return self.transmitted and not self.rate
 
+    def as_dict(self) -> dict[str, Any]:
+        """The card as manifests hold it under its name."""
+        return {
+            "source": self.source,
+            "transmitted": self.transmitted,
+            "rate": str(self.rate),
+            "digest": self.digest,
+        }
+
 
 BUILT_IN: Mapping[str, VariantCard] = {
     card.name: card
@@ -45,8 +54,15 @@ BUILT_IN: Mapping[str, VariantCard] = {
 
 
 def variants_of(manifest: Mapping[str, Any]) -> dict[str, VariantCard]:
-    """The variants of a run by name: those of rdbench, and those that its manifest describes."""
+    """The variants of a run by name: those of rdbench, and those that its manifest describes.
+
+    Raises StoreError where what the manifest says of them is damaged.
+    """
     told = manifest.get("variants") or {}
+    if not isinstance(told, Mapping) or not all(isinstance(c, Mapping) for c in told.values()):
+        raise StoreError(
+            "the variants in manifest.json are damaged; restore the file from a copy, or run again"
+        )
     return {
         **BUILT_IN,
         **{

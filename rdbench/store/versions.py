@@ -8,12 +8,13 @@ a stored run of the version that is left behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.store.schema import SCHEMA_VERSION
-from rdbench.types import StoreError
+from rdbench.store.schema import SCHEMA_VERSION, Kind
+from rdbench.store.variants import BUILT_IN
+from rdbench.types import KL_PRIOR, RateKind, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,10 +28,50 @@ __all__ = [
     "upgrade_table",
 ]
 
-PARTS: dict[int, Callable[[pa.Table], pa.Table]] = {}
+
+def _manifest_of_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Names quantities as lists, and describes variants; what is damaged stays as it is."""
+    plan, systems, metrics = (content.get(name) for name in ("plan", "systems", "metrics"))
+    changed = dict(content)
+    names: list[Any] = []
+    if isinstance(plan, list):
+        names += [entry.get("variant") for entry in plan if isinstance(entry, Mapping)]
+        changed["plan"] = [_entry(entry) for entry in plan]
+    for system in systems.values() if isinstance(systems, Mapping) else ():
+        if isinstance(system, Mapping) and isinstance(system.get("variants"), list):
+            names += system["variants"]
+    known = [name for name in names if isinstance(name, str) and name in BUILT_IN]
+    changed["variants"] = {name: BUILT_IN[name].as_dict() for name in known}
+    if isinstance(metrics, Mapping):
+        added: dict[str, Any] = {"scope": "clip", "options": {}, "model_file": None}
+        changed["metrics"] = {
+            key: added | dict(card) if isinstance(card, Mapping) else card
+            for key, card in metrics.items()
+        }
+    return changed
+
+
+def _entry(entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    lists = {name: entry[name] for name in ("each", "whole") if isinstance(entry.get(name), list)}
+    return {**entry, **{name: [_quantity(one) for one in lists[name]] for name in lists}}
+
+
+def _quantity(name: Any) -> Any:
+    """kind/key or kind/key/model as [kind, key, model]; what is no text stays as it is."""
+    if not isinstance(name, str):
+        return name
+    kind, key, model, *_ = (*name.split("/", 2), "", "")
+    if (kind, key, model) == (Kind.RATE, RateKind.KL, ""):
+        model = KL_PRIOR  # fitted priors have always been named
+    return [kind, key, model]
+
+
+PARTS: dict[int, Callable[[pa.Table], pa.Table]] = {1: lambda table: table}
 """By version: what makes a table of the next version from a table of this one."""
 
-MANIFESTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MANIFESTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _manifest_of_version_2}
 """The same for manifests."""
 
 

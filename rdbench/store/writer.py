@@ -2,6 +2,10 @@
 
 Rows are buffered and written as parts; a part that is in the folder is whole and stays. A flush
 that fails leaves its rows in the buffer, so that it can be tried again once there is space.
+
+Rows that are there can be moved aside and back, called otherwise, and filed under other keys. Each
+of these goes part by part, so that its memory is that of a part, and may end at any moment: no
+row is lost, and the same call finishes what was begun.
 """
 
 from __future__ import annotations
@@ -16,26 +20,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rdbench.store.atomic import cannot_write, make_folder, remove_leftovers
+from rdbench.store.atomic import make_folder, remove_leftovers
+from rdbench.store.attachments import Attachments, rename
+from rdbench.store.audio import rename_audio
+from rdbench.store.features import feature_columns, feature_content
 from rdbench.store.lock import RunLock
 from rdbench.store.manifest import write_manifest
 from rdbench.store.parts import (
     MEASUREMENTS,
     RETIRED,
-    Part,
+    PartFolder,
     list_parts,
     read_all,
     read_part,
     schema,
-    whole,
-    write_part,
 )
 from rdbench.store.reader import done_keys
-from rdbench.store.schema import COLUMNS, TEXT_COLUMNS, Row
-from rdbench.store.traces import TraceParts
+from rdbench.store.schema import COLUMNS, LABELS, TEXT_COLUMNS, Kind, Labels, Row
+from rdbench.store.traces import ENTRY_BYTES, trace_columns, trace_content
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
     from rdbench.store.traces import Trace
@@ -43,10 +49,6 @@ if TYPE_CHECKING:
 FLUSH_ROWS = 2000
 FLUSH_SECONDS = 2.0
 """How long a row may wait to be written; no more than that is measured again after a crash."""
-LARGE_PART = 250_000
-"""Rows from which a part is no longer merged with others, which bounds the memory of merging."""
-MANY_PARTS = 64
-"""Small parts from which the writer merges them by itself."""
 
 
 class RunWriter:
@@ -69,7 +71,6 @@ class RunWriter:
         flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self.folder = Path(folder)
-        self._measurements = self.folder / MEASUREMENTS
         self._flush_rows = FLUSH_ROWS if flush_rows is None else flush_rows
         self._flush_seconds = flush_seconds
         self._rows: list[Row] = []
@@ -77,15 +78,14 @@ class RunWriter:
         self._told: list[Callable[[], None]] = []
         self._closed = self._began = False
         self._guard = threading.RLock()
-        make_folder(self._measurements)
+        make_folder(self.folder / MEASUREMENTS)
         self._lock = RunLock(self.folder)
         try:
             remove_leftovers(self.folder)
-            remove_leftovers(self._measurements)
-            self._traces = TraceParts(self.folder)
-            if (self.folder / RETIRED).is_dir():
-                remove_leftovers(self.folder / RETIRED)
-            self._count_parts()
+            self._measurements = PartFolder(self.folder / MEASUREMENTS)
+            self._retired = PartFolder(self.folder / RETIRED)
+            self._traces = Attachments(self.folder, Kind.TRACE, trace_columns())
+            self._features = Attachments(self.folder, Kind.FEATURE, feature_columns())
         except BaseException:
             self._lock.release()
             raise
@@ -114,7 +114,17 @@ class RunWriter:
     def trace(self, row: Row, trace: Trace) -> None:
         """Takes a trace and the row that stands for it, which is written after it; as `append`."""
         with self._guard:
-            self._traces.add(row, trace)
+            content = trace_content(trace)
+            self._traces.add(row.unit_key, content, ENTRY_BYTES * len(trace.bits))
+            self.append([row])
+
+    def feature(self, row: Row, array: npt.NDArray[Any]) -> None:
+        """Takes an array and the row of the kind feature that stands for it; as `trace`.
+
+        Raises ValueError for an array that cannot be kept (`rdbench.store.features`).
+        """
+        with self._guard:
+            self._features.add(row.unit_key, feature_content(array), array.nbytes)
             self.append([row])
 
     def when_written(self, tell: Callable[[], None]) -> None:
@@ -151,66 +161,112 @@ class RunWriter:
             rows = list(self._rows)
             if rows:
                 self._traces.flush()
-                self._write(whole(_table(rows)))
+                self._features.flush()
+                self._measurements.add(_table(rows))
                 del self._rows[: len(rows)]
                 self._tell()
-            if self._parts >= self._merge_at:
-                self._merge_quietly()
+            self._measurements.merge_quietly(many=True)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the manifest (see `rdbench.store.manifest.write_manifest`)."""
         return write_manifest(self.folder, manifest)
 
     def compact(self) -> None:
-        """Merges the small parts at the end into one; harmless when cut off at any moment.
-
-        Parts are merged from the last large one on, so that the merged one, which gets the next
-        sequence number, holds later rows than all that stay. Raises StoreError where a part
-        cannot be read or the merged one not be written; then the parts stay as they are.
-        """
-        import pyarrow as pa
-
+        """Merges the small parts at the end into one (see `PartFolder.merge`)."""
         with self._guard:
-            tables: list[pa.Table] = []
-            small: list[Part] = []
-            for part in reversed(list_parts(self._measurements)):
-                table = read_part(part)
-                if len(table) >= LARGE_PART:
-                    break
-                tables.insert(0, table)
-                small.insert(0, part)
-            if len(small) > 1:
-                self._write(whole(pa.concat_tables(tables)))
-                for part in small:
-                    _remove(part)
-                    self._parts -= 1
-            self._merge_at = self._parts + MANY_PARTS
-            del tables
-            pa.default_memory_pool().release_unused()  # else a long run keeps what merging took
+            self._measurements.merge()
 
-    def retire(self, *, keep: Set[str]) -> None:
-        """Leaves only rows of the units in `keep`; the others go to the folder `retired`.
+    def retire(self, stale: Set[str]) -> None:
+        """Moves the rows of these units to the folder `retired`.
 
         A folder may be run again with another spec: rows that are no longer asked for would mix
-        into its tables. They are moved and not deleted, and come back when they are asked for
-        again. Cut off at any moment, no row is lost, and the next call finishes. Raises StoreError.
+        into its tables. They come back by `recall`; what lies beside them (traces, features, kept
+        audio) stays where it is meanwhile. Raises StoreError.
         """
+        import pyarrow.compute as pc
+
         with self._guard:
             self.flush()
-            retired = self.folder / RETIRED
-            here = _keys(self._measurements)
-            back = (_keys(retired) - here) & keep
-            if here <= keep and not back:
-                return
-            current, before = read_all(self._measurements), read_all(retired)
-            stale, wanted = _split(current, keep)
-            if len(stale):
-                make_folder(retired)
-                _replace(retired, [before, stale])
-            # Stale rows are gone only after they are on the disk in the other folder.
-            _, returning = _split(before, back)
-            _replace(self._measurements, [returning, wanted])
-            self._count_parts()
+            for part, table, found in self._measurements.having(stale):
+                # Rows are gone only after they are on the disk in the other folder.
+                self._retired.add(table.filter(found))
+                self._measurements.replace(part, table.filter(pc.invert(found)))
+            self._retired.merge_quietly(many=True)
+
+    def recall(self, wanted: Set[str]) -> int:
+        """Brings back retired rows of these units, those that the folder lacks; returns how many.
+
+        Raises StoreError.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        with self._guard:
+            self.flush()
+            retired = read_all(self._retired.path, ("unit_key",))["unit_key"]
+            back = wanted & set(retired.to_pylist())
+            for _, table, found in self._measurements.having(back):
+                back -= set(table["unit_key"].filter(found).to_pylist())
+            left = set(back)
+            for part in reversed(list_parts(self._retired.path)) if back else ():
+                table = read_part(part)
+                rows = table.filter(pc.is_in(table["unit_key"], pa.array(left, pa.string())))
+                if len(rows):
+                    self._measurements.add(rows)
+                    left -= set(rows["unit_key"].to_pylist())
+            for part, table, found in self._retired.having(back):
+                self._retired.replace(part, table.filter(pc.invert(found)))
+            return len(back)
+
+    def relabel(self, labels: Mapping[str, Labels]) -> int:
+        """Gives rows the labels that `labels` names for their unit keys.
+
+        Returns how many rows had others. Where none had, only the labels are read. Raises
+        StoreError.
+        """
+        import pyarrow.compute as pc
+
+        changed = 0
+        with self._guard:
+            self.flush()
+            for part in list_parts(self._measurements.path) if labels else ():
+                columns, differs = _relabelled(read_part(part, ("unit_key", *LABELS)), labels)
+                if count := pc.sum(differs).as_py():
+                    changed += count
+                    table = read_part(part)
+                    for name, values in columns.items():
+                        table = table.set_column(COLUMNS.index(name), name, values)
+                    self._measurements.replace(part, table)
+        return changed
+
+    def rekey(self, keys: Mapping[str, str]) -> int:
+        """Files the rows of units under other keys (old to new), and all that lies beside them.
+
+        Rows that a unit already has under its new key win over those under the old one. Returns how
+        many rows were under an old key. Raises StoreError, and ValueError where a key is both old
+        and new: then a second call would do something else than finish the first.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if both := keys.keys() & set(keys.values()):
+            raise ValueError(f"units cannot be filed anew under keys that change: {min(both)}")
+        changed = 0
+        with self._guard:
+            self.flush()
+            # Rows find what lies beside them under either key, until all of them have their own.
+            for beside in (self._traces, self._features):
+                beside.copy(keys)
+            rename_audio(self.folder, keys)
+            for folder in (self._retired, self._measurements):
+                for part, table, found in folder.having(keys.keys()):
+                    renamed = rename(table.filter(found), keys)
+                    changed += len(renamed)
+                    others = table.filter(pc.invert(found))
+                    folder.replace(part, pa.concat_tables([renamed, others]))
+            for beside in (self._traces, self._features):
+                beside.drop(keys.keys())
+        return changed
 
     def close(self, *, merge: bool = True) -> None:
         """Writes what is left, merges small parts, and gives the folder back; once.
@@ -224,8 +280,8 @@ class RunWriter:
             try:
                 self.flush()
                 if merge:
-                    self._merge_quietly()
-                    self._traces.merge_quietly()
+                    for parts in (self._measurements, self._traces, self._features):
+                        parts.merge_quietly()
             except StoreError as error:
                 raise StoreError(f"{error} ({self.pending} rows are not written)") from error
             finally:
@@ -248,56 +304,21 @@ class RunWriter:
         with contextlib.suppress(StoreError):  # damaged parts are for those who need their rows
             self._lock.note(began=time.time(), done=len(done_keys(self.folder)))
 
-    def _count_parts(self) -> None:
-        parts = list_parts(self._measurements)
-        self._next = parts[-1].sequence + 1 if parts else 1
-        self._parts = len(parts)
-        self._merge_at = MANY_PARTS
 
-    def _write(self, table: pa.Table) -> None:
-        # The number is used up even where writing fails: a part is then never under a number
-        # that an earlier attempt may have left on the disk.
-        sequence, self._next = self._next, self._next + 1
-        write_part(self._measurements, sequence, table)
-        self._parts += 1
-
-    def _merge_quietly(self) -> None:
-        """Merges parts where it can: the rows are safe without, and readers name damaged parts."""
-        try:
-            self.compact()
-        except StoreError:
-            self._merge_at = self._parts + MANY_PARTS
-
-
-def _remove(part: Part) -> None:
-    try:
-        part.path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(part.path, error) from error
-
-
-def _keys(folder: Path) -> set[str]:
-    return set(read_all(folder, ("unit_key",))["unit_key"].to_pylist())
-
-
-def _split(table: pa.Table, keep: Set[str]) -> tuple[pa.Table, pa.Table]:
-    """The rows whose unit is not in `keep`, and those whose unit is."""
+def _relabelled(
+    table: pa.Table, labels: Mapping[str, Labels]
+) -> tuple[dict[str, pa.ChunkedArray], pa.ChunkedArray]:
+    """The columns of labels as they shall be, and which rows have others."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = pa.array([key in keep for key in table["unit_key"].to_pylist()], pa.bool_())
-    return table.filter(pc.invert(wanted)), table.filter(wanted)
-
-
-def _replace(folder: Path, tables: list[pa.Table]) -> None:
-    """Makes the rows of `tables`, the later ones winning, all that `folder` holds."""
-    import pyarrow as pa
-
-    parts = list_parts(folder)
-    sequence = parts[-1].sequence + 1 if parts else 1
-    write_part(folder, sequence, whole(pa.concat_tables(tables)))
-    for part in parts:
-        _remove(part)
+    wanted = [labels.get(key) for key in table["unit_key"].to_pylist()]
+    columns, differs = {}, pa.chunked_array([pa.repeat(False, len(table))])
+    for name in LABELS:
+        named = [None if one is None else _text(getattr(one, name)) for one in wanted]
+        columns[name] = pc.coalesce(pa.chunked_array([named], pa.string()), table[name])
+        differs = pc.or_(differs, pc.not_equal(columns[name], table[name]))
+    return columns, differs
 
 
 def _checked(row: Row) -> Row:
@@ -321,7 +342,11 @@ def _table(rows: list[Row]) -> pa.Table:
     for name in COLUMNS:
         values = [getattr(row, name) for row in rows]
         if name in TEXT_COLUMNS:
-            # File names may hold bytes that are no UTF-8, which would cost every row of the part.
-            values = [str(v).encode("utf-8", "backslashreplace").decode() for v in values]
+            values = [_text(value) for value in values]
         columns[name] = values
     return pa.table(columns, schema=schema())
+
+
+def _text(value: object) -> str:
+    """Text as a part can hold it: a file name that is no UTF-8 would cost all of its rows."""
+    return str(value).encode("utf-8", "backslashreplace").decode()

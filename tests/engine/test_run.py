@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from rdbench.engine.pool import WorkerPool
+from rdbench.engine.executors.pool import WorkerPool
 from rdbench.engine.progress import Progress
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.spec.model import BenchmarkSpec

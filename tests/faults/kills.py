@@ -38,11 +38,11 @@ def complete_steps(folder: Path) -> int:
     """Steps (system, point, variant, clip) of which the store has every planned row."""
     from rdbench.store.manifest import read_manifest
     from rdbench.store.parts import read_all
-    from rdbench.store.status import _COLUMNS, planned_rows, statuses
+    from rdbench.store.status import COLUMNS, planned_rows, statuses
 
     if not (folder / "manifest.json").exists():
         return 0
-    there = statuses(read_all(folder / "measurements", _COLUMNS).to_pydict())
+    there = statuses(read_all(folder / "measurements", COLUMNS).to_pydict())
     steps: dict[tuple[str, ...], bool] = {}
     for unit in planned_rows(read_manifest(folder)):
         steps[unit[:5]] = steps.get(unit[:5], True) and unit in there

@@ -89,6 +89,7 @@ def run_here(trial: Trial, reports: Path | None = None) -> dict[str, Any]:
     """Runs the trial in this process; returns how it ended."""
     from injection import Injector, injected
 
+    import rdbench.store.parts
     import rdbench.store.writer
     from rdbench.engine.progress import Progress
     from rdbench.engine.run import RunOptions, run_benchmark
@@ -96,7 +97,7 @@ def run_here(trial: Trial, reports: Path | None = None) -> dict[str, Any]:
     from rdbench.types import RdbenchError
 
     rdbench.store.writer.FLUSH_ROWS = trial.flush_rows
-    rdbench.store.writer.MANY_PARTS = trial.many_parts
+    rdbench.store.parts.MANY_PARTS = trial.many_parts
     spec = BenchmarkSpec.model_validate(
         {
             "name": "small",

@@ -6,6 +6,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+
+from rdbench.store.parts import schema, whole
 from rdbench.store.schema import Kind, Row
 from rdbench.types import Status
 
@@ -29,10 +32,15 @@ _ROW = Row(
 )
 
 
-def row(key: int | str, value: float = 3.5, **changes: Any) -> Row:
-    """A row whose unit key is made of `key`."""
-    return replace(_ROW, unit_key=f"unit-{key}", value=value, **changes)
+def row(number: int | str, value: float = 3.5, /, **changes: Any) -> Row:
+    """A row whose unit key is made of `number`."""
+    return replace(_ROW, unit_key=f"unit-{number}", value=value, **changes)
 
 
-def failed(key: int | str, reason: str = "it broke") -> Row:
-    return row(key, math.nan, status=Status.FAILED, reason=reason)
+def failed(number: int | str, reason: str = "it broke", /, **changes: Any) -> Row:
+    return row(number, math.nan, status=Status.FAILED, reason=reason, **changes)
+
+
+def rows_table(rows: list[Row]) -> pa.Table:
+    """The table of some rows, as a part holds it."""
+    return whole(pa.Table.from_pylist([one.as_dict() for one in rows], schema()))

@@ -27,11 +27,11 @@ CLIPS = ("speech/a.wav", "speech/b.wav")
 PLAN = [
     {
         "system": "opus", "point": "12", "variant": "codes", "domain": "speech",
-        "each": ["metric/pesq_wb", "rate/entropy/order-0"], "whole": [],
+        "each": [["metric", "pesq_wb", ""], ["rate", "entropy", "order-0"]], "whole": [],
     },
     {
         "system": "opus", "point": "12", "variant": "codes", "domain": "",
-        "each": [], "whole": ["cost/encode_rtf"],
+        "each": [], "whole": [["cost", "encode_rtf", ""]],
     },
 ]  # fmt: skip
 MANIFEST = {
@@ -150,11 +150,20 @@ def test_an_older_manifest_without_a_plan_is_no_problem_but_a_note(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "plan", [3, [3], [{}], [{**PLAN[0], "each": [3]}], [{**PLAN[0], "each": 3}], {"a": 1}]
-)
-def test_a_plan_that_is_none_is_a_problem(tmp_path: Path, plan: Any) -> None:
+    "plan",
+    [
+        3, [3], [{}], {"a": 1}, [{**PLAN[0], "system": ["x"]}],
+        *([{**PLAN[0], "each": each}] for each in (
+            3, [3], ["metric/stoi"], [["metric"]], [["metric", ["stoi"], ""]], [["other", "x", ""]]
+        )),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_plan_that_is_none_is_a_problem(tmp_path: Path, plan: Any, version: int) -> None:
     finished(tmp_path)
-    text = json.dumps({"schema_version": 1, **MANIFEST, "plan": plan})
+    if version == 1 and "metric/stoi" in str(plan):
+        return  # which is a plan of this version
+    text = json.dumps({"schema_version": version, **MANIFEST, "plan": plan})
     (tmp_path / "manifest.json").write_text(text)
     assert "plan in manifest.json is damaged" in validate_run(tmp_path).problems[0]
     with pytest.raises(StoreError, match=r"plan in manifest\.json is damaged"):
@@ -179,10 +188,10 @@ def test_status_counts_what_is_planned(tmp_path: Path) -> None:
     assert status.process == ""
 
 
-@pytest.mark.parametrize("planned", ["rate/kl/N(0, I)", "rate/kl"])
-def test_kl_to_a_fitted_prior_does_not_stand_for_the_headline(tmp_path: Path, planned: str) -> None:
-    """Plans that do not name the prior of a headline are of an older rdbench."""
-    plan = [{**PLAN[0], "each": [planned, "rate/kl/Gaussian prior, fit 1234"]}]
+@pytest.mark.parametrize("prior", ["N(0, I)", ""])
+def test_kl_to_a_fitted_prior_does_not_stand_for_the_headline(tmp_path: Path, prior: str) -> None:
+    each = [["rate", "kl", prior], ["rate", "kl", "Gaussian prior, fit 1234"]]
+    plan = [{**PLAN[0], "each": each}]
     kl = {"kind": Kind.RATE, "key": "kl"}
     headline = replace(failed(1), **kl, clip=CLIPS[0], backend="N(0, I)")
     fitted = {**kl, "backend": "Gaussian prior, fit 1234"}

@@ -16,39 +16,41 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rdbench.audio.load import Excerpt
-    from rdbench.engine.plan import Metric, PlannedClip
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.metrics import Metric
 
 
 class Batch:
     """References of one domain, rate, layout and length, on the device.
 
-    clips: what they are. metrics: what is measured on them. reference: (clips, channels, time).
+    clips: what they are. excerpts: as they were loaded. reference: (clips, channels, time).
     """
 
     def __init__(
-        self,
-        clips: Sequence[PlannedClip],
-        excerpts: Sequence[Excerpt],
-        metrics: Sequence[Metric],
-        device: str,
+        self, clips: Sequence[PlannedClip], excerpts: Sequence[Excerpt], device: str
     ) -> None:
         self.clips = tuple(clips)
-        self.metrics = tuple(metrics)
+        self.excerpts = tuple(excerpts)
         samples = torch.stack([excerpt.samples for excerpt in excerpts]).to(device)
         lengths = torch.full((len(clips),), samples.shape[-1], dtype=torch.int64)
         self.reference = AudioBatch(samples, lengths, excerpts[0].sample_rate)
         self._rates: dict[int, AudioBatch] = {self.reference.sample_rate: self.reference}
-        self._prepared: dict[str, Any] = {}
+        self._prepared: dict[Metric, Any] = {}
+        self._places = {clip.name: index for index, clip in enumerate(clips)}
 
     @property
     def domain(self) -> str:
         """The domain of all clips."""
-        return self.clips[0].clip.domain
+        return self.clips[0].domain
 
     @property
     def seconds(self) -> float:
         """Unpadded seconds of each clip."""
         return self.reference.samples.shape[-1] / self.reference.sample_rate
+
+    def places(self, clips: Sequence[PlannedClip]) -> list[int]:
+        """Where some clips stand in the batch."""
+        return [self._places[clip.name] for clip in clips]
 
     def part(self, indices: Sequence[int]) -> AudioBatch:
         """The references at `indices` (in order; all of them is the batch itself)."""
@@ -75,9 +77,9 @@ class Batch:
             if rate in self._rates:
                 return backend.prepare(self._rates[rate].select(indices))
             return backend.prepare(resample_batch(self.part(indices), rate))
-        if metric.key not in self._prepared:
-            self._prepared[metric.key] = backend.prepare(self.reference_at(rate))
-        return self._prepared[metric.key]
+        if metric not in self._prepared:
+            self._prepared[metric] = backend.prepare(self.reference_at(rate))
+        return self._prepared[metric]
 
 
 def as_array(audio: AudioBatch, index: int) -> npt.NDArray[np.float32]:

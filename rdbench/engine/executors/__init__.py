@@ -1,0 +1,1 @@
+"""Where shards are measured: processes of this machine, on its cores and its devices."""

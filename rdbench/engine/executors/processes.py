@@ -1,0 +1,265 @@
+"""Processes of this machine: workers on its cores, or one process for each of its devices.
+
+A host is one process with what it needs between shards: codecs, metrics, its device. Beside a
+device, packet codecs and the metrics of packages run in worker processes of the host's own
+(`rdbench.engine.executors.pool`); a host on a core does everything itself. A thread for each host
+speaks with it, so that a long message or a slow start holds up no other; the caller's thread hands
+out shards and takes what comes. A host that dies is started anew for its next shard.
+
+One rule shares the cores among torch, numba, BLAS and the processes: threads × processes = cores.
+
+- On a CPU there are cores / `protocol.threads` hosts, each with the protocol's threads of torch (a
+  result may depend on that number, so that it is part of the protocol) and one of everything else.
+- On a GPU a host feeds its device with `protocol.threads` threads, and as many workers as there are
+  cores, shared among the hosts, run the rest with one thread each.
+
+`--workers` changes the number of processes, never that of threads, and no result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import queue
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.executors import watch
+from rdbench.engine.executors.base import Intake, Loss, after_loss
+from rdbench.engine.executors.servers import enter, start_server, surroundings, without_main
+from rdbench.engine.measure.shard import Desk, Setup, Shard
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from rdbench.engine.passes.base import Result
+
+BUILD_SECONDS = 900.0
+"""How long a process may take to import and to build codecs, which no clip is charged for."""
+SHARDS_PER_DEVICE = 4
+"""Into how many shards the clips of a device are cut: enough that devices end together, few enough
+that a device seldom waits for the last worker of one."""
+
+_RESULTS, _AT, _SAY, _DONE = "results", "at", "say", "done"
+_RAISED, _BROKEN, _DIED = "raised", "broken", "died"
+
+
+@dataclass(frozen=True)
+class HostPlace:
+    """Where a host runs. device: of torch. workers: processes beside it, 0 for a host on a core."""
+
+    device: str
+    workers: int = 0
+
+
+class Processes:
+    """The executor of one machine."""
+
+    def __init__(self, setup: Setup, places: Sequence[HostPlace], *, time_limit: float) -> None:
+        self._packed = setup.packed()
+        self._events: queue.SimpleQueue[tuple[_Host, str, Any]] = queue.SimpleQueue()
+        self._hosts = [_Host(place, self._packed, self._events, time_limit) for place in places]
+
+    def run(self, shards: Iterable[Shard], intake: Intake, *, at_once: int | None = None) -> None:
+        """Measures `shards` (`rdbench.engine.executors.base.Executor`)."""
+        coming, again = iter(shards), deque[Shard]()
+        idle, busy = deque(self._hosts), dict[_Host, Shard]()
+        most = at_once or len(self._hosts)
+        while True:
+            while idle and len(busy) < most:
+                shard = again.popleft() if again else next(coming, None)
+                if shard is None:
+                    break
+                host = idle.popleft()
+                busy[host] = shard
+                host.give(shard)
+            if not busy:
+                return
+            try:
+                host, what, content = self._events.get(timeout=0.2)  # lets Ctrl-C through
+            except queue.Empty:
+                intake.flush()
+                continue
+            if what == _RESULTS:
+                intake.take(content)
+            elif what == _AT:
+                intake.at(*content)
+            elif what == _SAY:
+                intake.say(content)
+            else:
+                shard = busy.pop(host)
+                idle.appendleft(host)
+                if what != _DONE:
+                    again.extendleft(reversed(after_loss(shard, content, intake)))
+
+    def close(self) -> None:
+        """Ends every process at once."""
+        for host in self._hosts:
+            host.end()
+
+
+class _Host:
+    """One process, the thread that speaks with it, and what it was given."""
+
+    def __init__(
+        self,
+        place: HostPlace,
+        setup: bytes,
+        events: queue.SimpleQueue[tuple[_Host, str, Any]],
+        time_limit: float,
+    ) -> None:
+        self._place = place
+        self._setup = setup
+        self._events = events
+        self._time_limit = time_limit
+        self._given: queue.SimpleQueue[Shard | None] = queue.SimpleQueue()
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._guard = threading.Lock()
+
+    def give(self, shard: Shard) -> None:
+        """Hands over a shard; what comes of it comes as events."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._speak, daemon=True)
+            self._thread.start()
+        self._given.put(shard)
+
+    def end(self) -> None:
+        """Ends the process."""
+        with self._guard:
+            self._ended = True
+            process = self._process
+        self._given.put(None)
+        if process is not None:
+            process.kill()
+            process.join()
+
+    def _speak(self) -> None:
+        while (shard := self._given.get()) is not None:
+            try:
+                loss = self._through(shard)
+            except Exception as error:  # a process that cannot be started
+                loss = Loss(f"no process for {self._place.device}: {error}", final=True)
+            if loss is not None:
+                self._events.put((self, _DIED, loss))
+
+    def _through(self, shard: Shard) -> Loss | None:
+        """Has a shard measured; why it was lost, or None where it ended as it should."""
+        try:
+            connection = self._connected()
+            connection.send(shard)
+            while True:
+                what, content = connection.recv()
+                if what in (_BROKEN, _RAISED):
+                    return Loss(content, final=what == _BROKEN)
+                self._events.put((self, what, content))
+                if what == _DONE:
+                    return None
+        except (EOFError, OSError):
+            return self._why_it_died()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            with self._guard:
+                if self._ended:
+                    raise EOFError
+                self._connection = self._start()
+        return self._connection
+
+    def _start(self) -> Connection:
+        # A device's libraries do not outlive a fork; on a CPU nothing has used them yet.
+        on_core = not self._place.workers
+        context: Any = start_server() if on_core else multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self._setup, self._place, surroundings())
+        process = context.Process(
+            target=serve, args=arguments, name=f"rdbench {self._place.device}"
+        )
+        with without_main():
+            process.start()
+        theirs.close()
+        self._process = process
+        connection: Connection = ours
+        return connection
+
+    def _why_it_died(self) -> Loss:
+        process, self._process = self._process, None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if process is None:
+            return Loss("its process was ended", final=True)
+        process.join(timeout=5.0)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        if watch.ran_out(process.exitcode):
+            limit = f"{self._time_limit:g} s (timeouts.unit_seconds)"
+            return Loss(f"no answer within {limit}; its worker was ended", timed_out=True)
+        code = process.exitcode
+        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        return Loss(f"its worker process died, each time that it was tried ({how})")
+
+
+class _Sender:
+    """The sink of a host: the connection to who gave the shard."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def deliver(self, results: Sequence[Result]) -> None:
+        """Sends results."""
+        self._connection.send((_RESULTS, list(results)))
+
+    def at(self, system: str, point: str) -> None:
+        """Sends where the work has come to."""
+        self._connection.send((_AT, (system, point)))
+
+    def say(self, message: str) -> None:
+        """Sends a line."""
+        self._connection.send((_SAY, message))
+
+
+def serve(
+    connection: Connection,
+    setup: bytes,
+    place: HostPlace,
+    around: tuple[dict[str, str], list[str]],
+) -> None:
+    """A host's process: measures what it is given until the connection is closed."""
+    from rdbench.engine.executors.pool import AtOnce, worker_pool
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run that started this one ends it
+    enter(*around)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        watch.arm(BUILD_SECONDS)
+        try:
+            desk = Desk(pickle.loads(setup), place.device, rest=watch.arm)
+            desk.build()
+        except Exception as error:
+            reason = f"the process for {place.device} could not be set up"
+            connection.recv()
+            connection.send((_BROKEN, f"{reason}: {type(error).__name__}: {error}"))
+            return
+        watch.disarm()
+        sender = _Sender(connection)
+        with AtOnce() if not place.workers else worker_pool(place.workers, desk.beat) as jobs:
+            while True:
+                shard: Shard = connection.recv()
+                ended: tuple[str, str | None] = (_DONE, None)
+                try:
+                    desk.measure(shard, jobs, sender)
+                except (BrokenPipeError, ConnectionResetError):
+                    raise
+                except Exception as error:
+                    ended = (_RAISED, f"{type(error).__name__}: {error}")
+                watch.disarm()
+                connection.send(ended)

@@ -1,0 +1,82 @@
+"""How processes of this machine are started: from a server, without running the caller's script.
+
+Workers on a CPU are forked from a server that has imported what they need and done nothing else, so
+that they share its memory, start in milliseconds, and inherit no thread or lock of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.forkserver import ensure_running
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""What the numeric libraries of a worker read; each is 1 there."""
+
+_starting = threading.Lock()
+
+
+def start_server() -> BaseContext:
+    """Starts, once, the process that workers are forked from; it imports while others go on."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rdbench.engine.executors.preload"])
+    kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        ensure_running()  # the server takes the environment that it finds, its libraries too
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    return context
+
+
+def surroundings() -> tuple[dict[str, str], list[str]]:
+    """The environment and the import path that a worker shall have: see `enter`."""
+    return dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, "1"), list(sys.path)
+
+
+def enter(environment: Mapping[str, str], path: Sequence[str]) -> None:
+    """Gives a new process the surroundings of the one that wants it.
+
+    It was forked from a server that may be older than both.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+
+
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """Processes started inside do not run the caller's script again.
+
+    The standard library has every new process import the main module of its parent, for functions
+    that are defined there; ours are not, and a script without a guard would start a run in each.
+    """
+    main: Any = sys.modules["__main__"]
+    with _starting:
+        kept = {
+            name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)
+        }
+        try:
+            for name in kept:
+                setattr(main, name, None)
+            yield
+        finally:
+            for name, value in kept.items():
+                setattr(main, name, value)

@@ -1,0 +1,342 @@
+"""Takes what processes measure, and makes rows of it: the only part of the engine that writes.
+
+It knows what is open, never drops a result without a row, moves rows that nobody asks for any more
+out of the way only when something stands in their place, and keeps, until a set of clips is
+complete, what its values are made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.measure.shard import ClipWork
+from rdbench.engine.passes.audio import AUDIO
+from rdbench.engine.passes.base import Result, SetUnits, SetWork
+from rdbench.store.atomic import cannot_write
+from rdbench.store.schema import BESIDE, Kind, Labels, Quantity, Row
+from rdbench.types import Score, Status
+
+if TYPE_CHECKING:
+    from rdbench.engine.executors.base import Loss
+    from rdbench.engine.measure.shard import Shard
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.plan import Plan, Review
+    from rdbench.engine.plan.systems import StepId
+    from rdbench.engine.progress import Progress
+    from rdbench.store.audio import Kept
+    from rdbench.store.writer import RunWriter
+
+SCRATCH = "scratch"
+"""A folder of a run for what is needed until its end alone."""
+
+
+class RunIntake:
+    """The intake of one run (`rdbench.engine.executors.base.Intake`).
+
+    known: keys of rows that the folder has. written: rows that were written since.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        review: Review,
+        writer: RunWriter,
+        progress: Progress,
+        *,
+        known: Iterable[str] = (),
+    ) -> None:
+        self.written = 0
+        self._plan = plan
+        self._open = review.open
+        self._stale = review.stale
+        self._writer = writer
+        self._progress = progress
+        self._known = set(known)
+        self.sets = [_OpenSet(units, set(quantities)) for units, quantities in review.sets]
+        self._transient = {
+            one.units.feature for one in self.sets if one.units.feature and not one.units.keep
+        }
+        self._scratch = _Scratch(writer.folder / SCRATCH)
+        self._failures: dict[tuple[StepId | None, str, Quantity], str] = {}
+
+    # -- what executors call
+
+    def take(self, results: Sequence[Result]) -> None:
+        """Writes results, and finishes what they finish."""
+        for result in results:
+            if result.clip:
+                self._take_of_clip(result)
+            else:
+                self._take_of_set(result)
+
+    def rest(self, shard: Shard) -> Shard | None:
+        """What is still open of a shard; None where nothing is."""
+        works = []
+        for work in shard.clips:
+            wanted = {
+                step: left
+                for step, asked in work.wanted.items()
+                if (left := asked & self._open.wanted(step, work.clip.name))
+            }
+            if wanted:
+                works.append(replace(work, wanted=wanted))
+        sets = [
+            replace(one, quantities=some)
+            for one in shard.sets
+            if (some := tuple(q for q in one.quantities if q in self.sets[one.number].open))
+        ]
+        if not works and not sets:
+            return None
+        return replace(shard, clips=tuple(works), sets=tuple(sets))
+
+    def give_up(self, shard: Shard, loss: Loss) -> None:
+        """Takes everything open of a shard as failed."""
+        for work in shard.clips:
+            for step, quantities in work.wanted.items():
+                where = self._plan.steps[step] if step else "the reference"
+                score = Score.failed(f"{where}: {loss.reason}")
+                self.take(
+                    [
+                        Result(step, work.clip.name, work.clip.domain, quantity, score, 0.0)
+                        for quantity in sorted(quantities)
+                    ]
+                )
+        for one in shard.sets:
+            score = Score.failed(f"{self._plan.steps[one.step]}: {loss.reason}")
+            self.take(one.failed(score))
+
+    def at(self, system: str, point: str) -> None:
+        """Tells the progress."""
+        self._progress.at(system, point)
+
+    def say(self, message: str) -> None:
+        """Tells the progress."""
+        self._progress.say(message)
+
+    def flush(self) -> None:
+        """Writes rows that have waited."""
+        self._writer.flush_if_due()
+
+    # -- what the run calls
+
+    def retire_dropped(self) -> None:
+        """Moves the rows of systems that the spec no longer has out of the way."""
+        for system in set(self._stale) - {one.name for one in self._plan.systems} - {""}:
+            self._retire(system)
+
+    def fail_what_cannot_be_run(self) -> None:
+        """Writes why nothing is measured of unbuilt systems and of clips that cannot be read."""
+        for step, clip, quantities in self._open:
+            system = self._plan.steps[step].system if step else None
+            planned = self._plan.by_name[clip]
+            reason = system.failure if system and system.codec is None else planned.failure
+            if reason:
+                score = Score.failed(reason)
+                self.take(
+                    [Result(step, clip, planned.domain, q, score, 0.0) for q in sorted(quantities)]
+                )
+
+    def clip_work(self, clip: PlannedClip, kept: Mapping[str, Kept]) -> ClipWork | None:
+        """What is open of a clip, for a process; None where nothing is.
+
+        kept: files of audio that the folder has, by unit key.
+        """
+        found = {step: self._open.wanted(step, clip.name) for step in (None, *self._plan.steps)}
+        wanted = {step: quantities for step, quantities in found.items() if quantities}
+        if not wanted:
+            return None
+        names = {
+            step: self._plan.key(step, clip.name, AUDIO)
+            for step, quantities in wanted.items()
+            if kept or AUDIO in quantities
+        }
+        there = {step: kept[key] for step, key in names.items() if step and key in kept}
+        return ClipWork(clip, wanted, there, names)
+
+    def set_work(self, number: int) -> SetWork:
+        """What a process needs for the units of a set, with the arrays of its clips."""
+        one = self.sets[number]
+        units, step, feature = one.units, one.units.step.id, one.units.feature
+        quantities = tuple(q for q in units.quantities if q in one.open)
+        owner = self._plan.passes.owner(quantities[0]).name
+        work = SetWork(number, owner, step, units.domain, units.clips, quantities)
+        if feature is None:
+            return work
+        arrays = self._arrays(step, units)
+        failures = {
+            clip.name: self._failures.get((step, clip.name, feature), "it has no value")
+            for clip in units.clips
+            if clip.name not in arrays and not self._undefined(step, clip.name, feature)
+        }
+        references = self._arrays(None, units) if units.keep else {}
+        return replace(work, arrays=arrays, references=references, failures=failures)
+
+    def close(self) -> None:
+        """Writes a failed row for whatever is still open: no unit ends without one."""
+        for step, clip, quantities in self._open:
+            where = self._plan.steps[step] if step else "the reference"
+            score = Score.failed(f"{where}: no result came back")
+            domain = self._plan.by_name[clip].domain
+            self.take([Result(step, clip, domain, q, score, 0.0) for q in sorted(quantities)])
+
+    def finish(self) -> None:
+        """Moves what nobody asks for any more out of the way, and clears the scratch folder."""
+        for system in list(self._stale):
+            self._retire(system)
+        self._scratch.clear()
+
+    # -- rows
+
+    def _take_of_clip(self, result: Result) -> None:
+        quantity = result.quantity
+        asked = self._open.close(result.step, result.clip, quantity)
+        key = self._plan.key(result.step, result.clip, quantity)
+        if not asked and key in self._known:
+            return
+        score = _sound(quantity, result.score)
+        if quantity.kind in BESIDE and score.status is Status.FAILED:
+            self._failures[result.step, result.clip, quantity] = score.reason
+        elif quantity in self._transient:
+            self._scratch.put(result.step, result.clip, quantity, result.attachment)
+        else:
+            self._write(result, score, key, self._labels(result))
+        subject_done = asked and not self._open.wanted(result.step, result.clip)
+        if subject_done and result.step is not None:
+            self._writer.when_written(self._progress.advance)
+
+    def _take_of_set(self, result: Result) -> None:
+        one = self.sets[result.set_number]
+        if result.quantity not in one.open:
+            return
+        one.open.discard(result.quantity)
+        score = _sound(result.quantity, result.score)
+        if result.quantity.kind in BESIDE and score.status is not Status.OK:
+            return  # the row of the value says why there is nothing to lie beside it
+        units = self._plan.units_of_set(one.units)
+        (unit,) = [unit for unit in units if unit.quantity == result.quantity]
+        self._write(result, score, unit.key, unit.labels)
+
+    def _write(self, result: Result, score: Score, key: str, labels: Labels) -> None:
+        if score.status is not Status.FAILED:
+            self._retire(labels.system)
+        columns = self._plan.passes.owner(result.quantity).columns(result.quantity)
+        row = Row(
+            unit_key=key,
+            system=labels.system,
+            curve=labels.curve,
+            point=labels.point,
+            variant=labels.variant,
+            clip=labels.clip,
+            domain=labels.domain,
+            group=labels.group,
+            seconds=result.seconds,
+            kind=result.quantity.kind,
+            key=result.quantity.key,
+            value=score.value,
+            unit=columns.unit,
+            backend=columns.backend,
+            status=score.status,
+            reason=score.reason,
+        )
+        self._known.add(key)
+        self.written += 1
+        if result.quantity.kind is Kind.TRACE and result.attachment is not None:
+            self._writer.trace(row, result.attachment)
+        elif result.quantity.kind is Kind.FEATURE and result.attachment is not None:
+            self._writer.feature(row, result.attachment)
+        else:
+            self._writer.append([row])
+
+    def _retire(self, system: str) -> None:
+        """Moves the rows of a system that others now stand for out of the way."""
+        if keys := self._stale.pop(system, None):
+            self._writer.retire(keys)
+
+    def _labels(self, result: Result) -> Labels:
+        clip = self._plan.by_name[result.clip]
+        step = self._plan.steps[result.step] if result.step else None
+        return Labels(
+            system=step.system.name if step else "",
+            curve=step.system.spec.curve if step else "",
+            point=step.point.name if step else "",
+            variant=step.variant.name if step else "",
+            clip=clip.name,
+            domain=clip.domain,
+            group=clip.clip.group,
+        )
+
+    # -- sets
+
+    def _arrays(self, step: StepId | None, units: SetUnits) -> Mapping[str, Any]:
+        """By clip, what the values of a set are made of."""
+        assert units.feature is not None
+        if not units.keep:
+            return self._scratch.get(step, units.feature, [clip.name for clip in units.clips])
+        from rdbench.store.features import read_features
+
+        self._writer.flush()
+        keys = {self._plan.key(step, clip.name, units.feature): clip.name for clip in units.clips}
+        found = read_features(self._writer.folder, units.feature)
+        return {keys[one.unit_key]: one.array for one in found if one.unit_key in keys}
+
+    def _undefined(self, step: StepId, clip: str, feature: Quantity) -> bool:
+        """Whether a clip has no feature because it can have none, and has a row that says so."""
+        return self._plan.key(step, clip, feature) in self._known
+
+
+@dataclass
+class _OpenSet:
+    """Units of a set, and which of them are open."""
+
+    units: SetUnits
+    open: set[Quantity]
+
+
+class _Scratch:
+    """Things by step, clip and quantity, in one file for each step and quantity."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[tuple[StepId | None, str, Quantity], tuple[Path, int, int]] = {}
+        self.clear()
+
+    def put(self, step: StepId | None, clip: str, quantity: Quantity, thing: Any) -> None:
+        """Keeps a thing; raises StoreError where that fails."""
+        name = hashlib.sha256(repr((step, quantity)).encode()).hexdigest()[:32]
+        path, content = self._folder / name, pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
+        try:
+            self._folder.mkdir(exist_ok=True)
+            with path.open("ab") as file:
+                self._places[step, clip, quantity] = (path, file.tell(), len(content))
+                file.write(content)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def get(self, step: StepId | None, quantity: Quantity, clips: Iterable[str]) -> dict[str, Any]:
+        """What was kept of some clips."""
+        found = {}
+        for clip in clips:
+            if place := self._places.get((step, clip, quantity)):
+                path, start, length = place
+                with path.open("rb") as file:
+                    file.seek(start)
+                    found[clip] = pickle.loads(file.read(length))
+        return found
+
+    def clear(self) -> None:
+        """Forgets everything, and what a killed run has left."""
+        self._places.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _sound(quantity: Quantity, score: Score) -> Score:
+    if score.status is Status.OK and not math.isfinite(score.value):
+        return Score.failed(f"{quantity.key} came out as {score.value}, which is no measurement")
+    return score

@@ -1,0 +1,1 @@
+"""One shard, measured: the same in every process and on every machine."""

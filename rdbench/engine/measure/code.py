@@ -1,0 +1,227 @@
+"""From references to what was encoded and to reconstructions, under one protocol.
+
+The reference, already at the protocol's rate and layout, is brought to the codec's native rate
+and channels, encoded (once for all points of a nested codec), cut, decoded under each variant,
+and brought back to the protocol's rate, layout and exact lengths. What was encoded is measured by
+every pass before anything is decoded, and nothing is decoded that no pass wants. A point that fails
+is an outcome with a reason; the other points go on. The codec gets a copy of the reference, so that
+one which changes its input cannot be scored against itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rdbench.audio.resample import fit_lengths, resample_batch
+from rdbench.codecs.base import Codec
+from rdbench.engine.measure.channels import (
+    ChannelPolicy,
+    gather,
+    gather_rates,
+    policy,
+    spread,
+    spread_seeds,
+)
+from rdbench.engine.passes.base import Needs, Passes, Work
+from rdbench.rate import rates as measure_rates
+from rdbench.types import (
+    AudioBatch,
+    CodecError,
+    Encoded,
+    OperatingPoint,
+    Rate,
+    RateKind,
+    RdbenchError,
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a codec made of a batch at one point.
+
+    encoded: one item for each clip, or one for each channel of each clip, as `policy` says.
+    channels: of the reference. rates: those that follow from the payload, per clip.
+    """
+
+    codec: Codec
+    encoded: Encoded
+    policy: ChannelPolicy
+    channels: int
+    rates: Mapping[RateKind, Sequence[Rate]]
+
+    def gathered(self, kind: RateKind, rates: Sequence[Rate]) -> list[Rate]:
+        """Rates of the encoded items as rates of clips."""
+        return gather_rates({kind: rates}, self.policy, self.channels)[kind]
+
+    def items(self, clip: int) -> range:
+        """The encoded items of one clip."""
+        each = self.channels if self.policy is ChannelPolicy.PER_CHANNEL else 1
+        return range(clip * each, (clip + 1) * each)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one step. audio: at the protocol's rate, layout and lengths; None where there is
+    none, for the reason in `failure`.
+    """
+
+    work: Work
+    audio: AudioBatch | None
+    failure: str = ""
+
+
+def code(
+    codec: Codec, reference: AudioBatch, works: Sequence[Work], passes: Passes
+) -> Iterator[Outcome]:
+    """Measures what is encoded, and yields what is decoded or has failed, points in their order.
+
+    works: one for each step of this codec, all of the clips of `reference`. Out-of-memory errors
+    and interrupts pass through; any other exception of the adapter becomes the failure of what it
+    was asked for. A work of which nothing is to be decoded has no outcome, unless it failed.
+    """
+    coding = _Coding(codec, reference, [clip.seed for clip in works[0].clips])
+    by_point: dict[str, list[Work]] = {}
+    for work in works:
+        assert work.step is not None
+        by_point.setdefault(work.step.point.name, []).append(work)
+    for point in codec.points:
+        if point.name in by_point:
+            yield from coding.at(point, by_point[point.name], passes)
+
+
+class _Coding:
+    """One codec on one batch; holds what its points share."""
+
+    def __init__(self, codec: Codec, reference: AudioBatch, seeds: Sequence[int]) -> None:
+        self._codec = codec
+        self._reference = reference
+        self._seeds = seeds
+        self._native: AudioBatch | None = None
+        self._policy = ChannelPolicy.NATIVE
+        self._highest: Encoded | None = None
+
+    def at(self, point: OperatingPoint, works: Sequence[Work], passes: Passes) -> Iterator[Outcome]:
+        try:
+            encoding = self._encoding(point)
+        except (Exception, SystemExit) as error:
+            reason = self._explain(error, "encoding", point)
+            yield from (Outcome(work, None, reason) for work in works)
+            return
+        for work in works:
+            failure = self._measure(work, encoding, passes)
+            if failure and len(work.clips) > 1:  # one bad clip must not cost the others
+                yield Outcome(work, None, failure)
+            elif passes.wanting(work, Needs.DECODED):
+                yield self._decoded(work, encoding, point)
+
+    def _encoding(self, point: OperatingPoint) -> Encoding:
+        encoded = self._encode(point)
+        _check_encoded(self._codec, encoded, self._native)
+        measured = measure_rates(encoded)
+        _check_headline(self._codec, measured)
+        channels = self._reference.channels
+        rates = gather_rates(measured, self._policy, channels)
+        return Encoding(self._codec, encoded, self._policy, channels, rates)
+
+    def _measure(self, work: Work, encoding: Encoding, passes: Passes) -> str:
+        """Lets the passes measure; what one raises fails its own quantities where a clip is alone.
+
+        Returns the reason, or "".
+        """
+        reason = ""
+        for one, quantities in passes.wanting(work, Needs.ENCODED).items():
+            try:
+                one.on_encoded(work, encoding)
+            except Exception as error:
+                if isinstance(error, torch.cuda.OutOfMemoryError):
+                    raise
+                reason = (
+                    str(error)
+                    if isinstance(error, RdbenchError)
+                    else f"{one.name} of {work.step} raised {type(error).__name__}: {error}"
+                )
+                if len(work.clips) == 1:
+                    work.fail(0, reason, quantities)
+        return reason
+
+    def _explain(self, error: BaseException, doing: str, point: OperatingPoint) -> str:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise error
+        if isinstance(error, RdbenchError):
+            return str(error)
+        name = self._codec.info.name
+        return f"{name} raised {type(error).__name__} while {doing} at {point.name}: {error}"
+
+    def _encode(self, point: OperatingPoint) -> Encoded:
+        codec = self._codec
+        if self._native is None:
+            self._policy = policy(codec.info, self._reference.channels)
+            rate = codec.info.native_rate(self._reference.sample_rate)
+            copy = _copy(self._reference)
+            self._native = resample_batch(spread(copy, self._policy), rate)
+        if not codec.nested:
+            return codec.encode(_copy(self._native), point)
+        if self._highest is None:
+            self._highest = codec.encode(_copy(self._native), codec.points[-1])
+        if point.name == codec.points[-1].name:
+            return self._highest
+        return codec.at(self._highest, point)
+
+    def _decoded(self, work: Work, encoding: Encoding, point: OperatingPoint) -> Outcome:
+        assert self._native is not None
+        assert work.step is not None
+        channels = self._reference.channels
+        seeds = spread_seeds(self._seeds, self._policy, channels)
+        codec = self._codec
+        try:
+            wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds)
+            decoded = codec.decode(wanted)
+            _check_shape(codec, decoded, self._native)
+            gathered = gather(decoded, self._policy, channels)
+            back = resample_batch(gathered, self._reference.sample_rate)
+            return Outcome(work, fit_lengths(back, self._reference.lengths))
+        except (Exception, SystemExit) as error:
+            return Outcome(work, None, self._explain(error, "decoding", point))
+
+
+def _copy(audio: AudioBatch) -> AudioBatch:
+    return AudioBatch(audio.samples.clone(), audio.lengths.clone(), audio.sample_rate)
+
+
+def _check_encoded(codec: Codec, encoded: Encoded, native: AudioBatch | None) -> None:
+    """Rates follow from what an adapter states here, so it must state what it was given."""
+    assert native is not None
+    got = (encoded.lengths.tolist(), encoded.sample_rate, encoded.channels)
+    want = (native.lengths.tolist(), native.sample_rate, native.channels)
+    for what, have, expected in zip(
+        ("lengths in samples", "sample rate", "channels"), got, want, strict=True
+    ):
+        if have != expected:
+            raise CodecError(
+                f"{codec.info.name} states {what} {have} of what it encoded, which had {expected}"
+            )
+
+
+def _check_headline(codec: Codec, rates: Mapping[RateKind, Sequence[Rate]]) -> None:
+    headline = codec.info.headline
+    if headline is not None and headline not in rates:
+        kinds = ", ".join(rates) or "none"
+        raise CodecError(
+            f"{codec.info.name} names {headline.value} as its headline rate, but what it encodes "
+            f"has: {kinds}"
+        )
+
+
+def _check_shape(codec: Codec, decoded: AudioBatch, native: AudioBatch) -> None:
+    got = (tuple(decoded.samples.shape[:2]), decoded.lengths.tolist(), decoded.sample_rate)
+    want = (tuple(native.samples.shape[:2]), native.lengths.tolist(), native.sample_rate)
+    for what, have, expected in zip(
+        ("clips and channels", "lengths in samples", "sample rate"), got, want, strict=True
+    ):
+        if have != expected:
+            raise CodecError(
+                f"{codec.info.name} decoded to {what} {have} where {expected} were encoded"
+            )

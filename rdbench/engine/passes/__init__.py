@@ -1,0 +1,1 @@
+"""Families of quantities: what each asks for, and how it is measured."""

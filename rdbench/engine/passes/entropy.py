@@ -1,0 +1,273 @@
+"""What streams really cost: entropy-coded tokens, and KL to a fitted prior.
+
+For tokens there is, under every model, a rate per clip and one of all clips of a domain as one
+stream (clip "", in the order of their names), and how the codebooks are used. Clips are coded where
+the evaluation encodes them; what one stream needs of each clip, its tokens, travels with them. A
+stream of all clips belongs to exactly these clips: where one of them fails, it has failed too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.passes.base import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.identity import file_sha256
+from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
+from rdbench.rate.entropy import measure_clips
+from rdbench.rate.measure import entropy_rates, prior_rates, side_bits
+from rdbench.rate.static import STATIC, StaticTables
+from rdbench.rate.usage import usage
+from rdbench.rate.validate import clip_codes
+from rdbench.store.schema import ONE_STREAM, Kind, Quantity
+from rdbench.types import KL_PRIOR, Posterior, Rate, RateKind, Score, Status, Tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.systems import Step, System
+    from rdbench.rate.tables import Entry, Tables
+    from rdbench.rate.validate import ClipCodes
+
+PERPLEXITY = Quantity(Kind.USAGE, "codebook_perplexity")
+USE = Quantity(Kind.USAGE, "codebook_use")
+TOKENS = Quantity(Kind.FEATURE, "tokens")
+_TOO_LARGE = "the codebooks have too many entries for contexts of tokens"
+
+
+@dataclass(frozen=True)
+class ClipTokens:
+    """What one stream needs of a clip. codes: of each encoded item (channels that were encoded one
+    by one). sizes: entries of the codebooks, per token stream. side: bits of side information.
+    """
+
+    codes: list[ClipCodes]
+    sizes: list[tuple[int, ...]]
+    side: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class EntropyPass(Pass):
+    """enabled: whether bits are counted at all. tables: of `rdbench fit-entropy`, None without."""
+
+    enabled: bool
+    tables: Tables | None
+    name = "entropy"
+
+    def owns(self, quantity: Quantity) -> bool:
+        """Entropy rates, KL to fitted priors, and the use of codebooks."""
+        if quantity.kind is Kind.RATE:
+            fitted = quantity.key == RateKind.KL and quantity.model != KL_PRIOR
+            return quantity.key == RateKind.ENTROPY or fitted
+        return quantity in (PERPLEXITY, USE, TOKENS)
+
+    def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
+        """A rate under every model, for the variant that stands for what was encoded."""
+        kind = _kind(step)
+        if not self.enabled or kind is None:
+            return []
+        return [Quantity(Kind.RATE, kind.value, label) for label in self.labels(step)]
+
+    def of_set(self, step: Step, clips: Sequence[PlannedClip]) -> Sequence[SetUnits]:
+        """All clips of a domain as one stream, and how its codebooks are used."""
+        if not self.enabled or _kind(step) is not RateKind.ENTROPY:
+            return []
+        streams = [
+            Quantity(Kind.RATE, RateKind.ENTROPY.value, _one_stream(label))
+            for label in self.labels(step)
+        ]
+        by_domain: dict[str, list[PlannedClip]] = {}
+        for clip in sorted(clips, key=lambda clip: clip.name):
+            by_domain.setdefault(clip.domain, []).append(clip)
+        return [
+            SetUnits(step, domain, tuple(members), (*streams, PERPLEXITY, USE), TOKENS)
+            for domain, members in by_domain.items()
+        ]
+
+    def needs(self, quantity: Quantity) -> Needs:
+        """All of it is measured on what was encoded."""
+        return Needs.ENCODED
+
+    def columns(self, quantity: Quantity) -> Columns:
+        """Bits under their model; of codebooks, entries and the share of them."""
+        if quantity.kind is Kind.USAGE:
+            unit = "entries" if quantity == PERPLEXITY else "share"
+            return Columns(unit, "mean over codebooks")
+        return Columns("bit", quantity.model)
+
+    def depends(self, step: Step | None, quantity: Quantity) -> Any:
+        """The version of the streams, and the numbers of a fitted model."""
+        from rdbench.rate import entropy
+
+        fitted = self._fitted_model(step, quantity.model) if step else None
+        return [self.name, entropy.VERSION, fitted.digest if fitted else ""]
+
+    def labels(self, step: Step) -> list[str]:
+        """The models of a step, as rows name them."""
+        entry = self._entry(step)
+        if step.system.headline is RateKind.KL:
+            return [self._label("Gaussian prior")] if entry and entry.prior else []
+        return [ORDER0, CONTEXT, *([self._label(STATIC)] if entry and entry.tokens else [])]
+
+    def unfitted(self, systems: Iterable[System]) -> list[str]:
+        """Sentences on systems for which the tables of the spec have nothing."""
+        if not self.enabled or self.tables is None:
+            return []
+        return [
+            f"{system.name} at {', '.join(points)}: the entropy tables have nothing for this codec "
+            "with these weights, so no fitted model counts its bits; run `rdbench fit-entropy` "
+            "with it in the spec"
+            for system in systems
+            if (points := [s.point.name for s in system.first_steps if self._lacks(s)])
+        ]
+
+    def on_encoded(self, work: Work, encoding: Encoding) -> None:
+        """Records a rate under every model that is open, and what one stream needs."""
+        assert work.step is not None
+        names = [clip.name for i, clip in enumerate(work.clips) for _ in encoding.items(i)]
+        for label in self.labels(work.step):
+            kind = _kind(work.step)
+            assert kind is not None
+            quantity = Quantity(Kind.RATE, kind.value, label)
+            if work.wants(quantity):
+                found = encoding.gathered(kind, self._rates(work.step, label, encoding, names))
+                for position, rate in enumerate(found):
+                    score = Score(rate.bits, rate.status, rate.reason)
+                    work.record(position, quantity, score, seconds=rate.seconds)
+        if work.wants(TOKENS):
+            for position, tokens in enumerate(_clip_tokens(work, encoding, names)):
+                work.record(position, TOKENS, Score(1.0), tokens)
+
+    def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
+        """The length of the one stream under every model, and how its codebooks are used."""
+        clips: list[ClipTokens] = [work.arrays[c.name] for c in work.clips if c.name in work.arrays]
+        failure = next((f"{name}: {why}" for name, why in work.failures.items()), "")
+        codes = [item for clip in clips for item in clip.codes]
+        sizes = clips[0].sizes if clips else []
+        used = usage(StaticTables.fit(codes, sizes)) if codes else []
+        for quantity in work.quantities:
+            if failure or not codes:
+                why = f"a clip of the stream could not be coded ({failure or 'none was'})"
+                score = Score.failed(why)
+            elif quantity == PERPLEXITY:
+                score = Score(math.fsum(one.perplexity for one in used) / len(used))
+            elif quantity == USE:
+                score = Score(math.fsum(one.used for one in used) / len(used))
+            else:
+                score = self._one_stream(step, quantity, codes, sizes)
+                if score.status is Status.OK:
+                    score = Score(score.value + math.fsum(clip.side for clip in clips))
+            seconds = math.fsum(c.seconds for c in clips) if quantity.kind is Kind.RATE else 0.0
+            yield Result(step.id, "", work.domain, quantity, score, seconds)
+
+    def _one_stream(
+        self, step: Step, quantity: Quantity, codes: list[ClipCodes], sizes: list[tuple[int, ...]]
+    ) -> Score:
+        (label,) = [one for one in self.labels(step) if _one_stream(one) == quantity.model]
+        if label == CONTEXT and not all(context_fits(stream) for stream in sizes):
+            return Score.undefined(_TOO_LARGE)
+        return Score(float(measure_clips(codes, sizes, self._model(step, label)).bits))
+
+    def _rates(
+        self, step: Step, label: str, encoding: Encoding, names: list[str]
+    ) -> Sequence[Rate]:
+        encoded = encoding.encoded
+        if isinstance(encoded.payload, Posterior):
+            entry = self._entry(step)
+            assert entry is not None
+            assert entry.prior is not None
+            return prior_rates(encoded, entry.prior, label, names)
+        tokens = encoded.payload
+        assert isinstance(tokens, Tokens)
+        if label == CONTEXT and not all(context_fits(s.codebook_sizes) for s in tokens.streams):
+            seconds = (encoded.lengths.double() / encoded.sample_rate).tolist()
+            kind, status = RateKind.ENTROPY, Status.UNDEFINED
+            return [Rate(kind, math.nan, one, label, status, _TOO_LARGE) for one in seconds]
+        return entropy_rates(encoded, self._model(step, label), label=label, names=names)
+
+    def _model(self, step: Step, label: str) -> str | StaticTables:
+        if label in (ORDER0, CONTEXT):
+            return label
+        entry = self._entry(step)
+        assert entry is not None
+        assert entry.tokens is not None
+        return entry.tokens
+
+    def _lacks(self, step: Step) -> bool:
+        return _kind(step) is not None and self._entry(step) is None
+
+    def _entry(self, step: Step) -> Entry | None:
+        info = step.system.info
+        if self.tables is None or info is None or step.system.codec is None:
+            return None
+        points = [step.point.name]
+        if step.system.codec.nested:
+            fitted = (e.point for e in self.tables.entries if e.codec == info.name)
+            points += [point for point in fitted if point not in points]
+        return self.tables.get(info.name, info.weights_sha256, points)
+
+    def _label(self, what: str) -> str:
+        assert self.tables is not None
+        return f"{what}, {self.tables.label}"
+
+    def _fitted_model(self, step: Step, label: str) -> Any:
+        """The fitted model of which a label tells the files alone; None for other models."""
+        entry = self._entry(step)
+        if entry is None or self.tables is None or self.tables.label not in label:
+            return None
+        return entry.prior if step.system.headline is RateKind.KL else entry.tokens
+
+
+def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedClip]) -> Tables:
+    """Reads fitted tables, and gives their latent coders to the codecs that they are for.
+
+    Raises TablesError for a file that cannot be used, or that was fitted on one of `clips`.
+    """
+    from rdbench.codecs.posterior.base import PosteriorCodec
+    from rdbench.rate.tables import Tables
+
+    tables = Tables.load(path)
+    files = {clip.clip.path: clip.name for clip in clips if not clip.failure}
+    tables.check_apart((name, file_sha256(file)) for file, name in files.items())
+    for system in systems:
+        codec = system.codec
+        if isinstance(codec, PosteriorCodec):
+            for entry in tables.entries:
+                if (entry.codec, entry.weights_sha256) == (
+                    codec.info.name, codec.info.weights_sha256,
+                ):  # fmt: skip
+                    codec.coder = entry.latent
+    return tables
+
+
+def _kind(step: Step) -> RateKind | None:
+    """The kind of rate that this pass counts of a step; None where it counts nothing."""
+    if step.system.codec is None or not step.first:
+        return None
+    kinds = {RateKind.NOMINAL: RateKind.ENTROPY, RateKind.KL: RateKind.KL}
+    return kinds.get(step.system.headline) if step.system.headline else None
+
+
+def _one_stream(label: str) -> str:
+    return f"{label}, {ONE_STREAM}"
+
+
+def _clip_tokens(work: Work, encoding: Encoding, names: list[str]) -> Iterator[ClipTokens]:
+    tokens = encoding.encoded.payload
+    assert isinstance(tokens, Tokens)
+    codes, side = clip_codes(tokens, names), side_bits(encoding.encoded)
+    sizes = [stream.codebook_sizes for stream in tokens.streams]
+    for position in range(len(work.clips)):
+        items = encoding.items(position)
+        yield ClipTokens(
+            [codes[item] for item in items],
+            sizes,
+            math.fsum(side[item] for item in items),
+            float(encoding.encoded.lengths[items[0]]) / encoding.encoded.sample_rate,
+        )

@@ -1,0 +1,43 @@
+"""Notes on clips that a reader of their scores should know: clipped, silent, upsampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.passes.base import Pass, Work
+from rdbench.store.schema import Kind, Quantity
+from rdbench.types import Score, Status
+
+if TYPE_CHECKING:
+    from rdbench.engine.measure.batch import Batch
+    from rdbench.engine.measure.shard import Desk
+
+
+@dataclass(frozen=True, eq=False)
+class NotesPass(Pass):
+    """Nobody asks for notes: they come with the first measuring of a clip, and stay."""
+
+    name = "notes"
+
+    def owns(self, quantity: Quantity) -> bool:
+        """Notes."""
+        return quantity.kind is Kind.NOTE
+
+    def reference_may_have(self, domain: str) -> Sequence[Quantity]:
+        """Every note there is."""
+        from rdbench.audio.load import NOTES
+
+        return [Quantity(Kind.NOTE, key) for key in NOTES]
+
+    def depends(self, step: Any, quantity: Quantity) -> Any:
+        """Nothing but the clip."""
+        return [self.name]
+
+    def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
+        """Tells what was seen when the clips were loaded."""
+        for position, index in enumerate(batch.places(work.clips)):
+            for note in batch.excerpts[index].notes:
+                told = Score(1.0, Status.OK, note.sentence)
+                work.tell(position, Quantity(Kind.NOTE, note.key), told)

@@ -1,0 +1,162 @@
+"""Metrics of a set of clips: a feature for each clip, and a value that comes from the groups.
+
+The feature of a clip is kept in the run, so that a clip that is added costs itself alone. The value
+is that of all clips of a domain; its replicates under the one bootstrap over groups
+(`rdbench.resampling`), and the values without each group, are kept beside it, so that intervals and
+paired differences need neither the features nor the metric's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdbench.audio.resample import resample_batch
+from rdbench.engine.passes.base import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.metrics.base import SetBackend
+from rdbench.metrics.sets.score import score_set
+from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights
+from rdbench.store.schema import Kind, Quantity
+from rdbench.types import Score, Status
+
+if TYPE_CHECKING:
+    from rdbench.engine.measure.batch import Batch
+    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.metrics import Metric
+    from rdbench.engine.plan.systems import Step
+    from rdbench.types import AudioBatch
+
+BOOTSTRAP, JACKKNIFE = "bootstrap", "jackknife"
+"""Models of the features that hold a value's replicates, and the values without each group."""
+
+
+@dataclass(frozen=True, eq=False)
+class SetMetricsPass(Pass):
+    """metrics: by domain, those with one value for a set of clips."""
+
+    metrics: Mapping[str, Sequence[Metric]]
+    name = "sets"
+
+    def owns(self, quantity: Quantity) -> bool:
+        """Values, their replicates, and the features that they are made of."""
+        return quantity.kind in (Kind.METRIC, Kind.FEATURE) and quantity.key in self._by_key()
+
+    def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
+        """A feature for every metric."""
+        return self.of_reference(domain)
+
+    def of_reference(self, domain: str) -> Sequence[Quantity]:
+        """The same of the reference."""
+        return [_feature(metric) for metric in self.metrics[domain]]
+
+    def of_set(self, step: Step, clips: Sequence[PlannedClip]) -> Sequence[SetUnits]:
+        """A value for every metric of every domain."""
+        units = []
+        for domain in dict.fromkeys(clip.domain for clip in clips):
+            members = tuple(clip for clip in clips if clip.domain == domain)
+            for metric in self.metrics[domain]:
+                wanted = (
+                    Quantity(Kind.METRIC, metric.key),
+                    Quantity(Kind.FEATURE, metric.key, BOOTSTRAP),
+                    Quantity(Kind.FEATURE, metric.key, JACKKNIFE),
+                )
+                units.append(SetUnits(step, domain, members, wanted, _feature(metric), keep=True))
+        return units
+
+    def needs(self, quantity: Quantity) -> Needs:
+        """Features are made from audio."""
+        return Needs.DECODED
+
+    def columns(self, quantity: Quantity) -> Columns:
+        """The metric's unit and the program that computes it; of arrays, what they are."""
+        metric = self._by_key()[quantity.key]
+        if quantity.kind is Kind.FEATURE:
+            return Columns("", quantity.model)
+        return Columns(metric.definition.unit, metric.backend_name)
+
+    def depends(self, step: Step | None, quantity: Quantity) -> Any:
+        """The metric's identity; of replicates, how many there are."""
+        resampled = [RESAMPLES] if quantity.model == BOOTSTRAP else []
+        return [*self._by_key()[quantity.key].identity(), *resampled]
+
+    def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
+        """Records the features of references."""
+        self._record(work, batch.part(batch.places(work.clips)))
+
+    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
+        """Records the features of reconstructions."""
+        self._record(work, audio)
+
+    def _record(self, work: Work, audio: AudioBatch) -> None:
+        for metric in self.metrics[work.clips[0].domain]:
+            quantity, backend = _feature(metric), metric.backend
+            assert isinstance(backend, SetBackend)
+            if not work.wants(quantity):
+                continue
+            shortest = metric.definition.minimum_seconds
+            if work.seconds < shortest:
+                reason = f"{work.seconds:.3f} s is shorter than the {shortest:g} s needed"
+                for position in range(len(work.clips)):
+                    work.record(position, quantity, Score.undefined(reason))
+                continue
+            rate = metric.definition.sample_rate or audio.sample_rate
+            try:
+                features = backend.feature(resample_batch(audio, rate))
+            except Exception as error:
+                if len(work.clips) > 1:
+                    for position in range(len(work.clips)):
+                        self._record(work.part([position]), audio.select([position]))
+                    continue
+                work.fail(0, f"{metric.key} raised {type(error).__name__}: {error}", [quantity])
+                continue
+            for position, feature in enumerate(features):
+                work.record(position, quantity, Score(float(len(feature))), feature)
+
+    def by_groups(self, quantity: Quantity) -> bool:
+        """Replicates, which are drawn by groups in the order of their names."""
+        return quantity.kind is Kind.FEATURE
+
+    def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
+        """The value, its replicates, and the values without each group."""
+        found = _values(self._by_key()[work.quantities[0].key], work)
+        for quantity in work.quantities:
+            score, array = found[quantity.model]
+            yield Result(step.id, "", work.domain, quantity, score, 0.0, array)
+
+    def _by_key(self) -> dict[str, Metric]:
+        return {one.key: one for chosen in self.metrics.values() for one in chosen}
+
+
+def _feature(metric: Metric) -> Quantity:
+    return Quantity(Kind.FEATURE, metric.key)
+
+
+def _values(metric: Metric, work: SetWork) -> dict[str, tuple[Score, Any]]:
+    """The value (""), its replicates and the values without each group, each with its array."""
+    if work.failures:
+        name, reason = next(iter(work.failures.items()))
+        text = f"{len(work.failures)} of {len(work.clips)} clips have no value ({name}: {reason})"
+        return dict.fromkeys(("", BOOTSTRAP, JACKKNIFE), (Score.failed(text), None))
+    backend = metric.backend
+    assert isinstance(backend, SetBackend)
+    there = [clip for clip in work.clips if len(work.arrays.get(clip.name, ()))]
+    groups = {clip.name: clip.clip.group for clip in there}
+    count = len(group_names(groups))
+    weights = resample_weights(max(count, 1), seed=domain_seed(0, work.domain))[:, :count]
+    found = score_set(
+        metric.definition,
+        backend,
+        reference=work.references,
+        reconstruction=work.arrays,
+        groups=groups,
+        weights=weights,
+    )
+    if found.score.status is not Status.OK:
+        return dict.fromkeys(("", BOOTSTRAP, JACKKNIFE), (found.score, None))
+    return {
+        "": (found.score, None),
+        BOOTSTRAP: (Score(float(len(weights))), found.bootstrap),
+        JACKKNIFE: (Score(float(count)), found.jackknife),
+    }

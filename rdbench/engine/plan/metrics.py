@@ -1,0 +1,104 @@
+"""The metrics of a spec with the backends that compute them here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rdbench.metrics.base import MODEL_FILE
+from rdbench.types import SpecError
+
+if TYPE_CHECKING:
+    from rdbench.metrics.base import Backend, MetricDefinition
+    from rdbench.spec.model import BenchmarkSpec
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the spec chose it; the same in every process.
+
+    backend_name: of the registry. options: as JSON, so that a metric can be hashed.
+    """
+
+    key: str
+    backend_name: str = "auto"
+    options: str = "{}"
+
+    @property
+    def definition(self) -> MetricDefinition:
+        """What the key means."""
+        from rdbench.metrics.registry import definition
+
+        return definition(self.key)
+
+    @property
+    def backend(self) -> Backend:
+        """What computes it, built once in a process."""
+        return _built(self)
+
+    def identity(self) -> list[Any]:
+        """All that a value depends on, for keys."""
+        backend = self.backend
+        return [
+            self.key, self.definition.version, backend.name, backend.version,
+            dict(backend.options), backend.model_sha256, *backend.source,
+        ]  # fmt: skip
+
+    def card(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        backend = self.backend
+        model = {"path": str(backend.options.get(MODEL_FILE)), "sha256": backend.model_sha256}
+        return {
+            **asdict(self.definition),
+            "domains": list(self.definition.domains),
+            "options": dict(backend.options),
+            "model_file": model if backend.model_sha256 else None,
+            "backend": backend.name,
+            "backend_version": backend.version,
+            "tolerance": backend.tolerance,
+        }
+
+
+def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
+    """The metrics of `domain` in the spec's order, those that are not valid on it left out.
+
+    Raises SpecError where none is left, or where one cannot be built.
+    """
+    chosen = []
+    for item in spec.metrics_for(domain):
+        metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
+        if valid_on(metric.definition, domain):
+            chosen.append(Metric(item.key, metric.backend.name, metric.options))
+    if not chosen:
+        raise SpecError(not_valid(spec, domain))
+    return tuple(chosen)
+
+
+def valid_on(definition: MetricDefinition, domain: str) -> bool:
+    """Whether a metric means something on `domain`."""
+    return not definition.domains or domain in definition.domains
+
+
+def not_valid(spec: BenchmarkSpec, domain: str) -> str:
+    """A sentence on the metrics of the spec that are not valid on `domain`, or ""."""
+    from rdbench.metrics.registry import definition
+
+    asked = [definition(item.key) for item in spec.metrics_for(domain)]
+    left_out = [item for item in asked if not valid_on(item, domain)]
+    if not left_out:
+        return ""
+    keys = ", ".join(item.key for item in left_out)
+    meant_for = ", ".join(sorted({name for item in left_out for name in item.domains}))
+    return (
+        f"{keys}: for {meant_for}, so not computed on clips of the domain {domain!r}; if they are "
+        f"{meant_for}, say so in `corpus.domain` or the manifest's column `domain`"
+    )
+
+
+@cache
+def _built(metric: Metric) -> Backend:
+    from rdbench.metrics.registry import backend
+
+    return backend(metric.key, metric.backend_name, json.loads(metric.options))

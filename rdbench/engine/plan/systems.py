@@ -1,0 +1,206 @@
+"""The systems of a run, and their steps: each point of each system under each variant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.source import name_weights, source_of
+from rdbench.types import (
+    CODES,
+    CodecError,
+    CodecInfo,
+    MissingExtraError,
+    OperatingPoint,
+    RateKind,
+    Variant,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from rdbench.codecs.base import Codec
+    from rdbench.rate.coded import LatentCoder
+    from rdbench.spec.model import BenchmarkSpec, SystemSpec
+
+StepId = tuple[str, str, str]
+"""Names a step within its run: system, point, variant."""
+
+
+@dataclass(frozen=True)
+class CodecRecipe:
+    """What rebuilds a codec in another process.
+
+    points: as in the spec. options: the spec's options as JSON, so that a recipe can be hashed.
+    """
+
+    name: str
+    points: tuple[float | str, ...] | None
+    options: str
+    allow_code: bool
+
+    def build(self) -> Codec:
+        """The codec; raises CodecError as the registry does."""
+        from rdbench.codecs.registry import create
+
+        return create(
+            self.name,
+            points=self.points,
+            options=json.loads(self.options),
+            allow_code=self.allow_code,
+        )
+
+
+@dataclass
+class System:
+    """A system of the spec, with its codec, or with the reason why it cannot be run.
+
+    source: hash of the code of a codec that is not rdbench's own, whose version says too little.
+    """
+
+    spec: SystemSpec
+    recipe: CodecRecipe
+    codec: Codec | None
+    failure: str = ""
+    source: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.spec.name
+
+    @property
+    def info(self) -> CodecInfo | None:
+        """What the codec says of itself."""
+        return self.codec.info if self.codec else None
+
+    @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """The operating points; for a codec that could not be built, those that were asked for."""
+        if self.codec:
+            return self.codec.points
+        return tuple(OperatingPoint(str(point), None) for point in self.spec.points or ("",))
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants to decode, in the spec's order or the codec's own."""
+        from rdbench.codecs.variants import variant
+
+        if self.spec.variants:
+            return tuple(variant(name) for name in self.spec.variants)
+        return self.codec.variants if self.codec else (CODES,)
+
+    @property
+    def headline(self) -> RateKind | None:
+        """The rate kind that stands for the system; None for anchors."""
+        return self.codec.info.headline if self.codec else None
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every point under every variant, cheapest point first."""
+        variants = self.variants
+        return [Step(self, point, variant) for point in self.points for variant in variants]
+
+    @property
+    def first_steps(self) -> list[Step]:
+        """One step for each point: the variant that stands for what was encoded."""
+        return [Step(self, point, self.variants[0]) for point in self.points]
+
+    def takes(self, domain: str) -> bool:
+        """Whether the spec wants this system on `domain`."""
+        return self.spec.domains is None or domain in self.spec.domains
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One system at one operating point under one variant."""
+
+    system: System
+    point: OperatingPoint
+    variant: Variant
+
+    @property
+    def id(self) -> StepId:
+        """Names the step within its run."""
+        return self.system.name, self.point.name, self.variant.name
+
+    @property
+    def rate_kind(self) -> RateKind | None:
+        """The rate that belongs to what is decoded; None for anchors."""
+        return self.variant.rate or self.system.headline
+
+    @property
+    def first(self) -> bool:
+        """Whether its variant stands for what was encoded, of which there is one for a point."""
+        return self.variant == self.system.variants[0]
+
+    @property
+    def coder(self) -> LatentCoder | None:
+        """What codes the latent, where the variant is decoded from a stream."""
+        if self.variant.rate is not RateKind.CODED:
+            return None
+        coder: LatentCoder | None = getattr(self.system.codec, "latent_coder", None)
+        return coder
+
+    def __str__(self) -> str:
+        return f"{self.system.name} at {self.point.name}"
+
+
+def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
+    """Builds every codec of the spec.
+
+    Raises CodecError or SpecError for what the user can mend in the spec (unknown names, options,
+    points, variants). Missing weights or extras are kept as the system's failure: the other systems
+    go on.
+    """
+    systems = []
+    for item in spec.systems:
+        points = tuple(item.points) if item.points is not None else None
+        options = spec.options_for(item)
+        recipe = CodecRecipe(item.codec, points, json.dumps(options, sort_keys=True), allow_code)
+        try:
+            codec: Codec | None = recipe.build()
+            failure = "; ".join(codec.self_check()) if codec else ""
+        except (WeightsError, MissingExtraError) as error:
+            codec, failure = None, str(error)
+        if codec and points is not None and len(codec.points) != len(points):
+            has = ", ".join(point.name for point in codec.points)
+            raise CodecError(
+                f"codec {item.codec!r} was asked for {len(points)} points and has {has}; its "
+                "constructor must make the `points` that it is given"
+            )
+        if codec:
+            name_weights(codec)
+        source = source_of(codec, recipe.options) if codec else ()
+        system = System(item, recipe, None if failure else codec, failure, source)
+        _check_variants(system, codec)
+        systems.append(system)
+    return systems
+
+
+def _check_variants(system: System, codec: Codec | None) -> None:
+    asked = system.variants
+    if codec is None:
+        return
+    possible = codec.possible_variants
+    for variant in asked:
+        if variant not in possible:
+            raise CodecError(
+                f"system {system.name!r}: {codec.info.name} has no variant {variant.name!r}; it "
+                f"has: {', '.join(one.name for one in possible)}"
+            )
+
+
+def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:
+    """What the manifest says of the variants that are decoded, by name."""
+    return {
+        variant.name: {
+            "source": variant.source,
+            "transmitted": variant.transmitted,
+            "rate": variant.rate.value if variant.rate else "",
+            "digest": variant.digest,
+        }
+        for system in systems
+        for variant in system.variants
+    }
