@@ -8,13 +8,13 @@ of sampling of every statistic; the clip itself where nothing better is known.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
+from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
 
@@ -71,8 +71,7 @@ class Corpus:
         if domains is not None:
             wanted = set(domains)
             for domain in sorted(wanted - set(self.domains)):
-                near = difflib.get_close_matches(domain, self.domains, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has: {_listed(self.domains)}"
+                hint = nearest(domain, self.domains, many="it has")
                 raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
             clips = tuple(clip for clip in clips if clip.domain in wanted)
         if limit is not None:

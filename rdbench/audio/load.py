@@ -151,7 +151,7 @@ def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
     """
     with _opened(clip.path, clip.name) as file:
         first, count = _part(file, clip.name, clip.start, clip.duration)
-        native, channels = int(file.samplerate), int(file.channels)
+        native = int(file.samplerate)
         rate = protocol.sample_rate
         total = resampled_length(count, native, rate)
         wanted = protocol.excerpt_samples

@@ -33,6 +33,9 @@ from rdbench.types import (
 if TYPE_CHECKING:
     import torch
 
+ADAPTER = 1
+"""Raised when what an anchor gives back changes."""
+
 ATTENUATION = 70.0
 """Design attenuation of the stop band in dB: Kaiser's formula, with a margin of 5 dB."""
 
@@ -70,7 +73,7 @@ class _Anchor(Codec):
             channels=(),
             headline=None,
             runs_on=RunsOn.DEVICE,
-            version="1",
+            version=f"adapter {ADAPTER}",
         )
 
 

@@ -4,9 +4,6 @@ A codec turns an `AudioBatch` at one of its native rates into an `Encoded`, and 
 back into an `AudioBatch` of exactly the reference's lengths, with the delay that it declares
 removed. It never computes a rate (`rdbench.rate` does, from the `Encoded`) and never changes its
 input.
-
-Models whose output depends on padding must see each clip at its true length: `by_length` runs a
-function over groups of equally long clips and puts the results together again.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ limits make their points with `continuous`. Both refuse duplicates and sort chea
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rdbench.suggest import nearest
 from rdbench.types import CodecError, OperatingPoint
 
 TOLERANCE = 0.02
@@ -106,8 +106,7 @@ def _find(
         for point in available:
             if point.name == item:
                 return point
-        near = difflib.get_close_matches(item, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(names)}"
+        hint = nearest(item, names, many="it has")
         raise CodecError(f"{codec_name} has no operating point {item!r}; {hint}")
     kbps = _finite(codec_name, item)
     rated = [(point, point.target_kbps) for point in available if point.target_kbps is not None]
@@ -115,13 +114,13 @@ def _find(
         raise CodecError(
             f"{codec_name} has no rate, so {item!r} names no point; it has: {', '.join(names)}"
         )
-    nearest, target = min(rated, key=lambda pair: abs(pair[1] - kbps))
+    closest, target = min(rated, key=lambda pair: abs(pair[1] - kbps))
     if abs(target - kbps) > TOLERANCE * target:
         raise CodecError(
             f"{codec_name} has no operating point at {kbps:g} kbps; "
-            f"the nearest is {nearest.name!r} at {target:g} kbps"
+            f"the nearest is {closest.name!r} at {target:g} kbps"
         )
-    return nearest
+    return closest
 
 
 def _number(codec_name: str, item: float | str, low: float, high: float) -> float:
@@ -136,10 +135,10 @@ def _number(codec_name: str, item: float | str, low: float, high: float) -> floa
             ) from None
     kbps = _finite(codec_name, value)
     if not low <= kbps <= high:
-        nearest = low if kbps < low else high
+        limit = low if kbps < low else high
         raise CodecError(
             f"{codec_name} does not take {kbps:g} kbps; it takes {low:g} to {high:g} kbps, "
-            f"the nearest is {nearest:g}"
+            f"the nearest is {limit:g}"
         )
     return kbps
 

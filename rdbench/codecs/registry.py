@@ -8,7 +8,6 @@ CodecError.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import sys
@@ -18,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rdbench.codecs.base import Codec
+from rdbench.suggest import nearest
 from rdbench.types import CodecError, RdbenchError
 
 ENTRY_POINT_GROUP = "rdbench.codecs"
@@ -93,9 +93,7 @@ def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == name:
             return _load(name, entry.value)
-    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known codecs: {', '.join(names())}"
-    raise CodecError(f"there is no codec {name!r}; {hint}")
+    raise CodecError(f"there is no codec {name!r}; {nearest(name, names(), many='known codecs')}")
 
 
 def _load(name: str, path: str) -> Callable[..., Any]:
@@ -108,9 +106,9 @@ def _load(name: str, path: str) -> Callable[..., Any]:
             "PYTHONPATH and among the installed packages"
         ) from error
     except AttributeError as error:
-        near = difflib.get_close_matches(attribute, dir(sys.modules[module_name]), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise CodecError(f"codec {name!r}: {module_name} has no {attribute!r}{hint}") from error
+        there = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
+        hint = nearest(attribute, there, many="it has")
+        raise CodecError(f"codec {name!r}: {module_name} has no {attribute!r}; {hint}") from error
     if isinstance(factory, type) and not issubclass(factory, Codec):
         raise CodecError(
             f"codec {name!r}: {attribute} is no codec; derive it from rdbench.codecs.base.Codec, "
@@ -133,6 +131,5 @@ def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str,
     known = sorted(set(parameters) - {"points"})
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes: {', '.join(known) or '–'}"
+            hint = nearest(option, known, many="it takes")
             raise CodecError(f"codec {name!r} has no option {option!r}; {hint}")

@@ -97,7 +97,7 @@ def _mean(request: LatentRequest) -> torch.Tensor:
 def _stream(request: LatentRequest) -> torch.Tensor:
     import torch
 
-    from rdbench.codecs.neural.bucketing import pad_stack
+    from rdbench.codecs.batches import pad_stack
 
     posterior = request.posterior
     coded = [torch.from_numpy(clip.values) for clip in request.codec.latent_coder.code(posterior)]

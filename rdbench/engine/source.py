@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.identity import source_of as code_of
+from rdbench.weights.checkpoints import tensors_sha256
 
 if TYPE_CHECKING:
-    import torch
-
     from rdbench.codecs.base import Codec
 
 
@@ -31,16 +29,4 @@ def name_weights(codec: Codec) -> None:
     weights are not taken for its own.
     """
     if isinstance(codec, PosteriorCodec) and not codec.info.weights_sha256:
-        codec.info = replace(codec.info, weights_sha256=weights_sha256(codec.modules))
-
-
-def weights_sha256(model: torch.nn.Module) -> str:
-    """SHA-256 of a model's tensors with their names, types and shapes."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        plain = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(plain.view(torch.uint8).numpy())
-    return digest.hexdigest()
+        codec.info = replace(codec.info, weights_sha256=tensors_sha256(codec.modules))

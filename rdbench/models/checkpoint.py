@@ -14,7 +14,6 @@ stored in half precision; a loaded model computes in float32.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -166,12 +165,6 @@ def load(path: Path) -> tuple[Autoencoder, Header]:
             raise WeightsError(f"{path} holds NaN or infinity in {name!r}; use another checkpoint")
     model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=True)
     return model.eval(), header
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _raw_header(path: Path) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from rdbench.types import CodecError, WeightsError
+from rdbench.suggest import nearest
+from rdbench.types import WeightsError
 
 FOLDER = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"
@@ -19,7 +19,7 @@ def names() -> list[str]:
 def find(weights: str | Path) -> Path:
     """The file that `weights` means: a shipped name, else a path.
 
-    Raises CodecError for a name that is nearly one, WeightsError for what is not there.
+    Raises WeightsError for what is neither.
     """
     text = str(weights)
     if text in names():
@@ -27,11 +27,7 @@ def find(weights: str | Path) -> Path:
     path = Path(text)
     if path.is_file():
         return path
-    near = difflib.get_close_matches(text, names(), n=1, cutoff=0.5)
-    if near and not path.suffix and len(path.parts) == 1:
-        raise CodecError(f"there is no checkpoint {text!r} in rdbench; did you mean {near[0]!r}?")
-    known = ", ".join(names()) or "none"
     raise WeightsError(
-        f"weights {text!r} are neither a file nor a checkpoint that comes with rdbench ({known}); "
-        "check the name or path"
+        f"weights {text!r} are neither a file nor a checkpoint that comes with rdbench; "
+        f"{nearest(text, names(), many='it has')}"
     )

@@ -48,13 +48,3 @@ def kl_bits(
     nats = 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance)
     nats = torch.where(scale.square().isfinite(), nats, torch.inf)
     return torch.where(valid, nats, 0.0) / math.log(2.0)
-
-
-def per_frame(bits: torch.Tensor) -> torch.Tensor:
-    """Bits of each frame, (clips, frames), of bits (clips, channels, frames)."""
-    return bits.sum(dim=1)
-
-
-def per_channel(bits: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """Bits of each channel per frame, (clips, channels), of bits (clips, channels, frames)."""
-    return bits.sum(dim=2) / frames[:, None]

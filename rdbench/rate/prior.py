@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from rdbench.types import Posterior
 
-FITTED_PRIOR = "fitted Gaussian"
-
 
 @dataclass
 class Moments:

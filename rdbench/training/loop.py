@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
 from rdbench.models.autoencoder import Autoencoder, Pass
 from rdbench.training.losses import ReconstructionLoss
@@ -254,7 +255,7 @@ class Run:
             )
         audio = self.data.batch(seed=self.recipe.seed, step=1 << 30, size=_FIT_CROPS)
         fit_quantizer(self.plain, source, audio, self.recipe.seed)
-        self.started_from = checkpoint.sha256(path)
+        self.started_from = file_sha256(path)
 
     def _save_state(self, mark: float) -> float:
         now = time.monotonic()

@@ -1,1 +1,1 @@
-"""Weights as data: strict reading, formats, hashes and downloads."""
+"""Weights as data, for codecs, metrics and models: strict reading, formats, hashes, downloads."""

@@ -9,6 +9,7 @@ names and shapes are known to fit, and no weight stays random.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.identity import file_sha256
 from rdbench.types import WeightsError
 from rdbench.weights.formats import MAX_ENTRIES, check_format, reason_of
 from rdbench.weights.pickles import check_legacy_pickle, check_zip_pickle
-from rdbench.weights.published import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         kind = check_format(source, str(source))
         if kind != "safetensors":
             (check_zip_pickle if kind == "zip" else check_legacy_pickle)(source, str(source))
-        digest = sha256_of(source)
+        digest = file_sha256(source)
         raw, metadata = (_read_safetensors if kind == "safetensors" else _read_torch)(source)
     except OSError as error:
         raise WeightsError(f"weights file {source} cannot be read: {reason_of(error)}") from error
@@ -183,3 +184,15 @@ def load_strict(model: torch.nn.Module, checkpoint: Checkpoint, *, codec: str) -
     fitted = {key: state[key].to(expected[key].dtype).contiguous() for key in expected}
     model.load_state_dict(fitted, strict=True, assign=True)
     model.requires_grad_(False).eval()
+
+
+def tensors_sha256(model: torch.nn.Module) -> str:
+    """SHA-256 of a model's tensors with their names, types and shapes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy())
+    return digest.hexdigest()

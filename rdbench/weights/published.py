@@ -1,12 +1,13 @@
 """Published weights as files: what they are, where they lie, and how they are downloaded.
 
 `fetch` downloads a file through a temporary name and checks its hash where its authors publish one.
+General downloaders (pooch) follow redirects to http, take files of any size, and know no beginnings
+of hashes, which is all that some authors publish.
 What is in a file is `rdbench.weights.checkpoints`' matter.
 """
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import secrets
@@ -16,13 +17,11 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from rdbench.identity import file_sha256
 from rdbench.types import WeightsError
 from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
-
-if TYPE_CHECKING:
-    pass
 
 PRETRAINED = "pretrained"
 """The value of `weights` that means the published file."""
@@ -164,16 +163,10 @@ def _open_https(url: str) -> Any:
     return urllib.request.build_opener(_HttpsOnly).open(request, timeout=_TIMEOUT_S)
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _check_hash(path: Path, target: Path, file: WeightsFile) -> None:
     if file.sha256 is None:
         return
-    actual = sha256_of(path)
+    actual = file_sha256(path)
     if not actual.startswith(file.sha256):
         raise WeightsError(
             f"weights file {file.filename} has SHA-256 {actual}, which does not begin with the "

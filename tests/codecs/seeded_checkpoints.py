@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from rdbench.codecs.neural.plausibility import probe
+from rdbench.codecs.neural.trained import probe
 from rdbench.types import AudioBatch
 
 

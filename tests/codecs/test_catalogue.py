@@ -43,10 +43,10 @@ def test_checkpoints_are_of_a_family_that_is_listed(weights: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in BUILT_IN if n.startswith(("encodec", "dac"))])
 def test_the_points_of_neural_codecs_are_those_of_their_models(name: str) -> None:
-    first, *_, last = factory(name)._all_points()  # type: ignore[attr-defined]
+    first, *_, last = factory(name).all_points()  # type: ignore[attr-defined]
     said = CARDS[name].points
     if name.startswith("encodec"):
-        every = factory(name)._all_points()  # type: ignore[attr-defined]
+        every = factory(name).all_points()  # type: ignore[attr-defined]
         assert said == ", ".join(point.name for point in every)
     else:
         low, high = round(first.target_kbps, 2), round(last.target_kbps, 2)

@@ -77,14 +77,14 @@ def test_code_beside_it_files_of_options_and_weights_count(folder: Path, changed
 
 def test_weights_count_wherever_they_came_from(folder: Path) -> None:
     """A plugin may load them from a path that no option names."""
-    from rdbench.engine.source import weights_sha256
+    from rdbench.weights.checkpoints import tensors_sha256
 
     model = torch.nn.Linear(2, 1)
-    before = weights_sha256(model)
-    assert weights_sha256(model) == before
+    before = tensors_sha256(model)
+    assert tensors_sha256(model) == before
     with torch.no_grad():
         model.bias += 1e-6
-    assert weights_sha256(model) != before
+    assert tensors_sha256(model) != before
 
 
 def test_codecs_of_rdbench_know_their_own() -> None:

@@ -20,22 +20,14 @@ frame where a clip ends within 8 samples of a frame's end; the output is cut to 
 from __future__ import annotations
 
 import inspect
-import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.codecs.neural.plausibility import check_distinct_codes
-from rdbench.codecs.neural.residual import ResidualCodec
-from rdbench.codecs.points import resolve
-from rdbench.types import CodecInfo, OperatingPoint, RateKind, RunsOn, WeightsError
-from rdbench.weights.checkpoints import Checkpoint, load_strict, read_checkpoint, without_memory
+from rdbench.codecs.neural.published import PublishedCodec
+from rdbench.types import OperatingPoint, WeightsError
+from rdbench.weights.checkpoints import Checkpoint, without_memory
 from rdbench.weights.formats import MAX_BYTES
-from rdbench.weights.published import (
-    PRETRAINED,
-    WeightsFile,
-    locate,
-)
+from rdbench.weights.published import WeightsFile
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +37,6 @@ _CITATION = (
     "Kumar, Seetharaman, Luebs, Kumar, Kumar: High-Fidelity Audio Compression with Improved "
     "RVQGAN, NeurIPS 2023, arXiv:2306.06546"
 )
-_BITS = 10
-"""log2 of a codebook's 1024 entries."""
 
 
 def output_length(frames: int, decoder_rates: Sequence[int]) -> int:
@@ -64,74 +54,27 @@ def output_length(frames: int, decoder_rates: Sequence[int]) -> int:
     return length
 
 
-class _Dac(ResidualCodec):
-    """What the four models share; a subclass says what was published."""
+class _Dac(PublishedCodec):
+    """What the four models share; a subclass says what was published.
 
-    name: str
-    sample_rate: int
+    Layer widths are read from the checkpoint. By default points are a spread up to all codebooks.
+    """
+
+    family = "dac"
+    package = "descript-audio-codec"
+    citation = _CITATION
     strides: tuple[int, ...]
     codebooks: int
     latent_dim: int
-    default: tuple[int, ...]
-    file: WeightsFile
-
-    def __init__(
-        self,
-        *,
-        points: Sequence[float | str] | None = None,
-        weights: str | os.PathLike[str] = PRETRAINED,
-        check: bool = True,
-    ) -> None:
-        """Loads the weights on the CPU; layer widths are read from the checkpoint.
-
-        Args:
-            points: numbers in kbps, or names ("q1" … ); None means a spread up to all codebooks.
-            weights: "pretrained", or the path of a checkpoint (or of a folder with the published
-                file).
-            check: whether to refuse weights whose codebooks are hardly used.
-
-        Raises:
-            CodecError: for an unknown point.
-            WeightsError: for weights that are absent, damaged, or of another model.
-        """
-        available = self._all_points()
-        self.points = resolve(self.name, points, available, [f"q{n}" for n in self.default])
-        checkpoint = read_checkpoint(locate(weights, self.file))
-        self.model = self._build(checkpoint)
-        load_strict(self.model, checkpoint, codec=self.name)
-        self._hop = math.prod(self.strides)
-        # A constant number of samples that the decoder falls short of hop × frames.
-        self._short = self._hop - output_length(1, self.model.decoder_rates)
-        self.info = CodecInfo(
-            name=self.name,
-            family="dac",
-            sample_rates=(self.sample_rate,),
-            channels=(1,),
-            headline=RateKind.NOMINAL,
-            runs_on=RunsOn.DEVICE,
-            frame_rate=self.sample_rate / self._hop,
-            parameters=sum(p.numel() for p in self.model.parameters()),
-            weights_sha256=checkpoint.sha256,
-            version=_version(),
-            licence=self.file.licence,
-            citation=_CITATION,
-            details={"weights": checkpoint.filename, "pretrained": weights == PRETRAINED},
-        )
-        if check:
-            check_distinct_codes(self)
 
     @classmethod
-    def _all_points(cls) -> tuple[OperatingPoint, ...]:
-        per_codebook = cls.sample_rate / math.prod(cls.strides) * _BITS / 1000
+    def all_points(cls) -> tuple[OperatingPoint, ...]:
+        """One for each number of codebooks."""
+        per_codebook = cls.kbps_per_codebook()
         return tuple(
             OperatingPoint(f"q{n}", n * per_codebook, {"n_codebooks": n})
             for n in range(1, cls.codebooks + 1)
         )
-
-    @property
-    def full_point(self) -> OperatingPoint:
-        """All codebooks."""
-        return self._all_points()[-1]
 
     @classmethod
     def published_arguments(cls) -> dict[str, Any]:
@@ -204,7 +147,9 @@ class _Dac(ResidualCodec):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         import torch
 
-        covered = torch.nn.functional.pad(samples, (0, self._short))
+        # The decoder falls short of hop × frames by a constant number of samples.
+        short = self.hop - output_length(1, self.model.decoder_rates)
+        covered = torch.nn.functional.pad(samples, (0, short))
         padded = self.model.preprocess(covered, self.sample_rate)
         codes = self.model.encode(padded, n_codebooks)[1]
         return codes, None
@@ -222,9 +167,10 @@ class Dac16(_Dac):
     name = "dac_16khz"
     sample_rate = 16_000
     strides = (2, 4, 5, 8)
+    hop = 320
     codebooks = 12
     latent_dim = 1024
-    default = (1, 2, 3, 4, 6, 8, 12)
+    default = ("q1", "q2", "q3", "q4", "q6", "q8", "q12")
     file = WeightsFile(
         f"{_ROOT_URL}0.0.5/weights_16khz.pth", "weights_16khz_8kbps_0.0.5.pth", None, "MIT"
     )
@@ -236,9 +182,10 @@ class Dac24(_Dac):
     name = "dac_24khz"
     sample_rate = 24_000
     strides = (2, 4, 5, 8)
+    hop = 320
     codebooks = 32
     latent_dim = 1024
-    default = (1, 2, 4, 8, 16, 32)
+    default = ("q1", "q2", "q4", "q8", "q16", "q32")
     file = WeightsFile(
         f"{_ROOT_URL}0.0.4/weights_24khz.pth", "weights_24khz_8kbps_0.0.4.pth", None, "MIT"
     )
@@ -250,9 +197,10 @@ class Dac44(_Dac):
     name = "dac_44khz"
     sample_rate = 44_100
     strides = (2, 4, 8, 8)
+    hop = 512
     codebooks = 9
     latent_dim = 1024
-    default = (1, 2, 3, 4, 6, 9)
+    default = ("q1", "q2", "q3", "q4", "q6", "q9")
     file = WeightsFile(
         f"{_ROOT_URL}0.0.1/weights.pth", "weights_44khz_8kbps_0.0.1.pth", None, "MIT"
     )
@@ -264,18 +212,13 @@ class Dac44High(_Dac):
     name = "dac_44khz_16kbps"
     sample_rate = 44_100
     strides = (2, 4, 8, 8)
+    hop = 512
     codebooks = 18
     latent_dim = 128
-    default = (1, 2, 4, 6, 9, 12, 18)
+    default = ("q1", "q2", "q4", "q6", "q9", "q12", "q18")
     file = WeightsFile(
         f"{_ROOT_URL}1.0.0/weights_44khz_16kbps.pth",
         "weights_44khz_16kbps_1.0.0.pth",
         None,
         "MIT",
     )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"descript-audio-codec {version('descript-audio-codec')}"

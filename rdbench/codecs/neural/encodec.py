@@ -13,20 +13,12 @@ sent.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rdbench.codecs.neural.plausibility import check_distinct_codes
-from rdbench.codecs.neural.residual import ResidualCodec
-from rdbench.codecs.points import resolve
-from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
-from rdbench.weights.checkpoints import load_strict, read_checkpoint, without_memory
-from rdbench.weights.published import (
-    PRETRAINED,
-    WeightsFile,
-    locate,
-)
+from rdbench.codecs.neural.published import PublishedCodec
+from rdbench.types import CodecError, OperatingPoint
+from rdbench.weights.checkpoints import Checkpoint, without_memory
+from rdbench.weights.published import WeightsFile
 
 if TYPE_CHECKING:
     import torch
@@ -61,76 +53,33 @@ def frames_of(samples: int) -> int:
     return -(-samples // HOP)
 
 
-class _Encodec(ResidualCodec):
-    """What both models share. `points` are the package's bandwidths."""
+class _Encodec(PublishedCodec):
+    """What both models share. `points` are the package's bandwidths, in kbps; all by default."""
 
-    name: str
-    sample_rate: int
-    audio_channels: int
+    family = "encodec"
+    package = "encodec"
+    citation = _CITATION
+    hop = HOP
     kbps: tuple[float, ...]
-    file: WeightsFile
-
-    def __init__(
-        self,
-        *,
-        points: Sequence[float | str] | None = None,
-        weights: str | os.PathLike[str] = PRETRAINED,
-        check: bool = True,
-    ) -> None:
-        """Loads the weights on the CPU.
-
-        Args:
-            points: bandwidths in kbps, or their names; None means all.
-            weights: "pretrained", or the path of a checkpoint (or of a folder with the published
-                file).
-            check: whether to refuse weights whose codebooks are hardly used.
-
-        Raises:
-            CodecError: for an unknown point.
-            WeightsError: for weights that are absent, damaged, or of another model.
-        """
-        from encodec import EncodecModel
-
-        name = type(self).name
-        self.points = resolve(name, points, self._all_points())
-        checkpoint = read_checkpoint(locate(weights, self.file))
-        build = getattr(EncodecModel, f"encodec_model_{self.sample_rate // 1000}khz")
-        with without_memory():
-            self.model = build(pretrained=False)
-        load_strict(self.model, checkpoint, codec=name)
-        self.info = CodecInfo(
-            name=name,
-            family="encodec",
-            sample_rates=(self.sample_rate,),
-            channels=(self.audio_channels,),
-            headline=RateKind.NOMINAL,
-            runs_on=RunsOn.DEVICE,
-            frame_rate=self.sample_rate / HOP,
-            parameters=sum(p.numel() for p in self.model.parameters()),
-            weights_sha256=checkpoint.sha256,
-            version=_version(),
-            licence=self.file.licence,
-            citation=_CITATION,
-            details={"weights": checkpoint.filename, "pretrained": weights == PRETRAINED},
-        )
-        if check:
-            check_distinct_codes(self)
 
     @classmethod
-    def _all_points(cls) -> tuple[OperatingPoint, ...]:
-        per_codebook = cls.sample_rate / HOP * 10 / 1000
+    def all_points(cls) -> tuple[OperatingPoint, ...]:
+        """The package's bandwidths."""
+        per_codebook = cls.kbps_per_codebook()
         return tuple(
             OperatingPoint(f"{kbps:g}", kbps, {"n_codebooks": round(kbps / per_codebook)})
             for kbps in cls.kbps
         )
 
-    @property
-    def full_point(self) -> OperatingPoint:
-        """The highest bandwidth."""
-        return self._all_points()[-1]
+    def _build(self, checkpoint: Checkpoint) -> Any:
+        from encodec import EncodecModel
+
+        build = getattr(EncodecModel, f"encodec_model_{self.sample_rate // 1000}khz")
+        with without_memory():
+            return build(pretrained=False)
 
     def _bandwidth(self, n_codebooks: int) -> float:
-        return n_codebooks * self.sample_rate / HOP * 10 / 1000
+        return n_codebooks * self.kbps_per_codebook()
 
 
 class Encodec24(_Encodec):
@@ -138,7 +87,6 @@ class Encodec24(_Encodec):
 
     name = "encodec_24khz"
     sample_rate = 24_000
-    audio_channels = 1
     kbps = (1.5, 3.0, 6.0, 12.0, 24.0)
     file = WeightsFile(
         f"{_ROOT_URL}encodec_24khz-d7cc33bc.th", "encodec_24khz-d7cc33bc.th", "d7cc33bc", _LICENCE
@@ -202,9 +150,3 @@ class Encodec48(_Encodec):
             decoded[-1] = torch.nn.functional.pad(decoded[-1], (0, max(0, missing)))
         samples: torch.Tensor = _linear_overlap_add(decoded, STRIDE)
         return samples
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"encodec {version('encodec')}"

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.base import Codec
+from rdbench.codecs.batches import check_audio
+from rdbench.codecs.neural.residual import cut_codebooks, only_stream
 from rdbench.codecs.points import resolve
-from rdbench.codecs.validation import check_audio
+from rdbench.identity import file_sha256
 from rdbench.native import stderr_held
 from rdbench.types import (
     AudioBatch,
-    CodecError,
     CodecInfo,
     DecoderInput,
     Encoded,
@@ -44,6 +45,9 @@ from rdbench.types import (
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+ADAPTER = 1
+"""Raised when what this adapter makes of the same models changes."""
 
 SAMPLE_RATE = 16_000
 HOP = 320
@@ -90,7 +94,7 @@ class Lyra(Codec):
             runs_on=RunsOn.POOL,
             frame_rate=SAMPLE_RATE / HOP,
             weights_sha256=_sha256(paths),
-            version=f"Lyra v2, ai-edge-litert {version('ai-edge-litert')}",
+            version=f"Lyra v2, ai-edge-litert {version('ai-edge-litert')}, adapter {ADAPTER}",
             licence="Apache-2.0",
             citation="Zeghidour et al.: SoundStream, TASLP 30, 2022; Google: Lyra v2, 2022",
             details={"codebooks": CODEBOOKS, "kernels": "TFLite's choice, one thread"},
@@ -113,27 +117,13 @@ class Lyra(Codec):
 
     def at(self, encoded: Encoded, point: OperatingPoint) -> Encoded:
         """The first codebooks of `encoded`, as many as `point` has."""
-        from dataclasses import replace
-
-        stream = _stream(encoded)
-        count = int(point.settings["codebooks"])
-        if count > stream.codes.shape[1]:
-            raise CodecError(
-                f"lyra: point {point.name!r} needs {count} codebooks and {stream.codes.shape[1]} "
-                "were encoded; encode at the highest point"
-            )
-        cut = replace(
-            stream,
-            codes=stream.codes[:, :count].clone(),
-            codebook_sizes=stream.codebook_sizes[:count],
-        )
-        return replace(encoded, payload=Tokens((cut,)))
+        return cut_codebooks("lyra", encoded, int(point.settings["codebooks"]), point)
 
     def decode(self, decoder_input: DecoderInput) -> AudioBatch:
         """Decodes to (clips, 1, time)."""
         import torch
 
-        stream = _stream(decoder_input)
+        stream = only_stream("lyra", decoder_input.payload)
         lengths = decoder_input.lengths
         samples = torch.zeros(len(lengths), 1, int(lengths.max()))
         dequantize = _interpreter(self._quantizer).get_signature_runner("decode")
@@ -199,12 +189,6 @@ def _interpreter(model: Path) -> Any:
         ) from error
 
 
-def _stream(holder: Encoded | DecoderInput) -> TokenStream:
-    if not isinstance(holder.payload, Tokens) or len(holder.payload.streams) != 1:
-        raise CodecError("lyra works on one stream of tokens")
-    return holder.payload.streams[0]
-
-
 def _files(models: str | Path | None) -> tuple[Path, Path, Path]:
     if models is None:
         raise WeightsError(
@@ -225,6 +209,5 @@ def _sha256(paths: Sequence[Path]) -> str:
     """One hash of the three files, in the order of `FILES`."""
     whole = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
+        whole.update(bytes.fromhex(file_sha256(path)))
     return whole.hexdigest()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.base import Codec
-from rdbench.codecs.neural.bucketing import by_length, pad_stack
+from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -40,22 +40,6 @@ class ResidualCodec(Codec):
     nested = True
     codebook_size: int = 1024
     model: Any
-
-    @property
-    def n_codebooks(self) -> int:
-        """Codebooks of the model, whatever points were asked for."""
-        return int(self.full_point.settings["n_codebooks"])
-
-    @property
-    @abstractmethod
-    def full_point(self) -> OperatingPoint:
-        """The point at which the model uses all its codebooks."""
-
-    def self_check(self) -> list[str]:
-        """For weights that should be the published ones: codes in use, and a plausible PESQ."""
-        from rdbench.codecs.neural.plausibility import check_pretrained
-
-        return check_pretrained(self) if self.info.details.get("pretrained") else []
 
     @abstractmethod
     def _encode(
@@ -89,7 +73,7 @@ class ResidualCodec(Codec):
         """Encodes (clips, channels, time) in groups of one length, with `point`'s codebooks."""
         import torch
 
-        self._check(audio)
+        check_audio(self.info, audio)
         n_codebooks = int(point.settings["n_codebooks"])
 
         def run(indices: list[int]) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
@@ -114,25 +98,14 @@ class ResidualCodec(Codec):
 
     def at(self, encoded: Encoded, point: OperatingPoint) -> Encoded:
         """The same codes with `point`'s number of codebooks; side information stays whole."""
-        stream = _stream(encoded.payload)
-        n_codebooks = int(point.settings["n_codebooks"])
-        if n_codebooks > stream.codes.shape[1]:
-            raise CodecError(
-                f"{self.info.name} cannot cut {stream.codes.shape[1]} codebooks to point "
-                f"{point.name!r} of {n_codebooks}; encode at {point.name!r}"
-            )
-        cut = replace(
-            stream,
-            codes=stream.codes[:, :n_codebooks],
-            codebook_sizes=stream.codebook_sizes[:n_codebooks],
-        )
-        return replace(encoded, payload=Tokens((cut,)))
+        count = int(point.settings["n_codebooks"])
+        return cut_codebooks(self.info.name, encoded, count, point)
 
     def decode(self, decoder_input: DecoderInput) -> AudioBatch:
         """Decodes to exactly the lengths that `decoder_input` states."""
         import torch
 
-        stream = _stream(decoder_input.payload)
+        stream = only_stream(self.info.name, decoder_input.payload)
         side = decoder_input.side.get("scale")
 
         def run(indices: list[int]) -> list[torch.Tensor]:
@@ -162,20 +135,23 @@ class ResidualCodec(Codec):
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
 
-    def _check(self, audio: AudioBatch) -> None:
-        info = self.info
-        if audio.sample_rate not in info.sample_rates or audio.channels not in info.channels:
-            rates = " or ".join(str(rate) for rate in info.sample_rates)
-            channels = " or ".join(str(count) for count in info.channels)
-            raise CodecError(
-                f"{info.name} takes {rates} Hz with {channels} channel(s), not "
-                f"{audio.sample_rate} Hz with {audio.channels}; convert the audio first"
-            )
-        if audio.clips == 0 or int(audio.lengths.min()) < 1:
-            raise CodecError(f"{info.name} cannot encode an empty clip; leave it out")
 
-
-def _stream(payload: object) -> TokenStream:
-    if not isinstance(payload, Tokens):
-        raise TypeError(f"expected tokens, not {type(payload).__name__}")
+def only_stream(name: str, payload: object) -> TokenStream:
+    """The one token stream of a payload; raises CodecError for another payload."""
+    if not isinstance(payload, Tokens) or len(payload.streams) != 1:
+        raise CodecError(f"{name} works on one stream of tokens")
     return payload.streams[0]
+
+
+def cut_codebooks(name: str, encoded: Encoded, count: int, point: OperatingPoint) -> Encoded:
+    """The first `count` codebooks, those of `point`; side information stays whole."""
+    stream = only_stream(name, encoded.payload)
+    if count > stream.codes.shape[1]:
+        raise CodecError(
+            f"{name} cannot cut {stream.codes.shape[1]} codebooks to point {point.name!r} of "
+            f"{count}; encode at {point.name!r}"
+        )
+    cut = replace(
+        stream, codes=stream.codes[:, :count], codebook_sizes=stream.codebook_sizes[:count]
+    )
+    return replace(encoded, payload=Tokens((cut,)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rdbench.codecs.base import Codec
-from rdbench.codecs.validation import check_audio
+from rdbench.codecs.batches import check_audio
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -31,6 +31,9 @@ from rdbench.types import (
 
 if TYPE_CHECKING:
     import av
+
+ADAPTER = 1
+"""Raised when packets or decoded audio change with the same libraries."""
 
 Samples = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 LAYOUTS = {1: "mono", 2: "stereo"}
@@ -164,7 +167,7 @@ class PyAvCodec(Codec):
             channels=(1, 2),
             headline=RateKind.PAYLOAD,
             runs_on=RunsOn.POOL,
-            version=_version(self.title, self.encoder, self.decoder),
+            version=f"{_version(self.title, self.encoder, self.decoder)}, adapter {ADAPTER}",
             **fields,
         )
 

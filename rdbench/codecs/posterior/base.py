@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.base import Codec
-from rdbench.codecs.neural.bucketing import by_length, pad_stack
+from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.points import resolve
 from rdbench.codecs.variants import LatentRequest, make_latent, variants_of_latents
 from rdbench.types import (
@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     import torch
 
     from rdbench.rate.coded import LatentCoder
+
+
+VERSION = 1
+"""Raised when this class makes other latents or audio of the same model; part of every version."""
 
 
 class PosteriorCodec(Codec):
@@ -118,7 +122,7 @@ class PosteriorCodec(Codec):
             frame_rate=frame_rate,
             parameters=sum(p.numel() for p in modules.parameters()),
             weights_sha256=weights_sha256,
-            version=version,
+            version=", ".join(filter(None, (version, f"posterior {VERSION}"))),
             licence=licence,
             citation=citation,
             details=dict(details or {}),
@@ -167,7 +171,7 @@ class PosteriorCodec(Codec):
         """The posterior of every clip at its true length; padded frames have mean 0, scale 1."""
         import torch
 
-        check_native(self.info, audio)
+        check_audio(self.info, audio)
         frame_rate = self.info.frame_rate
         assert frame_rate is not None
 
@@ -225,13 +229,3 @@ class PosteriorCodec(Codec):
         from rdbench.rate.coded import SentCoder
 
         return self.coder or SentCoder()
-
-
-def check_native(info: CodecInfo, audio: AudioBatch) -> None:
-    """Refuses audio at another rate or channel count than the model's; raises CodecError."""
-    if audio.sample_rate not in info.sample_rates or audio.channels not in info.channels:
-        raise CodecError(
-            f"{info.name} takes {info.sample_rates[0]} Hz and "
-            f"{' or '.join(map(str, info.channels))} channels, not {audio.sample_rate} Hz and "
-            f"{audio.channels}; resample or mix the audio first"
-        )

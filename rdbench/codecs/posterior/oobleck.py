@@ -9,16 +9,20 @@ not used. Clips are encoded whole, padded with zeros to whole frames, and cut ag
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.types import CodecError, MissingExtraError, WeightsError
+from rdbench.weights.checkpoints import tensors_sha256
 
 if TYPE_CHECKING:
     import torch
+
+ADAPTER = 1
+"""Raised when the same weights give other posteriors or audio."""
 
 _CITATION = "Evans et al.: Stable Audio Open, 2024, arXiv:2407.14358"
 
@@ -61,8 +65,9 @@ class Oobleck(PosteriorCodec):
             modules=model,
             channels=(int(model.config.audio_channels),),
             points=points,
-            weights_sha256=_digest(model),
+            weights_sha256=tensors_sha256(model),
             citation=_CITATION,
+            version=f"diffusers {version('diffusers')}, adapter {ADAPTER}",
             details={"weights": Path(str(weights)).name, "latents": _latents(model)},
         )
 
@@ -118,15 +123,6 @@ def _check_folder(folder: Path) -> None:
 
 def _latents(model: Any) -> int:
     return int(model.config.decoder_input_channels)
-
-
-def _digest(model: Any) -> str:
-    """SHA-256 of all weights, names and shapes included."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} ".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from rdbench.codecs.base import Codec
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.points import resolve
 from rdbench.codecs.posterior.base import PosteriorCodec
+from rdbench.identity import file_sha256
 from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from rdbench.models.autoencoder import Autoencoder
     from rdbench.models.checkpoint import Header
+
+ADAPTER = 1
+"""Raised when the same checkpoint gives other codes, posteriors or audio (`rdbench.models` too)."""
 
 _CITATION = (
     "rdbench reference checkpoints; target-KL after Seetharaman & Kumar, arXiv:2605.17085; "
@@ -59,7 +63,7 @@ def Vae(
         )
     path = shipped.find(weights)
     model, header = checkpoint.load(path)
-    digest = checkpoint.sha256(path)
+    digest = file_sha256(path)
     if header.config.bottleneck.kind == "rvq":
         return RvqCodec(model, header, name=path.stem, sha256=digest, points=points)
     return GaussianCodec(model, header, name=path.stem, sha256=digest, points=points)
@@ -88,6 +92,7 @@ class GaussianCodec(PosteriorCodec):
             target_kbps=header.target_kbps,
             weights_sha256=sha256,
             citation=_CITATION,
+            version=f"adapter {ADAPTER}",
             details=_details(header),
         )
         self.model = model
@@ -119,13 +124,13 @@ class RvqCodec(ResidualCodec):
         per_codebook = config.frame_rate * math.log2(bottleneck.codebook_size) / 1000.0
         self.model = model
         self.codebook_size = bottleneck.codebook_size
-        self._all = tuple(
+        every = tuple(
             OperatingPoint(f"{n * per_codebook:g}", n * per_codebook, {"n_codebooks": n})
             for n in range(1, bottleneck.codebooks + 1)
         )
         # Trained with all its codebooks alone, a model is no good at fewer.
         single = bottleneck.dropout == 0.0
-        available = self._all[-1:] if single else self._all
+        available = every[-1:] if single else every
         usual = [p.name for p in available if p.target_kbps in _DEFAULT_KBPS]
         self.points = resolve(name, points, available, usual or None)
         self.nested = not single
@@ -140,13 +145,9 @@ class RvqCodec(ResidualCodec):
             parameters=model.parameter_count,
             weights_sha256=sha256,
             citation=_CITATION,
+            version=f"adapter {ADAPTER}",
             details=_details(header),
         )
-
-    @property
-    def full_point(self) -> OperatingPoint:
-        """All codebooks."""
-        return self._all[-1]
 
     def _encode(
         self, samples: torch.Tensor, n_codebooks: int

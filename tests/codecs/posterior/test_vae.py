@@ -176,11 +176,11 @@ def test_a_latent_without_a_prior_has_no_kl_and_no_sample() -> None:
 def test_wrong_audio_and_weights_are_refused(tmp_path: Path) -> None:
     codec = Vae(weights=save(tmp_path, GAUSSIAN))
     stereo = AudioBatch(torch.zeros(1, 2, 800), torch.tensor([800]), RATE)
-    with pytest.raises(CodecError, match="takes 16000 Hz"):
+    with pytest.raises(CodecError, match="takes mono, not 2 channels"):
         codec.encode(stereo, codec.points[0])
     with pytest.raises(CodecError, match="needs the option weights"):
         Vae()
-    with pytest.raises(CodecError, match="no checkpoint 'vae_7k' in rdbench; did you mean"):
+    with pytest.raises(CodecError, match="with rdbench; did you mean 'vae_"):
         Vae(weights="vae_7k")
     for path in ("vae_7k.safetensors", "folder/vae_7k", "something_else"):
         with pytest.raises(WeightsError, match="neither a file nor a checkpoint"):

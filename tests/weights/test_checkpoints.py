@@ -1,13 +1,11 @@
-"""Weights are read as data, downloads are whole or absent, and what is wrong is one sentence."""
+"""Weights are read as data, and what is wrong with a file is one sentence."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,7 @@ import torch
 
 from rdbench.types import WeightsError
 from rdbench.weights import formats
-from rdbench.weights import published as weights
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
-from rdbench.weights.published import (
-    WeightsFile,
-    cache_folder,
-    fetch,
-    locate,
-)
 
 
 @pytest.fixture
@@ -204,141 +195,3 @@ def test_names_and_shapes_must_fit(tmp_path: Path, state: Any, said: str) -> Non
     torch.save(state, path)
     with pytest.raises(WeightsError, match=rf"model.pth does not fit it: .*{said}"):
         load_strict(on_meta(), read_checkpoint(path), codec="it")
-
-
-# Fetching
-
-
-class Response(io.BytesIO):
-    """What an opened URL looks like; `failing_after` bytes the connection breaks."""
-
-    def __init__(
-        self, content: bytes, *, length: int | None = None, failing_after: int | None = None
-    ) -> None:
-        super().__init__(content)
-        self.headers = {"Content-Length": str(len(content) if length is None else length)}
-        self.failing_after = failing_after
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.failing_after is not None:
-            if self.tell() >= self.failing_after:
-                raise ConnectionResetError(104, "Connection reset by peer")
-            size = self.failing_after
-        return super().read(size)
-
-
-def serving(content: bytes, **options: Any) -> Callable[[str], Response]:
-    return lambda url: Response(content, **options)
-
-
-def no_network(url: str) -> Response:
-    raise OSError("Name or service not known")
-
-
-def published(content: bytes | None = None, url: str = "https://example.org/w.th") -> WeightsFile:
-    digest = None if content is None else hashlib.sha256(content).hexdigest()[:8]
-    return WeightsFile(url, "model-w.th", digest, "MIT")
-
-
-def test_a_download_is_kept_and_then_used_without_a_network(
-    tmp_path: Path, checkpoint: Path
-) -> None:
-    content = checkpoint.read_bytes()
-    file, folder = published(content), tmp_path / "cache"
-    path = fetch(file, cache_dir=folder, opener=serving(content))
-    assert path == folder / "model-w.th"
-    assert path.read_bytes() == content
-    assert fetch(file, cache_dir=folder, opener=no_network) == path
-    assert [p.name for p in folder.iterdir()] == ["model-w.th"]
-
-
-def test_without_a_network_one_sentence_names_file_source_destination_and_hash(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(WeightsError) as caught:
-        fetch(published(b"x"), cache_dir=tmp_path, opener=no_network)
-    message = str(caught.value)
-    for part in ("model-w.th", "https://example.org/w.th", str(tmp_path / "model-w.th")):
-        assert part in message
-    assert "SHA-256 begins with 2d711642" in message
-    assert "Name or service not known" in message
-    assert "\n" not in message
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("options", [{"failing_after": 50}, {"length": 10**6}])
-def test_an_interrupted_download_leaves_nothing_behind(
-    tmp_path: Path, checkpoint: Path, options: dict[str, int]
-) -> None:
-    folder = tmp_path / "cache"
-    with pytest.raises(WeightsError, match="could not be downloaded"):
-        fetch(published(), cache_dir=folder, opener=serving(checkpoint.read_bytes(), **options))
-    assert list(folder.iterdir()) == []
-
-
-def test_a_keyboard_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    def interrupted(url: str) -> Response:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fetch(published(), cache_dir=tmp_path, opener=interrupted)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_hash_is_refused_when_downloaded_and_when_found(
-    tmp_path: Path, checkpoint: Path
-) -> None:
-    file = published(b"the published content")
-    with pytest.raises(WeightsError, match="does not begin with the published"):
-        fetch(file, cache_dir=tmp_path / "a", opener=serving(checkpoint.read_bytes()))
-    assert list((tmp_path / "a").iterdir()) == []
-    (tmp_path / "model-w.th").write_bytes(b"something else")
-    with pytest.raises(WeightsError, match=r"model-w.th has SHA-256 [0-9a-f]{64}, which does not"):
-        fetch(file, cache_dir=tmp_path, opener=no_network)
-
-
-def test_a_web_page_instead_of_weights_is_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"https://example.org/w.th is a web page"):
-        fetch(published(), cache_dir=tmp_path, opener=serving(b"<html>log in</html>"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_endless_download_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "MAX_BYTES", 1000)
-    with pytest.raises(WeightsError, match="larger than 1000 bytes"):
-        fetch(published(), cache_dir=tmp_path, opener=serving(b"PK" * 1000, length=0))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_only_https_is_fetched_also_after_a_redirect(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="not an https address"):
-        fetch(published(url="http://example.org/w.th"), cache_dir=tmp_path, opener=serving(b"PK"))
-    handler, request = weights._HttpsOnly(), weights.urllib.request.Request("https://a.org/w")
-    with pytest.raises(OSError, match="not https"):
-        handler.redirect_request(request, None, 302, "Found", {}, "http://b.org/w")
-    assert handler.redirect_request(request, None, 302, "Found", {}, "https://b.org/w") is not None
-
-
-def test_an_unwritable_cache_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(WeightsError, match="set RDBENCH_CACHE"):
-        fetch(published(), cache_dir=tmp_path / "file" / "cache", opener=no_network)
-
-
-def test_the_cache_folder_follows_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("RDBENCH_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own" / "weights"
-    monkeypatch.delenv("RDBENCH_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "rdbench" / "weights"
-
-
-def test_a_path_may_be_a_file_or_a_folder_and_must_exist(tmp_path: Path, checkpoint: Path) -> None:
-    file = published()
-    assert locate(checkpoint, file) == checkpoint
-    with pytest.raises(WeightsError, match=r"model-w.th does not exist; give the path"):
-        locate(tmp_path, file)
-    (tmp_path / "model-w.th").write_bytes(b"PK")
-    assert locate(str(tmp_path), file) == tmp_path / "model-w.th"

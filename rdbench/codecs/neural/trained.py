@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rdbench.types import CODES, AudioBatch, Tokens, WeightsError
+from rdbench.types import CODES, AudioBatch, OperatingPoint, Tokens, WeightsError
 
 if TYPE_CHECKING:
     import torch
 
-    from rdbench.codecs.neural.residual import ResidualCodec
+    from rdbench.codecs.base import Codec
 
 MIN_DISTINCT = 8
 """Fewest different codes that each codebook must show on the probe (25 to 75 frames)."""
@@ -39,18 +39,18 @@ def probe(sample_rate: int, channels: int, seconds: float = 0.5) -> AudioBatch:
     return AudioBatch(samples[None], torch.tensor([samples.shape[-1]]), sample_rate)
 
 
-def distinct_codes(codec: ResidualCodec) -> list[int]:
-    """How many different codes each codebook uses on the probe."""
+def distinct_codes(codec: Codec, full: OperatingPoint) -> list[int]:
+    """How many different codes each codebook uses on the probe, at the point that has them all."""
     info = codec.info
-    encoded = codec.encode(probe(info.sample_rates[0], info.channels[0]), codec.full_point)
+    encoded = codec.encode(probe(info.sample_rates[0], info.channels[0]), full)
     assert isinstance(encoded.payload, Tokens)
     codes: torch.Tensor = encoded.payload.streams[0].codes
     return [int(row.unique().numel()) for row in codes[0]]
 
 
-def check_distinct_codes(codec: ResidualCodec) -> None:
+def check_distinct_codes(codec: Codec, full: OperatingPoint) -> None:
     """Raises WeightsError where a codebook is hardly used."""
-    counts = distinct_codes(codec)
+    counts = distinct_codes(codec, full)
     fewest = min(counts)
     if fewest < MIN_DISTINCT:
         raise WeightsError(
@@ -60,21 +60,24 @@ def check_distinct_codes(codec: ResidualCodec) -> None:
         )
 
 
-def check_pretrained(codec: ResidualCodec, speech: AudioBatch | None = None) -> list[str]:
+def check_pretrained(
+    codec: Codec, full: OperatingPoint, speech: AudioBatch | None = None
+) -> list[str]:
     """What speaks against `codec`'s weights being the genuine ones; empty where nothing does.
 
     Encodes one speech clip with all codebooks and scores the result with PESQ (wb). Meant for
     weights that should be the published ones (`codec.info.details["pretrained"]`).
 
-    speech: a clip at the codec's rate and layout; None means an embedded one.
+    full: the point with all codebooks. speech: a clip at the codec's rate and layout; None means
+    an embedded one.
     """
     name, rate = codec.info.name, codec.info.sample_rates[0]
     findings = []
-    fewest = min(distinct_codes(codec))
+    fewest = min(distinct_codes(codec, full))
     if fewest < MIN_DISTINCT:
         findings.append(f"{name}: a codebook uses {fewest} different code(s) on a varied signal")
     reference = speech or _embedded_speech(rate, codec.info.channels[0])
-    encoded = codec.encode(reference, codec.full_point)
+    encoded = codec.encode(reference, full)
     decoded = codec.decode(codec.decoder_input(encoded, CODES, [0]))
     score = _pesq_wb(reference, decoded)
     if not score >= MIN_PESQ:

@@ -81,7 +81,7 @@ def test_cutting_equals_encoding_at_the_lower_point(models: Path, speech: AudioB
     assert torch.equal(cut.codes, direct.codes)
     assert cut.codebook_sizes == direct.codebook_sizes == (16,) * 16
     assert len(torch.unique(cut.codes)) == 16
-    with pytest.raises(CodecError, match="needs 46 codebooks and 16 were encoded"):
+    with pytest.raises(CodecError, match=r"cannot cut 16 codebooks to point '9\.2' of 46"):
         codec.at(codec.encode(speech, low), top)
 
 

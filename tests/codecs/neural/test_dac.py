@@ -11,7 +11,7 @@ import torch
 from seeded_checkpoints import DAC_ARGUMENTS, agreement, ragged, real_audio, save_dac
 
 from rdbench.codecs.neural.dac import Dac16, Dac24, Dac44, Dac44High, output_length
-from rdbench.codecs.neural.plausibility import check_pretrained
+from rdbench.codecs.neural.trained import check_pretrained
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import (
@@ -39,7 +39,7 @@ TABLE = {
     "dac_44khz": (44_100 / 512, 9, 7.75),
     "dac_44khz_16kbps": (44_100 / 512, 18, 15.50),
 }
-EVERY = [(name, n) for name in FACTORIES for n in FACTORIES[name].default]
+EVERY = [(name, int(q[1:])) for name in FACTORIES for q in FACTORIES[name].default]
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,7 @@ def test_a_package_with_code_is_refused(tmp_path: Path) -> None:
 
 def test_seeded_weights_are_not_taken_for_pretrained_ones(codecs: dict[str, Any]) -> None:
     """On the embedded clip that `check_pretrained` chooses itself."""
-    (finding,) = check_pretrained(codecs["dac_16khz"])
+    (finding,) = check_pretrained(codecs["dac_16khz"], codecs["dac_16khz"].full_point)
     assert "PESQ" in finding
 
 
