@@ -63,6 +63,11 @@ def _entry(
         "point": step.point.name,
         "variant": step.variant.value,
         "domain": domain,
-        "each": list(each),
-        "whole": list(whole),
+        "each": [_listed(what) for what in each],
+        "whole": [_listed(what) for what in whole],
     }
+
+
+def _listed(what: str) -> list[str]:
+    kind, key, model, *_ = (*what.split("/", 2), "")
+    return [kind, key, model]

@@ -153,15 +153,18 @@ class _Run:
         from rdbench.engine.execute import move
         from rdbench.engine.ledger import Ledger
         from rdbench.engine.pool import worker_pool
+        from rdbench.store.attachments import lost_keys
         from rdbench.store.audio import kept_files
-        from rdbench.store.reader import count_failed, done_keys
-        from rdbench.store.traces import lost_keys
+        from rdbench.store.reader import count_failed, done_keys, index
 
-        writer.retire(
-            keep=keys.all(systems, metrics, clips)
+        asked = (
+            keys.all(systems, metrics, clips)
             | self._cost_keys(keys, systems, clips)
             | self._bits_keys(keys, writer, systems, clips)
         )
+        writer.flush()
+        writer.recall(asked)
+        writer.retire(index(self.folder).beyond(asked))
         done = done_keys(self.folder) - lost_keys(self.folder)
         ledger = Ledger(
             writer,

@@ -101,9 +101,9 @@ def test_clips_that_were_asked_for_and_not_done_are_counted() -> None:
         "corpus": {"clips": [{"name": n, "domain": "speech"} for n in "abcd"]
                    + [{"name": "m", "domain": "music"}]},
         "plan": [
-            {**here, "each": ["rate/payload", "metric/pesq_wb"], "whole": []},
-            {**other, "each": ["rate/payload"], "whole": []},
-            {**here, "domain": "", "each": [], "whole": ["cost/encode_rtf"]},
+            {**here, "each": [["rate", "payload", ""], ["metric", "pesq_wb", ""]], "whole": []},
+            {**other, "each": [["rate", "payload", ""]], "whole": []},
+            {**here, "domain": "", "each": [], "whole": [["cost", "encode_rtf", ""]]},
         ],
     }  # fmt: skip
     cost = row("", 0.02, kind=Kind.COST, key="encode_rtf", unit="×", domain="", seconds=0.0)

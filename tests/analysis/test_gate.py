@@ -200,11 +200,11 @@ def test_only_what_is_checked_must_stay_defined(tmp_path: Path) -> None:
 def planned(run: Run) -> Run:
     """The run with the plan that its rows fulfil, before it was finished."""
     place = ["system", "point", "variant", "domain"]
-    rows = run.rows.assign(what=run.rows["kind"] + "/" + run.rows["key"])
-    plan = [
-        dict(zip(place, where, strict=True)) | {"each": list(part["what"].unique()), "whole": []}
-        for where, part in rows.groupby(place)
-    ]
+    plan = []
+    for where, part in run.rows.groupby(place):
+        named = part[["kind", "key"]].drop_duplicates().assign(model="")
+        entry = {"each": named.to_numpy().tolist(), "whole": []}
+        plan.append(dict(zip(place, where, strict=True)) | entry)
     return replace(run, manifest={**run.manifest, "plan": plan, "finished": None})
 
 

@@ -132,7 +132,7 @@ def _run_seeds(folder: Path) -> tuple[list[bytes], list[bytes]]:
                 "corpus": {"clips": [{"name": f"c{i}.wav", "domain": "speech"} for i in range(20)]},
                 "plan": [
                     {"system": "opus", "point": str(p), "variant": "codes", "domain": "speech",
-                     "each": ["metric/pesq_wb"], "whole": []}
+                     "each": [["metric", "pesq_wb", ""]], "whole": []}
                     for p in range(3)
                 ],
                 "systems": {"opus": {"headline": "payload", "points": ["0", "1", "2"]}},

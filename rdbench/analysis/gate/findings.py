@@ -131,10 +131,9 @@ def unfinished(run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
     if run.manifest.get("finished"):
         return
     missing, _ = missing_rows(run)
-    kinds = {Kind.METRIC.value, Kind.RATE.value}
     absent = [
-        unit for unit in missing
-        if (what := unit[5].partition("/"))[0] in kinds and config.of(what[0], what[2]) is not None
+        what for _, _, _, _, _, what in missing
+        if what.kind in (Kind.METRIC, Kind.RATE) and config.of(what.kind, what.key) is not None
     ]  # fmt: skip
     if absent:
         yield finding(
