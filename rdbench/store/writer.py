@@ -203,20 +203,21 @@ class RunWriter:
 
         with self._guard:
             self.flush()
-            retired = read_all(self._retired.path, ("unit_key",))["unit_key"]
-            back = wanted & set(retired.to_pylist())
-            for _, table, found in self._measurements.having(back):
-                back -= set(table["unit_key"].filter(found).to_pylist())
-            left = set(back)
-            for part in reversed(list_parts(self._retired.path)) if back else ():
+            aside = read_all(self._retired.path, ("unit_key",))["unit_key"]
+            wanted = wanted & set(aside.to_pylist())
+            missing = set(wanted)
+            for _, table, found in self._measurements.having(wanted):
+                missing -= set(table["unit_key"].filter(found).to_pylist())
+            left = set(missing)
+            for part in reversed(list_parts(self._retired.path)) if missing else ():
                 table = read_part(part)
                 rows = table.filter(pc.is_in(table["unit_key"], pa.array(left, pa.string())))
                 if len(rows):
                     self._measurements.add(rows)
                     left -= set(rows["unit_key"].to_pylist())
-            for part, table, found in self._retired.having(back):
+            for part, table, found in self._retired.having(wanted):
                 self._retired.replace(part, table.filter(pc.invert(found)))
-            return len(back)
+            return len(missing)
 
     def relabel(self, labels: Mapping[str, Labels]) -> int:
         """Gives rows the labels that `labels` names for their unit keys.
