@@ -254,13 +254,13 @@ _CHANGES = (_flip, _byte, _integer, _cut, _remove, _repeat, _noise, _splice)
 def read_audio(content: bytes, folder: Path, suffix: str) -> None:
     from rdbench.audio.clip import Clip
     from rdbench.audio.load import ExcerptProtocol, load_excerpt, read
-    from rdbench.engine.plan import PlannedClip, _duration_hint
+    from rdbench.engine.plan.clips import PlannedClip, duration_hint
 
     path = folder / f"case.{suffix}"
     path.write_bytes(content)
     clip = Clip(path.name, path, "audio", "g")
     part = Clip("part", path, "audio", "g", start=0.05, duration=0.1)
-    _duration_hint(PlannedClip(clip, "", 0))
+    duration_hint(PlannedClip(clip, "", 0))
     _refusing(lambda: load_excerpt(part, ExcerptProtocol(16000, "mono", 0.05)))
     _refusing(lambda: load_excerpt(clip, ExcerptProtocol(16000, "mono", 0.1)))
     _refusing(lambda: read(path))

@@ -1,4 +1,4 @@
-"""A unit's key changes with everything that could change its value."""
+"""Digests, seeds and hashes belong to content."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdbench.engine.keys import clip_seed, unit_key
+from rdbench.engine.plan.digests import clip_seed, digest
 from rdbench.identity import file_sha256
 
 PARTS = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=4)
 
 
 @given(PARTS, PARTS)
-def test_equal_parts_and_only_they_have_equal_keys(
+def test_equal_parts_and_only_they_have_equal_digests(
     one: dict[str, object], other: dict[str, object]
 ) -> None:
-    assert (unit_key(parts=one) == unit_key(parts=other)) == (one == other)
+    assert (digest(one) == digest(other)) == (one == other)
 
 
 @given(st.integers(0, 2**62), st.text(max_size=20))

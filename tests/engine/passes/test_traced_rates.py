@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from rdbench.engine.ledger import Ledger
+from rdbench.engine.intake import RunIntake
+from rdbench.engine.passes.base import Result
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
-from rdbench.rate.trace import Trace
 from rdbench.spec.model import BenchmarkSpec
 from rdbench.store.reader import read_rows
-from rdbench.store.schema import Row
+from rdbench.store.schema import Kind
 from rdbench.store.traces import COLUMNS, read_traces
 from rdbench.store.validate import validate_run
 from rdbench.store.writer import RunWriter
@@ -131,14 +132,15 @@ def test_a_run_without_a_posterior_has_no_folder_of_traces(clips: Path, tmp_path
 def test_an_interrupted_run_keeps_the_traces_of_what_it_measured(
     clips: Path, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = Ledger.take_trace
+    taken = RunIntake.take
 
-    def interrupted(self: Ledger, row: Row, trace: Trace) -> None:
-        taken(self, row, trace)
-        raise KeyboardInterrupt
+    def interrupted(self: RunIntake, results: Sequence[Result]) -> None:
+        taken(self, results)
+        if any(result.quantity.kind is Kind.TRACE for result in results):
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "take_trace", interrupted)
+        patch.setattr(RunIntake, "take", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(clips, tmp_path, traces=False, device=device, systems=SYSTEMS[1:2])
     assert read_traces(tmp_path)["clip"].nunique() == 1

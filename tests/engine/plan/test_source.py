@@ -33,7 +33,7 @@ class MyVae(PosteriorCodec):
 """
 TOLD = """
 import json, sys
-from rdbench.engine.source import name_weights, source_of
+from rdbench.engine.plan.source import name_weights, source_of
 from rdbench.codecs.registry import create
 options = json.loads(sys.argv[1])
 codec = create("myvae:MyVae", options=options, allow_code=True)
@@ -89,6 +89,6 @@ def test_weights_count_wherever_they_came_from(folder: Path) -> None:
 
 def test_codecs_of_rdbench_know_their_own() -> None:
     from rdbench.codecs.registry import create
-    from rdbench.engine.source import source_of
+    from rdbench.engine.plan.source import source_of
 
     assert source_of(create("opus", points=[12]), "{}") == ()

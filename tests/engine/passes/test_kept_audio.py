@@ -81,21 +81,21 @@ def test_scores_do_not_depend_on_whether_audio_is_kept(clips: Path, tmp_path: Pa
     assert kept_audio(tmp_path / "plain").empty
 
 
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
 def test_a_new_metric_is_scored_from_kept_audio_without_decoding(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    run(clips, tmp_path / "kept")
+    codecs = ("fakes:Counted", "fakes:CountedInPool")
+    mark = tmp_path / "decoded"
+    monkeypatch.setenv("FAKES_MARK", str(mark))
+    run(clips, tmp_path / "kept", *codecs, device=device)
+    assert mark.read_text() == "x" * 8
     metrics = ("si_sdr", "lsd", "snr")
-    run(clips, tmp_path / "plain", metrics=metrics, keep=False)
-    device = "cpu:0"  # decodes here, where it can be refused
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr("rdbench.engine.evaluate.reconstruct", refuse)
-    monkeypatch.setattr("rdbench.engine.evaluate.Evaluator._submit_clip", refuse)
-    summary = run(clips, tmp_path / "kept", metrics=metrics, keep=False, device=device)
+    run(clips, tmp_path / "plain", *codecs, metrics=metrics, keep=False)
+    mark.unlink()
+    summary = run(clips, tmp_path / "kept", *codecs, metrics=metrics, keep=False, device=device)
     assert summary.failed == 0
+    assert not mark.exists()
     rows, plain = read_rows(tmp_path / "kept"), read_rows(tmp_path / "plain")
     rescored = rows["key"].isin(["lsd", "snr"])
     assert set(rows.loc[rescored, "reason"]) == {FROM_KEPT}

@@ -12,7 +12,7 @@ import soundfile
 
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.spec.model import BenchmarkSpec
-from rdbench.store.reader import read_rows
+from rdbench.store.reader import read_notes, read_rows
 from rdbench.store.traces import read_traces
 from rdbench.types import SpecError
 
@@ -111,7 +111,7 @@ def test_two_devices_share_the_clips_and_measure_what_one_does(clips: Path, tmp_
     summary, two = run(clips, tmp_path / "two", device="cpu:0,cpu:1", **options)
     assert summary.failed == 0
     traced = read_traces(tmp_path / "two").groupby(["system", "point", "clip", "axis"])
-    assert summary.written == len(two) + traced.ngroups
+    assert summary.written == len(two) + traced.ngroups + len(read_notes(tmp_path / "two"))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     assert run(clips, tmp_path / "two", device="cpu:0,cpu:1", **options)[0].written == 0
 
@@ -135,7 +135,7 @@ def test_a_device_process_that_dies_is_replaced_and_its_clips_are_tried_again(
     assert (summary.failed > 0) == lost
     failed = rows[rows["status"] == "failed"]
     assert set(failed["system"]) <= {"dying"}
-    assert failed["reason"].str.contains("the process of cpu:. died").all()
+    assert failed["reason"].str.contains("its worker process died").all()
     assert len(rows) == 2 + 2 * 3
 
 
@@ -160,6 +160,6 @@ def test_a_finished_run_does_not_start_a_worker(
     def refuse(*_: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("rdbench.engine.pool._processes", refuse)
+    monkeypatch.setattr("rdbench.engine.executors.processes._Host.give", refuse)
     summary, _ = run(clips, tmp_path / "run", systems=systems, metrics=("lsd",))
     assert summary.written == 0

@@ -38,8 +38,8 @@ corpus: {kind: folder, path: %s}
 protocol: {sample_rate: 8000, channels: mono, excerpt_seconds: 1.0}
 metrics: {default: [snr]}
 systems:
-  - {codec: "test_bits:Levels", name: levels}
-  - {codec: "test_bits:Levels", name: broken, options: {broken: true}}
+  - {codec: "test_entropy_pass:Levels", name: levels}
+  - {codec: "test_entropy_pass:Levels", name: broken, options: {broken: true}}
   - {codec: opus, points: [12]}
 costs: {enabled: false}
 """
