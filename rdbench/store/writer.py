@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from rdbench.store import parts
 from rdbench.store.atomic import make_folder, remove_leftovers
 from rdbench.store.attachments import Attachments, rename
 from rdbench.store.audio import rename_audio
@@ -55,7 +56,8 @@ class RunWriter:
     """Writes rows and the manifest of one run; use it as a context manager.
 
     folder: the results folder, made where it is missing. flush_rows, flush_seconds: `append`
-    writes a part when so many rows have gathered, or when the oldest has waited so long.
+    writes a part when so many rows have gathered, when the oldest has waited so long, or when much
+    of what lies beside rows waits with them.
 
     Methods may be called from several threads of one process.
 
@@ -147,8 +149,11 @@ class RunWriter:
         """Writes the rows when enough have gathered or waited; for loops that wait long."""
         with self._guard:
             waited = time.monotonic() - self._oldest
+            beside = self._traces.waiting_bytes + self._features.waiting_bytes
             if self._rows and (
-                len(self._rows) >= self._flush_rows or waited >= self._flush_seconds
+                len(self._rows) >= self._flush_rows
+                or waited >= self._flush_seconds
+                or beside >= parts.LARGE_BYTES
             ):
                 self.flush()
 
@@ -255,7 +260,8 @@ class RunWriter:
         changed = 0
         with self._guard:
             self.flush()
-            # Rows find what lies beside them under either key, until all of them have their own.
+            # Rows find what lies beside them under either key, until all of them have the new one;
+            # kept audio alone is found again only when the last have it.
             for beside in (self._traces, self._features):
                 beside.copy(keys)
             rename_audio(self.folder, keys)
@@ -281,8 +287,8 @@ class RunWriter:
             try:
                 self.flush()
                 if merge:
-                    for parts in (self._measurements, self._traces, self._features):
-                        parts.merge_quietly()
+                    for written in (self._measurements, self._traces, self._features):
+                        written.merge_quietly()
             except StoreError as error:
                 raise StoreError(f"{error} ({self.pending} rows are not written)") from error
             finally:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from injection import Injector, injected
 from store_rows import failed, row
 
-import rdbench.store.attachments
 import rdbench.store.parts
 from rdbench.store.attachments import lost_keys
 from rdbench.store.features import (
@@ -129,17 +129,29 @@ def test_lost_and_damaged_arrays_are_told_and_made_again(tmp_path: Path) -> None
     assert not problems(tmp_path)
 
 
-def test_much_that_waits_is_written_before_its_rows(
+def test_much_that_waits_is_written_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rdbench.store.attachments, "LARGE_BYTES", 20_000)
     monkeypatch.setattr(rdbench.store.parts, "LARGE_BYTES", 20_000)
     with RunWriter(tmp_path, flush_rows=10**6, flush_seconds=1e6) as writer:
         for i in range(25):
             writer.feature(feature(i, clip=str(i)), np.zeros(1000))
         assert len(list_parts(tmp_path / "features")) == 8
-        assert writer.pending == 25
+        assert writer.pending == 1
     assert len(read_features(tmp_path, DISTANCE)) == 25
+
+
+def test_an_array_waits_with_its_row_for_a_disk_that_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rdbench.store.parts, "LARGE_BYTES", 100)
+    with RunWriter(tmp_path) as writer:
+        with injected(Injector(tmp_path, at=1, action="refuse")):
+            for i in range(2):
+                with pytest.raises(StoreError, match="the disk is full"):
+                    writer.feature(feature(i, clip=str(i)), np.zeros(100))
+        assert writer.pending == 2
+    assert len(read_features(tmp_path, DISTANCE)) == 2
 
 
 @pytest.mark.parametrize(
