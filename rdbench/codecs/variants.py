@@ -23,7 +23,7 @@ from rdbench.types import CODED, CODES, MEAN, SAMPLE, Posterior, SpecError, Vari
 if TYPE_CHECKING:
     import torch
 
-    from rdbench.codecs.posterior.base import PosteriorCodec
+    from rdbench.rate.coded import LatentCoder
 
 
 ENTRY_POINT_GROUP = "rdbench.variants"
@@ -31,11 +31,14 @@ ENTRY_POINT_GROUP = "rdbench.variants"
 
 @dataclass(frozen=True)
 class LatentRequest:
-    """For what a latent is made. clip_seeds: one for each clip of the posterior."""
+    """For what a latent is made.
 
-    codec: PosteriorCodec
+    clip_seeds: one for each clip of the posterior. coder: what codes the latent of this codec.
+    """
+
     posterior: Posterior
     clip_seeds: Sequence[int]
+    coder: LatentCoder
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def _stream(request: LatentRequest) -> torch.Tensor:
     from rdbench.codecs.batches import pad_stack
 
     posterior = request.posterior
-    coded = [torch.from_numpy(clip.values) for clip in request.codec.latent_coder.code(posterior)]
+    coded = [torch.from_numpy(clip.values) for clip in request.coder.code(posterior)]
     return pad_stack(coded)[0].to(posterior.mean.device)
 
 

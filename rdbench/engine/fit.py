@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rdbench.engine.passes.base import Needs, Pass, Result, Work
+from rdbench.engine.plan.passes import Needs, Pass, Result, Work
 from rdbench.rate.tables import Entry, Tables
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.measure.shard import ClipWork
 from rdbench.engine.passes.audio import AUDIO
-from rdbench.engine.passes.base import Result, SetUnits, SetWork
+from rdbench.engine.plan.passes import Result, SetUnits, SetWork
 from rdbench.store.atomic import cannot_write
 from rdbench.store.schema import BESIDE, Kind, Labels, Quantity, Row
 from rdbench.types import Score, Status

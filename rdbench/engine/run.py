@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from rdbench.engine.executors.base import Executor
     from rdbench.engine.intake import RunIntake
     from rdbench.engine.measure.shard import Shard
-    from rdbench.engine.passes.base import Pass
     from rdbench.engine.plan.metrics import Metric
+    from rdbench.engine.plan.passes import Pass
     from rdbench.engine.plan.plan import Plan, Review
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.store.audio import Kept
@@ -133,8 +133,8 @@ class _Run:
         return RunSummary(self.folder, written, count_failed(self.folder))
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
-        from rdbench.engine.passes.base import Passes
         from rdbench.engine.plan.keys import Keys
+        from rdbench.engine.plan.passes import Passes
         from rdbench.engine.plan.plan import Plan
 
         passes = Passes(self._passes(systems, clips))

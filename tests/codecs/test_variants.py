@@ -45,7 +45,7 @@ def test_a_package_adds_a_variant_by_an_entry_point(monkeypatch: pytest.MonkeyPa
         assert variant("loud") == LOUD.variant
         assert LOUD.variant in variants_of_latents(scale=False)
         posterior = type("P", (), {"mean": torch.ones(1, 2, 3)})
-        request = LatentRequest(None, posterior, [0])  # type: ignore[arg-type]
+        request = LatentRequest(posterior, [0], None)  # type: ignore[arg-type]
         assert variants.make_latent(variant("loud"), request).sum() == 12
         wrong = EntryPoint("quiet", f"{__name__}:LOUD", variants.ENTRY_POINT_GROUP)
         monkeypatch.setattr(variants, "entry_points", lambda group: [wrong])

@@ -200,7 +200,7 @@ class PosteriorCodec(Codec):
         posterior = encoded.payload
         if not isinstance(posterior, Posterior) or variant not in self.possible_variants:
             raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
-        values = make_latent(variant, LatentRequest(self, posterior, clip_seeds))
+        values = make_latent(variant, LatentRequest(posterior, clip_seeds, self.latent_coder))
         latent = Latent(values, posterior.frames)
         return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
 

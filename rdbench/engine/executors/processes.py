@@ -32,12 +32,14 @@ from typing import TYPE_CHECKING, Any
 from rdbench.engine.executors import watch
 from rdbench.engine.executors.base import Intake, Loss, after_loss
 from rdbench.engine.executors.servers import FreshContext, enter, start_server, surroundings
-from rdbench.engine.measure.shard import Desk, Setup, Shard
+from rdbench.engine.measure.desk import Desk
+from rdbench.engine.measure.measure import measure
+from rdbench.engine.measure.shard import Setup, Shard
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from rdbench.engine.passes.base import Result
+    from rdbench.engine.plan.passes import Result
 
 BUILD_SECONDS = 900.0
 """How long a process may take to import and to build codecs, which no clip is charged for."""
@@ -254,7 +256,7 @@ def serve(
                 shard: Shard = connection.recv()
                 ended: tuple[str, str | None] = (_DONE, None)
                 try:
-                    desk.measure(shard, jobs, sender)
+                    measure(shard, desk, jobs, sender)
                 except (BrokenPipeError, ConnectionResetError):
                     raise
                 except Exception as error:

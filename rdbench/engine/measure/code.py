@@ -25,7 +25,7 @@ from rdbench.engine.measure.channels import (
     spread,
     spread_seeds,
 )
-from rdbench.engine.passes.base import Needs, Passes, Work
+from rdbench.engine.plan.passes import Needs, Passes, Work
 from rdbench.rate import rates as measure_rates
 from rdbench.types import (
     AudioBatch,

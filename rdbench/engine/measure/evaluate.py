@@ -19,18 +19,17 @@ import torch
 from rdbench.audio.load import load_excerpt
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.code import code
+from rdbench.engine.measure.kept import FROM_KEPT, load_kept
 from rdbench.engine.measure.native import CodedClip, code_clip
-from rdbench.engine.measure.open import OpenUnits
-from rdbench.engine.passes.audio import FROM_KEPT, load_kept
-from rdbench.engine.passes.base import Needs, Result, Work
-from rdbench.engine.passes.scores import RESIDUAL_DELAY
 from rdbench.engine.plan.clips import batches_of
-from rdbench.store.schema import Kind
+from rdbench.engine.plan.open import OpenUnits
+from rdbench.engine.plan.passes import Needs, Result, Work
 from rdbench.types import AudioBatch, RdbenchError, RunsOn
 
 if TYPE_CHECKING:
     from rdbench.audio.load import Excerpt
-    from rdbench.engine.measure.shard import ClipWork, Desk
+    from rdbench.engine.measure.desk import Desk
+    from rdbench.engine.measure.shard import ClipWork
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, StepId, System
 
@@ -149,9 +148,9 @@ class Evaluation:
         for index, clip in enumerate(batch.clips):
             for step in self._steps(system, clip):
                 kept = self._works[clip.name].kept.get(step.id)
-                open_now = self._open.wanted(step.id, clip.name)
-                scores = all(q.kind is Kind.METRIC and q != RESIDUAL_DELAY for q in open_now)
-                if kept and kept.exact and scores and (found := load_kept(kept, batch)):
+                if kept is None or not kept.exact or not self._from_kept(step, clip):
+                    continue
+                if found := load_kept(kept, batch):
                     by_step.setdefault(step.id, (step, {}))[1][index] = found
         for step, clips in by_step.values():
             samples = torch.cat([audio.samples for audio in clips.values()])
@@ -161,6 +160,12 @@ class Evaluation:
             work = replace(self._work(step, members, batch.seconds), note=FROM_KEPT)
             self._take(work)
             self._score(work, batch, audio)
+
+    def _from_kept(self, step: Step, clip: PlannedClip) -> bool:
+        """Whether all that is open of a clip can be measured on audio that was kept."""
+        passes = self._desk.passes
+        wanted = self._open.wanted(step.id, clip.name)
+        return all(passes.owner(quantity).takes_kept(quantity) for quantity in wanted)
 
     def _run_here(self, system: System, batch: Batch, indices: Sequence[int]) -> None:
         largest = self._largest.get(system.name, len(indices))

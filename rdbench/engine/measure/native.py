@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from rdbench.engine.passes.base import Result
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.metrics import Metric
+    from rdbench.engine.plan.passes import Result
     from rdbench.engine.plan.systems import StepId
     from rdbench.metrics.base import PoolBackend
     from rdbench.store.schema import Quantity
@@ -66,9 +66,9 @@ def code_clip(
     import torch
 
     from rdbench.engine.measure.code import code
-    from rdbench.engine.measure.open import OpenUnits
-    from rdbench.engine.measure.shard import desk_of
-    from rdbench.engine.passes.base import Work
+    from rdbench.engine.measure.desk import desk_of
+    from rdbench.engine.plan.open import OpenUnits
+    from rdbench.engine.plan.passes import Work
     from rdbench.types import AudioBatch
 
     desk = desk_of(setup)

@@ -1,4 +1,4 @@
-"""Keeps reconstructions and references as FLAC, and takes kept ones up again.
+"""Keeps reconstructions and references as FLAC.
 
 The files are written where native jobs run, so that neither the device nor the writer of rows waits
 for them. Audio that cannot be kept (a codec that failed, samples that are not finite) has no row:
@@ -13,23 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from rdbench.engine.measure.batch import as_array
 from rdbench.engine.measure.native import keep_audio
-from rdbench.engine.passes.base import Columns, Needs, Pass, Work
+from rdbench.engine.plan.passes import Columns, Needs, Pass, Work
 from rdbench.store import audio as store
 from rdbench.store.schema import Kind, Quantity
-from rdbench.types import AudioBatch, Score, StoreError
+from rdbench.types import AudioBatch, Score
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.systems import Step
 
 AUDIO = Quantity(Kind.AUDIO, store.KEY)
-FROM_KEPT = "scored from audio kept at 24 bits"
-"""What rows say whose score was made from a FLAC."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +95,3 @@ def _lost(work: Work, position: int, desk: Desk, reason: str) -> None:
     what = str(work.step) if work.step else "the reference"
     desk.sink.say(f"{what}, {work.clips[position].name}: the audio is not kept: {reason}")
     work.record(position, AUDIO, Score.failed(reason))
-
-
-def load_kept(kept: store.Kept, batch: Batch) -> AudioBatch | None:
-    """A kept reconstruction on the device of `batch`; None where it is not what belongs there."""
-    try:
-        samples, rate = store.read_audio(kept.path)
-    except StoreError:
-        return None
-    reference = batch.reference
-    if samples.shape != reference.samples.shape[1:] or rate != reference.sample_rate:
-        return None
-    lengths = torch.tensor([samples.shape[-1]], dtype=torch.int64)
-    return AudioBatch(torch.from_numpy(samples)[None], lengths, rate).to(reference.samples.device)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.passes.base import Columns, Pass, Result, SetUnits, SetWork
+from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
 
 if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, System
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.passes.base import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
 from rdbench.identity import file_sha256
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.engine.measure.code import Encoding
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, System
     from rdbench.rate.tables import Entry, Tables

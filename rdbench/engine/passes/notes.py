@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.passes.base import Pass, Work
+from rdbench.engine.plan.passes import Pass, Work
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
 
 
 @dataclass(frozen=True, eq=False)

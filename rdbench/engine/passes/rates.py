@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.passes.base import Columns, Needs, Pass, Work
+from rdbench.engine.plan.passes import Columns, Needs, Pass, Work
 from rdbench.store.schema import Kind, Quantity
 from rdbench.store.traces import AXES
 from rdbench.types import KL_PRIOR, Rate, RateKind, Score

@@ -17,13 +17,13 @@ from rdbench.audio.align import residual_delay
 from rdbench.audio.resample import resample_batch
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.native import failed, score_clip
-from rdbench.engine.passes.base import Columns, Pass, Work
+from rdbench.engine.plan.passes import Columns, Pass, Work
 from rdbench.metrics.base import DeviceBackend, Scope
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score, Status
 
 if TYPE_CHECKING:
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.metrics import Metric
     from rdbench.engine.plan.systems import Step
 
@@ -44,6 +44,10 @@ class ScoresPass(Pass):
     def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
         """The residual delay and every metric of the domain."""
         return [RESIDUAL_DELAY, *(quantity_of(metric) for metric in self.metrics[domain])]
+
+    def takes_kept(self, quantity: Quantity) -> bool:
+        """Scores, whose rows then say so; a delay has been measured already."""
+        return quantity != RESIDUAL_DELAY
 
     def columns(self, quantity: Quantity) -> Columns:
         """The metric's unit and the program that computes it."""

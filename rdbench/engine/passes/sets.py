@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.audio.resample import resample_batch
-from rdbench.engine.passes.base import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
 from rdbench.metrics.base import SetBackend
 from rdbench.metrics.sets.score import score_set
 from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights
@@ -22,7 +22,7 @@ from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.metrics import Metric
     from rdbench.engine.plan.systems import Step

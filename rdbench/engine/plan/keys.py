@@ -20,8 +20,8 @@ from rdbench.engine.plan.digests import digest
 
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
-    from rdbench.engine.passes.base import Passes
     from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.passes import Passes
     from rdbench.engine.plan.systems import Step, StepId, System
     from rdbench.spec.model import ProtocolSpec
     from rdbench.store.schema import Quantity

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rdbench.engine.measure.open import OpenUnits
-from rdbench.engine.passes.base import Passes, SetUnits
+from rdbench.engine.plan.open import OpenUnits
+from rdbench.engine.plan.passes import Passes, SetUnits
 from rdbench.store.schema import BESIDE, LABELS, Labels, Quantity
 
 if TYPE_CHECKING:

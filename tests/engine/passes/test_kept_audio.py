@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from rdbench.engine.passes.audio import FROM_KEPT
+from rdbench.engine.measure.kept import FROM_KEPT
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.spec.model import BenchmarkSpec
 from rdbench.store.audio import kept_audio, read_audio

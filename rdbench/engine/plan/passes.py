@@ -26,9 +26,9 @@ from rdbench.types import Score
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
     from rdbench.engine.measure.code import Encoding
-    from rdbench.engine.measure.open import OpenUnits
-    from rdbench.engine.measure.shard import Desk
+    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.open import OpenUnits
     from rdbench.engine.plan.systems import Step, StepId
     from rdbench.types import AudioBatch
 
@@ -218,6 +218,10 @@ class Pass(ABC):
     def needs(self, quantity: Quantity) -> Needs:
         """What a quantity of a clip is measured on."""
         return Needs.DECODED
+
+    def takes_kept(self, quantity: Quantity) -> bool:
+        """Whether audio that was kept at 24 bits will do for it."""
+        return False
 
     def columns(self, quantity: Quantity) -> Columns:
         """What rows of a quantity say beside the value."""
