@@ -229,7 +229,8 @@ class _Held:
     """One metric or rate at all shared points, on the clips that have it before and after.
 
     before, after: (points,). given: whether either has it on any clip. changed: whether any clip
-    has another value. apart: why there is no loss where something is given.
+    has another value. apart: verdict and message where something is given,
+    and no loss.
     """
 
     before: Array
@@ -237,7 +238,7 @@ class _Held:
     losses: Losses
     given: Flags
     changed: Flags
-    apart: str = "no clip has both scores"
+    apart: tuple[str, str] = ("skipped", "no clip has both scores")
 
 
 def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
@@ -275,9 +276,8 @@ def _sets(
     loss = sign * (before - after)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     found = Losses(loss, spread(loss, left_out, share), counts.sum(axis=1).astype(np.intp))
-    return _Held(
-        before, after, found, given, before != after, "the values are not of the same clips"
-    )
+    apart = "undecided", "the values are not of the same clips"
+    return _Held(before, after, found, given, before != after, apart)
 
 
 def _held(old: tuple[Array, Array], new: tuple[Array, Array], found: Losses) -> _Held:
@@ -306,7 +306,7 @@ def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]
     for n, (point, _, _) in enumerate(both.shared):
         if not found.clips[n]:
             if held.given[n]:
-                row = at(both, point, tested.kind, "skipped", held.apart)
+                row = at(both, point, tested.kind, *held.apart)
                 yield row | {"key": tested.key, "backend": tested.backend}
             continue
         row = at(both, point, tested.kind, "", UNCHANGED if unchanged[n] else "")

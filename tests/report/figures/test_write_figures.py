@@ -75,9 +75,7 @@ def test_matplotlib_settings_are_left_as_they_were(
 def test_hostile_names_are_drawn_as_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     frame, manifest = hostile()
     frame = frame[frame["domain"] != "speech"]
-    written, _ = write_figures(
-        tmp_path, points=points(frame), manifest=manifest, config=PNG
-    )
+    written, _ = write_figures(tmp_path, points=points(frame), manifest=manifest, config=PNG)
     assert len(written) == 5
     for path in tmp_path.rglob("*"):
         assert path.resolve().is_relative_to(tmp_path)
