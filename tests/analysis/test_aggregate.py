@@ -14,7 +14,6 @@ from rdbench.analysis.aggregate import (
     NOT_FINITE,
     ONCE_PER_POINT,
     POINT_COLUMNS,
-    common_clips,
     points,
     rate_distortion,
 )
@@ -222,29 +221,6 @@ def test_rates_meet_scores_by_kind_and_the_mean_is_no_rate_point() -> None:
     assert container.loc[("opus", "codes"), "kbps"] == 7.0
     assert np.isnan(container.loc[("vae6", "sample"), "kbps"])
     assert not container.loc[("vae6", "sample"), "rate_point"]
-
-
-def test_common_clips_are_those_that_every_point_has() -> None:
-    lyra = {"system": "lyra", "curve": "Lyra"}
-    table = frame(
-        *[row(c, 2.0) for c in "abcd"],
-        *[row(c, 3.0, point="12") for c in "abc"],
-        row("d", float("nan"), point="12", status=Status.FAILED, reason="x"),
-        *[row(c, 2.5, **lyra) for c in "bcd"],
-        *[rate(c, 100, 1.0) for c in "abcd"],
-        *[rate(c, 100, 1.0, point="12") for c in "abcd"],
-        *[rate(c, 100, 1.0, key="nominal", **lyra) for c in "cd"],
-        rate("b", float("nan"), 1.0, key="nominal", status=Status.FAILED, reason="y", **lyra),
-        row("a", 9.0, system="aac", curve="AAC"),
-    )
-    assert set(common_clips(table, ["opus", "lyra"], key="pesq_wb")["clip"]) == {"b", "c"}
-    kinds = {"opus": "payload", "lyra": "nominal"}
-    found = common_clips(table, ["opus", "lyra"], key="pesq_wb", headline=kinds)
-    assert set(found["clip"]) == {"c"}
-    assert set(found["kind"]) == {"metric", "rate"}
-    assert len(found) == 6
-    assert common_clips(table, ["opus", "unknown"], key="pesq_wb").empty
-    assert list(found.columns) == list(COLUMNS)
 
 
 @given(
