@@ -17,8 +17,10 @@ from rdbench.analysis.aggregate import (
     points,
     rate_distortion,
 )
+from rdbench.analysis.arrays import by_domain
+from rdbench.analysis.runs import Run
 from rdbench.analysis.stats.intervals import ONE_GROUP
-from rdbench.store.schema import COLUMNS, Kind, Row
+from rdbench.store.schema import BESIDE, COLUMNS, Kind, Row
 from rdbench.types import Status, StoreError
 
 
@@ -237,3 +239,14 @@ def test_rates_do_not_depend_on_order(clips: list[tuple[float, float]], random: 
     assert first["value"] == pytest.approx(total, rel=1e-9)
     assert second["value"] == pytest.approx(total, rel=1e-9)
     np.testing.assert_allclose(first["low"], second["low"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_lies_beside_measurements_is_none(kind: Kind) -> None:
+    """A run that is given as rows may hold them all."""
+    beside = row("a", 1.0, kind=kind, key="clipped", backend="", reason="clipped by 3 dB")
+    rows = frame(row("a", 2.0), beside, row("", 1.0, kind=kind, key="frechet", backend="jackknife"))
+    assert points(rows)["key"].tolist() == ["pesq_wb"]
+    (scores,) = by_domain(Run("rows", rows, {}))
+    assert list(scores.metrics) == [("pesq_wb", "pesq")]
+    assert not scores.rates
