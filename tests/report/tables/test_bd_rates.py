@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import make_run
+import pandas as pd
 import pytest
 
 from rdbench.analysis.runs import Run
 from rdbench.report.aggregates import aggregates
+from rdbench.report.config import ReportConfig
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.table import TableColumn
+from rdbench.report.write import write_all
 from rdbench.types import RdbenchError
 
 
@@ -64,3 +70,19 @@ def test_an_unknown_anchor_is_one_sentence(synthetic: Run) -> None:
     points = aggregates(synthetic, resamples=20)
     with pytest.raises(RdbenchError, match="did you mean 'Opus'"):
         run_tables(points, synthetic.manifest, run=synthetic, reference="Opsu")
+
+
+def test_a_seed_moves_the_intervals_of_bd_rates(synthetic: Run, tmp_path: Path) -> None:
+    """A report's seed reached the scores alone."""
+    folder = tmp_path / "run"
+    some = synthetic.rows[synthetic.rows["system"].isin(["opus", "mp3"])]
+    some = some[(some["domain"] == "speech") & some["key"].isin(["payload", "stoi"])]
+    make_run.write_run(folder, some.assign(group=""))  # every clip by itself: enough to draw from
+    found = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f"out{len(found)}"
+        write_all(folder, out=out, config=ReportConfig(seed=seed, formats=()))
+        found.append((out / "tables" / "bd_rate.csv").read_text())
+    assert found[0] == found[1] != found[2]
+    whole = [pd.read_csv(io.StringIO(text)) for text in found]
+    assert whole[0]["value"].equals(whole[2]["value"])
