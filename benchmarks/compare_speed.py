@@ -25,9 +25,9 @@ import numpy as np
 import pandas as pd
 
 from rdbench.analysis.curves.bd_rate import bd_table
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import read_run
+from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.store.schema import Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import Status
@@ -98,8 +98,8 @@ def _rows(
 def compare(folder: Path) -> None:
     """All that `rdbench compare` computes against one curve."""
     run, sampling = read_run(folder), Sampling(resamples=RESAMPLES)
-    bd_table(run, anchor="curve0", sampling=sampling)
-    paired_table(run, anchor="curve0", sampling=sampling)
+    bd_table(run, reference="curve0", sampling=sampling)
+    paired_table(run, reference="curve0")
 
 
 def check(folder: Path, baseline: Path, *options: str) -> None:

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig, configured
-from rdbench.report.figures.rate_quality import write_figures
-from rdbench.report.tables.files import write_tables
+from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.write import write_tables
 from rdbench.store.schema import COLUMNS
 
 HERE = Path(__file__).resolve().parent
@@ -96,7 +96,7 @@ def measure(config: ReportConfig) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as name:
         with clock("aggregates and intervals"):
             shown = configured(run, config)
-            points = aggregates(shown)
+            points = run_points(shown)
         with clock("tables, BD-rates, significance"):
             write_tables(Path(name), points=points, manifest=shown.manifest, run=shown)
         with clock("figures"):

@@ -1,34 +1,36 @@
 """From rows per clip to numbers per point: means, rates, intervals, and what is missing.
 
 Domains are never pooled, and every number carries how many clips it rests on. The mean of a score
-is over clips with status ok; the rate of a point is total bits over total seconds. Intervals come
-from one bootstrap over groups of clips, whose weights all systems share (`bootstrap`, `ratios`).
+is over clips with status ok; the rate of a point is total bits over total seconds. Both are ratios
+of sums over clips, and their intervals those of `rdbench.analysis.stats`, over groups of clips; a
+rate cannot fall under zero and is read on an axis of logarithms, on which its interval is taken.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.models import choose, preference
-from rdbench.analysis.planned import GivenTo, planned_clips
-from rdbench.analysis.stats.ratios import Intervals, ratio_intervals
-from rdbench.resampling import resample_weights
-from rdbench.store.schema import COLUMNS, Kind
-from rdbench.types import RateKind, StoreError, Variant
+from rdbench.analysis.arrays import by_domain
+from rdbench.analysis.rate_model import choose, preference
+from rdbench.analysis.runs import planned_clips
+from rdbench.analysis.stats.intervals import CELLS, intervals, spread
+from rdbench.analysis.stats.leave_one_out import columns_of, means, ratio_columns
+from rdbench.store.schema import BESIDE, COLUMNS, Kind
+from rdbench.store.variants import BUILT_IN, VariantCard
+from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.stats.intervals import IntervalMethod
+    from rdbench.analysis.runs import GivenTo, Run
 
 # What one aggregate is about.
 IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "backend"]
 # What a rate is joined to a score by.
-PLACE = ["system", "curve", "point", "variant", "domain"]
+POINT = ["system", "curve", "point", "variant", "domain"]
 POINT_COLUMNS = [
     *IDENTITY, "value", "low", "high", "unit", "n_ok", "n_total", "n_undefined", "n_failed",
     "n_groups", "note", "reason",
@@ -41,10 +43,7 @@ def points(
     frame: pd.DataFrame,
     *,
     manifest: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    resamples: int = 2000,
     confidence: float = 0.95,
-    method: IntervalMethod = "studentised",
 ) -> pd.DataFrame:
     """One row per (system, curve, point, variant, domain, kind, key, backend) of `frame`.
 
@@ -52,7 +51,8 @@ def points(
     and high in `unit` ("kbps" for rates); n_ok, n_undefined, n_failed clips out of n_total, the
     clips that this system, point and variant was given in this domain; n_groups, the groups with
     a value; note, on the interval; reason, the most frequent one among clips without a value.
-    Rows of a whole point (clip "") have no interval. manifest: its plan says which clips were
+    Rows of a whole point (clip "") have no interval (`run_points` gives values of sets one).
+    manifest: its plan says which clips were
     asked for; without one, n_total counts those that have a row. Its metrics
     say in which range a score lies, which no interval leaves.
 
@@ -66,23 +66,10 @@ def points(
     per_clip = rows[rows["clip"] != ""]
     asked = planned_clips(manifest or {})
     tables = []
-    for domain, part in per_clip.groupby("domain", sort=False, observed=True):
+    for _, part in per_clip.groupby("domain", sort=False, observed=True):
         table, numerators, denominators = _sums(part, part["sampling_group"], asked)
-        weights = resample_weights(
-            numerators.shape[1],
-            resamples=resamples,
-            # Of its own for each domain, whichever other domains a run holds.
-            seed=[seed, zlib.crc32(str(domain).encode())],
-        )
-        found = ratio_intervals(
-            numerators,
-            denominators,
-            weights,
-            logarithmic=(table["kind"] == Kind.RATE.value).to_numpy(),
-            confidence=confidence,
-            method=method,
-        )
-        tables.append(_within_range(_with_intervals(table, found), manifest or {}))
+        made = _with_intervals(table, numerators, denominators, confidence)
+        tables.append(_within_range(made, manifest or {}))
     whole = rows[rows["clip"] == ""]
     if not whole.empty:
         tables.append(_whole_points(whole))
@@ -91,13 +78,55 @@ def points(
     return order.merge(result, on=IDENTITY, how="left")[POINT_COLUMNS]
 
 
+def run_points(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """`points` of a run, with the intervals of what is more than a mean over clips.
+
+    A score that listeners gave is the mean over its answers, and its interval draws listeners and
+    clips; where only one person listened there is none. The value of a set of clips has the
+    interval of how it changes without each group.
+    """
+    table = points(run.rows, manifest=run.manifest, confidence=confidence)
+    if (run.ratings is None and not run.sets) or table.empty:
+        return table
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for scores in by_domain(run):
+        for metric, given in scores.metrics.items():
+            if given.sets is None and metric[0] not in scores.ratings:
+                continue
+            for index, point in enumerate(scores.points):
+                chosen = np.isfinite(given.values[index])
+                if not chosen.any():
+                    continue
+                columns = columns_of(scores, chosen, metric[0])
+                mean = means(scores, [index], metric, chosen)
+                made = columns.interval(mean, confidence=confidence)
+                numbers = {
+                    "value": mean[0, 0], "low": made.low[0], "high": made.high[0],
+                    "note": made.notes[0],
+                }  # fmt: skip
+                if given.sets is not None:
+                    clips = int(np.isfinite(scores.seconds[index]).sum())
+                    numbers |= {"n_ok": int(chosen.sum()), "n_total": clips}
+                    numbers["n_groups"] = len(columns.groups)
+                found[*point, scores.domain, Kind.METRIC.value, *metric] = numbers
+    for number, key in enumerate(table[IDENTITY].itertuples(index=False, name=None)):
+        for column, cell in found.get(key, {}).items():
+            table.loc[table.index[number], column] = cell
+    return _within_range(table, run.manifest)
+
+
 def rate_distortion(
-    points: pd.DataFrame, headline: Mapping[str, str | None], *, rate: str = "headline"
+    points: pd.DataFrame,
+    headline: Mapping[str, str | None],
+    *,
+    rate: str = "headline",
+    variants: Mapping[str, VariantCard] = BUILT_IN,
 ) -> pd.DataFrame:
     """Each score of `points` beside the rate of the same system, point, variant and domain.
 
     headline: per system the rate kind that stands for it, None for an anchor. rate: "headline",
-    or one rate kind for all systems. The variant `coded` always has the kind `coded`.
+    or one rate kind for all systems. variants: of `rdbench.store.variants.variants_of`; one with
+    a rate of its own (`coded`) always has that.
 
     Adds rate_kind ("" for anchors), rate_backend, kbps, kbps_low, kbps_high (NaN where that rate
     was not measured), anchor, and rate_point: whether (rate, score) is a point that can be
@@ -108,7 +137,7 @@ def rate_distortion(
 
     scores = points[points["kind"] == Kind.METRIC.value].copy()
     kinds = [
-        _rate_kind(system, variant, headline, rate)
+        _own_rate(variants, variant) or _rate_kind(headline.get(system), rate)
         for system, variant in zip(scores["system"], scores["variant"], strict=True)
     ]
     scores["rate_kind"] = pd.Series(kinds, index=scores.index, dtype=object)
@@ -117,14 +146,17 @@ def rate_distortion(
             "key": "rate_kind", "backend": "rate_backend",
             "value": "kbps", "low": "kbps_low", "high": "kbps_high",
         }
-    )[[*PLACE, "rate_kind", "rate_backend", "kbps", "kbps_low", "kbps_high"]]  # fmt: skip
-    joined = scores.merge(_for_every_variant(rates, scores), on=[*PLACE, "rate_kind"], how="left")
+    )[[*POINT, "rate_kind", "rate_backend", "kbps", "kbps_low", "kbps_high"]]  # fmt: skip
+    joined = scores.merge(
+        _for_every_variant(rates, scores, variants), on=[*POINT, "rate_kind"], how="left"
+    )
     joined["rate_backend"] = joined["rate_backend"].fillna("")
     joined["anchor"] = [
-        headline.get(system) is None and variant != Variant.CODED
+        headline.get(system) is None and not _own_rate(variants, variant)
         for system, variant in zip(joined["system"], joined["variant"], strict=True)
     ]
-    transmittable = joined["variant"].isin([Variant.CODES, Variant.SAMPLE, Variant.CODED])
+    sent = [name for name, card in variants.items() if card.transmitted]
+    transmittable = joined["variant"].isin(sent)
     joined["rate_point"] = transmittable & ~joined["anchor"] & joined["kbps"].notna()
     return joined.drop(columns="kind")
 
@@ -171,7 +203,7 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
         raise StoreError(
             f"the measurements lack the columns {', '.join(absent)}; were they made by rdbench?"
         )
-    rows = frame.copy()
+    rows = frame[~frame["kind"].isin([kind.value for kind in BESIDE])].copy()
     for column in rows.columns:
         if rows[column].dtype == "category":
             rows[column] = rows[column].astype(str)
@@ -227,7 +259,7 @@ def _sums(
         hits = (part["status"] == status).to_numpy(float)
         counts = np.bincount(number, weights=hits, minlength=len(table))
         table[f"n_{status}"] = counts.astype(np.int64)
-    table = table.merge(_given(part, asked), on=PLACE, how="left")
+    table = table.merge(_given(part, asked), on=POINT, how="left")
     return _with_reasons(table, part), numerators, denominators
 
 
@@ -235,16 +267,16 @@ def _given(part: pd.DataFrame, asked: Mapping[GivenTo, set[str]]) -> pd.DataFram
     """n_total by place: the clips that were asked for, whether they have a row or not."""
     import pandas as pd
 
-    named = [*PLACE, "clip"]
+    named = [*POINT, "clip"]
     there = part[named].drop_duplicates().astype(str)
-    places = there[PLACE].drop_duplicates()
+    places = there[POINT].drop_duplicates()
     plan = [
         (*place, clip)
         for place in places.itertuples(index=False, name=None)
         for clip in asked.get((place[0], place[2], place[3], place[4]), ())
     ]
     clips = pd.concat([there, pd.DataFrame(plan, columns=named, dtype=object)]).drop_duplicates()
-    return clips.groupby(PLACE, sort=False).size().rename("n_total").reset_index()
+    return clips.groupby(POINT, sort=False).size().rename("n_total").reset_index()
 
 
 def _with_reasons(table: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
@@ -260,10 +292,47 @@ def _with_reasons(table: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _with_intervals(table: pd.DataFrame, found: Intervals) -> pd.DataFrame:
-    return table.assign(
-        value=found.value, low=found.low, high=found.high, n_groups=found.groups, note=found.notes
-    )
+def _with_intervals(
+    table: pd.DataFrame, numerators: np.ndarray, denominators: np.ndarray, confidence: float
+) -> pd.DataFrame:
+    """The table with Σ n / Σ d of each row and its interval; sums per group (rows, groups)."""
+    is_rate = (table["kind"] == Kind.RATE.value).to_numpy()
+    step = max(1, CELLS // max(1, numerators.shape[1]))
+    parts = [
+        ratio_intervals(
+            numerators[start : start + step],
+            denominators[start : start + step],
+            logarithmic=is_rate[start : start + step],
+            confidence=confidence,
+        )
+        for start in range(0, len(table), step)
+    ]
+    found = {name: [x for part in parts for x in part[name]] for name in parts[0]}
+    return table.assign(**found, n_groups=(denominators > 0).sum(axis=1))
+
+
+def ratio_intervals(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    *,
+    logarithmic: np.ndarray,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Ratios Σ n / Σ d with their intervals: value, low, high, note, each (ratios,).
+
+    numerators, denominators: sums per group (ratios, groups), 0 for a group that has nothing to
+    say. logarithmic: which of them (ratios,) are taken on the scale of logarithms, where they are
+    above zero in all groups' absence. NaN where there is none, and the note says why.
+    """
+    columns = ratio_columns(numerators, denominators)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = denominators / denominators.sum(axis=1, keepdims=True)
+        scaled = logarithmic & (np.nan_to_num(columns, nan=1.0) > 0).all(axis=1)
+        logs = np.where(scaled[:, None], np.log(columns), columns)
+    given = spread(logs[:, 0], logs[:, 1:], np.nan_to_num(share))
+    made = intervals(logs[:, 0], given, confidence=confidence)
+    low, high = (np.exp(end, out=end.copy(), where=scaled) for end in (made.low, made.high))
+    return {"value": columns[:, 0], "low": low, "high": high, "note": made.notes}
 
 
 def _within_range(table: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
@@ -293,17 +362,18 @@ def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(value=value, low=np.nan, high=np.nan, n_groups=0, note=ONCE_PER_POINT)
 
 
-def _rate_kind(system: str, variant: str, headline: Mapping[str, str | None], rate: str) -> str:
-    if variant == Variant.CODED:
-        return RateKind.CODED.value
-    kind = headline.get(system)
+def _own_rate(variants: Mapping[str, VariantCard], variant: str) -> str:
+    return variants[variant].rate if variant in variants else ""
+
+
+def _rate_kind(kind: str | None, rate: str) -> str:
     if kind is None:
         return ""
     return str(kind) if rate == "headline" else rate
 
 
 def _one_model(rates: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one model for each curve, variant and kind (`rdbench.analysis.models`)."""
+    """The rows of one model for each curve, variant and kind (`rdbench.analysis.rate_model`)."""
     kept = []
     keys = ["curve", "variant", "domain", "key"]
     for (*_, kind), part in rates.groupby(keys, sort=False, observed=True):
@@ -318,7 +388,9 @@ def _one_model(rates: pd.DataFrame) -> pd.DataFrame:
     return rates[rates.index.isin(chosen)]
 
 
-def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def _for_every_variant(
+    rates: pd.DataFrame, scores: pd.DataFrame, variants: Mapping[str, VariantCard]
+) -> pd.DataFrame:
     """Rates for each variant that was scored.
 
     A KL belongs to the posterior, whatever is decoded from it: a variant without rates of its own
@@ -326,13 +398,14 @@ def _for_every_variant(rates: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFram
     """
     import pandas as pd
 
-    own = [column for column in PLACE if column != "variant"]
-    wanted = scores[[*PLACE, "rate_kind"]].drop_duplicates()
-    has_own = wanted.merge(rates[[*PLACE, "rate_kind"]].drop_duplicates(), how="left",
+    own = [column for column in POINT if column != "variant"]
+    wanted = scores[[*POINT, "rate_kind"]].drop_duplicates()
+    has_own = wanted.merge(rates[[*POINT, "rate_kind"]].drop_duplicates(), how="left",
                            indicator=True)  # fmt: skip
     orphans = has_own[has_own["_merge"] == "left_only"].drop(columns="_merge")
-    orphans = orphans[orphans["variant"] != Variant.CODED.value]
-    shared = rates[rates["variant"] != Variant.CODED.value]
+    streams = [name for name, card in variants.items() if card.rate]
+    orphans = orphans[~orphans["variant"].isin(streams)]
+    shared = rates[~rates["variant"].isin(streams)]
     shared = shared.drop_duplicates([*own, "rate_kind", "rate_backend"]).drop(columns="variant")
     lent = orphans.merge(shared, on=[*own, "rate_kind"], how="inner")
     return pd.concat([rates, lent], ignore_index=True) if len(lent) else rates

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import METHODS, bd_table
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.readings import reading_table
 from rdbench.analysis.paired import clip_table, paired_table
 from rdbench.analysis.runs import Run, merge, read_run
+from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def bd_rate(
     (`rdbench.store.schema.Row`) with its `manifest`. Returns
     `rdbench.analysis.curves.bd_rate.BD_COLUMNS`: BD-rate in percent of bits at equal quality
     (negative is fewer), BD-quality in the metric's unit at equal bits, intervals at `confidence`
-    from `resamples` draws of groups of clips; where there is no answer, NaN and the reason.
+    over groups of clips; where there is no answer, NaN and the reason. resamples, seed: of the
+    draws that say in what share of them two curves cross.
 
     Source: Bjøntegaard, ITU-T VCEG-M33 (2001) and VCEG-AI11 (2008), by PCHIP and Akima.
 
@@ -57,7 +58,7 @@ def bd_rate(
     how = Sampling(resamples, seed, confidence)
     return bd_table(
         load(source, manifest),
-        anchor=anchor, curves=curves, metrics=metrics, methods=methods, sampling=how,
+        reference=anchor, curves=curves, metrics=metrics, methods=methods, sampling=how,
     )  # fmt: skip
 
 
@@ -68,9 +69,7 @@ def compare(
     pairs: Sequence[tuple[str, str]] = (),
     manifest: Mapping[str, Any] | None = None,
     metrics: Sequence[str] | None = None,
-    resamples: int = 2000,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Paired differences at single points, each with interval, win rate and Holm-corrected p.
 
@@ -78,12 +77,11 @@ def compare(
     named (("lyra/6", "opus/8"), …). Other arguments and errors as in `bd_rate`; returns
     `rdbench.analysis.paired.PAIR_COLUMNS`, differences in the metric's unit.
 
-    Source: Efron, The Jackknife, the Bootstrap and Other Resampling Plans (1982), ch. 10; Holm,
-    Scandinavian Journal of Statistics 6 (1979).
+    Source: Bell & McCaffrey, Survey Methodology 28 (2002); Hall, Journal of the Royal Statistical
+    Society B 54 (1992); Holm, Scandinavian Journal of Statistics 6 (1979).
     """
-    how = Sampling(resamples, seed, confidence)
     run = load(source, manifest)
-    return paired_table(run, anchor=anchor, pairs=pairs, metrics=metrics, sampling=how)
+    return paired_table(run, reference=anchor, pairs=pairs, metrics=metrics, confidence=confidence)
 
 
 def readings(
@@ -94,19 +92,16 @@ def readings(
     manifest: Mapping[str, Any] | None = None,
     curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
-    resamples: int = 2000,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Quality at given rates (kbps) and rates (kbps) that reach given qualities, interpolated.
 
     to_reach: {"pesq_wb": [3.0]}. NaN and the reason outside the measured range. Other arguments
     and errors as in `bd_rate`; returns `rdbench.analysis.curves.readings.READING_COLUMNS`.
     """
-    how = Sampling(resamples, seed, confidence)
     return reading_table(
         load(source, manifest),
-        at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics, sampling=how,
+        at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics, confidence=confidence,
     )  # fmt: skip
 
 
@@ -132,15 +127,15 @@ def all_tables(
     for key in metrics or ():
         if key not in known:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")
-    shared: dict[str, Any] = {"anchor": anchor, "pairs": pairs, "metrics": metrics}
+    shared: dict[str, Any] = {"reference": anchor, "pairs": pairs, "metrics": metrics}
     tables = {
-        "bd": bd_table(run, anchor=anchor, curves=curves, metrics=metrics, sampling=how),
-        "pairs": paired_table(run, **shared, sampling=how),
+        "bd": bd_table(run, reference=anchor, curves=curves, metrics=metrics, sampling=how),
+        "pairs": paired_table(run, **shared),
         "clips": clip_table(run, **shared, count=clips),
     }
     if at_kbps or to_reach:
         tables["readings"] = reading_table(
-            run, at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics, sampling=how
+            run, at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics
         )
     return tables
 

@@ -1,10 +1,10 @@
 """Single points against each other: paired differences over the same clips.
 
 For a metric with values x_c of one point and y_c of the other on clip c, the difference is
-mean(x_c − y_c) over the clips that both have; its interval is that of `intervals`, over groups. The
-win rate is the share of clips on which the point is better than the other, ties counting half. The
-p-value is that of a paired t-test whose unit is the group of clips: the difference over its
-jackknife standard error, with (groups − 1) degrees of freedom.
+mean(x_c − y_c) over the clips that both have; its interval and p-value are those of
+`rdbench.analysis.stats.intervals`, whose unit is the group of clips. The win rate is the share of
+clips on which the point is better than the other, ties counting half. Values of sets of clips are
+compared where both are of the same clips, and have no win rate.
 
 Many tests find something by chance: `holm` holds the probability of one false alarm among all tests
 of a table at the stated level (Holm, A simple sequentially rejective multiple test procedure,
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import Panel, Place
-from rdbench.analysis.curves.draws import Sampling, design, means
-from rdbench.analysis.curves.measured import all_panels, chosen_metrics
+from rdbench.analysis.arrays import DomainScores, PointKey, by_domain
+from rdbench.analysis.curves.measured import chosen_metrics
 from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
-from rdbench.analysis.models import preference
+from rdbench.analysis.rate_model import preference
+from rdbench.analysis.stats.intervals import p_two_sided
+from rdbench.analysis.stats.leave_one_out import Columns, columns_of, means
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -33,17 +34,19 @@ if TYPE_CHECKING:
     from rdbench.analysis.runs import Run
 
     Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
 
 PAIR_COLUMNS = [
-    "domain", "key", "backend", "better", "system", "point", "variant", "anchor_system",
-    "anchor_point", "anchor_variant", "kbps", "anchor_kbps", "rate_kind", "anchor_rate_kind",
-    "value", "anchor_value", "difference", "low", "high", "unit", "win_rate", "n_better",
-    "n_equal", "n_worse", "p", "p_holm", "n_clips", "n_total", "n_groups", "note", "reason",
+    "domain", "key", "backend", "better", "system", "point", "variant", "reference_system",
+    "reference_point", "reference_variant", "kbps", "reference_kbps", "rate_kind",
+    "reference_rate_kind", "value", "reference_value", "difference", "low", "high", "unit",
+    "win_rate", "n_better", "n_equal", "n_worse", "p", "p_holm", "n_clips", "n_total", "n_groups",
+    "note", "reason",
 ]  # fmt: skip
 CLIP_COLUMNS = [
-    "domain", "key", "backend", "better", "system", "point", "variant", "anchor_system",
-    "anchor_point", "anchor_variant", "end", "rank", "clip", "group", "value", "anchor_value",
-    "difference", "unit",
+    "domain", "key", "backend", "better", "system", "point", "variant", "reference_system",
+    "reference_point", "reference_variant", "end", "rank", "clip", "group", "value",
+    "reference_value", "difference", "unit",
 ]  # fmt: skip
 # Points whose rates differ by more are not set against each other unless asked for.
 NEAR = 0.10
@@ -51,24 +54,24 @@ NEAR = 0.10
 
 @dataclass(frozen=True)
 class PointPair:
-    """Numbers of two places of a panel: the point and the anchor's."""
+    """Numbers of two points of a domain: the point, and the one that it is held against."""
 
     test: int
-    anchor: int
+    reference: int
 
 
 def paired_table(
     run: Run,
     *,
-    anchor: str | None = None,
+    reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     metrics: Sequence[str] | None = None,
-    sampling: Sampling | None = None,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Paired differences, point − anchor's point; columns `PAIR_COLUMNS`.
+    """Paired differences, point − reference point; columns `PAIR_COLUMNS`.
 
     pairs: names such as ("lyra/6", "opus/8"), SYSTEM/POINT or SYSTEM/POINT/VARIANT. Without them
-    every transmitted point is set against the point of the curve `anchor` that is nearest in
+    every transmitted point is set against the point of the curve `reference` that is nearest in
     headline rate, where one lies within 10 %. difference, low, high in the metric's unit; win_rate
     0 … 1; kbps at the headline rate, NaN where a point has none. p_holm is corrected over all rows
     of the table. NaN and a reason where there is nothing to compare.
@@ -77,16 +80,15 @@ def paired_table(
     """
     import pandas as pd
 
-    how = sampling or Sampling()
     rows: list[dict[str, Any]] = []
-    for panel, chosen in _pairs(run, anchor, pairs):
-        rates = _headline_rates(panel, run.headlines)
-        for metric in chosen_metrics(panel, metrics):
+    for scores, chosen in _pairs(run, reference, pairs):
+        rates = _headline_rates(scores, run.headlines)
+        for metric in chosen_metrics(scores, metrics):
             for pair in chosen:
                 rows.append(
-                    _shared(run, panel, metric, pair)
-                    | _rates(panel, pair, rates, run.headlines)
-                    | _difference(panel, metric, pair, run.direction(metric[0]), how)
+                    _shared(run, scores, metric, pair)
+                    | _rates(scores, pair, rates, run.headlines)
+                    | _difference(scores, metric, pair, run.direction(metric[0]), confidence)
                 )
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
@@ -96,7 +98,7 @@ def paired_table(
 def clip_table(
     run: Run,
     *,
-    anchor: str | None = None,
+    reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     metrics: Sequence[str] | None = None,
     count: int = 3,
@@ -109,24 +111,27 @@ def clip_table(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for panel, chosen in _pairs(run, anchor, pairs):
-        names = _group_names(run, panel)
-        for metric in chosen_metrics(panel, metrics):
-            values = panel.metrics[metric].values
+    for scores, chosen in _pairs(run, reference, pairs):
+        names = _group_names(run, scores)
+        for metric in chosen_metrics(scores, metrics):
+            if scores.metrics[metric].sets is not None:
+                continue
+            values = scores.metrics[metric].values
             sign = 1.0 if run.direction(metric[0]) == "higher" else -1.0
             for pair in chosen:
-                change = values[pair.test] - values[pair.anchor]
+                change = values[pair.test] - values[pair.reference]
                 known = np.flatnonzero(np.isfinite(change))
                 order = known[np.argsort(-sign * change[known], kind="stable")]
                 for end, index in (("best", order[:count]), ("worst", order[::-1][:count])):
                     for rank, c in enumerate(index, start=1):
                         rows.append(
-                            _shared(run, panel, metric, pair)
+                            _shared(run, scores, metric, pair)
                             | {
-                                "end": end, "rank": rank, "clip": panel.clips[c],
-                                "group": names.get(panel.clips[c], ""),
+                                "end": end, "rank": rank, "clip": scores.clips[c],
+                                "group": names.get(scores.clips[c], ""),
                                 "value": values[pair.test, c],
-                                "anchor_value": values[pair.anchor, c], "difference": change[c],
+                                "reference_value": values[pair.reference, c],
+                                "difference": change[c],
                             }
                         )  # fmt: skip
     return pd.DataFrame(rows, columns=CLIP_COLUMNS)
@@ -149,41 +154,31 @@ def holm(p: Array, *, tests: int = 0) -> Array:
     return result
 
 
-def find_place(panel: Panel, name: str) -> int | None:
-    """The place that SYSTEM/POINT or SYSTEM/POINT/VARIANT names; None where it is not here."""
-    for index, place in enumerate(panel.places):
-        full = f"{place.system}/{place.point}/{place.variant}"
-        short = f"{place.system}/{place.point}" if place.variant in ("codes", "sample") else full
-        if name in (full, short):
-            return index
-    return None
-
-
 def _pairs(
-    run: Run, anchor: str | None, named: Sequence[tuple[str, str]]
-) -> list[tuple[Panel, list[PointPair]]]:
-    parts = all_panels(run)
+    run: Run, reference: str | None, named: Sequence[tuple[str, str]]
+) -> list[tuple[DomainScores, list[PointPair]]]:
+    parts = by_domain(run)
     if named:
         return _named_pairs(parts, named)
     headlines = run.headlines
-    known = [name for panel in parts for name in curve_names(panel, headlines)]
-    if anchor is None:
+    known = [name for scores in parts for name in curve_names(scores, headlines)]
+    if reference is None:
         raise RdbenchError("give the curve to compare with (--anchor) or pairs of points")
-    require_curve(anchor, list(dict.fromkeys(known)))
-    return [(panel, _near_pairs(panel, headlines, anchor)) for panel in parts]
+    require_curve(reference, list(dict.fromkeys(known)))
+    return [(scores, _near_pairs(scores, headlines, reference)) for scores in parts]
 
 
 def _named_pairs(
-    parts: Sequence[Panel], named: Sequence[tuple[str, str]]
-) -> list[tuple[Panel, list[PointPair]]]:
-    found: list[tuple[Panel, list[PointPair]]] = [(panel, []) for panel in parts]
+    parts: Sequence[DomainScores], named: Sequence[tuple[str, str]]
+) -> list[tuple[DomainScores, list[PointPair]]]:
+    found: list[tuple[DomainScores, list[PointPair]]] = [(scores, []) for scores in parts]
     for names in named:
-        for panel, pairs in found:
-            test, other = (find_place(panel, name) for name in names)
+        for scores, pairs in found:
+            test, other = (scores.find(name) for name in names)
             if test is not None and other is not None:
                 pairs.append(PointPair(test, other))
         for name in names:
-            if all(find_place(panel, name) is None for panel in parts):
+            if all(scores.find(name) is None for scores in parts):
                 raise RdbenchError(
                     f"there is no point {name!r}; name it SYSTEM/POINT or SYSTEM/POINT/VARIANT, "
                     f"such as {_example(parts)!r}"
@@ -191,125 +186,130 @@ def _named_pairs(
     return found
 
 
-def _example(parts: Sequence[Panel]) -> str:
-    place: Place = parts[0].places[0]
-    return f"{place.system}/{place.point}"
+def _example(parts: Sequence[DomainScores]) -> str:
+    point: PointKey = parts[0].points[0]
+    return f"{point.system}/{point.point}"
 
 
-def _near_pairs(panel: Panel, headlines: Mapping[str, str | None], anchor: str) -> list[PointPair]:
-    names = curve_names(panel, headlines)
-    if anchor not in names:
+def _near_pairs(
+    scores: DomainScores, headlines: Mapping[str, str | None], reference: str
+) -> list[PointPair]:
+    names = curve_names(scores, headlines)
+    if reference not in names:
         return []
-    rates = _headline_rates(panel, headlines)
-    base = [i for i in headline_side(panel, headlines, anchor).places if i in rates]
+    rates = _headline_rates(scores, headlines)
+    base = [i for i in headline_side(scores, headlines, reference).points if i in rates]
     found = []
     for name in names:
-        if name == anchor:
+        if name == reference:
             continue
-        for place in headline_side(panel, headlines, name).places:
-            if place not in rates or not base:
+        for point in headline_side(scores, headlines, name).points:
+            if point not in rates or not base:
                 continue
-            nearest = min(base, key=lambda i: abs(np.log(rates[i] / rates[place])))
-            if abs(np.log(rates[nearest] / rates[place])) <= np.log1p(NEAR):
-                found.append(PointPair(place, nearest))
+            nearest = min(base, key=lambda i: abs(np.log(rates[i] / rates[point])))
+            if abs(np.log(rates[nearest] / rates[point])) <= np.log1p(NEAR):
+                found.append(PointPair(point, nearest))
     return found
 
 
-def _headline_rates(panel: Panel, headlines: Mapping[str, str | None]) -> dict[int, float]:
-    """Rates in kbps per place at its headline rate, over the clips that have it."""
+def _headline_rates(scores: DomainScores, headlines: Mapping[str, str | None]) -> dict[int, float]:
+    """Rates in kbps per point at its headline rate, over the clips that have it."""
     found: dict[int, float] = {}
-    for kind, model in sorted(panel.rates, key=lambda rate: preference(rate[1])):
-        quantity = panel.rates[kind, model]
-        for i, place in enumerate(panel.places):
-            if headlines.get(place.system) != kind or i in found:
+    for kind, model in sorted(scores.rates, key=lambda rate: preference(rate[1])):
+        quantity = scores.rates[kind, model]
+        for i, point in enumerate(scores.points):
+            if headlines.get(point.system) != kind or i in found:
                 continue
-            known = np.isfinite(quantity.values[i]) & (panel.seconds[i] > 0)
-            bits, seconds = quantity.values[i, known].sum(), panel.seconds[i, known].sum()
+            known = np.isfinite(quantity.values[i]) & (scores.seconds[i] > 0)
+            bits, seconds = quantity.values[i, known].sum(), scores.seconds[i, known].sum()
             if bits > 0:
                 found[i] = float(bits / seconds / 1000)
     return found
 
 
-def _shared(run: Run, panel: Panel, metric: tuple[str, str], pair: PointPair) -> dict[str, Any]:
-    test, other = panel.places[pair.test], panel.places[pair.anchor]
+def _shared(
+    run: Run, scores: DomainScores, metric: tuple[str, str], pair: PointPair
+) -> dict[str, Any]:
+    test, other = scores.points[pair.test], scores.points[pair.reference]
     return {
-        "domain": panel.domain, "key": metric[0], "backend": metric[1],
-        "better": run.direction(metric[0]), "unit": panel.metrics[metric].unit,
+        "domain": scores.domain, "key": metric[0], "backend": metric[1],
+        "better": run.direction(metric[0]), "unit": scores.metrics[metric].unit,
         "system": test.system, "point": test.point, "variant": test.variant,
-        "anchor_system": other.system, "anchor_point": other.point,
-        "anchor_variant": other.variant,
+        "reference_system": other.system, "reference_point": other.point,
+        "reference_variant": other.variant,
     }  # fmt: skip
 
 
 def _rates(
-    panel: Panel, pair: PointPair, rates: Mapping[int, float], headlines: Mapping[str, str | None]
+    scores: DomainScores,
+    pair: PointPair,
+    rates: Mapping[int, float],
+    headlines: Mapping[str, str | None],
 ) -> dict[str, Any]:
     return {
         "kbps": rates.get(pair.test, np.nan),
-        "anchor_kbps": rates.get(pair.anchor, np.nan),
-        "rate_kind": headlines.get(panel.places[pair.test].system) or "",
-        "anchor_rate_kind": headlines.get(panel.places[pair.anchor].system) or "",
+        "reference_kbps": rates.get(pair.reference, np.nan),
+        "rate_kind": headlines.get(scores.points[pair.test].system) or "",
+        "reference_rate_kind": headlines.get(scores.points[pair.reference].system) or "",
     }
 
 
 def _difference(
-    panel: Panel, metric: tuple[str, str], pair: PointPair, better: str, how: Sampling
+    scores: DomainScores, metric: tuple[str, str], pair: PointPair, better: str, confidence: float
 ) -> dict[str, Any]:
-    quantity = panel.metrics[metric]
-    test, other = quantity.values[pair.test], quantity.values[pair.anchor]
-    given = int((quantity.status[[pair.test, pair.anchor]] != 0).any(axis=0).sum())
+    quantity = scores.metrics[metric]
+    test, other = quantity.values[pair.test], quantity.values[pair.reference]
+    given = int((quantity.status[[pair.test, pair.reference]] != 0).any(axis=0).sum())
     chosen = np.isfinite(test) & np.isfinite(other)
     answer: dict[str, Any] = dict.fromkeys(
-        ("value", "anchor_value", "difference", "low", "high", "win_rate", "p"), np.nan
+        ("value", "reference_value", "difference", "low", "high", "win_rate", "p"), np.nan
     )
     answer |= dict.fromkeys(("n_better", "n_equal", "n_worse", "n_clips", "n_groups"), 0)
     answer |= {"n_total": given, "note": "", "reason": ""}
     if not chosen.any():
         return answer | {"reason": "refused: no clip has a score at both points"}
-    columns = design(panel, chosen, metric[0], how)
-    both = means(panel, [pair.test, pair.anchor], metric, chosen, columns)
-    found = (both[0] - both[1])[None]
-    made = columns.interval(found)
-    change = (test - other)[chosen] * (1.0 if better == "higher" else -1.0)
-    better_, equal = int((change > 0).sum()), int((change == 0).sum())
-    return answer | {
-        "value": both[0, 0], "anchor_value": both[1, 0], "difference": found[0, 0],
+    if not quantity.same_set([pair.test, pair.reference], chosen):
+        return answer | {"reason": "refused: the two values are not of the same clips"}
+    columns, both, found = _paired(scores, metric, pair.test, pair.reference, chosen)
+    made = columns.interval(found, confidence=confidence)
+    answer |= {
+        "value": both[0, 0], "reference_value": both[1, 0], "difference": found[0, 0],
         "low": made.low[0], "high": made.high[0], "note": made.notes[0],
-        "win_rate": (better_ + equal / 2) / len(change),
-        "n_better": better_, "n_equal": equal, "n_worse": len(change) - better_ - equal,
-        "p": two_sided(found[0, 0], made.error[0], columns.group_count),
-        "n_clips": int(chosen.sum()), "n_groups": columns.group_count,
+        "p": float(p_two_sided(found[:, 0], columns.spread(found))[0]),
+        "n_clips": int(chosen.sum()), "n_groups": len(columns.groups),
     }  # fmt: skip
+    if quantity.sets is None:
+        change = (test - other)[chosen] * (1.0 if better == "higher" else -1.0)
+        won, equal = int((change > 0).sum()), int((change == 0).sum())
+        answer |= {"n_better": won, "n_equal": equal, "n_worse": len(change) - won - equal}
+        answer["win_rate"] = (won + equal / 2) / len(change)
+    return answer
 
 
-def paired_p(panel: Panel, metric: tuple[str, str], test: int, other: int) -> tuple[float, float]:
-    """The mean difference of two places over their common clips, and its p as in `paired_table`.
+def paired_p(
+    scores: DomainScores, metric: tuple[str, str], test: int, other: int
+) -> tuple[float, float]:
+    """The mean difference of two points over their common clips, and its p as in `paired_table`.
 
-    Both NaN where no clip has both; p alone where there is one group. Needs no resamples.
+    Both NaN where no clip has both, or the values are of different sets; p alone where there are
+    too few groups.
     """
-    values = panel.metrics[metric].values
-    chosen = np.isfinite(values[test]) & np.isfinite(values[other])
-    if not chosen.any():
+    quantity = scores.metrics[metric]
+    chosen = np.isfinite(quantity.values[test]) & np.isfinite(quantity.values[other])
+    if not chosen.any() or not quantity.same_set([test, other], chosen):
         return np.nan, np.nan
-    columns = design(panel, chosen, metric[0], Sampling(resamples=1))
-    both = means(panel, [test, other], metric, chosen, columns)
-    found = (both[0] - both[1])[None]
-    error = float(columns.error(found)[0])
-    difference = float(found[0, 0])
-    return difference, two_sided(difference, error, columns.group_count)
+    columns, _, found = _paired(scores, metric, test, other, chosen)
+    return float(found[0, 0]), float(p_two_sided(found[:, 0], columns.spread(found))[0])
 
 
-def two_sided(difference: float, error: float, groups: int) -> float:
-    """A t-test's p with groups − 1 degrees of freedom; 1 where nothing changes at all."""
-    from scipy.special import stdtr
-
-    if groups < 2 or not np.isfinite(error):
-        return np.nan
-    if error <= 1e-12 * abs(difference) or error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stdtr(groups - 1, -abs(difference / error)))
+def _paired(
+    scores: DomainScores, metric: tuple[str, str], test: int, other: int, chosen: Flags
+) -> tuple[Columns, Array, Array]:
+    """The columns, both means in them (2, columns), and their difference (1, columns)."""
+    both = means(scores, [test, other], metric, chosen)
+    return columns_of(scores, chosen, metric[0]), both, (both[0] - both[1])[None]
 
 
-def _group_names(run: Run, panel: Panel) -> dict[str, str]:
-    rows = run.rows[run.rows["domain"] == panel.domain].drop_duplicates("clip")
+def _group_names(run: Run, scores: DomainScores) -> dict[str, str]:
+    rows = run.rows[run.rows["domain"] == scores.domain].drop_duplicates("clip")
     return dict(zip(rows["clip"].astype(str), rows["group"].astype(str), strict=True))

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
-from rdbench.types import Variant
+from rdbench.store.variants import variants_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,26 +21,30 @@ if TYPE_CHECKING:
 
 ACTIVE_NATS = 0.01
 """Nats per frame above which a channel is active."""
-PLACE = ["domain", "system", "curve", "point"]
-CHANNEL_COLUMNS = [*PLACE, "channel", "nats"]
+LATENT = ["domain", "system", "curve", "point"]
+CHANNEL_COLUMNS = [*LATENT, "channel", "nats"]
 
 
-def mean_against_sample(run: Run, *, sampling: Sampling | None = None) -> pd.DataFrame:
+def mean_against_sample(run: Run) -> pd.DataFrame:
     """Mean − sample of every metric, for each point that has both; columns as `paired_table`."""
     import pandas as pd
 
     from rdbench.analysis.paired import PAIR_COLUMNS
 
+    cards = variants_of(run.manifest)
     found = run.rows[["system", "point", "variant"]].drop_duplicates().astype(str)
-    there = set(found.itertuples(index=False, name=None))
+    decoded: dict[tuple[str, str], dict[str, str]] = {}
+    for system, point, variant in found.itertuples(index=False, name=None):
+        if variant in cards:
+            decoded.setdefault((system, point), {})[cards[variant].source] = variant
     pairs = [
-        (f"{system}/{point}/{Variant.MEAN}", f"{system}/{point}/{Variant.SAMPLE}")
-        for system, point, variant in found.itertuples(index=False, name=None)
-        if variant == Variant.SAMPLE and (system, point, Variant.MEAN.value) in there
+        (f"{system}/{point}/{by_source['mean']}", f"{system}/{point}/{by_source['sample']}")
+        for (system, point), by_source in decoded.items()
+        if {"mean", "sample"} <= set(by_source)
     ]
     if not pairs:
         return pd.DataFrame(columns=PAIR_COLUMNS)
-    return paired_table(run, pairs=pairs, sampling=sampling)
+    return paired_table(run, pairs=pairs)
 
 
 def channel_kl(traces: pd.DataFrame, run: Run) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def channel_kl(traces: pd.DataFrame, run: Run) -> pd.DataFrame:
     kl = traces[(traces["kind"] == "kl") & (traces["index"] >= 0) & (traces["axis"] == "channel")]
     if kl.empty:
         return no_channels()
-    sums = kl.groupby([*PLACE, "index"], observed=True)[["bits", "frames"]].sum()
+    sums = kl.groupby([*LATENT, "index"], observed=True)[["bits", "frames"]].sum()
     table = sums.reset_index()
     table["nats"] = table["bits"] * math.log(2) / table["frames"]
     return table.rename(columns={"index": "channel"})[CHANNEL_COLUMNS]

@@ -11,12 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.analysis.listeners.ratings import rating_cards, rating_rows, read_ratings
+from rdbench.analysis.sets import SetScore, read_sets
 from rdbench.store.reader import read_manifest, read_rows
+from rdbench.store.status import planned_rows, statuses
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdbench.store.status import Unit
+
+GivenTo = tuple[str, str, str, str]
+"""Who was given clips: system, point, variant, domain."""
+_NAMES_A_ROW = (
+    "system", "point", "variant", "domain", "clip", "kind", "key", "backend", "status",
+)  # fmt: skip
 SAME = ["system", "curve", "point", "variant", "clip", "domain", "kind", "key", "backend"]
 
 
@@ -29,13 +39,15 @@ class Run:
     """Rows (the columns of `rdbench.store.schema.Row`) and the manifest that explains them.
 
     ratings: what listeners gave, with the columns of
-    `rdbench.analysis.listeners.ratings.RATING_COLUMNS`, or None.
+    `rdbench.analysis.listeners.ratings.RATING_COLUMNS`, or None. sets: what the values of sets of
+    clips are made of.
     """
 
     name: str
     rows: pd.DataFrame
     manifest: Mapping[str, Any]
     ratings: pd.DataFrame | None = None
+    sets: tuple[SetScore, ...] = ()
 
     @property
     def systems(self) -> Mapping[str, Any]:
@@ -81,12 +93,52 @@ def read_run(folder: Path) -> Run:
 
     Raises StoreError for a folder that is no run or cannot be read.
     """
-    from rdbench.analysis.listeners.ratings import read_ratings, with_ratings
-
     folder = Path(folder)
     run = Run(folder.resolve().name, read_rows(folder), read_manifest(folder))
+    run = replace(run, sets=read_sets(folder, run.metrics))
     ratings = read_ratings(folder)
     return run if ratings is None else with_ratings(run, ratings)
+
+
+def with_ratings(run: Run, ratings: pd.DataFrame) -> Run:
+    """The run with what listeners gave: a row per rated point and clip, and the metrics' cards."""
+    import pandas as pd
+
+    return replace(
+        run,
+        rows=pd.concat([run.rows, rating_rows(ratings, run.rows)], ignore_index=True),
+        manifest={**run.manifest, "metrics": {**run.metrics, **rating_cards(ratings)}},
+        ratings=ratings,
+    )
+
+
+def planned_clips(manifest: Mapping[str, Any]) -> dict[GivenTo, set[str]]:
+    """The clips that the plan gives to each system, point and variant, by domain.
+
+    A manifest without a plan, of an earlier rdbench or written by hand, asks for nothing. Raises
+    StoreError for a plan that is none.
+    """
+    found: dict[GivenTo, set[str]] = {}
+    for system, point, variant, domain, clip, *_ in _planned(manifest):
+        if clip:
+            found.setdefault((system, point, variant, domain), set()).add(clip)
+    return found
+
+
+def missing_rows(run: Run) -> tuple[list[Unit], int]:
+    """The planned rows that `run` lacks, and how many are planned: an interrupted run lacks some.
+
+    A failed row is there. Raises StoreError for a plan that is none.
+    """
+    asked = _planned(run.manifest)
+    if not asked:
+        return [], 0
+    there = statuses({name: run.rows[name].astype(str).tolist() for name in _NAMES_A_ROW})
+    return [unit for unit in asked if unit not in there], len(asked)
+
+
+def _planned(manifest: Mapping[str, Any]) -> list[Unit]:
+    return list(planned_rows(manifest)) if "plan" in manifest else []
 
 
 def merge(runs: Sequence[Run]) -> Run:
@@ -122,6 +174,7 @@ def merge(runs: Sequence[Run]) -> Run:
         rows,
         {**first.manifest, "systems": systems, "metrics": metrics},
         pd.concat(given, ignore_index=True) if given else None,
+        tuple(score for run in named for score in run.sets),
     )
 
 
@@ -230,7 +283,9 @@ def _renamed(run: Run, names: set[str]) -> Run:
         for column in ("system", "curve"):
             renamed = run.name + ":" + ratings[column]
             ratings[column] = ratings[column].where(~ratings["system"].isin(names), renamed)
-    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings)
+    prefix = f"{run.name}:"
+    sets = tuple(one.renamed(prefix) if one.point[0] in names else one for one in run.sets)
+    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings, sets)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

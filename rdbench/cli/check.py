@@ -27,7 +27,8 @@ def command(
     """Holds RUN against a baseline, on the same clips.
 
     Exit code 0: pass; 1: regression; 2: usage; 3: not comparable (other protocol, schema, clips);
-    4: the run has failed units, or is not finished.
+    4: the run has failed units, or is not finished; 5: too little to judge (a loss on too few
+    groups of clips to tell from chance, and no absolute tolerance that it exceeds).
     """
     from rdbench.analysis.gate.check import Exit, gate_files
     from rdbench.analysis.runs import NotComparableError

@@ -49,7 +49,7 @@ def command(
     back with `rdbench import-scores RESULTS --run RUN --key KEY`.
     """
     from rdbench.cli.values import parse_pairs
-    from rdbench.report.listening.test import ListeningTest, write_test
+    from rdbench.report.listening.write import ListeningTest, write_test
 
     asked = ListeningTest(
         kind=test.value,

@@ -25,6 +25,7 @@ from rdbench.engine.plan.clips import (
     unread_manifest,
 )
 from rdbench.engine.plan.metrics import not_valid, resolve_metrics
+from rdbench.engine.plan.migrate import is_of_version_1, renamed
 from rdbench.engine.plan.systems import System, build_systems
 from rdbench.engine.progress import Progress
 from rdbench.types import StoreError
@@ -122,7 +123,10 @@ class _Run:
         plan = self._plan(systems, clips)
         _check_folder(self.folder)
         self._say_notes()
+        old = is_of_version_1(self.folder)
         with RunWriter(self.folder) as writer:
+            if old:
+                self._take_up(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=False)
             written = self._measure(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=True)
@@ -183,6 +187,19 @@ class _Run:
                 asked=self.options.costs != "none",
             ),
         ]
+
+    def _take_up(self, writer: RunWriter, plan: Plan) -> None:
+        """Renames the rows of a run whose keys were made otherwise."""
+        from rdbench.store.reader import index
+
+        device_class = self.devices[0].partition(":")[0]
+        keys = renamed(plan, self.spec, device_class, index(self.folder))
+        if keys:
+            writer.rekey(keys)
+            self.progress.say(
+                f"{self.folder} was made by an earlier rdbench: {len(keys)} rows got new keys, and "
+                "none is measured again"
+            )
 
     def _machines(self) -> tuple[str, ...]:
         """The machines of which the folder has costs."""

@@ -19,6 +19,7 @@ Example:
     widths: {one: 3.35, two: 6.9}     # inches
     formats: [pdf, svg, png]
     data: true                        # a CSV file with the numbers of each figure
+    seed: 0                           # of the bootstrap behind every interval
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rdbench.report.describe import coded_systems
+from rdbench.report.cards import systems_with_streams
 from rdbench.spec.load import read_yaml
+from rdbench.store.variants import variants_of
 from rdbench.suggest import nearest
 from rdbench.types import RateKind, SpecError
 
@@ -44,11 +46,11 @@ ALWAYS_KEPT = "residual_delay"
 RATES = ("headline", *(kind.value for kind in RateKind))
 
 
-class _Model(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SystemLook(_Model):
+class SystemLook(_Strict):
     """How one system or curve is shown; None leaves a property as it is."""
 
     label: str | None = Field(default=None, min_length=1)
@@ -60,14 +62,14 @@ class SystemLook(_Model):
     hide: bool = False
 
 
-class Widths(_Model):
+class Widths(_Strict):
     """Widths of figures in inches."""
 
     one: float = Field(default=3.35, ge=2, le=20)
     two: float = Field(default=6.9, ge=4, le=40)
 
 
-class ReportConfig(_Model):
+class ReportConfig(_Strict):
     """See the module."""
 
     style: Literal["paper", "screen"] = "paper"
@@ -86,6 +88,7 @@ class ReportConfig(_Model):
     widths: Widths | None = None
     formats: tuple[Format, ...] = ("pdf", "svg", "png")
     data: bool = False
+    seed: int = Field(default=0, ge=0)
 
     @field_validator("rate")
     @classmethod
@@ -112,12 +115,12 @@ def read_report_config(path: Path | None) -> ReportConfig:
     except ValidationError as error:
         # A key that is not known explains most other complaints.
         first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-        place = ".".join(str(part) for part in first["loc"])
+        named = ".".join(str(part) for part in first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             inside = SystemLook if first["loc"][0] == "systems" else ReportConfig
             message = f"is not known; {nearest(str(first['loc'][-1]), list(inside.model_fields))}"
-        raise SpecError(f"{path}: {place}: {message}") from None
+        raise SpecError(f"{path}: {named}: {message}") from None
 
 
 def configured(run: Run, config: ReportConfig) -> Run:
@@ -133,21 +136,19 @@ def configured(run: Run, config: ReportConfig) -> Run:
     systems = _all_systems(run)
     looks = _looks(systems, config)
     cards = {name: _card(card, looks[name]) for name, card in systems.items()}
-    coded = set(coded_systems(run.rows))
-    palette = list(dict.fromkeys(
-        str(card["curve"]) for name, card in cards.items() if card.get("headline") or name in coded
-    ))  # fmt: skip
+    streams = set(systems_with_streams(run.rows, variants_of(run.manifest)))
+    rated = [str(c["curve"]) for name, c in cards.items() if c.get("headline") or name in streams]
     rows = run.rows.assign(curve=_curves(run.rows, cards))
     hidden = {name for name, look in looks.items() if look.get("hide")}
     rows = _chosen_rows(rows[~rows["system"].isin(hidden)], run, config)
-    places = {name: i for i, name in enumerate(_order(systems, cards, config.order))}
-    shown = sorted((n for n in cards if n not in hidden), key=places.__getitem__)
+    rank = {name: i for i, name in enumerate(_order(systems, cards, config.order))}
+    shown = sorted((n for n in cards if n not in hidden), key=rank.__getitem__)
     metrics = _metrics(run.metrics, config)
     manifest = {
         **run.manifest,
         "systems": {name: cards[name] for name in shown},
         "metrics": metrics,
-        "palette": palette,
+        "palette": list(dict.fromkeys(rated)),
         "domains": dict(config.names),
     }
     ratings = run.ratings

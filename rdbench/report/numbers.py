@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rdbench.report.describe import MetricCard
+from rdbench.report.cards import MetricCard
 from rdbench.report.names import clean
 
 

@@ -12,7 +12,6 @@ def write_all(
     *,
     out: Path | None = None,
     config: ReportConfig | None = None,
-    seed: int = 0,
 ) -> tuple[str, list[Path]]:
     """Writes tables and figures of a run; returns the terminal's text and the files.
 
@@ -22,11 +21,11 @@ def write_all(
     Raises StoreError for a folder that is no run, or cannot be read or written; RdbenchError for a
     configuration that names what the run does not have.
     """
+    from rdbench.analysis.aggregate import run_points
     from rdbench.analysis.runs import read_run
-    from rdbench.report.aggregates import aggregates
     from rdbench.report.config import configured
-    from rdbench.report.figures.rate_quality import write_figures
-    from rdbench.report.tables.files import summary_text, write_tables
+    from rdbench.report.figures.write import write_figures
+    from rdbench.report.tables.write import summary_text, write_tables
     from rdbench.report.text.status import unfinished_text
     from rdbench.store.traces import read_traces
 
@@ -34,13 +33,14 @@ def write_all(
     whole = read_run(folder)
     unfinished = unfinished_text(whole)
     run = configured(whole, config)
-    points = aggregates(run, seed=seed)
+    points = run_points(run)
     written = write_tables(
         out or folder,
         points=points,
         manifest=run.manifest,
         run=run,
-        anchor=config.anchor,
+        reference=config.anchor,
+        seed=config.seed,
         traces=read_traces(folder),
         unfinished=unfinished,
     )

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.store.parts import (
-    LARGE_BYTES,
     MEASUREMENTS,
     Part,
     PartFolder,
@@ -56,23 +55,18 @@ class Attachments:
         self._columns = columns
         self._parts = PartFolder(Path(run) / FOLDERS[kind], read, _latest)
         self._waiting: dict[str, Mapping[str, Sequence[Any]]] = {}
-        self._size = 0
+        self.waiting_bytes = 0
 
     def add(self, unit_key: str, content: Mapping[str, Sequence[Any]], size: int) -> None:
-        """Takes the columns of a unit's content, of about `size` bytes.
-
-        Much that waits is written at once; raises StoreError where that fails, and keeps it.
-        """
+        """Takes the columns of a unit's content, of about `size` bytes."""
         self._waiting[unit_key] = content
-        self._size += size
-        if self._size >= LARGE_BYTES:
-            self.flush()
+        self.waiting_bytes += size
 
     def flush(self) -> None:
         """Writes what waits; raises StoreError, and keeps it then."""
         if self._waiting:
             self._parts.add(self._table())
-            self._waiting, self._size = {}, 0
+            self._waiting, self.waiting_bytes = {}, 0
         self.merge_quietly(many=True)
 
     def merge_quietly(self, *, many: bool = False) -> None:

@@ -214,10 +214,11 @@ def settled(folder: Path, read: Callable[[list[Part]], T], *, strict: bool = Tru
 
 def latest(table: pa.Table) -> pa.Table:
     """The last row of every unit key, in the order of their places in `table`."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    places = pa.table({"key": table["unit_key"], "place": pa.array(range(len(table)), pa.int64())})
+    places = pa.table({"key": table["unit_key"], "place": np.arange(len(table))})
     last = places.group_by("key").aggregate([("place", "max")])["place_max"]
     if len(last) == len(table):
         return table

@@ -66,11 +66,12 @@ def validate_run(folder: Path) -> Findings:
         manifest = read_manifest(folder)
     except StoreError as error:
         problems.append(str(error))
-    tables = list(_tables(folder / MEASUREMENTS, problems))
+    unsound: list[str] = []
+    tables = list(_tables(folder / MEASUREMENTS, unsound))
+    problems += unsound
     list(_tables(folder / RETIRED, problems))
-    sound = not problems
     for kind in FOLDERS:
-        problems += _attachments(folder, kind, sound=sound)
+        problems += _attachments(folder, kind, sound=not unsound)
     found = _joined(tables)
     problems += _audio_gone(folder, found)
     if "plan" in manifest:
@@ -144,12 +145,13 @@ def _attachments(folder: Path, kind: Kind, *, sound: bool) -> Iterator[str]:
     yield from problems
     if problems or not sound:
         return
-    if lost := len(lost_keys(folder, kind)):
-        yield f"{lost} {FOLDERS[kind]} are missing in {folder / FOLDERS[kind]}; run again"
     try:
         check_features(folder) if kind == Kind.FEATURE else read_traces(folder)
     except StoreError as error:
         yield str(error)
+    else:
+        if lost := len(lost_keys(folder, kind)):
+            yield f"{lost} {FOLDERS[kind]} are missing in {folder / FOLDERS[kind]}; run again"
 
 
 def _audio_gone(folder: Path, found: dict[str, list[Any]]) -> Iterator[str]:

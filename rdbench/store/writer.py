@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from rdbench.store import parts
 from rdbench.store.atomic import make_folder, remove_leftovers
 from rdbench.store.attachments import Attachments, rename
 from rdbench.store.audio import rename_audio
@@ -55,7 +56,8 @@ class RunWriter:
     """Writes rows and the manifest of one run; use it as a context manager.
 
     folder: the results folder, made where it is missing. flush_rows, flush_seconds: `append`
-    writes a part when so many rows have gathered, or when the oldest has waited so long.
+    writes a part when so many rows have gathered, when the oldest has waited so long, or when much
+    of what lies beside rows waits with them.
 
     Methods may be called from several threads of one process.
 
@@ -147,8 +149,11 @@ class RunWriter:
         """Writes the rows when enough have gathered or waited; for loops that wait long."""
         with self._guard:
             waited = time.monotonic() - self._oldest
+            beside = self._traces.waiting_bytes + self._features.waiting_bytes
             if self._rows and (
-                len(self._rows) >= self._flush_rows or waited >= self._flush_seconds
+                len(self._rows) >= self._flush_rows
+                or waited >= self._flush_seconds
+                or beside >= parts.LARGE_BYTES
             ):
                 self.flush()
 
@@ -203,20 +208,21 @@ class RunWriter:
 
         with self._guard:
             self.flush()
-            retired = read_all(self._retired.path, ("unit_key",))["unit_key"]
-            back = wanted & set(retired.to_pylist())
-            for _, table, found in self._measurements.having(back):
-                back -= set(table["unit_key"].filter(found).to_pylist())
-            left = set(back)
-            for part in reversed(list_parts(self._retired.path)) if back else ():
+            aside = read_all(self._retired.path, ("unit_key",))["unit_key"]
+            wanted = wanted & set(aside.to_pylist())
+            missing = set(wanted)
+            for _, table, found in self._measurements.having(wanted):
+                missing -= set(table["unit_key"].filter(found).to_pylist())
+            left = set(missing)
+            for part in reversed(list_parts(self._retired.path)) if missing else ():
                 table = read_part(part)
                 rows = table.filter(pc.is_in(table["unit_key"], pa.array(left, pa.string())))
                 if len(rows):
                     self._measurements.add(rows)
                     left -= set(rows["unit_key"].to_pylist())
-            for part, table, found in self._retired.having(back):
+            for part, table, found in self._retired.having(wanted):
                 self._retired.replace(part, table.filter(pc.invert(found)))
-            return len(back)
+            return len(missing)
 
     def relabel(self, labels: Mapping[str, Labels]) -> int:
         """Gives rows the labels that `labels` names for their unit keys.
@@ -254,7 +260,8 @@ class RunWriter:
         changed = 0
         with self._guard:
             self.flush()
-            # Rows find what lies beside them under either key, until all of them have their own.
+            # Rows find what lies beside them under either key, until all of them have the new one;
+            # kept audio alone is found again only when the last have it.
             for beside in (self._traces, self._features):
                 beside.copy(keys)
             rename_audio(self.folder, keys)
@@ -280,8 +287,8 @@ class RunWriter:
             try:
                 self.flush()
                 if merge:
-                    for parts in (self._measurements, self._traces, self._features):
-                        parts.merge_quietly()
+                    for written in (self._measurements, self._traces, self._features):
+                        written.merge_quietly()
             except StoreError as error:
                 raise StoreError(f"{error} ({self.pending} rows are not written)") from error
             finally:

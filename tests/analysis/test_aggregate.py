@@ -18,7 +18,7 @@ from rdbench.analysis.aggregate import (
     points,
     rate_distortion,
 )
-from rdbench.analysis.stats.bootstrap import ONE_GROUP
+from rdbench.analysis.stats.intervals import ONE_GROUP
 from rdbench.store.schema import COLUMNS, Kind, Row
 from rdbench.types import Status, StoreError
 
@@ -101,9 +101,9 @@ def test_clips_that_were_asked_for_and_not_done_are_counted() -> None:
         "corpus": {"clips": [{"name": n, "domain": "speech"} for n in "abcd"]
                    + [{"name": "m", "domain": "music"}]},
         "plan": [
-            {**here, "each": ["rate/payload", "metric/pesq_wb"], "whole": []},
-            {**other, "each": ["rate/payload"], "whole": []},
-            {**here, "domain": "", "each": [], "whole": ["cost/encode_rtf"]},
+            {**here, "each": [["rate", "payload", ""], ["metric", "pesq_wb", ""]], "whole": []},
+            {**other, "each": [["rate", "payload", ""]], "whole": []},
+            {**here, "domain": "", "each": [], "whole": [["cost", "encode_rtf", ""]]},
         ],
     }  # fmt: skip
     cost = row("", 0.02, kind=Kind.COST, key="encode_rtf", unit="×", domain="", seconds=0.0)
@@ -254,9 +254,9 @@ def test_common_clips_are_those_that_every_point_has() -> None:
 @settings(max_examples=30, deadline=None)
 def test_rates_do_not_depend_on_order(clips: list[tuple[float, float]], random: Any) -> None:
     rows = [rate(f"c{i}", bits, seconds) for i, (bits, seconds) in enumerate(clips)]
-    first = points(frame(*rows), resamples=20).iloc[0]
+    first = points(frame(*rows)).iloc[0]
     random.shuffle(rows)
-    second = points(frame(*rows), resamples=20).iloc[0]
+    second = points(frame(*rows)).iloc[0]
     total = sum(b for b, _ in clips) / sum(s for _, s in clips) / 1000
     assert first["value"] == pytest.approx(total, rel=1e-9)
     assert second["value"] == pytest.approx(total, rel=1e-9)

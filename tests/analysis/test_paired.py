@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from small_runs import changed, make_run, scores_of
 
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import clip_table, holm, paired_table
 from rdbench.types import RdbenchError
 
-FEW = Sampling(resamples=200)
 PAIR = [("new/12", "old/12")]
 
 
 def test_the_difference_and_its_p_are_those_of_a_paired_t_test() -> None:
     run = make_run(count=8)  # a group for each clip
-    row = paired_table(run, pairs=PAIR, metrics=["quality"], sampling=FEW).iloc[0]
+    row = paired_table(run, pairs=PAIR, metrics=["quality"]).iloc[0]
     rows = run.rows[run.rows["key"] == "quality"]
     values = [
         rows[(rows["system"] == s) & (rows["point"] == "12")].set_index("clip")["value"]
@@ -31,21 +29,21 @@ def test_the_difference_and_its_p_are_those_of_a_paired_t_test() -> None:
     assert row["n_better"] == (change > 0).sum()
     assert row["win_rate"] == pytest.approx((change > 0).mean())
     assert row["low"] < row["difference"] < row["high"]
-    assert row["kbps"] == row["anchor_kbps"] == pytest.approx(12.0)
+    assert row["kbps"] == row["reference_kbps"] == pytest.approx(12.0)
 
 
 def test_lower_is_better_turns_wins_and_not_differences() -> None:
-    table = paired_table(make_run(), pairs=PAIR, sampling=FEW).set_index("key")
+    table = paired_table(make_run(), pairs=PAIR).set_index("key")
     up, down = table.loc["quality"], table.loc["distance"]
     assert down["difference"] == pytest.approx(-up["difference"])
     assert down["win_rate"] == up["win_rate"]
     assert down["n_better"] == up["n_better"]
 
 
-def test_points_are_paired_with_the_anchors_nearest_in_rate() -> None:
-    table = paired_table(make_run(), anchor="old", metrics=["quality"], sampling=FEW)
-    # 5 and 8 kbps have no point of the anchor within 10 %, nor has 20.
-    assert list(zip(table["point"], table["anchor_point"], strict=True)) == [("12", "12")]
+def test_points_are_paired_with_the_references_nearest_in_rate() -> None:
+    table = paired_table(make_run(), reference="old", metrics=["quality"])
+    # 5 and 8 kbps have no point of the reference within 10 %, nor has 20.
+    assert list(zip(table["point"], table["reference_point"], strict=True)) == [("12", "12")]
 
 
 def test_ties_count_half_and_no_change_is_no_finding() -> None:
@@ -53,7 +51,7 @@ def test_ties_count_half_and_no_change_is_no_finding() -> None:
     rows = run.rows
     same = changed(run, scores_of(run, "new", "12"), value=3.0)
     same = changed(same, scores_of(run, "old", "12"), value=3.0)
-    row = paired_table(same, pairs=PAIR, metrics=["quality"], sampling=FEW).iloc[0]
+    row = paired_table(same, pairs=PAIR, metrics=["quality"]).iloc[0]
     assert (row["win_rate"], row["n_equal"], row["p"]) == (0.5, len(set(rows["clip"])), 1.0)
     assert (row["low"], row["high"]) == (0.0, 0.0)
 
@@ -75,7 +73,7 @@ def test_clips_with_the_largest_change_are_listed_best_and_worst() -> None:
 def test_a_point_without_scores_has_a_reason() -> None:
     run = make_run()
     dead = changed(run, scores_of(run, "new", "12"), value=np.nan, status="failed")
-    row = paired_table(dead, pairs=PAIR, metrics=["quality"], sampling=FEW).iloc[0]
+    row = paired_table(dead, pairs=PAIR, metrics=["quality"]).iloc[0]
     assert np.isnan(row["difference"])
     assert np.isnan(row["p_holm"])
     assert "no clip" in row["reason"]

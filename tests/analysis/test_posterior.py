@@ -10,7 +10,7 @@ from small_runs import changed, make_run
 
 from rdbench.analysis.posterior import channel_kl, mean_against_sample, no_channels
 from rdbench.analysis.runs import Run
-from rdbench.report.describe import describe
+from rdbench.report.cards import describe
 from rdbench.report.tables.posteriors import posterior_tables
 from rdbench.store.traces import COLUMNS
 

@@ -9,7 +9,6 @@ import pytest
 from small_runs import make_run
 
 import rdbench
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import NotComparableError, merge
 from rdbench.types import RdbenchError
@@ -22,7 +21,6 @@ def test_a_system_of_two_runs_is_told_apart_by_its_run() -> None:
     assert run.headlines["now:new"] == "payload"
     table = paired_table(
         run, pairs=[("now:new/8", "last:new/8")], metrics=["quality"],
-        sampling=Sampling(resamples=100),
     )  # fmt: skip
     assert table["n_clips"].iloc[0] == 12
 
@@ -62,7 +60,7 @@ def test_the_api_takes_rows_with_their_manifest_and_returns_tables() -> None:
     table = rdbench.bd_rate(run.rows, anchor="old", manifest=run.manifest, resamples=100)
     assert isinstance(table, pd.DataFrame)
     assert set(table["quantity"]) == {"bd_rate", "bd_quality"}
-    pairs = rdbench.compare(run.rows, anchor="old", manifest=run.manifest, resamples=100)
+    pairs = rdbench.compare(run.rows, anchor="old", manifest=run.manifest)
     assert len(pairs) == 2
     with pytest.raises(RdbenchError, match="manifest"):
         rdbench.bd_rate(run.rows, anchor="old")

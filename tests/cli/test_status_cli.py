@@ -28,7 +28,9 @@ def run(tmp_path: Path) -> Path:
                 "name": "n",
                 "finished": None,
                 "corpus": {"clips": [{"name": clip, "domain": "speech"} for clip in CLIPS]},
-                "plan": [entry | {"point": p, "each": ["metric/stoi"]} for p in ("6", "12")],
+                "plan": [
+                    entry | {"point": p, "each": [["metric", "stoi", ""]]} for p in ("6", "12")
+                ],
             }
         )
         for number, clip in enumerate(CLIPS[:3] + CLIPS):

@@ -18,7 +18,8 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,13 @@ def _weights_seeds(folder: Path) -> tuple[list[bytes], list[bytes]]:
 
 
 def _run_seeds(folder: Path) -> tuple[list[bytes], list[bytes]]:
+    from rdbench.rate.trace import Trace
     from rdbench.store.schema import Kind, Row
     from rdbench.store.writer import RunWriter
-    from rdbench.types import Status
+    from rdbench.types import RateKind, Status
+
+    def beside(kind: Kind, key: str) -> Row:
+        return replace(row(1), unit_key=kind, kind=kind, key=key, value=1.0, backend="")
 
     def row(index: int) -> Row:
         failed = index % 7 == 0
@@ -127,18 +132,21 @@ def _run_seeds(folder: Path) -> tuple[list[bytes], list[bytes]]:
     run = folder / "seed_run"
     with RunWriter(run) as writer:
         writer.append([row(index) for index in range(60)])
+        trace = Trace(RateKind.KL, "channel", (0, 1), (0.0, 0.0), (0.25, 0.75), 9)
+        writer.trace(beside(Kind.TRACE, "channel"), trace)
+        writer.feature(beside(Kind.FEATURE, "d"), np.arange(12.0).reshape(3, 4))
         writer.write_manifest(
             {
                 "corpus": {"clips": [{"name": f"c{i}.wav", "domain": "speech"} for i in range(20)]},
                 "plan": [
                     {"system": "opus", "point": str(p), "variant": "codes", "domain": "speech",
-                     "each": ["metric/pesq_wb"], "whole": []}
+                     "each": [["metric", "pesq_wb", ""]], "whole": []}
                     for p in range(3)
                 ],
                 "systems": {"opus": {"headline": "payload", "points": ["0", "1", "2"]}},
             }
         )  # fmt: skip
-    parts = [path.read_bytes() for path in sorted((run / "measurements").glob("*.parquet"))]
+    parts = [path.read_bytes() for path in sorted(run.glob("*/*.parquet"))]
     return parts, [(run / "manifest.json").read_bytes()]
 
 
@@ -246,13 +254,13 @@ _CHANGES = (_flip, _byte, _integer, _cut, _remove, _repeat, _noise, _splice)
 def read_audio(content: bytes, folder: Path, suffix: str) -> None:
     from rdbench.audio.clip import Clip
     from rdbench.audio.load import ExcerptProtocol, load_excerpt, read
-    from rdbench.engine.plan import PlannedClip, _duration_hint
+    from rdbench.engine.plan.clips import PlannedClip, duration_hint
 
     path = folder / f"case.{suffix}"
     path.write_bytes(content)
     clip = Clip(path.name, path, "audio", "g")
     part = Clip("part", path, "audio", "g", start=0.05, duration=0.1)
-    _duration_hint(PlannedClip(clip, "", 0))
+    duration_hint(PlannedClip(clip, "", 0))
     _refusing(lambda: load_excerpt(part, ExcerptProtocol(16000, "mono", 0.05)))
     _refusing(lambda: load_excerpt(clip, ExcerptProtocol(16000, "mono", 0.1)))
     _refusing(lambda: read(path))
@@ -283,18 +291,27 @@ def read_yaml(content: bytes, folder: Path, suffix: str) -> None:
 
 
 def read_parquet(content: bytes, folder: Path, suffix: str) -> None:
-    from rdbench.store.reader import done_keys, read_rows
+    from rdbench.store.features import read_features
+    from rdbench.store.reader import done_keys, index, read_rows
+    from rdbench.store.schema import Kind, Quantity
+    from rdbench.store.traces import read_traces
     from rdbench.store.validate import validate_run
 
-    parts = folder / "run" / "measurements"
-    parts.mkdir(parents=True, exist_ok=True)
-    for old in parts.iterdir():
-        old.unlink()
-    name = f"part-00000001-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
-    (parts / name).write_bytes(content)
-    _refusing(lambda: done_keys(folder / "run"))
-    _refusing(lambda: read_rows(folder / "run"))
-    _refusing(lambda: validate_run(folder / "run"))
+    run, others = folder / "run", folder / "attached_run"
+    if not others.exists():
+        _run_seeds(folder)
+        (folder / "seed_run").rename(others)
+    for parts in (run / "measurements", others / "traces", others / "features"):
+        parts.mkdir(parents=True, exist_ok=True)
+        for old in parts.iterdir():
+            old.unlink()
+        name = f"part-00000001-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        (parts / name).write_bytes(content)
+    for read in (done_keys, read_rows, index, validate_run):
+        _refusing(partial(read, run))
+    _refusing(lambda: read_traces(others))
+    _refusing(lambda: read_features(others, Quantity(Kind.FEATURE, "d")))
+    _refusing(lambda: validate_run(others))
 
 
 def read_list(content: bytes, folder: Path, suffix: str) -> None:

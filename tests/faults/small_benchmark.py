@@ -30,7 +30,7 @@ def preload() -> None:
     import importlib
 
     for name in (
-        *IMPORTED, "rdbench.engine.run", "rdbench.engine.evaluate", "rdbench.audio.load",
+        *IMPORTED, "rdbench.engine.run", "rdbench.engine.measure.evaluate", "rdbench.audio.load",
         "rdbench.metrics.signal.snr", "rdbench.metrics.signal.spectral", "rdbench.store.writer",
         "rdbench.spec.load", "fakes",
     ):  # fmt: skip
@@ -144,15 +144,15 @@ def _child(trial: Trial, reports: Path, server: str, pipe: Any) -> None:
 
 
 def _share_server(address: str) -> None:
-    """Lets the pool of this child fork its workers from the server that it came from itself.
+    """Lets the run of this child fork its workers from the server that it came from itself.
 
     Another server of its own would import everything again for each trial.
     """
-    import rdbench.engine.pool
+    from rdbench.engine.executors import servers
 
     _forkserver._forkserver_address = address
     _forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
-    rdbench.engine.pool.ensure_running = lambda: None
+    servers.ensure_running = lambda: None
 
 
 class Children:

@@ -31,7 +31,7 @@ from rdbench.audio.clip import Clip
 from rdbench.audio.corpus import folder_corpus, manifest_corpus
 from rdbench.audio.load import ExcerptProtocol, load_excerpt
 from rdbench.codecs.registry import create
-from rdbench.engine.plan import batches_of, plan_clips
+from rdbench.engine.plan.clips import batches_of, plan_clips
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.checkpoint import load, read_header, save
 from rdbench.models.config import AutoencoderConfig, GaussianConfig, SpectralConfig

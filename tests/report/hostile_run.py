@@ -68,3 +68,15 @@ def little(what: str) -> Run:
         frame = frame.copy()
         frame.loc[hit, ["value", "status", "reason"]] = [float("nan"), status, f"it is {status}"]
     return Run(what, frame.copy(), manifest)
+
+
+def hostile() -> tuple[pd.DataFrame, dict]:
+    name = 'a|b $x$ <script>alert(1)</script> "q" ../../e \n\x1b[31m \U0001f3b5 ' + "w" * 300
+    frame = make_run.make_frame()
+    frame = frame[frame["system"].isin(["opus", "identity"])].copy()
+    frame["system"] = frame["system"].replace("opus", name)
+    frame["curve"] = frame["curve"].replace("Opus", name)
+    frame["domain"] = frame["domain"].replace("music", "../mu|sic")
+    manifest = make_run.make_manifest()
+    manifest["systems"] = {name: {"headline": "payload"}, "identity": {"headline": None}}
+    return frame, manifest

@@ -92,18 +92,18 @@ def make_frame() -> pd.DataFrame:
     rows: list[Row] = []
     for system, _, curve, headline, variants, kbps_of, half in SYSTEMS:
         for point, kbps in kbps_of.items():
-            place = {"unit_key": "", "system": system, "curve": curve, "point": point}
+            owner = {"unit_key": "", "system": system, "curve": curve, "point": point}
             for variant in variants:
                 for clip, domain, group, seconds in clips():
                     if system.startswith("lyra") and domain == "music":
                         continue
                     where = {
-                        **place, "variant": variant, "clip": clip, "domain": domain,
+                        **owner, "variant": variant, "clip": clip, "domain": domain,
                         "group": group, "seconds": seconds,
                     }  # fmt: skip
                     rows += rate_rows(where, headline, kbps)
                     rows += score_rows(where, kbps, half)
-            rows += cost_rows({**place, "variant": variants[0]}, kbps)
+            rows += cost_rows({**owner, "variant": variants[0]}, kbps)
     return pd.DataFrame([row.as_dict() for row in rows], columns=list(COLUMNS))
 
 
@@ -147,9 +147,9 @@ def score_rows(where: dict[str, Any], kbps: float, half: float) -> list[Row]:
     return rows
 
 
-def cost_rows(place: dict[str, Any], kbps: float) -> list[Row]:
-    where = {**place, "clip": "", "domain": "", "group": "", "seconds": 0.0}
-    model = place["system"].startswith(("vae", "rvq"))
+def cost_rows(owner: dict[str, Any], kbps: float) -> list[Row]:
+    where = {**owner, "clip": "", "domain": "", "group": "", "seconds": 0.0}
+    model = owner["system"].startswith(("vae", "rvq"))
     costs = {
         "encode_rtf": (0.031 if model else 0.012, "s/s"),
         "decode_rtf": (0.044 if model else 0.004, "s/s"),
@@ -157,7 +157,7 @@ def cost_rows(place: dict[str, Any], kbps: float) -> list[Row]:
     if model:
         costs |= {"parameters": (2_790_432, "1"), "device_memory_peak": (151.3 * 2**20, "byte")}
     return [
-        Row(**where, kind=Kind.COST, key=key, value=value, unit=unit, backend="cpu",
+        Row(**where, kind=Kind.COST, key=key, value=value, unit=unit, backend="",
             status=Status.OK, reason="")
         for key, (value, unit) in costs.items()
     ]  # fmt: skip

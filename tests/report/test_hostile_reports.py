@@ -9,13 +9,13 @@ import hostile_run
 import make_run
 import pandas as pd
 import pytest
-from test_significance import Page
+from html_page import Page
 
+from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
-from rdbench.report.aggregates import aggregates
 from rdbench.report.config import ReportConfig, SystemLook, configured
-from rdbench.report.figures.rate_quality import write_figures
-from rdbench.report.tables.files import write_tables
+from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.write import write_tables
 
 SVG = ReportConfig(formats=("svg",), data=True, arrows=True, legend="family", style="screen")
 
@@ -23,7 +23,7 @@ SVG = ReportConfig(formats=("svg",), data=True, arrows=True, legend="family", st
 def report(run: Run, folder: Path, config: ReportConfig = SVG) -> list[str]:
     """Everything of `run`, cheaply; returns what the report says is missing."""
     shown = configured(run, config)
-    points = aggregates(shown, resamples=30)
+    points = run_points(shown)
     write_tables(folder, points=points, manifest=shown.manifest, run=shown)
     _, notes = write_figures(folder, points=points, manifest=shown.manifest, config=config)
     return notes

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdbench.analysis.listeners.ratings import RATING_COLUMNS, with_ratings
-from rdbench.analysis.runs import Run, read_run
-from rdbench.report.aggregates import aggregates
+from rdbench.analysis.aggregate import run_points
+from rdbench.analysis.listeners.ratings import RATING_COLUMNS
+from rdbench.analysis.runs import Run, read_run, with_ratings
 from rdbench.report.config import ReportConfig
-from rdbench.report.figures.rate_quality import write_figures
-from rdbench.report.tables.files import write_tables
+from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.write import write_tables
 
 CLIPS = tuple(f"s{i:02d}" for i in range(6))
 
@@ -38,7 +38,7 @@ def rated_run(listeners: int, taste: float) -> Run:
 
 
 def mos_rows(run: Run) -> pd.DataFrame:
-    table = aggregates(run, resamples=400)
+    table = run_points(run)
     return table[table["key"] == "mos"].set_index(["system", "point"])
 
 
@@ -64,7 +64,7 @@ def test_one_listener_gives_a_mean_without_an_interval() -> None:
 
 def test_tables_and_figures_have_the_metric(tmp_path: Path) -> None:
     run = rated_run(4, 0.3)
-    table = aggregates(run, resamples=50)
+    table = run_points(run)
     table = table[(table["kind"] != "metric") | (table["key"] == "mos")]
     write_tables(tmp_path, points=table, manifest=run.manifest)
     text = (tmp_path / "table.md").read_text(encoding="utf-8")

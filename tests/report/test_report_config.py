@@ -8,8 +8,8 @@ import make_run
 import pytest
 
 from rdbench.analysis.runs import Run
+from rdbench.report.cards import describe
 from rdbench.report.config import ReportConfig, SystemLook, configured, read_report_config
-from rdbench.report.describe import describe
 from rdbench.report.figures.style import card_styles, colours
 from rdbench.types import RdbenchError, SpecError
 

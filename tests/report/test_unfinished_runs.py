@@ -52,7 +52,7 @@ def rows(clips: tuple[str, ...]) -> list[Row]:
 
 def manifest() -> dict[str, Any]:
     entry = {"point": "12", "variant": "codes", "domain": "speech",
-             "each": ["rate/payload", "metric/si_sdr"], "whole": []}  # fmt: skip
+             "each": [["rate", "payload", ""], ["metric", "si_sdr", ""]], "whole": []}  # fmt: skip
     return {
         "name": "short",
         "finished": None,

@@ -163,10 +163,6 @@ def test_the_fingerprint_depends_on_protocol_and_resampler_alone(tmp_path: Path)
             "`protocol.gain` is 'match'; choose from: none",
         ),
         (
-            {"systems": [{"codec": "opus", "variants": ["smaple"]}]},
-            "`systems[0].variants[0]` is 'smaple'; did you mean 'sample'?",
-        ),
-        (
             {"protocol": {"sample_rate": 4000}},
             "`protocol.sample_rate` is 4000, but it should be greater than or equal to 8000",
         ),

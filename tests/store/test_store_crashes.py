@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,15 +18,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from injection import Injector, injected
 from store_rows import row
 
-from rdbench.store.parts import list_parts
+from rdbench.rate.trace import Trace
+from rdbench.store.attachments import lost_keys
+from rdbench.store.audio import open_audio, write_audio
+from rdbench.store.features import read_features
+from rdbench.store.parts import list_parts, ordered, read_all
 from rdbench.store.reader import done_keys, read_rows
+from rdbench.store.schema import Kind, Labels, Quantity
+from rdbench.store.traces import read_traces
+from rdbench.store.validate import validate_run
 from rdbench.store.writer import RunWriter
-from rdbench.types import StoreError
+from rdbench.types import RateKind, StoreError
 
 
 class Killed(BaseException):
@@ -57,6 +68,7 @@ actions = st.lists(
         st.tuples(st.just("append"), st.lists(st.integers(0, 30), max_size=6)),
         st.tuples(st.sampled_from(["flush", "compact", "reopen"]), st.none()),
         st.tuples(st.just("retire"), st.sets(st.integers(0, 30), max_size=25)),
+        st.tuples(st.just("relabel"), st.sets(st.integers(0, 30), max_size=25)),
         st.tuples(st.just("kill"), st.integers(1, 14)),
     ),
     max_size=14,
@@ -65,10 +77,11 @@ actions = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(actions)
-def test_no_flushed_row_is_lost_wherever_the_writer_ends(steps: list[tuple[str, Any]]) -> None:
+def test_no_flushed_row_is_lost_wherever_the_writer_ends(  # noqa: PLR0912, PLR0915
+    steps: list[tuple[str, Any]],
+) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        asked: set[str] | None = None  # Keys of the last retire; None is all of them.
         safe: dict[str, float] = {}  # What a flush has promised.
         pending: dict[str, float] = {}
         serial = 0.0
@@ -98,19 +111,28 @@ def test_no_flushed_row_is_lost_wherever_the_writer_ends(steps: list[tuple[str, 
                     # A part that was renamed but never reported as flushed may well be there.
                     assert value in (safe.get(key), pending.get(key))
                 assert safe.keys() <= found.keys()
-                safe, pending, asked = found, {}, None
+                safe, pending = found, {}
                 writer = RunWriter(folder, flush_rows=10**6, flush_seconds=1e6)
                 assert not list(folder.rglob("*.tmp"))
                 continue
             elif action == "retire":
-                asked = {f"unit-{key}" for key in argument}
-                writer.retire(keep=asked)
+                stale = {f"unit-{key}" for key in argument}
+                writer.retire(stale)
                 safe |= pending
                 pending = {}
-                kept = done_keys(folder)
-                assert {key for key in safe if key in asked} <= kept <= asked
-                writer.retire(keep=set(safe) | kept)  # And all of them come back.
-                asked = None
+                assert done_keys(folder) == safe.keys() - stale
+                assert writer.recall(stale) == len(safe.keys() & stale)  # All of them come back.
+            elif action == "relabel":
+                serial += 1
+                labels = Labels(f"s{serial}", "c", "p", "v", "clip", "d", "g")
+                named = {f"unit-{key}": labels for key in argument}
+                writer.relabel(named)
+                safe |= pending
+                pending = {}
+                if safe:
+                    frame = read_rows(folder)
+                    renamed = frame["system"] == labels.system
+                    assert (renamed == frame["unit_key"].isin(list(named))).all()
             else:
                 if action == "reopen":
                     writer.close()
@@ -125,41 +147,141 @@ def test_no_flushed_row_is_lost_wherever_the_writer_ends(steps: list[tuple[str, 
         writer.close()
 
 
-@pytest.mark.parametrize("action", ["compact", "retire"])
-def test_merging_and_retiring_may_end_at_every_step(tmp_path: Path, action: str) -> None:
-    finished = False
-    for step in range(1, 60):
+NEW_KEYS = {f"unit-{name}": f"new-{name}" for name in (1, "feature", "trace", "audio", "aside")}
+NAMED = Labels("renamed", "c", "p", "v", "clip", "d", "g")
+ACTIONS: dict[str, Callable[[RunWriter], object]] = {
+    "compact": lambda writer: writer.compact(),
+    "retire": lambda writer: writer.retire({"unit-1", "unit-x", "unit-feature", "unit-trace"}),
+    "recall": lambda writer: writer.recall({"unit-aside", "unit-aside-2", "unit-1"}),
+    "relabel": lambda writer: writer.relabel(dict.fromkeys(("unit-0", "unit-x"), NAMED)),
+    "rekey": lambda writer: writer.rekey(NEW_KEYS),
+    "flush": lambda writer: with_attachments(writer).flush(),
+}
+EVERYTHING = {f"unit-{i}": float(i) for i in range(2)} | {
+    "unit-x": 1.0, "unit-feature": 1.0, "unit-trace": 3.0, "unit-audio": 0.0, "unit-aside": 7.0,
+    "unit-aside-2": 8.0,
+}  # fmt: skip
+ARRAY = np.arange(6.0)
+TRACE = Trace(RateKind.KL, "channel", (0, 1), (0.0, 0.0), (1.0, 2.0), 1)
+
+
+def with_attachments(writer: RunWriter) -> RunWriter:
+    writer.feature(row("feature", 1.0, kind=Kind.FEATURE, key="d", backend=""), ARRAY)
+    writer.trace(row("trace", 3.0, kind=Kind.TRACE, key="channel"), TRACE)
+    return writer
+
+
+def full_of_everything(folder: Path) -> Path:
+    with RunWriter(folder) as writer:
+        write_audio(open_audio(folder), "unit-audio", np.zeros((1, 9), np.float32), 8000)
+        for i in range(2):
+            writer.append([row(i, float(i)), row("x", float(i))])
+            writer.flush()
+        writer.append([row("audio", 0.0, kind=Kind.AUDIO, key="flac")])
+        writer.append([row("aside", 7.0), row("aside-2", 8.0)])
+        writer.retire({"unit-aside"})
+        writer.retire({"unit-aside-2"})
+        with_attachments(writer).close(merge=False)
+    return folder
+
+
+def everything_is_there(folder: Path, action: str) -> None:
+    """Every row once, in use or aside, under one of its keys, and what lies beside it is found."""
+    old_keys = {new: old for old, new in NEW_KEYS.items()}
+    here, aside = (
+        dict(zip(*read_all(folder / name, ("unit_key", "value")).columns, strict=True))
+        for name in ("measurements", "retired")
+    )
+    here, aside = (
+        {old_keys.get(key.as_py(), key.as_py()): value.as_py() for key, value in found.items()}
+        for found in (here, aside)
+    )
+    assert aside | here == EVERYTHING
+    assert len(read_all(folder / "measurements", ("unit_key",))) == len(here)
+    if action not in ("retire", "recall"):
+        assert not here.keys() & aside.keys()
+    assert lost_keys(folder) == set()
+    arrays = [one.array for one in read_features(folder, Quantity(Kind.FEATURE, "d"))]
+    assert len(arrays) == ("unit-feature" in here)
+    assert all((array == ARRAY).all() for array in arrays)
+    assert read_traces(folder)["bits"].tolist() == [1.0, 2.0] * ("unit-trace" in here)
+    (audio,) = (folder / "audio").iterdir()
+    assert audio.stem in ("unit-audio", "new-audio")
+
+
+@pytest.fixture
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushes nothing: an end of the process, unlike a loss of power, leaves what is written."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.mark.usefixtures("fast_disk")
+@pytest.mark.parametrize("action", ACTIONS)
+def test_whatever_is_done_to_rows_may_end_at_every_step(tmp_path: Path, action: str) -> None:
+    whole = full_of_everything(tmp_path / "whole")
+    everything_is_there(whole, action)
+    shutil.copytree(whole, tmp_path / "undisturbed")
+    with RunWriter(tmp_path / "undisturbed") as writer:
+        before = read_all(whole / "measurements")
+        ACTIONS[action](writer)
+        if action not in ("flush", "compact"):
+            assert not read_all(writer.folder / "measurements").equals(before)
+    expected = rows_of(tmp_path / "undisturbed")
+    finished, step = False, 0
+    while not finished:
+        step += 1
         folder = tmp_path / str(step)
-        with RunWriter(folder) as writer:
-            for i in range(5):
-                writer.append([row(i, float(i)), row("x", float(i))])
-                writer.flush()
-            writer.close(merge=False)
+        shutil.copytree(whole, folder)
         writer = RunWriter(folder)
-        keep = {"unit-0", "unit-x"}
         try:
             with killed_at(step):
-                if action == "compact":
-                    writer.compact()
-                else:
-                    writer.retire(keep=keep)
+                ACTIONS[action](writer)
             finished = True
         except Killed:
             pass
-        writer._lock.release()
-        everything = {f"unit-{i}": float(i) for i in range(5)} | {"unit-x": 4.0}
-        found = dict(read_rows(folder)[["unit_key", "value"]].to_numpy())
-        assert found.items() <= everything.items()
-        if action == "compact":
-            assert found == everything
+        writer._lock.release()  # As the end of a process does.
+        everything_is_there(folder, action)
         with RunWriter(folder) as after:
-            after.retire(keep=keep)
-            assert done_keys(folder) == keep
-            after.retire(keep=set(everything))
-        assert dict(read_rows(folder)[["unit_key", "value"]].to_numpy()) == everything
-        if finished:
-            break
-    assert finished
+            ACTIONS[action](after)
+        everything_is_there(folder, action)
+        assert rows_of(folder) == expected
+        assert step < 200
+    assert not validate_run_without_manifest(folder)
+    assert step > 1
+
+
+def rows_of(folder: Path) -> tuple[Any, ...]:
+    return tuple(
+        ordered(read_all(folder / name)).to_pydict() for name in ("measurements", "retired")
+    )
+
+
+def validate_run_without_manifest(folder: Path) -> list[str]:
+    return [one for one in validate_run(folder).problems if "manifest.json" not in one]
+
+
+@pytest.mark.usefixtures("fast_disk")
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_disk_that_refuses_at_any_step_is_a_sentence_and_loses_nothing(
+    tmp_path: Path, action: str
+) -> None:
+    whole = full_of_everything(tmp_path / "whole")
+    counted = Injector(tmp_path / "count")
+    shutil.copytree(whole, counted.folder)
+    with RunWriter(counted.folder) as writer, injected(counted):
+        ACTIONS[action](writer)
+    for step in range(1, len(counted.steps) + 1, 3):
+        folder = tmp_path / str(step)
+        shutil.copytree(whole, folder)
+        number = errno.EIO if step % 2 else errno.ENOSPC
+        injector = Injector(folder, at=step, action="refuse", number=number)
+        writer = RunWriter(folder)
+        with injected(injector), pytest.raises(StoreError, match="cannot write"):
+            ACTIONS[action](writer)
+        everything_is_there(folder, action)
+        ACTIONS[action](writer)  # There is space again.
+        writer.close()
+        everything_is_there(folder, action)
 
 
 WRITER = """

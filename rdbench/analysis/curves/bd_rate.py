@@ -1,8 +1,8 @@
 """BD-rate and BD-quality of every curve against one, with intervals, or with the reason why not.
 
-Both curves are taken on the clips that all their points have; each resample draws groups of those
-clips and makes both curves anew, points, repair, range and all (`delta`, `draws`). Domains are
-never pooled and nothing is extrapolated.
+Both curves are taken on the clips that all their points have, and made anew, points, repair, range
+and all, without each group of these clips (`delta`, `leave_one_out`); interval and p come from how
+much that changes. Domains are never pooled and nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.delta import FEWEST, Curve, Delta, crosses, crossings, delta, percent
-from rdbench.analysis.curves.draws import Sampling
-from rdbench.analysis.curves.measured import Made, Pair, all_panels, chosen_metrics, make_pair
+from rdbench.analysis.curves.measured import Made, Pair, chosen_metrics, drawn_pair, make_pair
 from rdbench.analysis.curves.sides import (
     Side,
     curve_names,
@@ -23,22 +23,24 @@ from rdbench.analysis.curves.sides import (
     mean_side,
     require_curve,
 )
+from rdbench.analysis.stats.intervals import p_two_sided
+from rdbench.analysis.stats.leave_one_out import Sampling
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.arrays import Panel
+    from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.curves.interpolation import Interpolation
     from rdbench.analysis.runs import Run
-    from rdbench.analysis.stats.intervals import Interval
+    from rdbench.analysis.stats.intervals import Intervals
 
 BD_COLUMNS = [
-    "domain", "key", "backend", "better", "anchor", "curve", "variant", "anchor_variant",
-    "basis", "rate_kind", "anchor_rate_kind", "rate_model", "anchor_rate_model",
-    "quantity", "method", "value", "low", "high", "unit", "t",
-    "range_low", "range_high", "range_unit", "share_curve", "share_anchor",
+    "domain", "key", "backend", "better", "reference", "curve", "variant", "reference_variant",
+    "basis", "rate_kind", "reference_rate_kind", "rate_model", "reference_rate_model",
+    "quantity", "method", "value", "low", "high", "unit", "p",
+    "range_low", "range_high", "range_unit", "share_curve", "share_reference",
     "crosses", "crossing_kbps", "crossing_quality", "crossing_share",
-    "n_points", "n_points_anchor", "n_clips", "n_total", "n_groups", "note", "reason",
+    "n_points", "n_points_reference", "n_clips", "n_total", "n_groups", "note", "reason",
 ]  # fmt: skip
 METHODS: tuple[Interpolation, ...] = ("pchip", "akima")
 QUANTITIES = ("bd_rate", "bd_quality")
@@ -47,23 +49,23 @@ QUANTITIES = ("bd_rate", "bd_quality")
 def bd_table(
     run: Run,
     *,
-    anchor: str,
+    reference: str,
     curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     methods: Sequence[Interpolation] = METHODS,
     quantities: Sequence[str] = QUANTITIES,
     sampling: Sampling | None = None,
 ) -> pd.DataFrame:
-    """Every curve of `run` against the curve `anchor`; columns `BD_COLUMNS`.
+    """Every curve of `run` against the curve `reference`; columns `BD_COLUMNS`.
 
     One row per domain, metric, curve, basis, quantity and method. quantity: `bd_rate`, the change
     in rate at equal quality in percent (negative: fewer bits), or `bd_quality`, the change in
     quality at equal rate in the metric's unit. basis: `headline`, or `decodable` where the two
     headline kinds differ and the comparison is repeated under decodable streams. value, low, high:
     NaN where refused, and `reason` says why. range_low … range_high: the qualities (for `bd_rate`)
-    or kbps it is taken over; share_curve, share_anchor: that range's part of each curve's own.
+    or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
     crosses: whether the curves cross; where first (`crossing_kbps`, `crossing_quality`), and in
-    what share of the resamples they do. t: the value over its standard error.
+    what share of the resamples they do. p: of no change at all, not corrected for other tests.
 
     metrics: keys, all by default. Raises RdbenchError for a curve or metric that is not there.
     """
@@ -72,39 +74,39 @@ def bd_table(
     how = sampling or Sampling()
     headlines = run.headlines
     found: list[dict[str, Any]] = []
-    parts = all_panels(run)
-    known = [name for panel in parts for name in curve_names(panel, headlines)]
-    require_curve(anchor, list(dict.fromkeys(known)))
+    parts = by_domain(run)
+    known = [name for scores in parts for name in curve_names(scores, headlines)]
+    require_curve(reference, list(dict.fromkeys(known)))
     for name in curves or ():
         require_curve(name, list(dict.fromkeys(known)), option="the curve")
-    for panel in parts:
-        here = curve_names(panel, headlines)
-        if anchor not in here:
+    for scores in parts:
+        here = curve_names(scores, headlines)
+        if reference not in here:
             continue
-        base = headline_side(panel, headlines, anchor)
-        for metric in chosen_metrics(panel, metrics):
+        base = headline_side(scores, headlines, reference)
+        for metric in chosen_metrics(scores, metrics):
             for name in here:
-                if name == anchor or (curves and name not in curves):
+                if name == reference or (curves and name not in curves):
                     continue
-                test = headline_side(panel, headlines, name)
+                test = headline_side(scores, headlines, name)
                 asked = [("headline", base, test, methods)]
                 if base.rate[0] != test.rate[0]:
-                    streams = decodable_side(panel, base), decodable_side(panel, test)
+                    streams = decodable_side(scores, base), decodable_side(scores, test)
                     asked.append(("decodable", *streams, methods))
-                mean = mean_side(panel, name)
-                if mean is not None and test.places:
+                mean = mean_side(scores, name)
+                if mean is not None and test.points:
                     asked.append(("headline", base, mean, methods[:1]))
                 for basis, one, two, by in asked:
                     wanted = [(quantity, method) for quantity in quantities for method in by]
                     found += _rows(
-                        run, panel, metric, (one, two), basis=basis, asked=wanted, how=how
+                        run, scores, metric, (one, two), basis=basis, asked=wanted, how=how
                     )
     return pd.DataFrame(found, columns=BD_COLUMNS)
 
 
 def _rows(
     run: Run,
-    panel: Panel,
+    scores: DomainScores,
     metric: tuple[str, str],
     sides: tuple[Side, Side],
     *,
@@ -112,21 +114,29 @@ def _rows(
     asked: Sequence[tuple[str, Interpolation]],
     how: Sampling,
 ) -> list[dict[str, Any]]:
-    anchor, test = sides
+    reference, test = sides
     better = run.direction(metric[0])
     sign = 1.0 if better == "higher" else -1.0
-    pair = make_pair(panel, metric, sign, (anchor, test), how)
+    pair = make_pair(scores, metric, sign, (reference, test))
     shared = {
-        "domain": panel.domain, "key": metric[0], "backend": metric[1], "better": better,
-        "anchor": anchor.curve, "curve": test.curve, "variant": test.variant,
-        "anchor_variant": anchor.variant, "basis": basis,
-        "rate_kind": test.rate[0], "anchor_rate_kind": anchor.rate[0],
-        "rate_model": test.rate[1], "anchor_rate_model": anchor.rate[1],
-        "n_points": len(pair.test.side.places), "n_points_anchor": len(pair.anchor.side.places),
+        "domain": scores.domain, "key": metric[0], "backend": metric[1], "better": better,
+        "reference": reference.curve, "curve": test.curve, "variant": test.variant,
+        "reference_variant": reference.variant, "basis": basis,
+        "rate_kind": test.rate[0], "reference_rate_kind": reference.rate[0],
+        "rate_model": test.rate[1], "reference_rate_model": reference.rate[1],
+        "n_points": len(pair.test.side.points),
+        "n_points_reference": len(pair.reference.side.points),
         "n_clips": pair.test.clips, "n_total": pair.test.given,
-        "n_groups": 0 if pair.test.columns is None else pair.test.columns.group_count,
+        "n_groups": 0 if pair.test.columns is None else len(pair.test.columns.groups),
     }  # fmt: skip
-    answers = _answers(pair, asked, sign, panel.metrics[metric].unit)
+    answers = _answers(pair, asked, sign, scores.metrics[metric].unit, how.confidence)
+    if any(answer["crosses"] for answer in answers):
+        # One method's curves are enough to tell how sure a crossing is.
+        share = crosses(*drawn_pair(scores, metric, sign, pair, how), asked[0][1])
+        for answer in answers:
+            answer["crossing_share"] = (
+                float(share.mean()) if answer["crosses"] and len(share) else np.nan
+            )
     return [
         shared | {"quantity": quantity, "method": method} | answer
         for (quantity, method), answer in zip(asked, answers, strict=True)
@@ -134,11 +144,15 @@ def _rows(
 
 
 def _answers(
-    pair: Pair, asked: Sequence[tuple[str, Interpolation]], sign: float, unit: str
+    pair: Pair,
+    asked: Sequence[tuple[str, Interpolation]],
+    sign: float,
+    unit: str,
+    confidence: float,
 ) -> list[dict[str, Any]]:
     """Values and intervals, or NaN and the reason; the intervals of all are made together."""
     answers = [_nothing(pair, quantity, method, unit) for quantity, method in asked]
-    first, second, columns = pair.anchor.curve, pair.test.curve, pair.test.columns
+    first, second, columns = pair.reference.curve, pair.test.curve, pair.test.columns
     if first is None or second is None or columns is None:
         return answers
     found: list[tuple[dict[str, Any], Delta, bool]] = []
@@ -149,21 +163,18 @@ def _answers(
         by_bits = quantity == "bd_rate"
         distance = delta(first, second, method, "quality" if by_bits else "rate")
         if not np.isfinite(distance.value[0]):
-            answer["reason"] = _apart((pair.anchor, pair.test), by_bits, sign, unit)
+            answer["reason"] = _apart((pair.reference, pair.test), by_bits, sign, unit)
             continue
         found.append((answer, distance, by_bits))
         if method not in crossing:
             crossing[method] = _crossing(first, second, method, sign)
         answer.update(crossing[method])
-    if any(answer["crosses"] for answer in answers):
-        # One method's curves are enough to tell how sure a crossing is.
-        drawn = columns.resampled(crosses(first, second, asked[0][1]).astype(np.float64))
-        for answer in answers:
-            answer["crossing_share"] = float(drawn.mean()) if answer["crosses"] else np.nan
     if found:
-        made = columns.interval(np.stack([distance.value for _, distance, _ in found]))
+        values = np.stack([distance.value for _, distance, _ in found])
+        made = columns.interval(values, confidence=confidence)
+        p = p_two_sided(values[:, 0], columns.spread(values))
         for number, (answer, distance, by_bits) in enumerate(found):
-            answer.update(_numbers(distance, made, number, by_bits, sign))
+            answer.update(_numbers(distance, made, number, by_bits, sign), p=float(p[number]))
             answer["note"] = "; ".join(filter(None, (pair.note, made.notes[number])))
     return answers
 
@@ -171,7 +182,7 @@ def _answers(
 def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dict[str, Any]:
     """The answer before there are numbers."""
     answer: dict[str, Any] = dict.fromkeys(
-        ("value", "low", "high", "t", "range_low", "range_high", "share_curve", "share_anchor",
+        ("value", "low", "high", "p", "range_low", "range_high", "share_curve", "share_reference",
          "crossing_kbps", "crossing_quality", "crossing_share"), np.nan,
     )  # fmt: skip
     by_bits = quantity == "bd_rate"
@@ -182,26 +193,26 @@ def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dic
 
 
 def _numbers(
-    found: Delta, made: Interval, number: int, by_bits: bool, sign: float
+    found: Delta, made: Intervals, number: int, by_bits: bool, sign: float
 ) -> dict[str, Any]:
     """Value, interval, range and shares in the units of the table."""
     numbers = np.array([found.value[0], made.low[number], made.high[number]])
-    t = found.value[0] / made.error[number] if made.error[number] else np.nan
     if by_bits:
         value, low, high = percent(numbers)
         ends = (sign * found.low[0], sign * found.high[0])
     else:
         value, low, high = sign * numbers
-        t, ends = sign * t, (10 ** found.low[0], 10 ** found.high[0])
+        ends = (10 ** found.low[0], 10 ** found.high[0])
     return {
         "value": float(value), "low": float(min(low, high)), "high": float(max(low, high)),
-        "t": float(t), "range_low": float(min(ends)), "range_high": float(max(ends)),
-        "share_curve": float(found.share_test[0]), "share_anchor": float(found.share_anchor[0]),
+        "range_low": float(min(ends)), "range_high": float(max(ends)),
+        "share_curve": float(found.share_test[0]),
+        "share_reference": float(found.share_reference[0]),
     }  # fmt: skip
 
 
-def _crossing(anchor: Curve, test: Curve, method: Interpolation, sign: float) -> dict[str, Any]:
-    where = crossings(anchor.column(0), test.column(0), method)
+def _crossing(reference: Curve, test: Curve, method: Interpolation, sign: float) -> dict[str, Any]:
+    where = crossings(reference.column(0), test.column(0), method)
     if not where:
         return {"crosses": False}
     return {
@@ -212,8 +223,8 @@ def _crossing(anchor: Curve, test: Curve, method: Interpolation, sign: float) ->
 
 
 def _too_few(pair: Pair, method: Interpolation) -> str:
-    for made in (pair.anchor, pair.test):
-        measured = len(made.side.places)
+    for made in (pair.reference, pair.test):
+        measured = len(made.side.points)
         left = measured if made.curve is None else int(made.curve.points[0])
         if left < FEWEST[method]:
             points = f"{left} point" + "s" * (left != 1)

@@ -2,8 +2,8 @@
 
 With both curves as functions of quality Q over log10 rate, or of log10 rate over quality,
 
-    BD-rate    (10^D − 1) · 100 %,  D = mean over Q of  log10 R_test(Q) − log10 R_anchor(Q)
-    BD-quality mean over log10 R of  Q_test(R) − Q_anchor(R)
+    BD-rate    (10^D − 1) · 100 %,  D = mean over Q of  log10 R_test(Q) − log10 R_reference(Q)
+    BD-quality mean over log10 R of  Q_test(R) − Q_reference(R)
 
 each taken over the range that both curves have, and never beyond it. (Bjøntegaard, Calculation of
 average PSNR differences between RD-curves, ITU-T SG16 VCEG-M33, 2001; piecewise cubics as in
@@ -78,14 +78,14 @@ class Curve:
 class Delta:
     """Mean distance per column (in log10 rate or in quality) and its range; all (columns,).
 
-    NaN where the curves share no range. share_anchor, share_test: what part of each curve's own
+    NaN where the curves share no range. share_reference, share_test: what part of each curve's own
     extent the range is, 0 … 1.
     """
 
     value: Array
     low: Array
     high: Array
-    share_anchor: Array
+    share_reference: Array
     share_test: Array
 
 
@@ -96,10 +96,10 @@ def curve(kbps: Array, quality: Array) -> Curve:
     return Curve(log_rate, level, rises(level))
 
 
-def delta(anchor: Curve, test: Curve, method: Interpolation, over: Over) -> Delta:
-    """The mean of test − anchor over the common range of `over`."""
-    result = np.full((5, anchor.quality.shape[1]), np.nan)
-    for chosen, first, second in _splines(anchor, test, method, over):
+def delta(reference: Curve, test: Curve, method: Interpolation, over: Over) -> Delta:
+    """The mean of test − reference over the common range of `over`."""
+    result = np.full((5, reference.quality.shape[1]), np.nan)
+    for chosen, first, second in _splines(reference, test, method, over):
         low, high = np.maximum(first.x[0], second.x[0]), np.minimum(first.x[-1], second.x[-1])
         with np.errstate(invalid="ignore", divide="ignore"):
             width = np.where(high > low, high - low, np.nan)
@@ -130,12 +130,12 @@ def evaluate(given: Curve, at: float, method: Interpolation, over: Over) -> Arra
     return result
 
 
-def crossings(anchor: Curve, test: Curve, method: Interpolation) -> list[tuple[float, float]]:
+def crossings(reference: Curve, test: Curve, method: Interpolation) -> list[tuple[float, float]]:
     """Where the two curves (each of one column) cross, as (log10 rate, quality), by rate.
 
     Two curves that meet at an end of the common range and do not change sides do not cross.
     """
-    for _, first, second in _splines(anchor, test, method, "rate"):
+    for _, first, second in _splines(reference, test, method, "rate"):
         low = float(max(first.x[0, 0], second.x[0, 0]))
         high = float(min(first.x[-1, 0], second.x[-1, 0]))
         if not high > low:
@@ -154,10 +154,10 @@ def crossings(anchor: Curve, test: Curve, method: Interpolation) -> list[tuple[f
     return []
 
 
-def crosses(anchor: Curve, test: Curve, method: Interpolation) -> Flags:
+def crosses(reference: Curve, test: Curve, method: Interpolation) -> Flags:
     """Whether the curves change sides, per column; on a coarse grid, for shares alone."""
-    result = np.zeros(anchor.quality.shape[1], dtype=np.bool_)
-    for chosen, first, second in _splines(anchor, test, method, "rate"):
+    result = np.zeros(reference.quality.shape[1], dtype=np.bool_)
+    for chosen, first, second in _splines(reference, test, method, "rate"):
         low, high = np.maximum(first.x[0], second.x[0]), np.minimum(first.x[-1], second.x[-1])
         at = low + np.linspace(0, 1, COARSE)[:, None] * np.maximum(high - low, 0)
         gap = second(at) - first(at)
@@ -166,16 +166,16 @@ def crosses(anchor: Curve, test: Curve, method: Interpolation) -> Flags:
 
 
 def _splines(
-    anchor: Curve, test: Curve, method: Interpolation, over: Over
+    reference: Curve, test: Curve, method: Interpolation, over: Over
 ) -> Iterator[tuple[npt.NDArray[np.intp], Spline, Spline]]:
     """Both curves' splines, column sets of one pattern of merged points at a time."""
-    points = len(anchor.starts)
-    for chosen, pattern in _patterns(np.concatenate([anchor.starts, test.starts])):
+    points = len(reference.starts)
+    for chosen, pattern in _patterns(np.concatenate([reference.starts, test.starts])):
         one, two = pattern[:points], pattern[points:]
         if one.sum() >= 2 and two.sum() >= 2:
             yield (
                 chosen,
-                anchor.spline(chosen, one, method, over),
+                reference.spline(chosen, one, method, over),
                 test.spline(chosen, two, method, over),
             )
 

@@ -42,7 +42,7 @@ class Spline:
     slopes: Array
 
     def __call__(self, at: Array) -> Array:
-        """Values at `at` (places, curves), which must lie within each curve's x."""
+        """Values at `at` (points, curves), which must lie within each curve's x."""
         segment = np.zeros(at.shape, dtype=np.intp)
         for knot in self.x[1:-1]:
             segment += at >= knot

@@ -1,8 +1,8 @@
-"""Measured curves: one or two of them on their common clips, in every resample, or why not.
+"""Measured curves: one or two of them on their common clips, whole and without each group.
 
 A curve is refused, with the reason as its answer, where it has no clip with both score and rate,
-where two of its points have one rate, where its quality never changes, and where making it
-monotone moves a point out of that point's interval.
+where two of its points have one rate, where its quality never changes, where making it monotone
+moves a point out of that point's interval, and where values of sets are of different sets.
 """
 
 from __future__ import annotations
@@ -14,20 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import RESIDUAL_DELAY, Panel, panels
+from rdbench.analysis.arrays import RESIDUAL_DELAY, DomainScores
 from rdbench.analysis.curves.delta import Curve, curve
-from rdbench.analysis.curves.draws import Design, Sampling, design, kbps, means
 from rdbench.analysis.curves.sides import Side, common_clips, given_clips, usable
+from rdbench.analysis.stats.leave_one_out import (
+    Columns,
+    Sampling,
+    columns_of,
+    drawn,
+    kbps,
+    means,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from rdbench.analysis.runs import Run
 
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
 SAME_RATE = 1e-9
+OTHER_SETS = "refused: not all of its values are of the same clips; compare runs that have them all"
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Made:
 
     side: Side
     curve: Curve | None
-    columns: Design | None
+    columns: Columns | None
     clips: int
     given: int
     note: str
@@ -48,113 +54,124 @@ class Made:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two curves on their common clips; refusal: the first reason why they cannot be compared."""
+    """Two curves on their common clips, `chosen` (clips,).
 
-    anchor: Made
+    refusal: the first reason why they cannot be compared.
+    """
+
+    reference: Made
     test: Made
+    chosen: Flags
 
     @property
     def refusal(self) -> str:
-        return self.anchor.refusal or self.test.refusal
+        return self.reference.refusal or self.test.refusal
 
     @property
     def note(self) -> str:
-        return "; ".join(filter(None, (self.anchor.note, self.test.note)))
-
-
-def all_panels(run: Run) -> list[Panel]:
-    """The panels of a run, with the scores that people gave."""
-    from rdbench.analysis.listeners.ratings import rated
-
-    found = panels(run.rows)
-    ratings = run.ratings
-    return found if ratings is None else [rated(panel, ratings) for panel in found]
+        return "; ".join(filter(None, (self.reference.note, self.test.note)))
 
 
 def make_pair(
-    panel: Panel, metric: tuple[str, str], sign: float, sides: tuple[Side, Side], how: Sampling
+    scores: DomainScores, metric: tuple[str, str], sign: float, sides: tuple[Side, Side]
 ) -> Pair:
-    """Both curves on the clips that both have; sides: anchor, test. sign: −1 for lower is better.
+    """Both curves on the clips that both have; sides: reference, test.
 
-    A refusal of one side stands for both.
+    sign: −1 where lower is better. A refusal of one side stands for both.
     """
-    kept = [usable(panel, side, metric) for side in sides]
-    given = given_clips(panel, kept, metric)
+    kept = [usable(scores, side, metric) for side in sides]
+    given = given_clips(scores, kept, metric)
     refusals = [side.refusal for side in kept]
-    chosen = np.zeros(len(panel.clips), dtype=bool)
+    chosen = np.zeros(len(scores.clips), dtype=bool)
     if not any(refusals):
-        chosen = common_clips(panel, kept, metric)
+        chosen = common_clips(scores, kept, metric)
+        points = [i for side in kept for i in side.points]
         if not chosen.any():
             refusals = ["refused: no clip has scores at all points of both curves"] * 2
+        elif not scores.metrics[metric].same_set(points, chosen):
+            refusals = [OTHER_SETS] * 2
     if any(refusals):
         made = [
             Made(side, None, None, 0, given, "", refusal)
             for side, refusal in zip(kept, refusals, strict=True)
         ]
     else:
-        columns = design(panel, chosen, metric[0], how)
+        columns = columns_of(scores, chosen, metric[0])
         shared: Any = {"sign": sign, "chosen": chosen, "columns": columns, "given": given}
-        made = [_made(panel, metric, side=side, **shared) for side in kept]
-    return Pair(*made)
+        made = [_made(scores, metric, side=side, **shared) for side in kept]
+    return Pair(made[0], made[1], chosen)
 
 
-def make_curve(
-    panel: Panel, metric: tuple[str, str], sign: float, side: Side, how: Sampling
-) -> Made:
+def drawn_pair(
+    scores: DomainScores, metric: tuple[str, str], sign: float, pair: Pair, sampling: Sampling
+) -> tuple[Curve, Curve]:
+    """Both curves, reference and test, in the same resamples of their common clips."""
+    curves = []
+    for side in (pair.reference.side, pair.test.side):
+        quality, rate = drawn(
+            scores, side.points, metric, side.rate, pair.chosen, sampling=sampling
+        )
+        curves.append(curve(rate, sign * quality))
+    return curves[0], curves[1]
+
+
+def make_curve(scores: DomainScores, metric: tuple[str, str], sign: float, side: Side) -> Made:
     """One curve on the clips that all its points have."""
-    kept = usable(panel, side, metric)
-    given = given_clips(panel, [kept], metric)
-    chosen = np.zeros(len(panel.clips), dtype=bool)
+    kept = usable(scores, side, metric)
+    given = given_clips(scores, [kept], metric)
+    chosen = np.zeros(len(scores.clips), dtype=bool)
     refusal = kept.refusal
     if not refusal:
-        chosen = common_clips(panel, [kept], metric)
+        chosen = common_clips(scores, [kept], metric)
         if not chosen.any():
             refusal = f"refused: no clip has scores at all points of {side.curve}"
+        elif not scores.metrics[metric].same_set(kept.points, chosen):
+            refusal = OTHER_SETS
     if refusal:
         return Made(kept, None, None, 0, given, "", refusal)
-    columns = design(panel, chosen, metric[0], how)
-    return _made(panel, metric, sign=sign, side=kept, chosen=chosen, columns=columns, given=given)
+    columns = columns_of(scores, chosen, metric[0])
+    return _made(scores, metric, sign=sign, side=kept, chosen=chosen, columns=columns, given=given)
 
 
 def _made(
-    panel: Panel,
+    scores: DomainScores,
     metric: tuple[str, str],
     *,
     sign: float,
     side: Side,
     chosen: Flags,
-    columns: Design,
+    columns: Columns,
     given: int,
 ) -> Made:
     clips = int(chosen.sum())
-    quality = sign * means(panel, side.places, metric, chosen, columns)
-    rate = kbps(panel, side.places, side.rate, chosen, columns)
-    refusal = _no_curve(panel, side, rate[:, 0])
+    quality = sign * means(scores, side.points, metric, chosen)
+    rate = kbps(scores, side.points, side.rate, chosen, columns)
+    refusal = _no_curve(scores, side, rate[:, 0])
     if refusal:
         return Made(side, None, columns, clips, given, "", refusal)
-    repaired, refusal = _repair(panel, side, rate, quality, columns)
+    repaired, refusal = _repair(scores, side, rate, quality, columns)
     notes = [repaired] if repaired else []
     notes += [f"without {', '.join(side.left_out)}: no scores"] if side.left_out else []
     return Made(side, curve(rate, quality), columns, clips, given, "; ".join(notes), refusal)
 
 
-def chosen_metrics(panel: Panel, keys: Sequence[str] | None) -> list[tuple[str, str]]:
+def chosen_metrics(scores: DomainScores, keys: Sequence[str] | None) -> list[tuple[str, str]]:
     """The (key, backend) of scores of quality, those in `keys` alone where given."""
     return [
         (key, backend)
-        for key, backend in panel.metrics
+        for key, backend in scores.metrics
         if key != RESIDUAL_DELAY and (keys is None or key in keys)
     ]
 
 
-def _no_curve(panel: Panel, side: Side, rate: Array) -> str:
+def _no_curve(scores: DomainScores, side: Side, rate: Array) -> str:
     """Why the points of `side` are no curve whatever the quality; "" where they are one."""
     if not (rate > 0).all():
         return f"refused: a point of {side.curve} has no bits"
     order = np.argsort(rate)
     for i, j in pairwise(order.tolist()):
         if rate[j] <= rate[i] * (1 + SAME_RATE):
-            names = [panel.places[side.places[k]].text for k in (i, j)]
+            names = [scores.name(side.points[k]) for k in (i, j)]
             return (
                 f"refused: two points of {side.curve} have the same rate "
                 f"({names[0]} and {names[1]}, {rate[i]:.3g} kbps)"
@@ -163,7 +180,7 @@ def _no_curve(panel: Panel, side: Side, rate: Array) -> str:
 
 
 def _repair(
-    panel: Panel, side: Side, rate: Array, quality: Array, columns: Design
+    scores: DomainScores, side: Side, rate: Array, quality: Array, columns: Columns
 ) -> tuple[str, str]:
     """What isotonic repair changes, and why it may not ("" for neither)."""
     order = np.argsort(rate[:, 0])
@@ -177,7 +194,7 @@ def _repair(
         return "", ""
     made = columns.interval(quality[order][moved])
     inside = (made.low <= level[moved, 0]) & (level[moved, 0] <= made.high)
-    names = [panel.places[side.places[order[i]]].text for i in moved]
+    names = [scores.name(side.points[order[i]]) for i in moved]
     if inside.all() and level[-1, 0] - level[0, 0] <= flat:
         return "", f"refused: the quality of {side.curve} does not rise with its rate"
     if inside.all():

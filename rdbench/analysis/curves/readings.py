@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.delta import FEWEST, evaluate
-from rdbench.analysis.curves.draws import Sampling
-from rdbench.analysis.curves.measured import all_panels, chosen_metrics, make_curve
+from rdbench.analysis.curves.measured import chosen_metrics, make_curve
 from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.arrays import Panel
+    from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.curves.interpolation import Interpolation
     from rdbench.analysis.curves.sides import Side
     from rdbench.analysis.runs import Run
@@ -40,7 +40,7 @@ def reading_table(
     curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     method: Interpolation = "pchip",
-    sampling: Sampling | None = None,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Readings of every curve; columns `READING_COLUMNS`.
 
@@ -52,42 +52,44 @@ def reading_table(
     """
     import pandas as pd
 
-    how, wanted = sampling or Sampling(), to_reach or {}
-    parts = all_panels(run)
+    wanted = to_reach or {}
+    parts = by_domain(run)
     _check(run, parts, at_kbps, wanted, curves)
     rows: list[dict[str, Any]] = []
-    for panel in parts:
-        for metric in chosen_metrics(panel, None):
+    for scores in parts:
+        for metric in chosen_metrics(scores, None):
             asked = [("quality_at_rate", x) for x in at_kbps if not metrics or metric[0] in metrics]
             asked += [("rate_at_quality", x) for x in wanted.get(metric[0], ())]
             if not asked:
                 continue
-            for name in curve_names(panel, run.headlines):
+            for name in curve_names(scores, run.headlines):
                 if curves is None or name in curves:
-                    side = headline_side(panel, run.headlines, name)
-                    rows += _read(run, panel, metric, side, asked=asked, method=method, how=how)
+                    side = headline_side(scores, run.headlines, name)
+                    rows += _read(
+                        run, scores, metric, side, asked=asked, method=method, confidence=confidence
+                    )
     return pd.DataFrame(rows, columns=READING_COLUMNS)
 
 
 def _read(
     run: Run,
-    panel: Panel,
+    scores: DomainScores,
     metric: tuple[str, str],
     side: Side,
     *,
     asked: Sequence[tuple[str, float]],
     method: Interpolation,
-    how: Sampling,
+    confidence: float,
 ) -> list[dict[str, Any]]:
     better = run.direction(metric[0])
     sign = 1.0 if better == "higher" else -1.0
-    made = make_curve(panel, metric, sign, side, how)
-    unit = panel.metrics[metric].unit
+    made = make_curve(scores, metric, sign, side)
+    unit = scores.metrics[metric].unit
     shared = {
-        "domain": panel.domain, "key": metric[0], "backend": metric[1], "better": better,
+        "domain": scores.domain, "key": metric[0], "backend": metric[1], "better": better,
         "curve": side.curve, "variant": side.variant, "rate_kind": made.side.rate[0],
         "rate_model": made.side.rate[1], "method": method, "n_clips": made.clips,
-        "n_total": made.given, "n_groups": made.columns.group_count if made.columns else 0,
+        "n_total": made.given, "n_groups": len(made.columns.groups) if made.columns else 0,
     }  # fmt: skip
     rows = []
     for quantity, at in asked:
@@ -113,7 +115,7 @@ def _read(
             low, high = sorted(map(float, ends[[0, -1], 0]))
             row["reason"] = f"refused: measured from {low:.3g} to {high:.3g} {row['at_unit']}"
             continue
-        between = made.columns.interval(found[None])
+        between = made.columns.interval(found[None], confidence=confidence)
         numbers = np.array([found[0], between.low[0], between.high[0]])
         numbers = sign * numbers if by_rate else 10**numbers
         row["value"], (row["low"], row["high"]) = numbers[0], sorted(numbers[1:])
@@ -123,18 +125,18 @@ def _read(
 
 def _check(
     run: Run,
-    parts: Sequence[Panel],
+    parts: Sequence[DomainScores],
     at_kbps: Sequence[float],
     wanted: Mapping[str, Sequence[float]],
     curves: Sequence[str] | None,
 ) -> None:
-    known = list(dict.fromkeys(n for panel in parts for n in curve_names(panel, run.headlines)))
+    known = list(dict.fromkeys(n for scores in parts for n in curve_names(scores, run.headlines)))
     for name in curves or ():
         require_curve(name, known, option="the curve")
     for rate in at_kbps:
         if not (np.isfinite(rate) and rate > 0):
             raise RdbenchError(f"{rate} kbps is no rate; give a number above 0")
-    keys = list(dict.fromkeys(key for panel in parts for key, _ in panel.metrics))
+    keys = list(dict.fromkeys(key for scores in parts for key, _ in scores.metrics))
     for key in wanted:
         if key not in keys:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(keys)}")

@@ -1,9 +1,11 @@
 """Baselines: the scores of a run, small enough to commit and readable in a diff.
 
 One text file. Lines that begin with `#` are a JSON object: the schema, the protocol, one line per
-metric, system and clip. Then comes CSV, one line per system, point, variant and clip, with a column
-per rate (bits) and metric. A cell is a number with seven significant digits, `undefined`, `failed`,
-or empty where nothing was asked for. Audio, reasons and costs are not kept.
+metric, system, clip and value of a set of clips. Then comes CSV, one line per system, point,
+variant and clip, with a column per rate (bits) and metric. A cell is a number with seven
+significant digits, `undefined`, `failed`, or empty where nothing was asked for. The value of a set
+stands with its values without each group of clips, so that a later run is compared with it
+pairwise. Audio, reasons and costs are not kept.
 
 A baseline is read as a run. Since its numbers are rounded, `rounded` brings a run to the same
 digits before the two are compared: an unchanged score then differs by exactly nothing.
@@ -14,14 +16,16 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rdbench.analysis.runs import NotComparableError, Run
+from rdbench.analysis.sets import SetScore
 from rdbench.store.atomic import make_folder, write_atomic
-from rdbench.store.schema import COLUMNS
+from rdbench.store.schema import COLUMNS, Kind
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -29,10 +33,15 @@ if TYPE_CHECKING:
 
 BASELINE_SCHEMA = 1
 FORMAT = "rdbench baseline"
-PLACE = ["system", "curve", "point", "variant", "clip"]
+SET_FIELDS = ["system", "curve", "point", "variant", "domain", "key", "backend"]
+POINT_CLIP = ["system", "curve", "point", "variant", "clip"]
 DIGITS = 7
+# What a value without one group differs by from the value is small beside it.
+SET_DIGITS = 12
 WORDS = ("undefined", "failed")
-METRIC_FIELDS = ("name", "unit", "direction", "version", "backend", "backend_version")
+METRIC_FIELDS = (
+    "name", "unit", "direction", "version", "backend", "backend_version", "scope",
+)  # fmt: skip
 SYSTEM_FIELDS = ("codec", "curve", "label", "headline", "version", "weights_sha256")
 
 
@@ -48,17 +57,18 @@ def write_baseline(path: Path, run: Run) -> None:
 
 def baseline_text(run: Run) -> str:
     """The whole of the file."""
-    rows = run.rows[(run.rows["clip"] != "") & (run.rows["kind"] != "cost")]
+    kept = run.rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value])
+    rows = run.rows[(run.rows["clip"] != "") & kept]
     keyed = rows.assign(
         column=rows["kind"].astype(str) + "/" + rows["key"].astype(str) + "@"
         + rows["backend"].astype(str),
         cell=_cells(rows),
     )  # fmt: skip
-    keyed = keyed.drop_duplicates([*PLACE, "column"], keep="last")
-    wide = keyed.pivot(index=[*PLACE, "seconds"], columns="column", values="cell").fillna("")
-    # Rates first, then metrics by name; places and clips in one order on every machine.
+    keyed = keyed.drop_duplicates([*POINT_CLIP, "column"], keep="last")
+    wide = keyed.pivot(index=[*POINT_CLIP, "seconds"], columns="column", values="cell").fillna("")
+    # Rates first, then metrics by name; points and clips in one order on every machine.
     columns = sorted(wide.columns, key=lambda c: (not c.startswith("rate/"), c))
-    table = wide[columns].reset_index().sort_values(PLACE, kind="stable")
+    table = wide[columns].reset_index().sort_values(POINT_CLIP, kind="stable")
     table["seconds"] = [f"{x:.{DIGITS}g}" for x in table["seconds"]]
     body = table.to_csv(index=False, lineterminator="\n")
     return _header(run, rows) + body
@@ -88,23 +98,28 @@ def read_baseline(path: Path) -> Run:
         wide = pd.read_csv(
             io.StringIO("".join(lines[count:])), dtype=str, keep_default_na=False, na_filter=False
         )
-        rows = _long(wide, header)
-    except (ValueError, KeyError, pd.errors.ParserError) as error:
+        rows = pd.concat([_long(wide, header), _set_rows(header)], ignore_index=True)
+        sets = tuple(
+            _set_score(item, header) for item in header.get("sets", ()) if item["left_out"]
+        )
+    except (ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
         raise _damaged(path) from error
-    return Run(path.name, rows, header)
+    return Run(path.name, rows, header, sets=sets)
 
 
-def rounded(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with values and seconds at the digits that a baseline keeps."""
-    return rows.assign(
-        value=_at_digits(rows["value"].to_numpy(float)),
-        seconds=_at_digits(rows["seconds"].to_numpy(float)),
+def rounded(run: Run) -> Run:
+    """The run with values and seconds at the digits that a baseline keeps."""
+    rows = run.rows.assign(
+        value=_at_digits(run.rows["value"].to_numpy(float)),
+        seconds=_at_digits(run.rows["seconds"].to_numpy(float)),
     )
+    sets = tuple(replace(one, left_out=_at_digits(one.left_out, SET_DIGITS)) for one in run.sets)
+    return replace(run, rows=rows, sets=sets)
 
 
-def _at_digits(values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
+def _at_digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = DIGITS) -> Any:
     distinct, where = np.unique(values, return_inverse=True)
-    short = np.array([float(f"{x:.{DIGITS}g}") for x in distinct.tolist()])
+    short = np.array([float(f"{x:.{digits}g}") for x in distinct.tolist()])
     return short[where.reshape(-1)] if len(short) else values
 
 
@@ -129,7 +144,8 @@ def _header(run: Run, rows: pd.DataFrame) -> str:
         .sort_values("clip")
         .itertuples(index=False)
     }
-    measured = set(rows.loc[rows["kind"] == "metric", "key"].unique())
+    sets = _sets(run, clips)
+    measured = {*rows.loc[rows["kind"] == "metric", "key"], *(item["key"] for item in sets)}
     metrics = {
         key: {field: run.metrics[key].get(field) for field in METRIC_FIELDS}
         for key in sorted(measured)
@@ -149,16 +165,77 @@ def _header(run: Run, rows: pd.DataFrame) -> str:
             if name in run.systems
         },
         "clips": clips,
+        "sets": sets,
     }
     lines = []
     for key, value in blocks.items():
         if key in ("metrics", "systems", "clips"):
             inner = ",\n".join(f"  {_json(name)}: {_json(item)}" for name, item in value.items())
             lines.append(f" {_json(key)}: {{\n{inner}\n }}")
+        elif key == "sets":
+            inner = ",\n".join(f"  {_json(item)}" for item in value)
+            lines.append(f" {_json(key)}: [\n{inner}\n ]" if value else f" {_json(key)}: []")
         else:
             lines.append(f" {_json(key)}: {_json(value)}")
     text = "{\n" + ",\n".join(lines) + "\n}"
     return "".join(f"# {line}\n" for line in text.splitlines())
+
+
+def _sets(run: Run, clips: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of sets, each with what its interval is made of.
+
+    without: the domain's clips that it is not of.
+    """
+    made: dict[tuple[str, ...], SetScore] = {
+        (*one.point, one.domain, one.key): one for one in run.sets
+    }
+    rows = run.rows[(run.rows["kind"] == Kind.METRIC.value) & (run.rows["clip"] == "")]
+    rows = rows.drop_duplicates(SET_FIELDS, keep="last").sort_values(SET_FIELDS, kind="stable")
+    found = []
+    for row, cell in zip(rows.to_dict("records"), _cells(rows), strict=True):
+        names = [str(row[field]) for field in SET_FIELDS]
+        one = made.get(tuple(names[:6]))
+        its = set(one.clips) if one else set()
+        given = [name for name, clip in clips.items() if clip["domain"] == row["domain"]]
+        found.append(
+            dict(zip(SET_FIELDS, names, strict=True))
+            | {
+                "unit": str(row["unit"]), "cell": cell,
+                "without": [name for name in given if name not in its] if one else [],
+                "left_out": [float(f"{x:.{SET_DIGITS}g}") for x in one.left_out] if one else [],
+            }
+        )  # fmt: skip
+    return found
+
+
+def _set_rows(header: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of the schema of the values of sets."""
+    import pandas as pd
+
+    rows = [
+        dict.fromkeys(COLUMNS, "")
+        | {field: item[field] for field in (*SET_FIELDS, "unit")}
+        | {
+            "kind": Kind.METRIC.value, "seconds": 0.0,
+            "value": np.nan if item["cell"] in WORDS else float(item["cell"]),
+            "status": item["cell"] if item["cell"] in WORDS else "ok",
+            "reason": item["cell"] if item["cell"] in WORDS else "",
+        }
+        for item in header.get("sets", ())
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "seconds": float})
+
+
+def _set_score(item: Mapping[str, Any], header: Mapping[str, Any]) -> SetScore:
+    without = set(item["without"])
+    clips = tuple(
+        name
+        for name, clip in header["clips"].items()
+        if clip["domain"] == item["domain"] and name not in without
+    )
+    system, curve, point, variant, domain, key = (str(item[field]) for field in SET_FIELDS[:6])
+    left_out = np.array(item["left_out"], dtype=float)
+    return SetScore((system, curve, point, variant), domain, key, clips, left_out, np.empty(0))
 
 
 def _json(value: Any) -> str:
@@ -186,8 +263,8 @@ def _parsed_header(text: str, path: Path) -> dict[str, Any]:
 
 def _long(wide: pd.DataFrame, header: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of the schema from the table."""
-    named = [column for column in wide.columns if column not in (*PLACE, "seconds")]
-    long = wide.melt([*PLACE, "seconds"], named, var_name="column", value_name="cell")
+    named = [column for column in wide.columns if column not in (*POINT_CLIP, "seconds")]
+    long = wide.melt([*POINT_CLIP, "seconds"], named, var_name="column", value_name="cell")
     long = long[long["cell"] != ""]
     what = long["column"].drop_duplicates()
     split = {column: _split(column) for column in what}

@@ -1,9 +1,10 @@
 """The regression gate: has reconstruction become worse than the baseline, and only then.
 
-A run is held against a baseline on the same clips, direction-aware, by the tolerances of
-`gate_config`. Points are tested by `gate_tests`, all significance tests of one check corrected
-together by Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
-held against their own baseline by BD-rate. What appeared, vanished, failed or lost its score is a
+A run is held against a baseline on the same clips, direction-aware, by the tolerances of `config`.
+Points are tested by `significance`, all significance tests of one check corrected together by
+Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
+held against their own baseline by BD-rate. A change on too few groups of clips to be tested is no
+pass: it is undecided. What appeared, vanished, failed or lost its score is a
 finding of its own, a run that is not finished never passes, and one that was not measured like the
 baseline gets no verdict at all.
 """
@@ -18,31 +19,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import panels
+from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.gate.baseline import read_baseline, rounded
 from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
 from rdbench.analysis.gate.curves import curve_findings
 from rdbench.analysis.gate.findings import (
     FINDING_COLUMNS,
+    UNCHANGED,
     Both,
     at,
     failures,
     finding,
     joined,
-    places,
+    presence,
     undefined,
     unfinished,
     vanished_domains,
 )
-from rdbench.analysis.gate.tests import Losses, losses, moderated, one_sided, rate_losses
+from rdbench.analysis.gate.significance import Losses, losses, moderated, rate_losses
 from rdbench.analysis.paired import holm
 from rdbench.analysis.runs import Run, contents, differences
-from rdbench.analysis.stats.bootstrap import ratio
+from rdbench.analysis.stats.intervals import intervals, mirrored, p_above, spread
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from rdbench.analysis.arrays import ClipValues
     from rdbench.analysis.compare import Source
 
     Array = npt.NDArray[np.float64]
@@ -57,6 +60,7 @@ class Exit(IntEnum):
     USAGE = 2
     NOT_COMPARABLE = 3
     FAILED_UNITS = 4
+    UNDECIDED = 5
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class GateResult:
     """findings: columns `FINDING_COLUMNS`, one row per thing that was checked.
 
     loss: how much worse, in `unit` (below 0: better), with its 95 % interval; limit: the loss that
-    is tolerated. verdict: pass, regression, improvement, skipped, new, vanished, failed,
-    not_comparable.
+    is tolerated. verdict: pass, regression, improvement, undecided, skipped, new, vanished,
+    failed, not_comparable.
     """
 
     findings: pd.DataFrame
@@ -93,9 +97,10 @@ def check(
     source: a results folder, or rows with their `manifest`. baseline: a file that `rdbench check
     --update` wrote. config: a gate.yaml, or its content. Returns `FINDING_COLUMNS`, losses in the
     unit of each row; `attrs["exit_code"]` is that of the command (0 pass, 1 regression, 3 not
-    comparable, 4 failed units).
+    comparable, 4 failed units, 5 too little to judge).
 
-    Source: paired t-tests with moderated errors (Smyth 2004), Holm's correction (1979).
+    Source: cluster-robust paired tests (Bell & McCaffrey 2002) with moderated errors (Smyth 2004),
+    Holm's correction (1979).
 
     Raises RdbenchError for what cannot be read, and NotComparableError for a baseline of another
     schema.
@@ -123,8 +128,7 @@ def check_run(run: Run, baseline: Run, config: GateConfig) -> GateResult:
     config.check_names({str(key) for keys in metrics for key in keys.unique()})
     found = list(_not_comparable(run, baseline))
     if not found:
-        current = Run(run.name, rounded(run.rows), run.manifest)
-        found += _compare(current, baseline, config)
+        found += _compare(rounded(run), baseline, config)
     findings = pd.DataFrame(found, columns=FINDING_COLUMNS)
     return GateResult(findings, _exit(findings, config))
 
@@ -138,7 +142,10 @@ def _exit(findings: pd.DataFrame, config: GateConfig) -> Exit:
     vanished = len(gone) > 0 and (config.vanished == "fail" or "clips" in set(gone["what"]))
     if "regression" in verdicts or vanished:
         return Exit.REGRESSION
-    return Exit.FAILED_UNITS if "failed" in verdicts else Exit.PASS
+    if "failed" in verdicts:
+        return Exit.FAILED_UNITS
+    undecided = "undecided" in verdicts and config.undecided == "fail"
+    return Exit.UNDECIDED if undecided else Exit.PASS
 
 
 def _not_comparable(run: Run, baseline: Run) -> Iterator[dict[str, Any]]:
@@ -162,15 +169,15 @@ def _clips(run: Run) -> set[tuple[str, str]]:
 
 def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = list(unfinished(run, config))
-    here = {panel.domain: panel for panel in panels(run.rows)}
-    there = {panel.domain: panel for panel in panels(baseline.rows)}
+    here = {scores.domain: scores for scores in by_domain(run)}
+    there = {scores.domain: scores for scores in by_domain(baseline)}
     found += vanished_domains(here, there)
-    for domain, panel in here.items():
+    for domain, scores in here.items():
         old = there.get(domain)
         if old is None:
             continue
-        both = joined(panel, old)
-        found += places(both, config)
+        both = joined(scores, old)
+        found += presence(both, config)
         found += failures(both, config)
         found += undefined(both, config)
         found += _points(both, run, config)
@@ -200,7 +207,10 @@ def _points(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]
             else:
                 unit = quantity.unit
                 sign = 1.0 if run.direction(key) == "higher" else -1.0
-                held = _scores(old, new, sign, both.run.groups)
+                if quantity.sets is None or before.sets is None:
+                    held = _scores(old, new, sign, both.run.groups)
+                else:
+                    held = _sets(both, (before, quantity), (old, new), sign)
             tested = _Tested(kind, key, backend, unit, tolerance)
             yield from _tests(both, tested, held)
 
@@ -216,10 +226,10 @@ class _Tested:
 
 @dataclass(frozen=True)
 class _Held:
-    """One quantity at all shared places, on the clips that have it before and after.
+    """One metric or rate at all shared points, on the clips that have it before and after.
 
-    before, after: (places,). given: whether either has it on any clip. changed: whether any clip
-    has another value.
+    before, after: (points,). given: whether either has it on any clip. changed: whether any clip
+    has another value. apart: why there is no loss where something is given.
     """
 
     before: Array
@@ -227,10 +237,11 @@ class _Held:
     losses: Losses
     given: Flags
     changed: Flags
+    apart: str = "no clip has both scores"
 
 
 def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
-    """Means over clips; old, new: (places, clips)."""
+    """Means over clips; old, new: (points, clips)."""
     ones = np.ones_like(old)
     return _held((old, ones), (new, ones), losses(sign * (old - new), groups))
 
@@ -238,8 +249,35 @@ def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -
 def _rates(
     old: tuple[Array, Array], new: tuple[Array, Array], groups: npt.NDArray[np.intp]
 ) -> _Held:
-    """Total bits over total seconds; old, new: bits and seconds (places, clips)."""
+    """Total bits over total seconds; old, new: bits and seconds (points, clips)."""
     return _held(old, new, rate_losses(old, new, groups))
+
+
+def _sets(
+    both: Both, quantities: tuple[ClipValues, ClipValues], values: tuple[Array, Array], sign: float
+) -> _Held:
+    """Values of sets, where both are of the same clips; quantities, values: before, after."""
+    known = [np.isfinite(one) for one in values]
+    given = np.any(known[0] | known[1], axis=1)
+    alike = (known[0] == known[1]).all(axis=1) & given
+    groups = both.run.groups
+    shape = len(given), int(groups.max()) + 1
+    left_out, counts = np.full(shape, np.nan), np.zeros(shape)
+    before, after = np.full((2, len(given)), np.nan)
+    for n in np.flatnonzero(alike):
+        before[n], after[n] = (one[n, known[0][n]][0] for one in values)
+        counts[n] = np.bincount(groups[known[0][n]], minlength=shape[1])
+        there = counts[n] > 0
+        _, i, j = both.shared[n]
+        old, new = ((q.sets or {}).get(at) for q, at in zip(quantities, (j, i), strict=True))
+        if old and new and len(old.left_out) == len(new.left_out) == there.sum():
+            left_out[n, there] = sign * (old.left_out - new.left_out)
+    loss = sign * (before - after)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    found = Losses(loss, spread(loss, left_out, share), counts.sum(axis=1).astype(np.intp))
+    return _Held(
+        before, after, found, given, before != after, "the values are not of the same clips"
+    )
 
 
 def _held(old: tuple[Array, Array], new: tuple[Array, Array], found: Losses) -> _Held:
@@ -252,33 +290,33 @@ def _held(old: tuple[Array, Array], new: tuple[Array, Array], found: Losses) -> 
 
 def _over(numerators: Array, denominators: Array, known: Flags) -> Array:
     total, count = (np.where(known, x, 0.0).sum(axis=1) for x in (numerators, denominators))
-    return ratio(total, count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: Array = np.where(count > 0, total / count, np.nan)
+    return result
 
 
 def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]:
-    from scipy.special import stdtrit
-
     found, before, unchanged = held.losses, held.before, ~held.changed
     limit = np.array([tested.tolerance.limit(x) if np.isfinite(x) else np.nan for x in before])
-    error, freedom = moderated(found.error, found.groups.astype(np.float64) - 1)
+    spread = moderated(found.spread)
     # The same score on every clip is no test: nothing was drawn that could raise an alarm.
-    p = np.where(unchanged, np.nan, one_sided(found.mean, error, freedom, limit))
-    gain = np.where(unchanged, np.nan, one_sided(-found.mean, error, freedom, 0 * limit))
-    reach = stdtrit(np.maximum(found.groups - 1.0, 1.0), 0.975) * found.error
-    for n, (place, _, _) in enumerate(both.shared):
+    p = np.where(unchanged, np.nan, p_above(found.mean - limit, spread))
+    gain = np.where(unchanged, np.nan, p_above(-found.mean, mirrored(spread)))
+    made = intervals(found.mean, found.spread)
+    for n, (point, _, _) in enumerate(both.shared):
         if not found.clips[n]:
             if held.given[n]:
-                row = at(both, place, tested.kind, "skipped", "no clip has both scores")
+                row = at(both, point, tested.kind, "skipped", held.apart)
                 yield row | {"key": tested.key, "backend": tested.backend}
             continue
-        row = at(both, place, tested.kind, "", "unchanged" if unchanged[n] else "")
+        row = at(both, point, tested.kind, "", UNCHANGED if unchanged[n] else "")
         yield row | {
             "key": tested.key, "backend": tested.backend, "unit": tested.unit,
             "baseline": before[n], "value": held.after[n], "loss": found.mean[n] + 0.0,
-            "low": found.mean[n] - reach[n], "high": found.mean[n] + reach[n],
+            "low": made.low[n], "high": made.high[n],
             "tolerance": tested.tolerance.text, "limit": limit[n],
             "p": p[n] if tested.tolerance.significant else np.nan, "p_gain": gain[n],
-            "n_clips": int(found.clips[n]), "n_groups": int(found.groups[n]),
+            "n_clips": int(found.clips[n]), "n_groups": int(found.spread.groups[n]),
         }  # fmt: skip
 
 
@@ -290,19 +328,33 @@ def _judge(found: list[dict[str, Any]], alpha: float) -> None:
         row["p_holm"], row["p_gain"] = float(p), float(gain)
         if row["verdict"]:
             continue
-        if row["message"] == "unchanged":
+        if row["message"] == UNCHANGED:
             row["verdict"] = "pass"
         elif row["tolerance"].startswith("significant"):
             if not np.isfinite(p):
-                row["verdict"] = "skipped"
-                row["message"] = "one group of clips: nothing is significant"
+                row["verdict"], row["message"] = _unsure(row)
             else:
                 row["verdict"] = "regression" if p <= alpha else "pass"
         else:
-            beyond = row["loss"] > row["limit"] + 1e-9 * max(abs(row["limit"]), 1e-3)
-            row["verdict"] = "regression" if beyond else "pass"
+            row["verdict"] = "regression" if _beyond(row) else "pass"
         if row["verdict"] == "pass" and gain <= alpha:
             row["verdict"] = "improvement"
+
+
+def _unsure(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Verdict and message of a loss that no test can tell from chance."""
+    if row["limit"] > 0 and _beyond(row):
+        return "regression", "beyond what is tolerated, on too few groups of clips for a test"
+    if row["loss"] <= 0:
+        return "pass", "not worse, on too few groups of clips for a test"
+    return "undecided", (
+        f"too little to judge: {row['n_groups']} group{'s' * (row['n_groups'] != 1)} of clips, or "
+        "too unequal ones; measure more groups, or state how much is tolerated (absolute)"
+    )
+
+
+def _beyond(row: Mapping[str, Any]) -> bool:
+    return bool(row["loss"] > row["limit"] + 1e-9 * max(abs(row["limit"]), 1e-3))
 
 
 def _versions(run: Run, baseline: Run) -> Iterator[dict[str, Any]]:

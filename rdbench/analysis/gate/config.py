@@ -11,6 +11,7 @@ Example:
     bd_rate: significant         # against the curve's own baseline; null: not checked
     ignore: [lsd]                # metrics that are not checked
     vanished: fail               # or warn
+    undecided: fail              # or accept: losses on too few groups of clips to tell
     known_failures: fail         # or accept: those that the baseline has too
 """
 
@@ -32,7 +33,8 @@ class Tolerance(BaseModel):
 
     absolute: in the quantity's unit (log-free; for BD-rate in percent of bits). percent: of the
     baseline's value. The larger of the two is the limit, 0 without any. significant: only what
-    lies beyond the limit for sure counts (a one-sided test, corrected for all of the check).
+    lies beyond the limit for sure counts (a one-sided test, corrected for all of the check); where
+    there are too few groups of clips to be sure, what lies beyond a limit that is stated counts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,6 +91,7 @@ class GateConfig(BaseModel):
     bd_rate: Tolerance | None = SIGNIFICANT
     ignore: tuple[str, ...] = ()
     vanished: Literal["fail", "warn"] = "fail"
+    undecided: Literal["fail", "accept"] = "fail"
     known_failures: Literal["fail", "accept"] = "fail"
 
     def of(self, kind: str, key: str) -> Tolerance | None:

@@ -15,19 +15,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rdbench.analysis.arrays import Panel, Ratings
 from rdbench.analysis.listeners.webmushra import FOUND, NOT_IN_RUN, UNANSWERED, read_answers
-from rdbench.analysis.runs import Run
 from rdbench.store.atomic import make_folder, write_atomic
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.schema import COLUMNS
+from rdbench.store.variants import VariantCard, variants_of
+from rdbench.suggest import nearest
 from rdbench.types import RdbenchError, StoreError
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ RATING_COLUMNS = [
     "metric", "system", "curve", "point", "variant", "clip", "listener", "score",
 ]  # fmt: skip
 NEEDED = ("condition", "clip", "listener", "score")
-PLACE = ["system", "curve", "point", "variant"]
+POINT = ["system", "curve", "point", "variant"]
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,9 @@ def import_scores(
 
     if scale not in SCALES:
         raise RdbenchError(f"the scale {scale!r} is not known; it is one of {', '.join(SCALES)}")
-    read_manifest(folder)
+    variants = variants_of(read_manifest(folder))
     rows = read_rows(folder)
-    places = _places(rows)
+    points = _by_condition(rows, variants)
     clips = _clip_names(rows)
     found: list[dict[str, Any]] = []
     lines: dict[tuple[str, ...], int] = {}
@@ -117,10 +115,10 @@ def import_scores(
         condition = names.get(row["condition"], row["condition"])
         if not condition:
             continue
-        place = _known(condition, places, f"{where} names the condition")
+        point = _known(condition, points, f"{where} names the condition")
         clip = _known(row["clip"], clips, f"{where} names the clip")
         score = _score(row["score"], SCALES[scale], where)
-        answer = (*place, clip, row["listener"])
+        answer = (*point, clip, row["listener"])
         if answer in lines:
             raise RdbenchError(
                 f"{where} repeats line {lines[answer]} (listener {row['listener']!r}, condition "
@@ -157,50 +155,25 @@ def read_ratings(folder: Path) -> pd.DataFrame | None:
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def with_ratings(run: Run, ratings: pd.DataFrame) -> Run:
-    """The run with one row per rated place and clip, and the metrics' cards."""
-    import pandas as pd
-
-    mean = ratings.groupby([*PLACE, "clip", "metric"], as_index=False, sort=False)["score"].mean()
-    known = run.rows[run.rows["clip"] != ""]
+def rating_rows(ratings: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per rated point and clip, the mean over its listeners; `rows` are the run's own."""
+    mean = ratings.groupby([*POINT, "clip", "metric"], as_index=False, sort=False)["score"].mean()
+    known = rows[rows["clip"] != ""]
     # Rows of what failed before anything was read say 0 seconds: the longest counts.
     known = known.sort_values("seconds", ascending=False, kind="stable", na_position="last")
-    sides = known.drop_duplicates([*PLACE, "clip"])[[*PLACE, "clip", "domain", "group", "seconds"]]
-    rows = mean.merge(sides, on=[*PLACE, "clip"], how="inner")
-    rows = rows.rename(columns={"metric": "key", "score": "value"}).assign(
+    sides = known.drop_duplicates([*POINT, "clip"])[[*POINT, "clip", "domain", "group", "seconds"]]
+    found = mean.merge(sides, on=[*POINT, "clip"], how="inner")
+    found = found.rename(columns={"metric": "key", "score": "value"}).assign(
         unit_key="", kind="metric", backend=BACKEND, status="ok", reason=""
     )
-    rows["unit"] = rows["key"].map({key: scale.unit for key, scale in SCALES.items()})
-    cards = {key: SCALES[key].card() for key in dict.fromkeys(ratings["metric"]) if key in SCALES}
-    manifest = {**run.manifest, "metrics": {**run.metrics, **cards}}
-    return Run(
-        run.name,
-        pd.concat([run.rows, rows[list(COLUMNS)]], ignore_index=True),
-        manifest,
-        ratings,
-    )
+    found["unit"] = found["key"].map({key: scale.unit for key, scale in SCALES.items()})
+    result: pd.DataFrame = found[list(COLUMNS)]
+    return result
 
 
-def rated(panel: Panel, ratings: pd.DataFrame) -> Panel:
-    """The panel with every listener's answers."""
-    place_of = {tuple(place): i for i, place in enumerate(panel.places)}
-    clip_of = {name: i for i, name in enumerate(panel.clips)}
-    found = {}
-    for key, part in ratings.groupby("metric", sort=False):
-        listeners = tuple(sorted(set(part["listener"])))
-        number = {name: i for i, name in enumerate(listeners)}
-        values = np.full((len(panel.places), len(listeners), len(panel.clips)), np.nan)
-        fields = part[[*PLACE, "clip", "listener", "score"]]
-        for *place, clip, listener, score in fields.itertuples(index=False, name=None):
-            i, c = place_of.get(tuple(place)), clip_of.get(clip)
-            if i is not None and c is not None:
-                values[i, number[listener], c] = score
-        # A listener who heard nothing of this domain is none of its listeners.
-        heard = np.isfinite(values).any(axis=(0, 2))
-        if heard.any():
-            names = tuple(n for n, has in zip(listeners, heard, strict=True) if has)
-            found[str(key)] = Ratings(values[:, heard], names)
-    return replace(panel, ratings=found)
+def rating_cards(ratings: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The cards of the metrics that listeners gave, as in a manifest."""
+    return {key: SCALES[key].card() for key in dict.fromkeys(ratings["metric"]) if key in SCALES}
 
 
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -241,18 +214,20 @@ def _decoded(answers: Path, key: Path, scale: str) -> list[tuple[int, dict[str, 
     ]  # fmt: skip
 
 
-def _places(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Places by every name that a condition may have."""
+def _by_condition(
+    rows: pd.DataFrame, variants: Mapping[str, VariantCard]
+) -> dict[str, tuple[str, ...]]:
+    """Points by every name that a condition may have."""
     found: dict[str, tuple[str, ...]] = {}
-    places = rows.loc[rows["clip"] != "", PLACE].drop_duplicates().astype(str)
-    points = places.groupby("system")["point"].nunique()
-    for place in places.itertuples(index=False, name=None):
-        system, _, point, variant = place
-        found[f"{system}/{point}/{variant}"] = place
-        if variant in ("codes", "sample"):
-            found[f"{system}/{point}"] = place
-            if points[system] == 1:
-                found[system] = place
+    points = rows.loc[rows["clip"] != "", POINT].drop_duplicates().astype(str)
+    count = points.groupby("system")["point"].nunique()
+    for key in points.itertuples(index=False, name=None):
+        system, _, point, variant = key
+        found[f"{system}/{point}/{variant}"] = key
+        if variant in variants and variants[variant].headline:
+            found[f"{system}/{point}"] = key
+            if count[system] == 1:
+                found[system] = key
     return found
 
 
@@ -271,12 +246,9 @@ def _clip_names(rows: pd.DataFrame) -> dict[str, str]:
 def _known(name: str, known: Mapping[str, Any], what: str) -> Any:
     if name in known:
         return known[name]
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(known), n=1)
-    shown: Sequence[str] = close or list(known)[:3]
-    hint = f"did you mean {shown[0]!r}?" if close else f"it has {', '.join(shown)}, …"
-    raise RdbenchError(f"{what} {name!r}, which the run does not have; {hint}")
+    raise RdbenchError(
+        f"{what} {name!r}, which the run does not have; {nearest(name, list(known))}"
+    )
 
 
 def _score(text: str, scale: Scale, where: str) -> float:

@@ -1,1 +1,1 @@
-"""Statistics of scores in groups of clips: resampling and intervals."""
+"""How sure a number is: values without each group of clips, and the intervals made of them."""

@@ -1,219 +1,222 @@
-"""Confidence intervals for any statistic of a few hundred clips, from one bootstrap over groups.
+"""Intervals and p-values of any statistic over clips whose groups differ in size: the one engine.
 
-A statistic θ is a smooth function of sums over clips: a mean, a rate, a difference of two means, a
-BD-rate. It is known here by three things: its value, its replicates θ* under weights (how often
-each group was drawn), and its jackknife values θ_(i) without group i. From the last come the
-influences of the groups and the standard error,
+Clips of one group (a speaker, a session) are not independent, so the group is the unit. A statistic
+θ is a smooth function of sums over clips: a mean over clips, a rate, a difference of two means, a
+BD-rate, a distance between two sets. It is known here by its value, by its values θ_(i) without
+each group i, and by the share h_i of the clips (of the seconds, for a rate) that the group holds.
 
-    u_i = (g − 1)(mean θ_(·) − θ_(i))          s² = Σ u_i² / (g (g − 1))
+*Error.* With e_i = (1 − h_i)(θ − θ_(i)), which for a mean is what group i adds to it, less h_i
+times their sum, the variance is the cluster-robust one of Bell and McCaffrey (CR2; Survey
+Methodology 28, 2002), and its degrees of freedom are Satterthwaite's where clips are independent:
 
-*Studentised* (bootstrap-t; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982,
-ch. 10): each replicate is measured in standard errors of its own resample,
+    s² = Σ e_i² / (1 − h_i)      1/ν = Σ h_i² + Σ_(i≠j) q_i q_j,  q_i = h_i² / (1 − h_i)
 
-    s*² = (Σ w_i u_i² / g − (Σ w_i u_i / g)²) / (g − 1)        t* = (θ* − θ) / s*
+Groups of one size give the textbook's s² and ν = g − 1.
 
-and the interval is θ − t*_(1−α/2) s … θ − t*_(α/2) s. It is the default: with 25 groups of skewed
-scores plain percentiles and BCa fall short (`benchmarks/interval_coverage.md`). With fewer than
-`ENOUGH` groups a resample may draw nearly the same ones again and again, s* is next to nothing and
-t* without bound; the interval is then Student's, θ ± t_(g−1) s, and says so. *BCa* (bias-corrected
-and accelerated; Efron, "Better bootstrap confidence intervals", JASA 82, 1987) takes quantiles of
-θ* at Φ(z0 + (z0 + z_α) / (1 − a (z0 + z_α))), z0 = Φ⁻¹(share of θ* below θ, ties by half),
-a = Σ u³ / (6 (Σ u²)^1.5).
+*Interval.* Means of skewed scores are skewed themselves. With γ the skewness of e_i / h_i over the
+groups and a = γ / (g (ν + 1))^¼, between what g equal groups would have and ν + 1 of them (one
+heavy group says little of the shape of a distribution), Hall's transformation of t = (θ − θ₀) / s
+(On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54, 1992)
 
-Where a score is uncertain for two reasons (which clips, which listeners), each `Factor` brings its
-own weights and influences and the variances add.
+    T(t) = t + a t² / 3 + a² t³ / 27 + a / 6
+
+is taken as Student's with ν degrees of freedom; the interval holds the θ₀ with |T| within its
+quantile. How often intervals hold the truth is measured by `benchmarks/interval_coverage.py`.
+
+*p-values* live far out in the tails once they are corrected for many tests, where an estimated
+skewness is least to be trusted: they are the larger of those of t and T, so that a difference whose
+interval holds 0 is never significant.
+
+Where a score is uncertain for two reasons (which clips, which listeners), variances add (`added`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from rdbench.analysis.stats.bootstrap import NO_VARIATION, ONE_GROUP, PERCENTILE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
 
-IntervalMethod = Literal["studentised", "bca", "percentile"]
-ROUNDING = 1e-12
+NO_CLIP = "no clip was scored"
+ONE_GROUP = "one group of clips: no interval"
+UNEQUAL = "too few or too unequal groups of clips: no interval"
+UNDEFINED = "no interval: without one of the groups there is no value"
+NO_VARIATION = "no variation between groups"
 ENOUGH = 10
-STUDENT = f"Student's t interval: fewer than {ENOUGH} groups of clips"
-# More resamples than this without a value, and the others are no fair sample of them.
-MOST_LOST = 0.05
+FEW = f"fewer than {ENOUGH} groups of clips: the interval may be too narrow"
+# Of freedom: with less, no interval that was tried holds what it says.
+LEAST_FREEDOM = 2.0
+ROUNDING = 1e-12
+# Numbers held at once in one array: statistics × groups (64 MiB in float64).
+CELLS = 2**23
 
 
 @dataclass(frozen=True)
-class Factor:
-    """One source of uncertainty.
+class Spread:
+    """How much statistics vary, arrays (statistics,).
 
-    weights: how often each group was drawn, (resamples, groups). influences: u, (statistics,
-    groups), from `influences`.
+    error: the standard error, NaN where a value without a group is none. freedom: its degrees of
+    freedom. lean: a, the skewness of the statistic. groups: how many have a say. still: whether
+    nothing varies but rounding.
     """
 
-    weights: Array
-    influences: Array
+    error: Array
+    freedom: Array
+    lean: Array
+    groups: npt.NDArray[np.intp]
+    still: Flags
+
+    @property
+    def judged(self) -> Flags:
+        """Whether there are enough groups, and even enough ones, to tell anything."""
+        enough: Flags = (self.groups > 2) & (self.freedom >= LEAST_FREEDOM - ROUNDING)
+        return enough & np.isfinite(self.error)
 
 
 @dataclass(frozen=True)
-class Interval:
-    """Arrays (statistics,): the ends, the standard error, and a note where it is not a plain one.
+class Intervals:
+    """Arrays (statistics,): the ends, and a note where the interval is not a plain one.
 
     An end is NaN where there is no interval; the note then says why.
     """
 
     low: Array
     high: Array
-    error: Array
     notes: tuple[str, ...]
 
 
-def influences(left_out: Array) -> Array:
-    """u, (statistics, groups), from the jackknife values (statistics, groups)."""
-    groups = left_out.shape[1]
-    result: Array = (groups - 1) * (left_out.mean(axis=1, keepdims=True) - left_out)
-    return result
+def spread(value: Array, left_out: Array, share: Array) -> Spread:
+    """The spread of statistics.
 
-
-def standard_error(factors: Sequence[Factor]) -> Array:
-    """The jackknife's standard error, (statistics,); NaN for a factor of one group."""
-    variance = np.zeros(len(factors[0].influences))
-    for factor in factors:
-        groups = factor.influences.shape[1]
-        if groups < 2:
-            return np.full(len(variance), np.nan)
-        variance += (factor.influences**2).sum(axis=1) / (groups * (groups - 1))
-    return np.sqrt(variance)
-
-
-def intervals(
-    value: Array,
-    drawn: Array,
-    factors: Sequence[Factor],
-    *,
-    confidence: float = 0.95,
-    method: IntervalMethod = "studentised",
-) -> Interval:
-    """Intervals of many statistics.
-
-    value: (statistics,). drawn: their replicates, (statistics, resamples), NaN where a resample has
-    no value. Raises ValueError for a confidence outside 0 … 1.
+    value: (statistics,). left_out: without each group, (statistics, groups). share: of the clips
+    in each group, (groups,) or (statistics, groups), 0 for a group that has nothing to say.
     """
-    if not 0 < confidence < 1:
-        raise ValueError("confidence must lie between 0 and 1")
-    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    error = standard_error(factors)
-    lost = 1 - np.isfinite(drawn).mean(axis=1)
-    size = np.maximum(np.abs(value), np.nanmax(np.abs(drawn), axis=1, initial=0.0))
+    share = np.broadcast_to(share, left_out.shape)
+    there = share > 0
+    groups = there.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rest = np.where(there, 1 - share, 1.0)
+        effect = np.where(there, rest * (value[:, None] - left_out), 0.0)
+        effect -= share * effect.sum(axis=1, keepdims=True)
+        variance = (effect**2 / rest).sum(axis=1)
+        q = share**2 / rest
+        freedom = 1 / ((share**2).sum(axis=1) + q.sum(axis=1) ** 2 - (q**2).sum(axis=1))
+        size = np.fmax(np.abs(value), np.abs(np.where(there, left_out, 0.0)).max(axis=1, initial=0))
+        error = np.where(groups > 1, np.sqrt(variance), np.nan)
+        lean = _skewness(np.where(there, effect / share, 0.0), there)
+        lean /= (groups * (freedom + 1)) ** 0.25
     still = error <= ROUNDING * size
-    fewest = min(factor.influences.shape[1] for factor in factors)
-    student = method == "studentised" and 1 < fewest < ENOUGH
-    fallback: npt.NDArray[np.bool_]
-    if student:
-        ends = student_ends(value, error, np.full(len(value), fewest - 1), tails)
-        fallback = np.zeros(len(value), dtype=bool)
-    elif method == "studentised":
-        ends = _studentised(value, drawn, factors, error, tails)
-        fallback = np.zeros(len(value), dtype=bool)
-    else:
-        ends, fallback = _by_quantiles(value, drawn, factors, tails, method)
-    ends[still] = value[still, None]
-    unusable = ~np.isfinite(error) | (lost > MOST_LOST) | ~np.isfinite(value)
-    ends[unusable] = np.nan
-    notes = [
-        _note(fewest < 2, share, np.isfinite(spread), fixed, plain) or (STUDENT if student else "")
-        for share, spread, fixed, plain in zip(lost, error, still, fallback, strict=True)
-    ]
-    return Interval(ends[:, 0], ends[:, 1], error, tuple(notes))
+    lean = np.where(still | ~np.isfinite(lean), 0.0, lean)
+    return Spread(error, np.where(groups > 1, freedom, 0.0), lean, groups, still)
 
 
-def _note(one_group: bool, lost: float, measured: bool, still: bool, percentile: bool) -> str:
-    if one_group:
-        return ONE_GROUP
-    if lost > MOST_LOST:
-        return f"no interval: {100 * lost:.0f} % of the resamples have no value"
-    if not measured:
-        return "no interval: without one of the groups there is no value"
-    if still:
-        return NO_VARIATION
-    return PERCENTILE if percentile else ""
+def added(parts: Sequence[Spread]) -> Spread:
+    """The spread of statistics that vary for several independent reasons."""
+    if len(parts) == 1:
+        return parts[0]
+    variance = np.stack([part.error**2 for part in parts])
+    total = variance.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.sqrt(total)
+        freedom = total**2 / (variance**2 / np.stack([part.freedom for part in parts])).sum(axis=0)
+        lean = (np.stack([part.lean for part in parts]) * variance**1.5).sum(axis=0) / total**1.5
+    still = np.all([part.still for part in parts], axis=0)
+    fewest = np.min([part.groups for part in parts], axis=0)
+    return Spread(
+        error, np.where(still, parts[0].freedom, freedom), np.nan_to_num(lean), fewest, still
+    )
 
 
-def student_ends(value: Array, error: Array, freedom: npt.NDArray[np.int64], tails: Array) -> Array:
-    """Ends (statistics, 2) of Student's t intervals with `freedom` degrees each (statistics,)."""
+def intervals(value: Array, given: Spread, *, confidence: float = 0.95) -> Intervals:
+    """Intervals of statistics of the `given` spread; value: (statistics,).
+
+    Raises ValueError for a confidence outside 0 … 1.
+    """
     from scipy.special import stdtrit
 
-    result: Array = value[:, None] + stdtrit(freedom[:, None], tails[None]) * error[:, None]
+    if not 0 < confidence < 1:
+        raise ValueError("confidence must lie between 0 and 1")
+    judged = given.judged & np.isfinite(value)
+    reach = stdtrit(np.where(judged, given.freedom, 1.0), (1 + confidence) / 2)
+    low = value - given.error * _untransformed(reach, given.lean)
+    high = value - given.error * _untransformed(-reach, given.lean)
+    ends = np.where(judged, np.where(given.still, value, [low, high]), np.nan)
+    notes = tuple(
+        _note(bool(known), int(groups), float(error), bool(fine), bool(still))
+        for known, groups, error, fine, still in zip(
+            np.isfinite(value), given.groups, given.error, judged, given.still, strict=True
+        )
+    )
+    return Intervals(ends[0], ends[1], notes)
+
+
+def p_above(distance: Array, given: Spread) -> Array:
+    """One-sided p-values of distances (statistics,) that are above 0; NaN where none can be told.
+
+    Without any spread the answer is certain: 0 above 0, else 1.
+    """
+    from scipy.special import stdtr
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = distance / given.error
+        least = np.minimum(t, _transformed(t, given.lean))
+        p = stdtr(np.where(given.judged, given.freedom, 1.0), -least)
+    p = np.where(given.still, np.where(distance > 0, 0.0, 1.0), p)
+    result: Array = np.where(given.judged, p, np.nan)
     return result
 
 
-def _studentised(
-    value: Array, drawn: Array, factors: Sequence[Factor], error: Array, tails: Array
-) -> Array:
-    variance = np.zeros_like(drawn)
-    for factor in factors:
-        groups = factor.influences.shape[1]
-        if groups < 2:
-            return np.full((len(value), 2), np.nan)
-        mean = factor.influences @ factor.weights.T / groups
-        square = factor.influences**2 @ factor.weights.T / groups
-        variance += np.maximum(square - mean**2, 0) / (groups - 1)
-    # A resample of one group drawn again and again has no spread: it is as far out as can be.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steps = (drawn - value[:, None]) / np.sqrt(variance)
-    steps = np.where(np.isnan(steps) & np.isfinite(drawn), 0.0, steps)
-    upper, lower = _quantiles(steps, np.tile(tails[::-1], (len(value), 1))).T
-    # Infinitely many standard errors of 0: the caller knows what still values are.
-    with np.errstate(invalid="ignore"):
-        result: Array = value[:, None] - np.stack([upper, lower], axis=1) * error[:, None]
+def p_two_sided(distance: Array, given: Spread) -> Array:
+    """Two-sided p-values of distances (statistics,) from 0; as `p_above`."""
+    p = np.where(distance < 0, p_above(-distance, mirrored(given)), p_above(distance, given))
+    result: Array = np.minimum(2 * p, 1.0)
     return result
 
 
-def _by_quantiles(
-    value: Array,
-    drawn: Array,
-    factors: Sequence[Factor],
-    tails: Array,
-    method: IntervalMethod,
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Quantiles of the replicates, at corrected levels for BCa, and where BCa has none."""
-    levels = np.tile(tails, (len(value), 1))
-    fallback = np.zeros(len(value), dtype=bool)
-    if method == "bca":
-        corrected = _bca_levels(value, drawn, factors, tails)
-        fallback = np.isnan(corrected.sum(axis=1))
-        levels = np.where(fallback[:, None], levels, corrected)
-    return _quantiles(drawn, levels), fallback
+def mirrored(given: Spread) -> Spread:
+    """The spread of the same statistics with the other sign."""
+    return replace(given, lean=-given.lean)
 
 
-def _bca_levels(value: Array, drawn: Array, factors: Sequence[Factor], tails: Array) -> Array:
-    from scipy.special import ndtr, ndtri
-
-    u = np.concatenate([factor.influences for factor in factors], axis=1)
-    below = ((drawn < value[:, None]).sum(axis=1) + (drawn <= value[:, None]).sum(axis=1)) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        acceleration = (u**3).sum(axis=1) / (6 * (u**2).sum(axis=1) ** 1.5)
-        bias = ndtri(below / np.isfinite(drawn).sum(axis=1))
-        shifted = bias[:, None] + ndtri(tails)[None, :]
-        stretch = 1 - acceleration[:, None] * shifted
-        levels: Array = ndtr(bias[:, None] + shifted / stretch)
-    return np.where(np.isfinite(bias)[:, None] & (stretch > 0), levels, np.nan)
-
-
-def _quantiles(values: Array, levels: Array) -> Array:
-    """Linear quantiles of each row's finite or infinite entries, NaN left out; (rows, levels)."""
-    ordered = np.sort(values, axis=1)  # NaN goes to the end
-    last = np.maximum((~np.isnan(ordered)).sum(axis=1) - 1, 0)[:, None]
-    position = np.nan_to_num(levels) * last
-    lower = np.floor(position).astype(np.intp)
-    upper = np.minimum(lower + 1, last)
-    below = np.take_along_axis(ordered, lower, 1)
-    above = np.take_along_axis(ordered, upper, 1)
-    with np.errstate(invalid="ignore"):
-        between = below + (position - lower) * (above - below)
-    result: Array = np.where(below == above, below, between)
+def _skewness(values: Array, there: Flags) -> Array:
+    """The skewness over the groups that are `there`, less its bias (G₁); NaN below three."""
+    count = there.sum(axis=1)
+    centre = values.sum(axis=1) / count
+    apart = np.where(there, values - centre[:, None], 0.0)
+    second, third = ((apart**power).sum(axis=1) / count for power in (2, 3))
+    result: Array = third / second**1.5 * np.sqrt(count * (count - 1.0)) / (count - 2.0)
     return result
+
+
+def _transformed(t: Array, lean: Array) -> Array:
+    result: Array = t + lean * t**2 / 3 + lean**2 * t**3 / 27 + lean / 6
+    return result
+
+
+def _untransformed(reach: Array, lean: Array) -> Array:
+    """The t whose transform is `reach`."""
+    plain = np.abs(lean) < 1e-9
+    a = np.where(plain, 1.0, lean)
+    result: Array = np.where(plain, reach, 3 / a * (np.cbrt(1 + a * (reach - a / 6)) - 1))
+    return result
+
+
+def _note(known: bool, groups: int, error: float, judged: bool, still: bool) -> str:
+    if not groups or not known:
+        return NO_CLIP
+    if groups == 1:
+        return ONE_GROUP
+    if not np.isfinite(error):
+        return UNDEFINED
+    if not judged:
+        return UNEQUAL
+    if still:
+        return NO_VARIATION
+    return FEW if groups < ENOUGH else ""

@@ -17,7 +17,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rdbench.engine.executors.servers import enter, start_server, surroundings, without_main
+from rdbench.engine.executors.servers import enter, start_server, surroundings
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -182,30 +182,8 @@ def _processes(workers: int) -> ProcessPool:
     from pebble import ProcessPool
 
     return ProcessPool(
-        max_workers=workers, context=_Context(), initializer=enter, initargs=surroundings()
+        max_workers=workers, context=start_server(), initializer=enter, initargs=surroundings()
     )
-
-
-class _Context:
-    """The server's context for processes that do not run the caller's script."""
-
-    def __init__(self) -> None:
-        self._context: Any = start_server()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
-
-    def Process(self, *arguments: Any, **more: Any) -> Any:
-        """A process whose start leaves the main module alone."""
-        process = self._context.Process(*arguments, **more)
-        start = process.start
-
-        def quietly() -> None:
-            with without_main():
-                start()
-
-        process.start = quietly
-        return process
 
 
 def _try_again(job: _Job, error: BaseException) -> bool:

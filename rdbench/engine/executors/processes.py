@@ -19,7 +19,6 @@ One rule shares the cores among torch, numba, BLAS and the processes: threads ×
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import pickle
 import queue
 import signal
@@ -32,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.executors import watch
 from rdbench.engine.executors.base import Intake, Loss, after_loss
-from rdbench.engine.executors.servers import enter, start_server, surroundings, without_main
+from rdbench.engine.executors.servers import FreshContext, enter, start_server, surroundings
 from rdbench.engine.measure.shard import Desk, Setup, Shard
 
 if TYPE_CHECKING:
@@ -177,14 +176,13 @@ class _Host:
     def _start(self) -> Connection:
         # A device's libraries do not outlive a fork; on a CPU nothing has used them yet.
         on_core = not self._place.workers
-        context: Any = start_server() if on_core else multiprocessing.get_context("spawn")
+        context: Any = start_server() if on_core else FreshContext()
         ours, theirs = context.Pipe()
         arguments = (theirs, self._setup, self._place, surroundings())
         process = context.Process(
             target=serve, args=arguments, name=f"rdbench {self._place.device}"
         )
-        with without_main():
-            process.start()
+        process.start()
         theirs.close()
         self._process = process
         connection: Connection = ours

@@ -7,16 +7,18 @@ that they share its memory, start in milliseconds, and inherit no thread or lock
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.context import (
+    ForkServerContext,
+    ForkServerProcess,
+    SpawnContext,
+    SpawnProcess,
+)
 from multiprocessing.forkserver import ensure_running
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
+from typing import Any
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -29,9 +31,39 @@ THREAD_VARIABLES = (
 _starting = threading.Lock()
 
 
-def start_server() -> BaseContext:
+class _ForkedProcess(ForkServerProcess):
+    """A process of the server."""
+
+    def start(self) -> None:
+        """Starts it without the caller's script."""
+        with _without_main():
+            super().start()
+
+
+class _SpawnedProcess(SpawnProcess):
+    """A process that begins from nothing, as a device's libraries want it."""
+
+    def start(self) -> None:
+        """Starts it without the caller's script."""
+        with _without_main():
+            super().start()
+
+
+class ServerContext(ForkServerContext):
+    """Of processes that are forked from the server."""
+
+    Process = _ForkedProcess
+
+
+class FreshContext(SpawnContext):
+    """Of processes that begin from nothing."""
+
+    Process = _SpawnedProcess
+
+
+def start_server() -> ServerContext:
     """Starts, once, the process that workers are forked from; it imports while others go on."""
-    context = multiprocessing.get_context("forkserver")
+    context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -62,7 +94,7 @@ def enter(environment: Mapping[str, str], path: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def without_main() -> Iterator[None]:
+def _without_main() -> Iterator[None]:
     """Processes started inside do not run the caller's script again.
 
     The standard library has every new process import the main module of its parent, for functions

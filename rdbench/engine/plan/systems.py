@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.source import name_weights, source_of
+from rdbench.engine.plan.source import name_weights, source_of
 from rdbench.types import (
     CODES,
     CodecError,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.describe import RunCard, records
+from rdbench.report.cards import RunCard, records
+from rdbench.report.figures.style import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from rdbench.report.figures.style import CurveStyle
 
-PLACE = ["system", "curve", "point", "domain", "key", "backend"]
-ARROW_COLUMNS = [*PLACE, "from_kind", "to_kind", "from_kbps", "to_kbps", "from_value", "to_value"]
+SAME = ["system", "curve", "point", "domain", "key", "backend"]
+ARROW_COLUMNS = [*SAME, "from_kind", "to_kind", "from_kbps", "to_kbps", "from_value", "to_value"]
 NONE_FOUND = "no arrows: nothing has both rates of kl and coded, or of nominal and entropy"
 
 
@@ -36,17 +36,20 @@ def transitions(points: pd.DataFrame, card: RunCard) -> pd.DataFrame:
     """
     import pandas as pd
 
-    headline = rate_distortion(points, card.headlines)
+    variants = card.variants
+    headline = card.rate_distortion(points)
     headline = headline[np.isfinite(headline["kbps"]) & np.isfinite(headline["value"])]
-    entropy = rate_distortion(points, card.headlines, rate="entropy")
+    entropy = card.rate_distortion(points, rate="entropy")
+    own = [name for name, variant in variants.items() if variant.headline]
+    coded = [name for name, variant in variants.items() if variant.rate == "coded"]
     found = []
-    for kind, variant, to, targets in (
-        ("kl", "sample", "coded", headline[headline["variant"] == "coded"]),
-        ("nominal", "codes", "entropy", entropy[entropy["variant"] == "codes"]),
+    for kind, to, targets in (
+        ("kl", "coded", headline[headline["variant"].isin(coded)]),
+        ("nominal", "entropy", entropy[entropy["variant"].isin(own)]),
     ):
-        sources = headline[(headline["rate_kind"] == kind) & (headline["variant"] == variant)]
-        ends = targets[[*PLACE, "kbps", "value"]]
-        both = sources[[*PLACE, "kbps", "value"]].merge(ends, on=PLACE, suffixes=("_1", "_2"))
+        sources = headline[(headline["rate_kind"] == kind) & headline["variant"].isin(own)]
+        ends = targets[[*SAME, "kbps", "value"]]
+        both = sources[[*SAME, "kbps", "value"]].merge(ends, on=SAME, suffixes=("_1", "_2"))
         both = both[np.isfinite(both["kbps_2"]) & np.isfinite(both["value_2"])]
         names = {
             "kbps_1": "from_kbps", "kbps_2": "to_kbps", "value_1": "from_value",
@@ -80,7 +83,7 @@ def draw_arrows(
                 color=style.colour, markeredgewidth=0.9, zorder=5, gid="entropy",
             )  # fmt: skip
         legend[f"{row.from_kind} → {row.to_kind}"] = Line2D(
-            [], [], color="#4A4A4A", linewidth=0.7, marker="|" if entropy else ">",
+            [], [], color=QUIET, linewidth=0.7, marker="|" if entropy else ">",
             markersize=5 if entropy else 3,
         )  # fmt: skip
     return legend

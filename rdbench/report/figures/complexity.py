@@ -10,49 +10,47 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.report.describe import RunCard
-from rdbench.report.figures.data import panel_numbers
+from rdbench.report.aggregates import machine_costs
+from rdbench.report.cards import RunCard
+from rdbench.report.figures.curves import draw_curve, draw_panel, rate_label
 from rdbench.report.figures.legend import draw_legend, plan_legend
-from rdbench.report.figures.panel import draw_curve, draw_panel, rate_label
-from rdbench.report.figures.reference_lines import QUIET
+from rdbench.report.figures.panel import Panel, kinds_of, panel_numbers
+from rdbench.report.figures.style import QUIET, Look
+from rdbench.report.names import clean
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from rdbench.report.figures.rate_quality import Painter, Panel
 
 TIME, SIZE = "real_time_factor", "parameters"
 TITLES = {
     TIME: "coding time / audio time (log)\n← faster; encoding and decoding",
     SIZE: "parameters (log)\n← smaller",
 }
-PLACE = ["system", "curve", "point"]
+OWNER = ["system", "curve", "point"]
 
 
 def draw_complexity(
-    panel: Panel, points: pd.DataFrame, painter: Painter
+    panel: Panel, points: pd.DataFrame, look: Look
 ) -> tuple[Figure, pd.DataFrame] | None:
     """The figure and its numbers for one domain and metric; None where no cost is known."""
     from matplotlib.figure import Figure
 
-    from rdbench.report.figures.rate_quality import kinds_of
-
-    data = with_costs(panel.data, points, painter.card)
+    data = with_costs(panel.data, points, look.card)
     drawn_rows = data[~data["anchor"] & np.isfinite(data["value"]) & data["rate_point"]]
     axes_of = [key for key in (TIME, SIZE) if np.isfinite(drawn_rows[key]).any()]
     if not axes_of:
         return None
     columns = 1 + len(axes_of)
-    width = painter.config.inches.two
-    kinds = kinds_of([replace(panel, arrows=panel.arrows.iloc[:0])])
+    width = look.config.inches.two
+    shown = replace(panel, data=data, arrows=panel.arrows.iloc[:0])
+    kinds = kinds_of([shown])
     figure = Figure(layout="constrained")
     figure.set_size_inches(width, width / 2)
     first: Axes = figure.add_subplot(1, columns, 1)
-    drawn = draw_panel(
-        first, data, metric=panel.metric, card=painter.card, styles=painter.styles, kinds=kinds
-    )
+    drawn = draw_panel(first, shown, look, kinds)
     first.set_xlabel(rate_label(kinds, letters=0))
     for index, key in enumerate(axes_of):
         axes = figure.add_subplot(1, columns, index + 2, sharey=first)
@@ -61,52 +59,55 @@ def draw_complexity(
         for series in drawn.series.values():
             line = series.rows[np.isfinite(series.rows[key]) & series.rows["rate_point"]]
             if len(line):
-                variant = str(line["variant"].iloc[0])
-                style = painter.styles[str(line["curve"].iloc[0])]
+                variant = look.card.variant(str(line["variant"].iloc[0]))
+                style = look.styles[str(line["curve"].iloc[0])]
                 # Joined in order of rate, which a reader follows from panel to panel.
-                draw_curve(axes, line, style, variant, x=key)
+                draw_curve(axes, line, style, x=key, own_rate=bool(variant.rate))
         axes.set_xlabel(TITLES[key])
         _plain_log(axes)
         if key == TIME:
             axes.axvline(1.0, color=QUIET, linewidth=0.6, linestyle=(0, (2, 2)), zorder=1)
-    families = painter.config.legend == "family"
+    families = look.config.legend == "family"
     plan = plan_legend(drawn, inches=width, families=families)
-    figure.set_size_inches(width, 0.36 * width + 0.15 * plan.rows * painter.scale)
-    if painter.config.heading:
-        text = painter.card.domain_label(panel.domain)
-        without = _without(drawn_rows, axes_of, painter.card)
+    figure.set_size_inches(width, 0.36 * width + 0.15 * plan.rows * look.scale)
+    if look.config.heading:
+        text = look.card.domain_label(panel.domain)
         first.set_title(text)
-        if without:
-            figure.suptitle(without, fontsize=painter.points(6.0), color=QUIET)
+        _, machine, _ = machine_costs(points, look.card.machine)
+        said = [f"times on {clean(machine)}"] if machine and TIME in axes_of else []
+        said += _without(drawn_rows, axes_of, look.card)
+        if said:
+            figure.suptitle("; ".join(said), fontsize=look.points(6.0), color=QUIET)
     draw_legend(figure, plan)
-    shown = replace(panel, data=data, arrows=data.iloc[:0])
-    return figure, panel_numbers(shown, painter.card, more=(TIME, SIZE))
+    return figure, panel_numbers(shown, look.card, more=(TIME, SIZE))
 
 
 def with_costs(data: pd.DataFrame, points: pd.DataFrame, card: RunCard) -> pd.DataFrame:
     """`data` with the columns `real_time_factor` (encoding plus decoding) and `parameters`.
 
-    Costs belong to a point, whichever variant they were measured with; NaN where not measured.
+    Costs belong to a point and a machine, whichever variant they were measured with; NaN where not
+    measured.
     The manifest's count of parameters stands in where the costs have none.
     """
-    costs = points[(points["kind"] == "cost") & np.isfinite(points["value"])]
-    table = costs.pivot_table(index=PLACE, columns="key", values="value", aggfunc="mean")
+    costs, _, _ = machine_costs(points, card.machine)
+    costs = costs[np.isfinite(costs["value"])]
+    table = costs.pivot_table(index=OWNER, columns="key", values="value", aggfunc="mean")
     table = table.reindex(columns=["encode_rtf", "decode_rtf", SIZE])
     table[TIME] = table["encode_rtf"] + table["decode_rtf"]
-    joined = data.merge(table[[TIME, SIZE]].reset_index(), on=PLACE, how="left")
+    joined = data.merge(table[[TIME, SIZE]].reset_index(), on=OWNER, how="left")
     known: Any = joined["system"].map({name: s.parameters for name, s in card.systems.items()})
     joined[SIZE] = joined[SIZE].fillna(known.astype(float))
     return joined
 
 
-def _without(rows: pd.DataFrame, keys: list[str], card: RunCard) -> str:
+def _without(rows: pd.DataFrame, keys: list[str], card: RunCard) -> list[str]:
     parts = []
     for key in keys:
         known = set(rows.loc[np.isfinite(rows[key]), "curve"])
         lacking = [card.curve_label(c) for c in dict.fromkeys(rows["curve"]) if c not in known]
         if lacking:
             parts.append(f"no {key.replace('_', ' ')}: {', '.join(lacking)}")
-    return "; ".join(parts)
+    return parts
 
 
 def _plain_log(axes: Axes) -> None:

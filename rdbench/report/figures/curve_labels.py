@@ -136,7 +136,7 @@ def _choose(options: Mapping[int, list[_Box]], gap: float) -> dict[int, _Box] | 
     order = sorted(options, key=lambda index: len(options[index]))
     budget = [4000]
 
-    def place(taken: dict[int, _Box], rest: Sequence[int]) -> dict[int, _Box] | None:
+    def fill(taken: dict[int, _Box], rest: Sequence[int]) -> dict[int, _Box] | None:
         if not rest:
             return taken
         for box in options[rest[0]]:
@@ -144,12 +144,12 @@ def _choose(options: Mapping[int, list[_Box]], gap: float) -> dict[int, _Box] | 
             if budget[0] < 0:
                 return None
             if not any(box.near(other, gap) for other in taken.values()):
-                found = place({**taken, rest[0]: box}, rest[1:])
+                found = fill({**taken, rest[0]: box}, rest[1:])
                 if found is not None:
                     return found
         return None
 
-    return place({}, order)
+    return fill({}, order)
 
 
 def _dense(points: Array, step: float = STEP) -> Array:
@@ -162,7 +162,7 @@ def _dense(points: Array, step: float = STEP) -> Array:
 
 
 def _levels(axes: Axes) -> Array:
-    """Heights of the horizontal lines of anchors and ceiling."""
+    """Heights of anchors and ceiling."""
     found = [
         float(np.asarray(line.get_ydata(), dtype=float)[0])
         for line in axes.get_lines()

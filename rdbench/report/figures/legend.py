@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.figures.panel import LONGEST_NAME, Drawn
+from rdbench.report.figures.curves import LONGEST_NAME, Drawn
 from rdbench.report.names import clean
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ def plan_legend(
     inches: float,
     families: bool = False,
     curves: bool = True,
-    anchors: bool = True,
+    levels: bool = True,
 ) -> Plan:
     """The legend of `drawn` for a figure that is `inches` wide.
 
     families: a column with a heading per family of systems, where that says more than the names.
-    curves, anchors: whether they are named here.
+    curves, levels: whether they are named here.
     """
     entries = {k: v for k, v in drawn.legend.items() if curves or k not in drawn.series}
-    lines = dict(drawn.anchors) if anchors else {}
+    lines = dict(drawn.levels) if levels else {}
     if families and curves:
         groups = _by_family(drawn, entries)
         if 1 < len(groups) < len(entries):

@@ -1,250 +1,109 @@
-"""One rate–quality panel: the curves of one domain and metric on given axes.
-
-Only measured points are drawn and joined, in order of measured rate. What is not a rate point
-(the mean of a posterior at the price of its KL) is dotted and hollow and says so in the legend.
-Intervals are bands; a point that stands alone has bars.
-"""
+"""What the panels of a run's figures show, before anything is drawn, and the numbers of it."""
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.report.describe import VARIANTS, MetricCard, RunCard, ordered, records
-from rdbench.report.figures.reference_lines import draw_anchors, find_anchors
-from rdbench.report.figures.style import MEAN_DASH, CurveStyle
-from rdbench.report.names import clean
+from rdbench.report.cards import RESIDUAL_DELAY, MetricCard, RunCard, scored_metrics
+from rdbench.report.config import ReportConfig
+from rdbench.report.figures.arrows import NONE_FOUND, transitions
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
-# An interval on the rate axis that is narrower than the marker says nothing.
-RATE_INTERVAL_WORTH = 0.12
-BAND = 0.16  # opacity: two that overlap are still told apart
-# At the least, a rate axis spans this factor.
-NARROW_SPAN = 14.0  # ratio of rates under which the axis has more labels
-LEAST_SPAN = 4.0
-QUALITY_WIDTH = 38
-NAMED_MISSING = 3
-LONGEST_NAME = 30
+NUMBER_COLUMNS = [
+    "domain", "metric", "backend", "unit", "better", "role", "system", "label", "curve", "point",
+    "variant", "rate_kind", "kbps", "kbps_low", "kbps_high", "value", "low", "high", "n_ok",
+    "n_total", "n_groups",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Series:
-    """A drawn curve: its rows, colour and family."""
+class Panel:
+    """What one panel shows: rows of `rate_distortion` of one domain, metric and backend.
 
-    rows: pd.DataFrame
-    colour: str
-    family: str
-
-
-@dataclass
-class Drawn:
-    """What a panel holds: legend entries by label, kinds of rate, remarks for its heading.
-
-    series: by the same labels as `legend`. anchors: legend entries of lines. edge: names of lines
-    at their heights.
+    name: of its file. arrows: rows of `transitions`.
     """
 
-    legend: dict[str, Line2D] = field(default_factory=dict)
-    series: dict[str, Series] = field(default_factory=dict)
-    anchors: dict[str, Line2D] = field(default_factory=dict)
-    edge: list[tuple[float, str]] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    beyond: list[str] = field(default_factory=list)
-
-    def add(self, other: Drawn) -> None:
-        """Joins the entries of another panel."""
-        self.legend |= {k: v for k, v in other.legend.items() if k not in self.legend}
-        self.series |= {k: v for k, v in other.series.items() if k not in self.series}
-        self.anchors |= {k: v for k, v in other.anchors.items() if k not in self.anchors}
-        self.kinds = ordered([*self.kinds, *other.kinds], ())
-        self.beyond += [f"{text}" for text in other.beyond]
+    name: str
+    domain: str
+    metric: MetricCard
+    data: pd.DataFrame
+    arrows: pd.DataFrame
 
 
-def draw_panel(
-    axes: Axes,
-    data: pd.DataFrame,
-    *,
-    metric: MetricCard,
-    card: RunCard,
-    styles: Mapping[str, CurveStyle],
-    kinds: Sequence[str],
-    reach: Sequence[float] = (),
-) -> Drawn:
-    """Draws `data`, rows of `rate_distortion` of one domain, metric and backend.
-
-    kinds: the rate kinds on the figure's axis; curves name theirs where there are several.
-    reach: more rates in kbps that the axis must show.
-    """
-    scored = data[np.isfinite(data["value"])]
-    curves = scored[~scored["anchor"] & np.isfinite(scored["kbps"])]
-    drawn = Drawn(kinds=ordered(list(curves["rate_kind"]), kinds))
-    names = curve_names(card)
-    for curve in ordered(list(curves["curve"]), card.curves):
-        part = curves[curves["curve"] == curve]
-        for variant in ordered(list(part["variant"]), VARIANTS):
-            line = part[part["variant"] == variant].sort_values("kbps", kind="stable")
-            label = curve_label(names[curve], variant, line, several=len(kinds) > 1)
-            drawn.legend[label] = draw_curve(axes, line, styles[curve], variant, x="kbps")
-            drawn.series[label] = Series(line, styles[curve].colour, card.curve_family(curve))
-    ends = curves[["kbps", "kbps_low", "kbps_high"]].to_numpy(float).ravel()
-    rate_axis(axes, np.array([*ends, *reach], dtype=float))
-    lines = draw_anchors(axes, curves, find_anchors(scored[scored["anchor"]], card), metric)
-    drawn.anchors, drawn.edge = lines.legend, lines.edge
-    drawn.beyond = [f"{metric.name}: {text}" for text in lines.beyond]
-    axes.set_ylabel("\n".join(textwrap.wrap(quality_label(metric), QUALITY_WIDTH)))
-    drawn.remarks = _remarks(data, card)
-    return drawn
-
-
-def quality_label(metric: MetricCard) -> str:
-    """The label of the quality axis, with the way that is better."""
-    way = f" {metric.arrow}\N{NO-BREAK SPACE}better" if metric.arrow else ""
-    return metric.title + way
-
-
-def rate_label(kinds: Sequence[str], *, letters: int = 60) -> str:
-    """The label of the rate axis; never without the kind of bits. Broken beyond `letters`."""
-    if not kinds:
-        return "bitrate (kbps, log)"
-    named = " / ".join(kinds)
-    one_line = f"bitrate (kbps, log), {named}"
-    return one_line if len(one_line) <= letters else f"bitrate (kbps, log)\n{named}"
-
-
-def curve_names(card: RunCard) -> dict[str, str]:
-    """What figures call each curve: its label, not too long, and unlike that of the others."""
-    names: dict[str, str] = {}
-    for curve in card.curves:
-        name, count = clean(card.curve_label(curve), longest=LONGEST_NAME), 2
-        while name in names.values():
-            name = f"{clean(card.curve_label(curve), longest=LONGEST_NAME - 4)} #{count}"
-            count += 1
-        names[curve] = name
-    return names
-
-
-def curve_label(name: str, variant: str, line: pd.DataFrame, *, several: bool) -> str:
-    """What a legend calls a curve; `several`: its figure shows more than one kind of rate."""
-    if not line["rate_point"].any():
-        return f"{name}, {variant} (not a rate point)"
-    kinds = ", ".join(dict.fromkeys(line["rate_kind"]))
-    return f"{name} ({kinds})" if several else name
-
-
-def draw_curve(
-    axes: Axes, line: pd.DataFrame, style: CurveStyle, variant: str, *, x: str
-) -> Line2D:
-    """Draws rows of one curve over their column `x`, with intervals; returns its legend entry."""
-    from matplotlib.lines import Line2D
-
-    width = _linewidth()
-    hollow = not line["rate_point"].any()
-    look: dict[str, Any] = {
-        "color": style.colour,
-        "marker": style.marker,
-        "linestyle": MEAN_DASH if hollow else style.dash,
-        "linewidth": 0.75 * width if hollow else width,
-        "markeredgecolor": style.colour,
-        "markerfacecolor": "white" if hollow else style.colour,
-        "markeredgewidth": 0.8,
-    }
-    if variant == "coded":
-        look |= {"fillstyle": "left", "markerfacecoloralt": "white", "linewidth": 0.75 * width}
-    # Signs that XML has no place for would spoil an SVG file.
-    gid = f"{clean(str(line['curve'].iloc[0]))}/{clean(variant)}"
-    at, y = line[x].to_numpy(float), line["value"].to_numpy(float)
-    axes.plot(at, y, **look, zorder=3 if hollow else 4, gid=gid)
-    _draw_intervals(axes, line, style.colour, x=x, faint=hollow)
-    single = len(line) == 1
-    return Line2D([], [], **(look | {"linestyle": "none"} if single else look))
-
-
-def rate_axis(axes: Axes, rates: np.ndarray) -> None:
-    """A logarithmic axis of rates in kbps with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    rates = rates[np.isfinite(rates) & (rates > 0)]
-    low, high = (rates.min(), rates.max()) if rates.size else (1.0, 100.0)
-    middle, widen = math.sqrt(low * high), max(high / low * 1.35, LEAST_SPAN)
-    axes.set_xlim(middle / math.sqrt(widen), middle * math.sqrt(widen))
-    # Over less than a decade 1, 2, 5 leave two labels, which read as a linear axis.
-    narrow = widen < NARROW_SPAN
-    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if narrow else (1.0, 2.0, 5.0)
-    axes.xaxis.set_major_locator(LogLocator(10, subs=subs, numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(LogLocator(10, subs=tuple(range(2, 10)), numticks=40))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _linewidth() -> float:
-    import matplotlib
-
-    return float(matplotlib.rcParams["lines.linewidth"])
-
-
-def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str, *, x: str, faint: bool) -> None:
-    bars: dict[str, Any] = {
-        "fmt": "none",
-        "ecolor": colour,
-        "elinewidth": 0.7,
-        "capsize": 1.6,
-        "capthick": 0.6,
-    }
-    at, y = line[x].to_numpy(float), line["value"].to_numpy(float)
-    low, high = line["low"].to_numpy(float), line["high"].to_numpy(float)
-    known = np.isfinite(low) & np.isfinite(high)
-    # A band over a quantity that goes to and fro along the curve would fold over itself.
-    if known.sum() > 1 and (np.diff(at[known]) > 0).all():
-        axes.fill_between(
-            at[known], low[known], high[known], color=colour, linewidth=0,
-            alpha=BAND / 2 if faint else BAND, zorder=2, gid="band",
-        )  # fmt: skip
-    elif known.any():
-        # BCa intervals of tiny samples may leave the estimate outside: no negative bars.
-        heights = np.maximum(np.stack([y - low, high - y])[:, known], 0)
-        axes.errorbar(at[known], y[known], yerr=heights, zorder=2, **bars)
-    if x != "kbps":
-        return
-    left, right = line["kbps_low"].to_numpy(float), line["kbps_high"].to_numpy(float)
-    wide = (right - left) / at > RATE_INTERVAL_WORTH
-    if wide.any():
-        widths = np.maximum(np.stack([at - left, right - at])[:, wide], 0)
-        axes.errorbar(at[wide], y[wide], xerr=widths, zorder=2, **bars)
-
-
-def _remarks(data: pd.DataFrame, card: RunCard) -> list[str]:
-    """Which points rest on fewer clips than they were given, and which have no rate."""
-    remarks = []
-    short = data[data["n_ok"] < data["n_total"]]
-    if len(short):
-        named = [f"{_point_name(row, card)}: {row.n_ok}/{row.n_total}"
-                 for row in records(short.head(NAMED_MISSING))]  # fmt: skip
-        more = len(short) - len(named)
-        text = ", ".join(named) + (f" and {more} more (see table.md)" if more else "")
-        remarks.append(f"clips scored: {text}; else all")
-    lost = data[~data["anchor"] & ~np.isfinite(data["kbps"]) & np.isfinite(data["value"])]
-    if len(lost):
-        names = dict.fromkeys(_point_name(row, card) for row in records(lost))
-        shown = ", ".join(list(names)[:NAMED_MISSING]) + (
-            " …" if len(names) > NAMED_MISSING else ""
+def find_panels(
+    points: pd.DataFrame, card: RunCard, config: ReportConfig
+) -> tuple[list[Panel], list[str]]:
+    """The panels of all domains and metrics that have a value, and sentences on the others."""
+    scores = card.rate_distortion(points, rate=config.rate)
+    scores = scores[(scores["key"] != RESIDUAL_DELAY) & ~scores["variant"].isin(card.diagnostic)]
+    arrows = transitions(points, card) if config.arrows else None
+    notes = [NONE_FOUND] if arrows is not None and arrows.empty else []
+    found = []
+    for domain in dict.fromkeys(scores["domain"]):
+        inside = scores[scores["domain"] == domain]
+        pairs = scored_metrics(points[points["domain"] == domain], card)
+        keys = [key for key, _ in pairs]
+        for key, backend in pairs:
+            data = inside[(inside["key"] == key) & (inside["backend"] == backend)]
+            if not np.isfinite(data["value"]).any():
+                notes.append(f"no figure of {key} on {card.domain_label(domain)}: no value")
+                continue
+            name = f"{key}_{backend}" if keys.count(key) > 1 else key
+            here = data.iloc[:0] if arrows is None else arrows[
+                (arrows["domain"] == domain)
+                & (arrows["key"] == key)
+                & (arrows["backend"] == backend)
+            ]  # fmt: skip
+            found.append(Panel(name, domain, card.metrics[key], data, here))
+    if not found:
+        notes.append("no figures: no metric has a value")
+    elif not np.isfinite(scores.loc[~scores["anchor"], "kbps"]).any():
+        notes.append(
+            f"figures without curves: no point of this run has a rate of the kind {config.rate}"
         )
-        remarks.append(f"not drawn, without this rate: {shown}")
-    return remarks
+    return found, notes
 
 
-def _point_name(row: Any, card: RunCard) -> str:
-    label = card.systems[row.system].label
-    variant = "" if row.variant in ("codes", "sample") else f" {row.variant}"
-    point = "" if label.split()[-1:] == [row.point] else f" {row.point}"
-    return f"{label}{point}{variant}"
+def kinds_of(panels: Sequence[Panel]) -> list[str]:
+    """The kinds of rate on the axes of these panels."""
+    found: list[str] = []
+    for panel in panels:
+        data = panel.data
+        drawn = data[~data["anchor"] & np.isfinite(data["kbps"]) & np.isfinite(data["value"])]
+        found += list(drawn["rate_kind"])
+        found += list(panel.arrows["to_kind"]) if len(panel.arrows) else []
+    return list(dict.fromkeys(found))
+
+
+def panel_numbers(panel: Panel, card: RunCard, *, more: Sequence[str] = ()) -> pd.DataFrame:
+    """A row per marker, level or arrow: `NUMBER_COLUMNS`, and the columns `more` of the rows.
+
+    role: "point" of a curve, "not a rate point" (the mean at the price of the KL), "anchor",
+    "not drawn" (no rate of the kind on the axis, or no value), "arrow to" (the end of an arrow
+    that begins at the point of the same name).
+    """
+    import pandas as pd
+
+    data = panel.data
+    shown = np.isfinite(data["value"]) & (data["anchor"] | np.isfinite(data["kbps"]))
+    role = pd.Series("point", index=data.index).mask(~data["rate_point"], "not a rate point")
+    role = role.mask(data["anchor"], "anchor").mask(~shown, "not drawn")
+    table = data.assign(role=role)
+    if len(panel.arrows):
+        ends = panel.arrows.rename(
+            columns={"to_kbps": "kbps", "to_value": "value", "to_kind": "rate_kind"}
+        )
+        table = pd.concat([table, ends.assign(role="arrow to", variant="")], ignore_index=True)
+    table = table.assign(
+        metric=panel.metric.key,
+        unit=panel.metric.unit,
+        better=panel.metric.direction,
+        label=[card.systems[name].label for name in table["system"]],
+    )
+    return table.reindex(columns=[*NUMBER_COLUMNS, *more])

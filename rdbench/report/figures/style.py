@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from rdbench.types import SpecError
 
 if TYPE_CHECKING:
-    from rdbench.report.describe import RunCard
+    from rdbench.report.cards import RunCard
+    from rdbench.report.config import ReportConfig
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -35,6 +36,7 @@ DASHES: tuple[Dash, ...] = (
     (0, (6, 1.2, 1, 1.2, 1, 1.2)),
 )
 MEAN_DASH: Dash = (0, (1, 1.4))
+QUIET = "#4A4A4A"
 ANCHOR_DASHES: tuple[Dash, ...] = ((0, (8, 3)), (0, (5, 2, 1, 2)), (0, (2, 2)), (0, (12, 2, 2, 2)))
 ANCHOR_COLOUR = "#6E6E6E"
 CEILING_COLOUR = "#B0B0B0"
@@ -159,9 +161,22 @@ def card_styles(card: RunCard) -> dict[str, CurveStyle]:
     return styles
 
 
-def type_size(points: float, style: str) -> float:
-    """A size of type in points for "paper" as it is in `style`."""
-    return points * SCREEN_TYPE if style == "screen" else points
+@dataclass(frozen=True)
+class Look:
+    """How all figures of a run look."""
+
+    card: RunCard
+    styles: Mapping[str, CurveStyle]
+    config: ReportConfig
+
+    @property
+    def scale(self) -> float:
+        """Of type and heights: 1 in a paper."""
+        return SCREEN_TYPE if self.config.style == "screen" else 1.0
+
+    def points(self, size: float) -> float:
+        """A size of type, given in points for a paper."""
+        return size * self.scale
 
 
 @contextmanager

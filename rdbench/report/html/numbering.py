@@ -1,4 +1,4 @@
-"""Numbers for everything a report names: places, domains, clips, metrics.
+"""Numbers for everything a report names: points, domains, clips, metrics.
 
 The pages and their files know users' names by number alone; a name is text that is shown, and never
 part of a path, a key or a script.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdbench.report.describe import RunCard, scored_metrics
-from rdbench.report.tables.order import Place, places
+from rdbench.analysis.arrays import PointKey
+from rdbench.report.cards import RunCard, scored_metrics
+from rdbench.report.tables.rows import point_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,21 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Numbering:
-    """What has which number: the place of each in these tuples.
+    """What has which number: the index of each in these tuples.
 
-    places: (system, curve, point, variant), in the order of tables. clips: (domain, name). metrics:
+    points: in the order of tables. clips: (domain, name). metrics:
     (key, backend).
     """
 
-    places: tuple[Place, ...]
+    points: tuple[PointKey, ...]
     domains: tuple[str, ...]
     clips: tuple[tuple[str, str], ...]
     metrics: tuple[tuple[str, str], ...]
 
     @property
-    def place_of(self) -> dict[Place, int]:
-        """Numbers of places."""
-        return {place: number for number, place in enumerate(self.places)}
+    def point_of(self) -> dict[PointKey, int]:
+        """Numbers of points."""
+        return {point: number for number, point in enumerate(self.points)}
 
     @property
     def metric_of(self) -> dict[tuple[str, str], int]:
@@ -47,10 +48,10 @@ class Numbering:
         """The clips of a name, of which each domain may have one."""
         return [n for n, (_, known) in enumerate(self.clips) if known == name]
 
-    def place_named(self, system: str, point: str, variant: str) -> int | None:
-        """A place, whatever the curve that a configuration has moved it to."""
+    def point_named(self, system: str, point: str, variant: str) -> int | None:
+        """A point, whatever the curve that a configuration has moved it to."""
         wanted = (system, point, variant)
-        found = (n for n, (s, _, p, v) in enumerate(self.places) if (s, p, v) == wanted)
+        found = (n for n, (s, _, p, v) in enumerate(self.points) if (s, p, v) == wanted)
         return next(found, None)
 
 
@@ -62,16 +63,16 @@ def number(rows: pd.DataFrame, points: pd.DataFrame, card: RunCard) -> Numbering
     known = {domain for domain, _ in clips}
     domains = [d for d in dict.fromkeys(measured["domain"].astype(str)) if d in known]
     return Numbering(
-        places=tuple(places(measured, card)),
+        points=tuple(point_keys(measured, card)),
         domains=tuple(domains),
         clips=clips,
         metrics=tuple(scored_metrics(points, card)),
     )
 
 
-def place_name(place: Place, card: RunCard) -> str:
+def point_name(key: PointKey, card: RunCard) -> str:
     """As "Opus 12" or "VAE 6, mean"; the point is left out where the label ends with it."""
-    system, _, point, variant = place
+    system, _, point, variant = key
     label = card.systems[system].label
     shown = label if label.split()[-1:] == [point] or point == system else f"{label} {point}"
-    return shown if variant in ("codes", "sample") else f"{shown}, {variant}"
+    return shown if card.variant(variant).headline else f"{shown}, {variant}"

@@ -1,4 +1,4 @@
-"""Kept audio as the page plays it: 16-bit FLAC in base64, one file per clip and place.
+"""Kept audio as the page plays it: 16-bit FLAC in base64, one file per clip and point.
 
 The store keeps 24 bits, whose last byte is noise that no coder can shorten. What is heard is
 rounded to 16 bits (−98 dB), at the level and the rate that were scored.
@@ -22,44 +22,44 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class Sounds:
-    """Which files there are. reference: clips. places: clip -> places, both by number."""
+    """Which files there are. reference: clips. points: clip -> points, both by number."""
 
     reference: frozenset[int]
-    places: dict[int, list[int]]
+    points: dict[int, list[int]]
 
     @property
     def any(self) -> bool:
         """Whether any audio was kept."""
-        return bool(self.reference or self.places)
+        return bool(self.reference or self.points)
 
 
 def kept_files(run: Path, numbers: Numbering) -> dict[tuple[int, int | None], Path]:
-    """Paths of the kept audio by (clip, place), place None for a reference."""
+    """Paths of the kept audio by (clip, point), point None for a reference."""
     found: dict[tuple[int, int | None], Path] = {}
     fields = kept_audio(run)[["system", "point", "variant", "clip", "path"]]
     for system, point, variant, clip, path in fields.itertuples(index=False, name=None):
-        place = numbers.place_named(system, point, variant)
-        if system and place is None:
+        decoded = numbers.point_named(system, point, variant)
+        if system and decoded is None:
             continue  # a system that the configuration hides
         for number in numbers.clips_named(clip):
-            found[number, place] = Path(path)
+            found[number, decoded] = Path(path)
     return found
 
 
 def write_sounds(files: dict[tuple[int, int | None], Path], folder: ReportFolder) -> Sounds:
-    """Writes `data/audio/CLIP/PLACE.js`; a file that cannot be read is left out."""
+    """Writes `data/audio/CLIP/POINT.js`; a file that cannot be read is left out."""
     reference: set[int] = set()
-    places: dict[int, list[int]] = {}
-    for (clip, place), path in files.items():
+    points: dict[int, list[int]] = {}
+    for (clip, point), path in files.items():
         text = encoded(path)
         if text is None:
             continue
-        folder.data(f"audio/{clip}/{REFERENCE if place is None else place}", text)
-        if place is None:
+        folder.data(f"audio/{clip}/{REFERENCE if point is None else point}", text)
+        if point is None:
             reference.add(clip)
         else:
-            places.setdefault(clip, []).append(place)
-    return Sounds(frozenset(reference), places)
+            points.setdefault(clip, []).append(point)
+    return Sounds(frozenset(reference), points)
 
 
 def encoded(path: Path) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from rdbench.report.html.model import Content
+    from rdbench.report.html.content import Content
 
     Array = npt.NDArray[np.float64]
 
@@ -28,9 +28,9 @@ UNIT = ["system", "point", "variant", "clip"]
 
 
 def read_binned(content: Content) -> Traces:
-    """By clip and place: what `packed` makes of the rate of each stretch, and its kind.
+    """By clip and point: what `packed` makes of the rate of each stretch, and its kind.
 
-    Of the kinds that a codec has traces of, the place's headline kind, or else the first. Empty for
+    Of the kinds that a codec has traces of, the point's headline kind, or else the first. Empty for
     a run without traces; raises StoreError where they are damaged.
     """
     frames = _frames(content.folder)
@@ -40,16 +40,16 @@ def read_binned(content: Content) -> Traces:
     wanted = _headline_kinds(content)
     numbers = content.numbers
     for (system, point, variant, clip), part in frames.groupby(UNIT, sort=False):
-        place = numbers.place_named(str(system), str(point), str(variant))
-        if place is None:
+        decoded = numbers.point_named(str(system), str(point), str(variant))
+        if decoded is None:
             continue  # a system that the configuration hides
         kinds = list(dict.fromkeys(part["kind"]))
-        kind = wanted.get(place) if wanted.get(place) in kinds else kinds[0]
+        kind = wanted.get(decoded) if wanted.get(decoded) in kinds else kinds[0]
         chosen = part[part["kind"] == kind]
         step, kbps = binned(chosen["seconds"].to_numpy(float), chosen["bits"].to_numpy(float))
         shown = {"kind": kind, **packed(step, kbps)}
         for number in numbers.clips_named(str(clip)):
-            found.setdefault(number, {})[place] = shown
+            found.setdefault(number, {})[decoded] = shown
     return found
 
 
@@ -98,7 +98,7 @@ def _headline_kinds(content: Content) -> dict[int, str]:
     columns = ["system", "point", "variant", "rate_kind"]
     found = {}
     for system, point, variant, kind in headline[columns].itertuples(index=False, name=None):
-        place = content.numbers.place_named(system, point, variant)
-        if place is not None:
-            found[place] = str(kind)
+        decoded = content.numbers.point_named(system, point, variant)
+        if decoded is not None:
+            found[decoded] = str(kind)
     return found

@@ -5,7 +5,7 @@
     data/overview.js         aggregates, read at opening
     data/scores/D-M.js       every clip's score: domain D, metric M
     data/clips/C.js          all scores and rates of clip C
-    data/audio/C/P.js        audio of clip C at place P (or reference)
+    data/audio/C/P.js        audio of clip C at point P (or reference)
 
 All but the first is read when it is asked for, so that opening does not grow with the clips.
 """
@@ -15,19 +15,17 @@ from __future__ import annotations
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rdbench.analysis.runs import fingerprint
+from rdbench.report.config import ReportConfig
+from rdbench.report.html.content import Content, clip_scores, overview, read_content, scores_of
 from rdbench.report.html.files import ASSETS, ReportFolder
-from rdbench.report.html.model import Content, clip_scores, overview, read_content, scores_of
 from rdbench.report.html.sound import Sounds, kept_files, write_sounds
 from rdbench.report.html.tables import Section, sections, sort_value
 from rdbench.report.html.traces import Traces, read_binned
 from rdbench.report.names import clean
 from rdbench.types import RdbenchError
-
-if TYPE_CHECKING:
-    from rdbench.report.config import ReportConfig
 
 FOLDER = "report"
 PAGE = "index.html"
@@ -42,17 +40,17 @@ LONGEST_TEXT = 400
 
 
 def write_html(
-    run: Path, out: Path | None = None, *, config: ReportConfig | None = None, seed: int = 0
+    run: Path, out: Path | None = None, *, config: ReportConfig | None = None
 ) -> list[Path]:
     """Writes the report of `run` into `out` (by default RUN/report); returns the files, page first.
 
     config: which systems, metrics and domains are shown, and their names (`rdbench.report.config`).
-    seed: of the intervals, as for tables. Raises StoreError for a folder that is no run, and for an
+    Raises StoreError for a folder that is no run, and for an
     `out` that cannot be written or holds something else.
     """
-    content = read_content(Path(run), config=config, seed=seed)
-    anchor = config.anchor if config else None
-    tables = sections(content, anchor=anchor, seed=seed)
+    config = config or ReportConfig()
+    content = read_content(Path(run), config=config)
+    tables = sections(content, config=config)
     folder = ReportFolder(Path(run) / FOLDER if out is None else Path(out))
     folder.open()
     sounds = write_sounds(kept_files(content.folder, content.numbers), folder)
@@ -78,7 +76,7 @@ def _write_data(content: Content, folder: ReportFolder, sounds: Sounds, traces: 
             clip_scores(content, clip)
             | {
                 "reference": clip in sounds.reference,
-                "audio": sorted(sounds.places.get(clip, ())),
+                "audio": sorted(sounds.points.get(clip, ())),
                 "traces": traces.get(clip, {}),
             },
         )
@@ -97,9 +95,9 @@ def plotly_script() -> bytes:
     Raises RdbenchError where it is missing.
     """
     spec = find_spec("plotly")
-    places = (spec.submodule_search_locations or ()) if spec else ()
-    for place in places:
-        path = Path(place) / "package_data" / "plotly.min.js"
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    for folder in folders:
+        path = Path(folder) / "package_data" / "plotly.min.js"
         if path.is_file():
             return path.read_bytes()
     raise RdbenchError(
@@ -142,7 +140,7 @@ def _context(content: Content, sounds: Sounds, tables: list[Section]) -> dict[st
 
 
 def _kinds(content: Content) -> list[tuple[str, str]]:
-    from rdbench.report.describe import RATE_MEANING
+    from rdbench.report.cards import RATE_MEANING
 
     return [(kind, RATE_MEANING.get(kind, kind)) for kind in content.axes[1:]]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rdbench.analysis.listeners.webmushra import pair_table
-from rdbench.report.describe import records
+from rdbench.report.cards import records
 from rdbench.report.names import clean
 from rdbench.report.text.columns import Column, aligned
 

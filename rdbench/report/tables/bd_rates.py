@@ -7,56 +7,56 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import bd_table
-from rdbench.analysis.curves.draws import Sampling
 from rdbench.analysis.curves.sides import require_curve
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, ordered, records
+from rdbench.analysis.stats.leave_one_out import Sampling
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, ordered, records
 from rdbench.report.names import clean
-from rdbench.report.tables.bold import LEVEL, best_curves, needed_anchors, sampling
-from rdbench.report.tables.cells import NONE, Cell, Table, TableColumn, words
+from rdbench.report.tables.bold import LEVEL, best_curves, needed_references
+from rdbench.report.tables.table import NONE, Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rdbench.analysis.runs import Run
 
+FEW_RESAMPLES = 100  # of what bold rests on: a standard error, which needs none
 FEWEST = 3  # points of a curve that a BD-rate can be taken against
 
 
 @dataclass(frozen=True)
 class BdRates:
     """rows: of `rdbench.analysis.curves.bd_rate`, the BD-rates by PCHIP. others: the same against
-    the curves that are best in something. anchor: "" and a reason where there is nothing to
+    the curves that are best in something. reference: "" and a reason where there is nothing to
     compare.
     """
 
     rows: pd.DataFrame | None
     others: dict[str, pd.DataFrame]
-    anchor: str
+    reference: str
     reason: str = ""
 
 
-def bd_rates(run: Run, card: RunCard, anchor: str | None, *, seed: int = 0) -> BdRates:
-    """BD-rates against `anchor`, by default the first curve with three points.
+def bd_rates(run: Run, card: RunCard, reference: str | None, *, seed: int = 0) -> BdRates:
+    """BD-rates against the curve `reference`, by default the first curve with three points.
 
     Raises RdbenchError for a curve that is not there.
     """
     curves = card.curves
-    if anchor is not None:
-        require_curve(anchor, curves)
-    chosen = anchor or next((c for c in curves if _points(run, c) >= FEWEST), "")
+    if reference is not None:
+        require_curve(reference, curves)
+    chosen = reference or next((c for c in curves if _points(run, c) >= FEWEST), "")
     if not chosen or len(curves) < 2:
         reason = "no BD-rate: it needs two curves, one of them with three points"
         return BdRates(None, {}, "", reason)
     metrics = _metrics(run, card)
     if not metrics:
         return BdRates(None, {}, "", "no BD-rate: no metric says which way is better")
-    how = Sampling(seed=seed)
     shared: dict[str, Any] = {"methods": ("pchip",), "quantities": ("bd_rate",)}
-    rows = bd_table(run, anchor=chosen, metrics=metrics, **shared, sampling=how)
-    headline = rows[rows["basis"] == "headline"]
+    rows = bd_table(run, reference=chosen, metrics=metrics, **shared, sampling=Sampling(seed=seed))
+    few = Sampling(resamples=FEW_RESAMPLES, seed=seed)
     others = {
-        curve: _headline(bd_table(run, anchor=curve, metrics=keys, **shared, sampling=sampling()))
-        for curve, keys in needed_anchors(headline).items()
+        curve: _headline(bd_table(run, reference=curve, metrics=keys, **shared, sampling=few), card)
+        for curve, keys in needed_references(rows[rows["basis"] == "headline"]).items()
     }
     return BdRates(rows, others, chosen)
 
@@ -70,12 +70,12 @@ def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list
         return []
     inside = found.rows[found.rows["domain"] == domain]
     tables = []
-    bold, tests = best_curves(_headline(inside), domain, found.others)
+    bold, tests = best_curves(_headline(inside, card), domain, found.others)
     for basis, title in (("headline", ""), ("decodable", ", decodable streams")):
-        part = inside[(inside["basis"] == basis) & (inside["variant"] != "mean")]
+        part = inside[(inside["basis"] == basis) & ~inside["variant"].isin(card.not_sent)]
         if part.empty or not (part["reason"] == "").any():
             continue
-        against = card.curve_label(found.anchor)
+        against = card.curve_label(found.reference)
         caption = (
             f"BD-rate against {against} on {card.domain_label(domain)}: change in bits at equal "
             "quality in percent, negative is fewer (PCHIP over log rate, the common range of "
@@ -113,15 +113,15 @@ def _columns(
     part: pd.DataFrame, card: RunCard, bold: set[tuple[str, str, str]]
 ) -> tuple[list[TableColumn], list[TableColumn]]:
     curves = ordered(list(part["curve"]), card.curves)
-    anchor = str(part["anchor"].iloc[0])
+    reference = str(part["reference"].iloc[0])
     rows = {(row.curve, row.key, row.backend): row for row in records(part)}
     pairs = list(dict.fromkeys((row.key, row.backend) for row in records(part)))
     pairs.sort(key=lambda pair: list(card.metrics).index(pair[0]))
     kinds = {row.curve: row.rate_kind for row in records(part)}
-    anchor_kind = next(iter(part["anchor_rate_kind"]), "")
+    reference_kind = next(iter(part["reference_rate_kind"]), "")
     head = [
         words("curve", [card.curve_label(c) for c in curves]),
-        words("rates compared", [_pair(kinds[c], anchor_kind) for c in curves]),
+        words("rates compared", [_pair(kinds[c], reference_kind) for c in curves]),
     ]
     columns = []
     for key, backend in pairs:
@@ -141,29 +141,28 @@ def _columns(
         name = card.metrics[key].name
         several = [k for k, _ in pairs].count(key) > 1
         columns.append(TableColumn(f"{name}, {clean(backend)}" if several else name, cells))
-    best = [name for (key, _, name) in bold if name == anchor]
+    best = [name for (key, _, name) in bold if name == reference]
     if best:
-        curves_named = [card.curve_label(anchor), *[cell.text for cell in head[0].cells]]
+        curves_named = [card.curve_label(reference), *[cell.text for cell in head[0].cells]]
         head = [
             words("curve", curves_named),
-            words("rates compared", [_pair(anchor_kind, anchor_kind), *_texts(head[1])]),
+            words(
+                "rates compared",
+                [_pair(reference_kind, reference_kind), *[cell.text for cell in head[1].cells]],
+            ),
         ]
         columns = [
-            TableColumn(column.title, [Cell("0", bold=(*pair, anchor) in bold), *column.cells])
+            TableColumn(column.title, [Cell("0", bold=(*pair, reference) in bold), *column.cells])
             for pair, column in zip(pairs, columns, strict=True)
         ]
     return head, columns
-
-
-def _texts(column: TableColumn) -> list[str]:
-    return [cell.text for cell in column.cells]
 
 
 def _notes(part: pd.DataFrame) -> list[str]:
     notes = []
     if part["crosses"].astype(bool).any():
         notes.append("† the curves cross: no single number orders them.")
-    kinds = {(row.rate_kind, row.anchor_rate_kind) for row in records(part) if row.rate_kind}
+    kinds = {(row.rate_kind, row.reference_rate_kind) for row in records(part) if row.rate_kind}
     if any(one != two for one, two in kinds):
         notes.append(
             "Rates of different kinds are compared: a KL is a bound and a nominal rate counts "
@@ -173,12 +172,12 @@ def _notes(part: pd.DataFrame) -> list[str]:
 
 
 def _kinds(part: pd.DataFrame) -> str:
-    kinds = [*part["anchor_rate_kind"], *part["rate_kind"]]
+    kinds = [*part["reference_rate_kind"], *part["rate_kind"]]
     return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "none"
 
 
-def _pair(kind: str, anchor_kind: str) -> str:
-    return kind if kind == anchor_kind else f"{kind} : {anchor_kind}"
+def _pair(kind: str, reference_kind: str) -> str:
+    return kind if kind == reference_kind else f"{kind} : {reference_kind}"
 
 
 def _percent(value: float) -> str:
@@ -186,8 +185,8 @@ def _percent(value: float) -> str:
     return shown.replace("-", "−")
 
 
-def _headline(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["basis"] == "headline") & (table["variant"] != "mean")]
+def _headline(table: pd.DataFrame, card: RunCard) -> pd.DataFrame:
+    return table[(table["basis"] == "headline") & ~table["variant"].isin(card.not_sent)]
 
 
 def _points(run: Run, curve: str) -> int:

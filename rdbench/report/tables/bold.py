@@ -17,48 +17,45 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.analysis.curves.draws import Sampling
-from rdbench.analysis.curves.measured import all_panels
-from rdbench.analysis.paired import NEAR, holm, paired_p, two_sided
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
-from rdbench.report.tables.order import Place
+from rdbench.analysis.arrays import PointKey, by_domain
+from rdbench.analysis.paired import NEAR, holm, paired_p
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.arrays import Panel
+    from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.runs import Run
 
 LEVEL = 0.05
-FEW_RESAMPLES = 100  # of the BD-rate's, whose standard error needs none
 
 
 @dataclass(frozen=True)
 class Claim:
     """That `best` is better than each of its rivals: a p-value per rival."""
 
-    best: tuple[str, str, str, Place]
+    best: tuple[str, str, str, PointKey]
     p: tuple[float, ...]
 
 
 def best_scores(
     run: Run, rates: pd.DataFrame, card: RunCard
-) -> dict[str, tuple[set[tuple[str, str, str, Place]], int]]:
-    """Per domain the scores (domain, key, backend, place) to set in bold, and how many tests.
+) -> dict[str, tuple[set[tuple[str, str, str, PointKey]], int]]:
+    """Per domain the scores (domain, key, backend, point) to set in bold, and how many tests.
 
     rates: of `rdbench.analysis.aggregate.rate_distortion`.
     """
     found = {}
-    for panel in all_panels(run):
-        inside = rates[(rates["domain"] == panel.domain) & rates["rate_point"]]
+    for scores in by_domain(run):
+        inside = rates[(rates["domain"] == scores.domain) & rates["rate_point"]]
         kbps = {
-            tuple(row): value
-            for *row, value in inside[["system", "curve", "point", "variant", "kbps"]]
+            PointKey(*row): value
+            for *row, value in inside[[*PointKey._fields, "kbps"]]
             .drop_duplicates()
             .itertuples(index=False, name=None)
         }
-        claims, tests = _claims(panel, kbps, card)
-        found[panel.domain] = (_proven(claims, tests), tests)
+        claims, tests = _claims(scores, kbps, card)
+        found[scores.domain] = (_proven(claims, tests), tests)
     return found
 
 
@@ -67,8 +64,8 @@ def best_curves(
 ) -> tuple[set[tuple[str, str, str]], int]:
     """(key, backend, curve) of the BD-rates of `domain` to set in bold, and how many tests.
 
-    table: BD-rates against the anchor, by PCHIP and headline rates. others: the same against other
-    curves, by name, from `needed_anchors`.
+    table: BD-rates against one curve, by PCHIP and headline rates. others: the same against other
+    curves, by name, from `needed_references`.
     """
     tests, claims = 0, []
     for (key, backend), part in _by_metric(table, domain):
@@ -84,18 +81,18 @@ def best_curves(
             & (against["reason"] == "")
         ]
         p = [
-            two_sided(row.t, 1.0, row.n_groups) if row.value > 0 and not row.crosses else 1.0
+            row.p if row.value > 0 and not row.crosses and math.isfinite(row.p) else 1.0
             for row in records(rows)
             if row.curve in rivals
         ]
         if len(p) == len(rivals):
-            claims.append(Claim((domain, key, backend, (best, "", "", "")), tuple(p)))
+            claims.append(Claim((domain, key, backend, PointKey("", best, "", "")), tuple(p)))
     proven = _proven(claims, tests)
-    return {(key, backend, place[0]) for _, key, backend, place in proven}, tests
+    return {(key, backend, point.curve) for _, key, backend, point in proven}, tests
 
 
-def needed_anchors(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Which curves have the best BD-rate of which metrics: the anchors `best_curves` needs."""
+def needed_references(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Which curves have the best BD-rate of which metrics: what `best_curves` needs."""
     found: dict[str, list[str]] = {}
     for domain in dict.fromkeys(table["domain"]):
         for (key, _), part in _by_metric(table, domain):
@@ -103,11 +100,6 @@ def needed_anchors(table: pd.DataFrame) -> dict[str, list[str]]:
             if rivals and key not in found.setdefault(best, []):
                 found[best].append(key)
     return {curve: keys for curve, keys in found.items() if keys}
-
-
-def sampling() -> Sampling:
-    """How those BD-rates are drawn."""
-    return Sampling(resamples=FEW_RESAMPLES)
 
 
 def _by_metric(table: pd.DataFrame, domain: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
@@ -119,26 +111,26 @@ def _by_metric(table: pd.DataFrame, domain: str) -> list[tuple[tuple[str, str], 
 
 
 def _best_curve(part: pd.DataFrame) -> tuple[str, set[str]]:
-    """The curve that needs the fewest bits, the anchor among them, and all others."""
+    """The curve that needs the fewest bits, the reference among them, and all others."""
     values = {str(row.curve): float(row.value) for row in records(part)}
-    values[str(part["anchor"].iloc[0])] = 0.0
+    values[str(part["reference"].iloc[0])] = 0.0
     best = min(values, key=values.__getitem__)
     return best, set(values) - {best}
 
 
 def _claims(
-    panel: Panel, kbps: Mapping[tuple[str, ...], float], card: RunCard
+    scores: DomainScores, kbps: Mapping[PointKey, float], card: RunCard
 ) -> tuple[list[Claim], int]:
-    known = [i for i, place in enumerate(panel.places) if kbps.get(tuple(place), 0) > 0]
+    known = [i for i, point in enumerate(scores.points) if kbps.get(point, 0) > 0]
     near: dict[int, list[int]] = {i: [] for i in known}
     for one, two in itertools.combinations(known, 2):
-        places = panel.places[one], panel.places[two]
-        ratio = kbps[tuple(places[0])] / kbps[tuple(places[1])]
-        if places[0].curve != places[1].curve and abs(math.log(ratio)) <= math.log1p(NEAR):
+        points = scores.points[one], scores.points[two]
+        ratio = kbps[points[0]] / kbps[points[1]]
+        if points[0].curve != points[1].curve and abs(math.log(ratio)) <= math.log1p(NEAR):
             near[one].append(two)
             near[two].append(one)
     claims, tests = [], 0
-    for metric, quantity in panel.metrics.items():
+    for metric, quantity in scores.metrics.items():
         direction = card.metrics[metric[0]].direction if metric[0] in card.metrics else ""
         if metric[0] == RESIDUAL_DELAY or direction not in ("higher", "lower"):
             continue
@@ -152,23 +144,20 @@ def _claims(
         for index, rivals in near.items():
             others = [r for r in rivals if math.isfinite(mean[r])]
             if others and mean[index] > max(mean[r] for r in others):
-                p = tuple(_better(panel, metric, index, r, sign) for r in others)
-                claims.append(Claim((panel.domain, *metric, _plain(panel, index)), p))
+                p = tuple(_better(scores, metric, index, r, sign) for r in others)
+                claims.append(Claim((scores.domain, *metric, scores.points[index]), p))
     return claims, tests
 
 
-def _plain(panel: Panel, index: int) -> Place:
-    system, curve, point, variant = panel.places[index]
-    return system, curve, point, variant
-
-
-def _better(panel: Panel, metric: tuple[str, str], index: int, rival: int, sign: float) -> float:
+def _better(
+    scores: DomainScores, metric: tuple[str, str], index: int, rival: int, sign: float
+) -> float:
     """P of a paired test, 1 where the difference goes the other way or cannot be tested."""
-    difference, p = paired_p(panel, metric, index, rival)
+    difference, p = paired_p(scores, metric, index, rival)
     return p if sign * difference > 0 and math.isfinite(p) else 1.0
 
 
-def _proven(claims: Sequence[Claim], tests: int) -> set[tuple[str, str, str, Place]]:
+def _proven(claims: Sequence[Claim], tests: int) -> set[tuple[str, str, str, PointKey]]:
     p = np.array([value for claim in claims for value in claim.p])
     adjusted = iter(holm(p, tests=tests).tolist())
     proven = set()

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from rdbench.report.names import clean, slug
-from rdbench.report.tables.cells import Cell, Table, TableColumn
+from rdbench.report.tables.table import Cell, Table, TableColumn
 
 WIDEST = 108
 LONGEST_NAME = 30  # letters of \footnotesize over two columns

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.aggregate import rate_distortion
-from rdbench.report.describe import (
+from rdbench.analysis.arrays import PointKey
+from rdbench.report.cards import (
     RATE_MEANING,
     RESIDUAL_DELAY,
     RunCard,
@@ -17,23 +17,23 @@ from rdbench.report.describe import (
 )
 from rdbench.report.names import clean
 from rdbench.report.numbers import kbps_text, score_text
-from rdbench.report.tables.cells import NONE, Cell, Table, TableColumn
-from rdbench.report.tables.order import PLACE, Place, place_columns, places
+from rdbench.report.tables.rows import POINT_KEY, point_columns, point_keys
+from rdbench.report.tables.table import NONE, Cell, Table, TableColumn
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NOT_A_RATE = "°"
 BRIEF_NAME = 16
-Bold = Collection[tuple[str, str, str, Place]]
-"""(domain, key, backend, place) of the scores that are set in bold."""
+Bold = Collection[tuple[str, str, str, PointKey]]
+"""(domain, key, backend, point) of the scores that are set in bold."""
 
 
 def score_table(inside: pd.DataFrame, card: RunCard, *, bold: Bold = (), caption: str) -> Table:
     """Scores of one domain beside the headline rate and its kind."""
-    rows = places(inside, card)
+    rows = point_keys(inside, card)
     domain = str(inside["domain"].iloc[0])
-    head = [*place_columns(rows, card), *headline_columns(rows, inside, card)]
+    head = [*point_columns(rows, card), *headline_columns(rows, inside, card)]
     columns = score_columns(inside, card, rows, bold=bold)
     return Table("points", f"Scores on {card.domain_label(domain)}", caption, head, columns)
 
@@ -41,15 +41,15 @@ def score_table(inside: pd.DataFrame, card: RunCard, *, bold: Bold = (), caption
 def rate_table(inside: pd.DataFrame, card: RunCard, *, caption: str) -> Table:
     """Rates of one domain, of every kind that was measured, in kbps."""
     rates = inside[inside["kind"] == "rate"]
-    rows = places(rates, card)
+    rows = point_keys(rates, card)
     domain = card.domain_label(str(inside["domain"].iloc[0]))
     return Table(
-        "rates", f"Rates on {domain} (kbps)", caption, place_columns(rows, card),
+        "rates", f"Rates on {domain} (kbps)", caption, point_columns(rows, card),
         _rate_columns(inside, rows),
     )  # fmt: skip
 
 
-def headline_column(rows: Sequence[Place], inside: pd.DataFrame, card: RunCard) -> TableColumn:
+def headline_column(rows: Sequence[PointKey], inside: pd.DataFrame, card: RunCard) -> TableColumn:
     """The headline rate with its kind in one column: "6.02 payload"."""
     number, kind = headline_columns(rows, inside, card)
     wide = max((len(cell.text) for cell in number.cells), default=0)
@@ -63,7 +63,7 @@ def headline_column(rows: Sequence[Place], inside: pd.DataFrame, card: RunCard) 
 def score_columns(
     inside: pd.DataFrame,
     card: RunCard,
-    rows: Sequence[Place],
+    rows: Sequence[PointKey],
     *,
     bold: Bold = (),
     brief: bool = False,
@@ -84,21 +84,21 @@ def score_columns(
             name = f"residual delay ({metric.unit})"
         if brief and keys.count(key) == 1:
             name = metric.name if len(metric.name) <= BRIEF_NAME else clean(key)
-        best = {place for d, k, b, place in bold if (d, k, b) == (domain, key, backend)}
-        cells = _cells(part, rows, score_text(metric), brief=brief, bold=best)
+        best = {point for d, k, b, point in bold if (d, k, b) == (domain, key, backend)}
+        cells = _cells(part, rows, score_text(metric), count=metric.count, brief=brief, bold=best)
         columns.append(TableColumn(f"{name} {metric.arrow}".strip(), cells))
     return columns
 
 
 def headline_columns(
-    rows: Sequence[Place], inside: pd.DataFrame, card: RunCard
+    rows: Sequence[PointKey], inside: pd.DataFrame, card: RunCard
 ) -> tuple[TableColumn, TableColumn]:
     """The headline rate and its kind, which `NOT_A_RATE` marks where it is no rate point's."""
-    rates = rate_distortion(inside, card.headlines)
-    found = {(row.system, row.curve, row.point, row.variant): row for row in records(rates)}
+    rates = card.rate_distortion(inside)
+    found = {PointKey(row.system, row.curve, row.point, row.variant): row for row in records(rates)}
     numbers, kinds = [], []
-    for place in rows:
-        row: Any = found.get(place)
+    for point in rows:
+        row: Any = found.get(point)
         if row is None or not math.isfinite(row.kbps):
             numbers.append(Cell(NONE))
             kinds.append(Cell(""))
@@ -108,7 +108,7 @@ def headline_columns(
     return TableColumn("kbps", numbers), TableColumn("rate", kinds, numeric=False)
 
 
-def _rate_columns(inside: pd.DataFrame, rows: Sequence[Place]) -> list[TableColumn]:
+def _rate_columns(inside: pd.DataFrame, rows: Sequence[PointKey]) -> list[TableColumn]:
     rates = inside[inside["kind"] == "rate"]
     columns = []
     pairs = rates[["key", "backend"]].drop_duplicates()
@@ -129,27 +129,32 @@ def _rate_columns(inside: pd.DataFrame, rows: Sequence[Place]) -> list[TableColu
 
 def _cells(
     part: pd.DataFrame,
-    rows: Sequence[Place],
+    rows: Sequence[PointKey],
     write: Callable[[float], str],
     *,
+    count: Callable[[int, int], str] = "{}/{}".format,
     brief: bool = False,
-    bold: Collection[Place] = (),
+    bold: Collection[PointKey] = (),
 ) -> list[Cell]:
-    keys = part[PLACE].itertuples(index=False, name=None)
+    keys = part[POINT_KEY].itertuples(index=False, name=None)
     found = dict(zip(keys, records(part), strict=True))
-    return [_cell(found.get(place), write, brief=brief, bold=place in bold) for place in rows]
+    cells = []
+    for point in rows:
+        row = found.get(point)
+        clips = count(row.n_ok, row.n_total) if row and row.n_ok < row.n_total else ""
+        cells.append(_cell(row, clips, write, brief=brief, bold=point in bold))
+    return cells
 
 
-def _cell(row: Any, write: Callable[[float], str], *, brief: bool, bold: bool) -> Cell:
+def _cell(row: Any, count: str, write: Callable[[float], str], *, brief: bool, bold: bool) -> Cell:
     """Value, interval and count of one aggregate; empty where it was not asked for."""
     if row is None:
         return Cell("")
-    count = f"{row.n_ok}/{row.n_total}" if row.n_ok < row.n_total else ""
     if brief:
         shown = write(row.value) if math.isfinite(row.value) else NONE
         return Cell(shown, mark="*" * bool(count))
     if not math.isfinite(row.value):
-        return Cell(NONE, count=f"{row.n_ok}/{row.n_total}")
+        return Cell(NONE, count=count)
     low = high = ""
     # A rate that is the same for every group has no interval to show.
     if math.isfinite(row.low) and math.isfinite(row.high) and row.low != row.high:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rdbench.analysis.arrays import PointKey
 from rdbench.analysis.posterior import ACTIVE_NATS, mean_against_sample
-from rdbench.report.describe import RESIDUAL_DELAY, RunCard, records
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean
 from rdbench.report.numbers import score_text
-from rdbench.report.tables.cells import Cell, Table, TableColumn, words
-from rdbench.report.tables.order import place_order, point_names
+from rdbench.report.tables.rows import point_names, point_order
+from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +53,12 @@ def _table(
     *,
     about: str,
 ) -> Table:
-    order = place_order(card)
     found = {*channels, *((str(row.system), str(row.point)) for row in records(gaps))}
-    points = sorted(found, key=lambda p: order((p[0], card.systems[p[0]].curve, p[1], "sample")))
-    shown = point_names([(system, "", point, "sample") for system, point in points], card)
+    keys = sorted((PointKey(s, "", p, "") for s, p in found), key=point_order(card))
+    points = [(key.system, key.point) for key in keys]
     head = [
         words("system", [card.systems[system].label for system, _ in points]),
-        words("point", [clean(name) for name in shown], right=True),
+        words("point", [clean(name) for name in point_names(keys, card)], right=True),
     ]
     columns = _channel_columns(points, channels) if channels else []
     for key in dict.fromkeys(gaps["key"]):

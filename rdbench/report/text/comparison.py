@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.describe import RunCard, describe, records
+from rdbench.report.cards import RunCard, describe, records
 from rdbench.report.names import clean
 from rdbench.report.numbers import kbps_text, score_text
 from rdbench.report.text.columns import Column, aligned, markdown_table
@@ -102,19 +102,20 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
     for row in records(crossing):
         write = score_text(card.metrics[row.key])
         lines.append(
-            f"{card.curve_label(row.curve)} and {card.curve_label(row.anchor)} cross in "
+            f"{card.curve_label(row.curve)} and {card.curve_label(row.reference)} cross in "
             f"{clean(row.key)}{_by_basis(row)}: at {kbps_text(row.crossing_kbps)} kbps, "
             f"{write(row.crossing_quality)} ({100 * row.crossing_share:.0f} % of the resamples "
             "cross); no single number orders them."
         )
     headline = bd[(bd["basis"] == "headline") & (bd["variant"] != "mean")]
-    kinds = headline.drop_duplicates(["curve", "rate_kind", "anchor_rate_kind"])
+    kinds = headline.drop_duplicates(["curve", "rate_kind", "reference_rate_kind"])
     for row in records(kinds):
-        if row.rate_kind and row.anchor_rate_kind and row.rate_kind != row.anchor_rate_kind:
+        if row.rate_kind and row.reference_rate_kind and row.rate_kind != row.reference_rate_kind:
             lines.append(
-                f"{card.curve_label(row.curve)} and {card.curve_label(row.anchor)} are headlined "
-                f"by rates of different kinds ({row.rate_kind} against {row.anchor_rate_kind}); "
-                "beside it stands the comparison under decodable streams, where measured."
+                f"{card.curve_label(row.curve)} and {card.curve_label(row.reference)} are "
+                f"headlined by rates of different kinds ({row.rate_kind} against "
+                f"{row.reference_rate_kind}); beside it stands the comparison under decodable "
+                "streams, where measured."
             )
     notes: dict[tuple[str, str], list[str]] = {}
     for row in records(bd[bd["note"] != ""]):
@@ -174,7 +175,7 @@ def _pair_parts(pairs: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
         columns = [
             Column("metric", [clean(row.key) for row in rows]),
             Column("point", [_point(row, "", card) for row in rows]),
-            Column("against", [_point(row, "anchor_", card) for row in rows]),
+            Column("against", [_point(row, "reference_", card) for row in rows]),
             Column("difference", [_difference(row, card) for row in rows], right=True),
             Column("better on", [_wins(row) for row in rows], right=True),
             Column("p", [_p_text(row.p) for row in rows], right=True),
@@ -192,7 +193,7 @@ def _clip_parts(clips: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
         return []
     tests: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for row in records(clips):
-        test = (clean(row.key), _point(row, "", card), _point(row, "anchor_", card))
+        test = (clean(row.key), _point(row, "", card), _point(row, "reference_", card))
         named = f"{_signed(row.difference, row, card)} {clean(row.clip, longest=60)}"
         tests.setdefault(test, {"best": [], "worst": []})[row.end].append(named)
     columns = [
@@ -215,7 +216,7 @@ def _metric_name(row: Any, bd: pd.DataFrame, card: RunCard) -> str:
 
 
 def _kinds(row: Any) -> str:
-    one, two = row.rate_kind, row.anchor_rate_kind
+    one, two = row.rate_kind, row.reference_rate_kind
     if row.variant == "mean":
         one = f"{one}, mean decoded"
     return one if one == two else f"{one} : {two}"
@@ -260,7 +261,7 @@ def _range(row: Any, card: RunCard) -> str:
 
 
 def _shares(row: Any) -> str:
-    return f"{100 * row.share_curve:.0f} % / {100 * row.share_anchor:.0f} %"
+    return f"{100 * row.share_curve:.0f} % / {100 * row.share_reference:.0f} %"
 
 
 def _clips(row: Any) -> str:

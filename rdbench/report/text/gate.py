@@ -20,8 +20,18 @@ VERDICTS = {
     1: "regression: something is worse than in the baseline, or missing",
     3: "not comparable: the run was not measured like the baseline",
     4: "failed units: the run is incomplete",
+    5: "too little to judge: a loss on too few groups of clips to tell from chance",
 }
-NOTABLE = ("not_comparable", "regression", "vanished", "failed", "new", "improvement", "skipped")
+NOTABLE = (
+    "not_comparable",
+    "regression",
+    "vanished",
+    "failed",
+    "undecided",
+    "new",
+    "improvement",
+    "skipped",
+)
 HEADINGS = {
     "not_comparable": "Not comparable",
     "regression": "Regressions",
@@ -29,7 +39,8 @@ HEADINGS = {
     "failed": "Failed units",
     "new": "New",
     "improvement": "Improvements",
-    "skipped": "Not decided",
+    "undecided": "Too little to judge",
+    "skipped": "Not tested",
 }
 LONGEST = 20
 # XML 1.0 has no place for these.
@@ -82,7 +93,7 @@ def gate_junit(result: GateResult) -> str:
         )
         kind = {
             "regression": "failure", "vanished": "failure", "failed": "error",
-            "not_comparable": "error", "skipped": "skipped",
+            "not_comparable": "error", "undecided": "error", "skipped": "skipped",
         }.get(row["verdict"])  # fmt: skip
         if kind:
             plural = {"failure": "failures", "error": "errors"}.get(kind, kind)

@@ -37,7 +37,7 @@ def unfinished_text(run: Run) -> str:
     run: as it was read; rows that a report hides would count as missing. Raises StoreError for a
     manifest whose plan is none.
     """
-    from rdbench.analysis.planned import missing_rows
+    from rdbench.analysis.runs import missing_rows
 
     missing, asked = missing_rows(run)
     if not missing:

@@ -13,7 +13,7 @@ from report_browser import REQUIRED, Tab, browser_program
 from report_runs import HOSTILE, Strange
 
 from rdbench.analysis.aggregate import points
-from rdbench.report.describe import MetricCard
+from rdbench.report.cards import MetricCard
 from rdbench.report.html.write import write_html
 from rdbench.report.numbers import kbps_text, score_text
 from rdbench.store.reader import read_rows

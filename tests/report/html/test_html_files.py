@@ -22,7 +22,7 @@ from rdbench.report.html.files import script_json
 from rdbench.report.html.tables import sort_value
 from rdbench.report.html.traces import binned
 from rdbench.report.html.write import write_html
-from rdbench.report.tables.cells import Cell
+from rdbench.report.tables.table import Cell
 from rdbench.store.audio import kept_audio, read_audio
 from rdbench.store.traces import read_traces
 from rdbench.types import RdbenchError, StoreError

@@ -1,0 +1,108 @@
+"""Values of sets of clips, as runs and baselines keep them: what their intervals are made of.
+
+A metric of a set has one row for a system, point, variant and domain. Beside it are kept the clips
+that the value is of, the values without each group of these clips, and its replicates under the
+bootstrap of `rdbench.resampling`; groups stand in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdbench.store.schema import Kind, Quantity
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+Point = tuple[str, str, str, str]
+POINT = ("system", "curve", "point", "variant")
+SET = "set"
+JACKKNIFE, BOOTSTRAP = "jackknife", "bootstrap"
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """What one value is made of.
+
+    point: system, curve, point and variant. clips: the names of those that the value is of.
+    left_out: without each group, (groups,). drawn: replicates, (resamples,), or none.
+    """
+
+    point: Point
+    domain: str
+    key: str
+    clips: tuple[str, ...]
+    left_out: Array
+    drawn: Array
+
+    def renamed(self, prefix: str) -> SetScore:
+        """The same of a system and curve whose names have a prefix."""
+        system, curve, *rest = self.point
+        return replace(self, point=(prefix + system, prefix + curve, rest[0], rest[1]))
+
+
+def read_sets(folder: Path, metrics: Mapping[str, Any]) -> tuple[SetScore, ...]:
+    """What the values of sets in a run are made of; metrics: the manifest's cards.
+
+    Raises StoreError for what cannot be read.
+    """
+    keys = [key for key, card in metrics.items() if is_set(card)]
+    return tuple(score for key in keys for score in _read(folder, key))
+
+
+def is_set(card: Any) -> bool:
+    """Whether a metric's card is that of a metric of sets."""
+    return isinstance(card, Mapping) and card.get("scope") == SET
+
+
+def _read(folder: Path, key: str) -> list[SetScore]:
+    from rdbench.store.features import read_features
+
+    clips: dict[tuple[Point, str], list[str]] = {}
+    for name, point, domain in _clips(folder, key):
+        clips.setdefault((point, domain), []).append(name)
+    arrays = {
+        model: {
+            (_point(vars(one)), one.domain): np.asarray(one.array, dtype=float)
+            for one in read_features(folder, Quantity(Kind.FEATURE, key, model))
+        }
+        for model in (JACKKNIFE, BOOTSTRAP)
+    }
+    return [
+        SetScore(
+            point,
+            domain,
+            key,
+            tuple(clips.get((point, domain), ())),
+            left_out,
+            arrays[BOOTSTRAP].get((point, domain), np.empty(0)),
+        )
+        for (point, domain), left_out in arrays[JACKKNIFE].items()
+    ]
+
+
+def _clips(folder: Path, key: str) -> list[tuple[str, Point, str]]:
+    """The clips that have a feature, with whose and of which domain it is.
+
+    Their arrays are not read: they may be as large as the audio.
+    """
+    from rdbench.store.attachments import told
+
+    rows = told(folder, Kind.FEATURE, ("key", "backend", "domain", "clip", *POINT)).to_pylist()
+    return [
+        (row["clip"], _point(row), row["domain"])
+        for row in rows
+        if (row["key"], row["backend"]) == (key, "") and row["clip"]
+    ]
+
+
+def _point(labels: Mapping[str, Any]) -> Point:
+    system, curve, point, variant = (str(labels[name]) for name in POINT)
+    return system, curve, point, variant

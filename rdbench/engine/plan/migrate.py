@@ -1,0 +1,160 @@
+"""Takes up runs whose keys were made by version 1: what they measured is renamed, not repeated.
+
+Keys of version 1 held the names of systems, curves, clips and groups, and no version of rdbench's
+own rates, delays and traces. The values that those first versions gave are still the same, so a row
+whose old key can be made from today's plan is the same unit. Costs are known by their step alone
+(their machine was hashed): they stay where the step is unchanged, as of a machine without a name.
+This module can go once nobody has runs of that version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rdbench.engine.plan.digests import digest
+from rdbench.store.schema import Kind, Quantity
+from rdbench.types import KL_PRIOR, RateKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.plan import Plan, Unit
+    from rdbench.engine.plan.systems import Step
+    from rdbench.spec.model import BenchmarkSpec
+    from rdbench.store.reader import Index
+
+_ADAPTER = re.compile(r"(^|, )adapter 1(, posterior 1)?$")
+"""What version 1 did not have in a codec's version; what is of a later adapter is another unit."""
+_ANCHORS = ("identity", "lowpass")
+
+
+def is_of_version_1(folder: Path) -> bool:
+    """Whether the manifest of a run was written by version 1; its rows may be of both."""
+    from rdbench.store.manifest import MANIFEST_NAME
+
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        return False
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("schema_version") == 1
+
+
+def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) -> dict[str, str]:
+    """New keys by old ones, of all units of `plan` that `index` has under an old key."""
+    old = _OldKeys(spec, device_class)
+    pairs: dict[str, str] = {}
+    measured: set[tuple[str, str]] = set()
+    for units in plan.units():
+        for unit in units:
+            for key in old.of(unit, plan):
+                pairs.setdefault(key, unit.key)
+    held = set(index.table["unit_key"].to_pylist())
+    found = {key: new for key, new in pairs.items() if key in held}
+    places = index.places(found)
+    systems, points = (index.table[name].to_pylist() for name in ("system", "point"))
+    measured |= {(systems[place], points[place]) for place in places.tolist()}
+    return found | _costs(plan, index, measured)
+
+
+def _costs(plan: Plan, index: Index, measured: set[tuple[str, str]]) -> dict[str, str]:
+    """Costs of the steps that have other rows under their old keys."""
+    rows = {
+        (row["system"], row["point"], row["key"]): row["unit_key"]
+        for row in index.table.select(["system", "point", "kind", "key", "unit_key"]).to_pylist()
+        if row["kind"] == Kind.COST and (row["system"], row["point"]) in measured
+    }
+    found = {}
+    for units in plan.sets():
+        for unit in plan.units_of_set(units):
+            where = (units.step.system.name, units.step.point.name, unit.quantity.key)
+            if unit.quantity.kind is Kind.COST and not unit.quantity.model and where in rows:
+                found[rows[where]] = unit.key
+    return found
+
+
+class _OldKeys:
+    """The keys of version 1."""
+
+    def __init__(self, spec: BenchmarkSpec, device_class: str) -> None:
+        from rdbench.audio.resample import RESAMPLER
+
+        protocol = spec.protocol
+        self._run = digest([protocol.fingerprint(RESAMPLER), device_class, protocol.dtype])
+        self._seed = protocol.seed
+        self._steps: dict[Any, str] = {}
+
+    def of(self, unit: Unit, plan: Plan) -> Iterator[str]:
+        """The keys that a unit may have had."""
+        if unit.step is None:
+            if unit.clip is not None and unit.quantity.kind is Kind.AUDIO:
+                yield self._hash(f"{self._run}|{_clip(unit.clip)}|audio/flac")
+            return
+        step = self._step(unit.step)
+        if unit.clip is not None:
+            what = self._what(unit.step, unit.quantity, plan)
+            yield self._hash(f"{self._run}|{step}|{_clip(unit.clip)}|{what}")
+        elif unit.of is not None and unit.quantity.kind is not Kind.COST:
+            yield self._of_set(unit, unit.of.clips, step, plan)
+
+    def _of_set(self, unit: Unit, clips: Sequence[PlannedClip], step: str, plan: Plan) -> str:
+        assert unit.step is not None
+        name = unit.quantity.model or unit.quantity.key
+        what = f"bits/1/{name}{self._fit(unit.step, unit.quantity, plan)}"
+        each = [self._hash(f"{self._run}|{step}|{_clip(clip)}|{what}") for clip in clips]
+        return digest([name, *each])[:32]
+
+    def _what(self, step: Step, quantity: Quantity, plan: Plan) -> str:
+        kind, key = quantity.kind, quantity.key
+        fitted = key == RateKind.KL and quantity.model != KL_PRIOR
+        if kind is Kind.RATE and (key == RateKind.ENTROPY or fitted):
+            return f"bits/1/{quantity.model}{self._fit(step, quantity, plan)}"
+        if kind is Kind.METRIC and key != "residual_delay":
+            identity = plan.passes.owner(quantity).depends(step, quantity)
+            return digest(identity[:4])
+        return key if kind is Kind.METRIC else f"{kind.value}/{key}"
+
+    @staticmethod
+    def _fit(step: Step, quantity: Quantity, plan: Plan) -> str:
+        fitted = plan.passes.owner(quantity).depends(step, quantity)[-1]
+        return f"/{fitted}" if fitted else ""
+
+    def _step(self, step: Step) -> str:
+        if step.id not in self._steps:
+            system, info, coder = step.system, step.system.info, step.coder
+            version = _ADAPTER.sub("", info.version) if info else ""
+            if system.recipe.name in _ANCHORS and not version:
+                version = "1"
+            codec = info and [version, info.weights_sha256, *system.source]
+            named = [f"{coder.name} {getattr(coder, 'digest', '')}"] if coder else []
+            self._steps[step.id] = digest(
+                [
+                    system.name,
+                    system.spec.curve,
+                    system.recipe.name,
+                    dict(system.spec.options),
+                    codec,
+                    step.point.name,
+                    dict(step.point.settings),
+                    step.variant.name,
+                    self._seed if step.variant.seeded else None,
+                    *named,
+                ]
+            )
+        return self._steps[step.id]
+
+    @staticmethod
+    def _hash(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _clip(planned: PlannedClip) -> str:
+    clip = planned.clip
+    return digest([planned.content, clip.name, clip.domain, clip.group])

@@ -1,0 +1,134 @@
+"""The tables of a run as one page of Markdown.
+
+Per domain the rates, scores, BD-rates and posteriors, then what has no value and why; the costs;
+what the metrics are.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rdbench.report.cards import (
+    RATE_MEANING,
+    RESIDUAL_DELAY,
+    RunCard,
+    clips_text,
+    few_groups,
+    ordered,
+)
+from rdbench.report.names import clean, markdown
+from rdbench.report.tables.missing import missing_table
+from rdbench.report.tables.points import headline_column
+from rdbench.report.tables.rows import point_columns, point_keys
+from rdbench.report.tables.run_tables import MEAN_NOTE, DomainTables, RunTables, has_dots
+from rdbench.report.tables.table import NONE, Table
+from rdbench.report.text.columns import filled, markdown_table, packed
+
+if TYPE_CHECKING:
+    pass
+
+WIDEST = 118
+PROSE = 100
+
+
+def table_page(tables: RunTables) -> str:
+    """The whole of table.md."""
+    card = tables.card
+    parts = [_caption(tables)]
+    for part in tables.domains:
+        counts = f"{clips_text(part.inside).capitalize()}. {few_groups(part.inside)}".rstrip()
+        parts.append(f"## {markdown(card.domain_label(part.domain))}\n\n{counts}")
+        parts += _section(part.rates, "Rates (kbps)")
+        parts += _scores_section(part, card)
+        parts += [text for table in part.bd for text in _section(table, table.title)]
+        if part.missing:
+            parts += ["### Curves without a BD-rate", _bullets(part.missing)]
+        if part.posteriors is not None:
+            parts += _section(part.posteriors, part.posteriors.title)
+            parts.append(textwrap.fill(part.posteriors.caption, PROSE))
+        missing = missing_table(part.inside, card, brief=True)
+        if missing.columns:
+            parts += [f"### {missing.title}", markdown_table(missing.plain)]
+    if tables.costs is not None:
+        parts += ["## Costs", markdown_table(tables.costs.plain)]
+        parts += [markdown(note) for note in tables.costs.notes]
+    parts += _definitions(tables)
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores_section(part: DomainTables, card: RunCard) -> list[str]:
+    if not part.scores.columns:
+        return []
+    rows = point_keys(part.inside, card)
+    # In Markdown the kind of rate stands in the column of the rate.
+    head = [column.column for column in point_columns(rows, card)]
+    head.append(headline_column(rows, part.inside, card).column)
+    blocks = packed(head, [column.column for column in part.scores.columns], width=WIDEST)
+    bold = part.scores.caption.partition(" Bold: ")[2]
+    said = [textwrap.fill(f"Bold: {bold}", PROSE)] if bold else []
+    return ["### Scores", *said, *map(markdown_table, blocks)]
+
+
+def _caption(tables: RunTables) -> str:
+    points, card = tables.points, tables.card
+    kinds = list(dict.fromkeys(points.loc[points["kind"] == "rate", "key"]))
+    kinds = ordered(kinds, list(RATE_MEANING))
+    reading = (
+        "In brackets: 95 % intervals from a bootstrap over groups of "
+        "clips. A fraction such as 38/40 counts the clips that have a score, where not all have "
+        "one. ↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
+        "seconds."
+    )
+    said = (f"Corpus: {card.corpus.rstrip('.')}.", f"Protocol: {card.protocol}.")
+    lines = ["# Rates, scores and costs"]
+    if tables.unfinished:
+        lines += ["", textwrap.fill(f"**{markdown(tables.unfinished)}**", PROSE)]
+    for paragraph in (*map(markdown, said), reading):
+        lines += ["", textwrap.fill(paragraph, PROSE, break_long_words=False)]
+    if kinds:
+        lines += ["", "Kinds of rate:", ""]
+        lines += [f"- {kind}: {RATE_MEANING.get(kind, kind)}" for kind in kinds]
+    if any(has_dots(part.inside, card) for part in tables.domains):
+        lines += ["", MEAN_NOTE]
+    return "\n".join(lines)
+
+
+def _section(table: Table, title: str) -> list[str]:
+    """A heading with as many tables as the columns need, rows without a value left out."""
+    if not table.columns:
+        return []
+    head = [column.column for column in table.head]
+    wide = packed(head, [column.column for column in table.columns], width=WIDEST)
+    blocks = [filled(block, len(head), nothing=NONE) for block in wide]
+    bold = table.caption.partition(" Bold: ")[2]
+    notes = [*table.notes, *([f"Bold: {bold}"] if bold else [])]
+    said = [textwrap.fill(markdown(note), PROSE) for note in notes]
+    return [f"### {markdown(title)}", *map(markdown_table, blocks), *said]
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {markdown(text)}" for text in texts)
+
+
+def _definitions(tables: RunTables) -> list[str]:
+    """What each metric is: unit, direction, version, programs."""
+    points, card = tables.points, tables.card
+    scores = points[points["kind"] == "metric"]
+    lines = []
+    for key in ordered(list(dict.fromkeys(scores["key"])), list(card.metrics)):
+        metric = card.metrics[key]
+        if key == RESIDUAL_DELAY or not (metric.definition or metric.version):
+            continue
+        used = dict.fromkeys(filter(None, scores.loc[scores["key"] == key, "backend"]))
+        way = f"{metric.direction} is better" if metric.direction else "direction not known"
+        programs = ", ".join(filter(None, [*map(clean, used), metric.backend]))
+        facts = [
+            f"version {metric.version}" if metric.version else "",
+            metric.unit or "no unit", way, f"by {programs}" if programs else "",
+        ]  # fmt: skip
+        text = f"{metric.name} ({clean(key)}): {', '.join(filter(None, facts))}."
+        more = [metric.definition, metric.citation]
+        lines.append(" ".join([text, *(f"{part.rstrip('.')}." for part in more if part)]))
+    return ["## Metrics", _bullets(lines)] if lines else []

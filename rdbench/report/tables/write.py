@@ -1,0 +1,141 @@
+"""Tables of a run: Markdown to read, LaTeX and HTML to publish, CSV to compute with, and a short
+text for the terminal.
+
+The Markdown has, per domain, the rates of every kind that was measured, the scores with their
+intervals and BD-rates; then what was not scored and why, the costs, and what the metrics are. The
+CSV is tidy: one line per point, variant, domain and quantity, with its unit, interval, counts and
+the rate beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdbench.report.cards import (
+    clips_text,
+    describe,
+)
+from rdbench.report.names import slug
+from rdbench.report.tables.html import web_page
+from rdbench.report.tables.latex import latex
+from rdbench.report.tables.markdown import table_page
+from rdbench.report.tables.points import (
+    NOT_A_RATE,
+    headline_column,
+    score_columns,
+)
+from rdbench.report.tables.rows import POINT_KEY, in_order, point_columns, point_keys
+from rdbench.report.tables.run_tables import domains_of, run_tables
+from rdbench.report.text.columns import aligned, packed
+from rdbench.store.atomic import make_folder, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdbench.analysis.runs import Run
+
+
+def write_tables(
+    folder: Path,
+    *,
+    points: pd.DataFrame,
+    manifest: Mapping[str, Any],
+    run: Run | None = None,
+    reference: str | None = None,
+    traces: pd.DataFrame | None = None,
+    seed: int = 0,
+    unfinished: str = "",
+) -> list[Path]:
+    """Writes the tables of a run and returns the files, each whole.
+
+    `folder`/table.md and table.csv have everything; tables/ has LaTeX (`points_<domain>.tex`,
+    `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and as CSV the
+    BD-rates and the KL of each latent channel. Arguments as in `run_tables`; unfinished: as
+    in `RunTables`.
+    """
+    tables = run_tables(points, manifest, run=run, reference=reference, traces=traces, seed=seed)
+    tables = replace(tables, unfinished=unfinished)
+    make_folder(folder)
+    texts = {
+        "table.md": table_page(tables),
+        "table.csv": csv_table(points, manifest).to_csv(index=False, lineterminator="\n"),
+    }
+    if tables.all:
+        make_folder(folder / "tables")
+        texts |= {f"tables/{slug(table.name)}.tex": latex([table]) for table in tables.all}
+        texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
+    if tables.bd.rows is not None:
+        texts["tables/bd_rate.csv"] = tables.bd.rows.to_csv(index=False, lineterminator="\n")
+    if len(tables.channels):
+        named = tables.channels.rename(columns={"nats": "nats_per_frame"})
+        texts["tables/kl_per_channel.csv"] = named.to_csv(index=False, lineterminator="\n")
+    written = []
+    for name, text in texts.items():
+        write_atomic(folder / name, text.encode("utf-8", errors="replace"))
+        written.append(folder / name)
+    return written
+
+
+def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
+    """All aggregates, tidy, in order of points; value, low and high in `unit`, rates in kbps."""
+    card = describe(points, manifest)
+    rates = card.rate_distortion(points)
+    owner = [*POINT_KEY, "domain"]
+    sides = ["rate_kind", "kbps", "kbps_low", "kbps_high", "rate_point"]
+    beside = rates.drop_duplicates(owner)[[*owner, *sides]]
+    table = in_order(points, card).merge(beside, on=owner, how="left")
+    table["rate_kind"] = table["rate_kind"].fillna("")
+    table.insert(1, "label", [card.systems[name].label for name in table["system"]])
+    directions = {key: metric.direction for key, metric in card.metrics.items()}
+    is_metric = table["kind"] == "metric"
+    table["better"] = [
+        directions.get(key, "") if metric else ""
+        for key, metric in zip(table["key"], is_metric, strict=True)
+    ]
+    return table.rename(
+        columns={
+            "kbps": "headline_kbps",
+            "kbps_low": "headline_kbps_low",
+            "kbps_high": "headline_kbps_high",
+            "rate_kind": "headline_kind",
+            "reason": "reason_not_ok",
+            "note": "interval_note",
+        }
+    )
+
+
+def summary_text(
+    points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100, unfinished: str = ""
+) -> str:
+    """A short table for the terminal, at most `width` columns where names allow.
+
+    unfinished: as in `RunTables`.
+    """
+    card = describe(points, manifest)
+    parts = []
+    starred = dotted = False
+    for domain in domains_of(points):
+        inside = points[points["domain"] == domain]
+        rows = point_keys(inside, card)
+        head = [column.column for column in point_columns(rows, card, longest=28)]
+        head.append(headline_column(rows, inside, card).column)
+        scores = [c.column for c in score_columns(inside, card, rows, brief=True)]
+        blocks = packed(head, scores, width=width) if scores else [head]
+        parts.append(f"{card.domain_label(domain)}: {clips_text(inside)}")
+        parts += [aligned(block) for block in blocks]
+        cells = [cell for block in blocks for column in block for cell in column.cells]
+        starred |= any(cell.endswith("*") for cell in cells)
+        dotted |= any(cell.endswith(NOT_A_RATE) for cell in cells)
+    notes = []
+    if starred:
+        notes.append("* not all clips were scored: see table.md")
+    if dotted:
+        notes.append(
+            f"{NOT_A_RATE} not a rate point: the mean or another amount of noise is decoded, the "
+            "rate is of a sample"
+        )
+    notes += [unfinished] if unfinished else []
+    return "\n\n".join([*(parts or ["nothing was measured"]), *notes]) + "\n"

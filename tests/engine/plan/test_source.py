@@ -1,0 +1,94 @@
+"""A codec that is not rdbench's own is measured again when anything of it has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+CODE = """
+import torch
+from rdbench.codecs.posterior.base import PosteriorCodec
+from helper import SCALE
+
+class MyVae(PosteriorCodec):
+    def __init__(self, *, points=None, weights, folder=""):
+        net = torch.nn.Linear(1, 1)
+        net.load_state_dict(torch.load(weights, weights_only=True))
+        super().__init__(
+            name="my", sample_rate=8000, frame_rate=100.0, modules=net, points=points
+        )
+
+    def posterior(self, audio):
+        mean = self.modules.weight * audio.unfold(-1, 80, 80).mean(-1)
+        return mean, torch.full_like(mean, SCALE)
+
+    def decode_latent(self, z):
+        return z.repeat_interleave(80, -1)
+"""
+TOLD = """
+import json, sys
+from rdbench.engine.plan.source import name_weights, source_of
+from rdbench.codecs.registry import create
+options = json.loads(sys.argv[1])
+codec = create("myvae:MyVae", options=options, allow_code=True)
+name_weights(codec)
+print(source_of(codec, sys.argv[1]), codec.info.weights_sha256)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "myvae.py").write_text(CODE)
+    (tmp_path / "helper.py").write_text("SCALE = 0.5\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "notes.txt").write_text("first")
+    torch.save({"weight": torch.ones(1, 1), "bias": torch.zeros(1)}, tmp_path / "my.pt")
+    return tmp_path
+
+
+def source(folder: Path) -> str:
+    """What a fresh process says."""
+    options = json.dumps({"weights": "my.pt", "folder": "models"})
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD, options],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize("changed", ["myvae.py", "helper.py", "models/notes.txt", "my.pt"])
+def test_code_beside_it_files_of_options_and_weights_count(folder: Path, changed: str) -> None:
+    before = source(folder)
+    assert before == source(folder)
+    path = folder / changed
+    if changed == "my.pt":
+        torch.save({"weight": 2 * torch.ones(1, 1), "bias": torch.zeros(1)}, path)
+    else:
+        path.write_text(path.read_text() + "\n")
+    assert source(folder) != before
+
+
+def test_weights_count_wherever_they_came_from(folder: Path) -> None:
+    """A plugin may load them from a path that no option names."""
+    from rdbench.weights.checkpoints import tensors_sha256
+
+    model = torch.nn.Linear(2, 1)
+    before = tensors_sha256(model)
+    assert tensors_sha256(model) == before
+    with torch.no_grad():
+        model.bias += 1e-6
+    assert tensors_sha256(model) != before
+
+
+def test_codecs_of_rdbench_know_their_own() -> None:
+    from rdbench.codecs.registry import create
+    from rdbench.engine.plan.source import source_of
+
+    assert source_of(create("opus", points=[12]), "{}") == ()

@@ -1,0 +1,116 @@
+"""Bold is for what is better for sure."""
+
+from __future__ import annotations
+
+import math
+
+import make_run
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from rdbench.analysis.aggregate import run_points
+from rdbench.analysis.arrays import by_domain
+from rdbench.analysis.paired import holm, paired_p, paired_table
+from rdbench.analysis.runs import Run
+from rdbench.report.tables.run_tables import RunTables, run_tables
+from rdbench.report.tables.table import TableColumn
+from rdbench.store.schema import COLUMNS
+
+CARD = {"name": "m", "unit": "", "direction": "higher", "identity": "nan", "version": 1}
+
+
+def pair_run(gain: float, spread: float, *, rates: tuple[float, float] = (6.0, 6.1)) -> Run:
+    """Two systems at one rate: "new" is better by `gain` on average, by ±`spread` per clip."""
+    rows = []
+    for number, system in enumerate(("old", "new")):
+        for c in range(12):
+            change = (gain + spread * (-1) ** c * (1 + c / 12)) * number
+            shared = {
+                "unit_key": "", "system": system, "curve": system, "point": "a",
+                "variant": "codes", "clip": f"c{c}", "domain": "speech", "group": f"g{c}",
+                "seconds": 2.0, "backend": "b", "status": "ok", "reason": "",
+            }  # fmt: skip
+            rows.append({**shared, "kind": "rate", "key": "payload", "unit": "bit",
+                         "value": 2000 * rates[number], "backend": ""})  # fmt: skip
+            rows.append({**shared, "kind": "metric", "key": "m", "unit": "",
+                         "value": 3 + 0.1 * c + change})  # fmt: skip
+    systems = {name: {"curve": name, "headline": "payload"} for name in ("old", "new")}
+    manifest = {"systems": systems, "metrics": {"m": CARD}}
+    return Run("pair", pd.DataFrame(rows, columns=list(COLUMNS)), manifest)
+
+
+def scores(run: Run) -> list[bool]:
+    tables = run_tables(run_points(run), run.manifest, run=run)
+    (column,) = tables.domains[0].scores.columns
+    return [cell.bold for cell in column.cells]
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> Run:
+    return Run("synthetic", make_run.make_frame(), make_run.make_manifest())
+
+
+@pytest.fixture(scope="module")
+def tables(synthetic: Run) -> RunTables:
+    points = run_points(synthetic)
+    return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
+
+
+def column(tables: RunTables, name: str, title: str) -> tuple[list[str], TableColumn]:
+    table = next(t for t in tables.all if t.name == name)
+    return [cell.text for cell in table.head[0].cells], next(
+        c for c in table.columns if c.title == title
+    )
+
+
+def test_better_for_sure_is_bold() -> None:
+    assert scores(pair_run(0.5, 0.05)) == [False, True]
+
+
+def test_better_by_chance_is_not() -> None:
+    assert scores(pair_run(0.05, 0.5)) == [False, False]
+
+
+def test_equal_is_not() -> None:
+    assert scores(pair_run(0.0, 0.0)) == [False, False]
+
+
+def test_better_at_more_bits_is_not() -> None:
+    assert scores(pair_run(0.5, 0.05, rates=(6.0, 6.7))) == [False, False]
+
+
+def test_where_lower_is_better_the_lower_is_bold() -> None:
+    run = pair_run(0.5, 0.05)
+    manifest = {**run.manifest, "metrics": {"m": {**CARD, "direction": "lower"}}}
+    assert scores(Run("pair", run.rows, manifest)) == [True, False]
+
+
+def test_p_is_that_of_the_paired_t_test() -> None:
+    run = pair_run(0.2, 0.3)
+    (panel,) = by_domain(run)
+    metric = next(iter(panel.metrics))
+    values = panel.metrics[metric].values
+    difference, p = paired_p(panel, metric, 1, 0)
+    expected = stats.ttest_rel(values[1], values[0])
+    assert difference == pytest.approx(float((values[1] - values[0]).mean()))
+    assert p == pytest.approx(expected.pvalue, rel=1e-9)
+    table = paired_table(run, pairs=[("new/a", "old/a")])
+    assert p == pytest.approx(table["p"].iloc[0], rel=1e-9)
+
+
+def test_a_family_larger_than_its_tests_is_corrected_for() -> None:
+    p = np.array([0.01, 0.02])
+    np.testing.assert_allclose(holm(p, tests=10), [0.1, 0.18])
+    np.testing.assert_allclose(holm(p), [0.02, 0.02])
+
+
+def test_the_curve_that_needs_fewest_bits_is_bold(tables: RunTables) -> None:
+    curves, cells = column(tables, "bd_rate_music", "ViSQOL audio")
+    assert [name for name, cell in zip(curves, cells.cells, strict=True) if cell.bold] == ["VAE"]
+    values = {name: float(cell.text.replace("−", "-").replace("–", "nan"))
+              for name, cell in zip(curves, cells.cells, strict=True)}  # fmt: skip
+    assert values["VAE"] == min(v for v in values.values() if math.isfinite(v))
+    table = next(t for t in tables.all if t.name == "bd_rate_music")
+    assert "Bold: fewer bits than every other curve" in table.caption
