@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rdbench.engine.executors.servers import enter, start_server, surroundings
 
 if TYPE_CHECKING:
-    from pebble import ProcessPool
+    from pebble import ProcessFuture, ProcessPool
 
 # Jobs that may wait for a worker: enough to keep every worker fed, few enough that the audio they
 # carry does not grow with the corpus.
