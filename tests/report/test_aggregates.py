@@ -28,7 +28,7 @@ def two_machines() -> pd.DataFrame:
     ours = frame.assign(backend=frame["backend"].mask(costs, OURS))
     theirs = frame[costs].assign(backend=THEIRS)
     theirs["value"] = theirs["value"].mask(theirs["unit"] == "s/s", theirs["value"] / 5)
-    return points(pd.concat([ours, theirs], ignore_index=True), resamples=20)
+    return points(pd.concat([ours, theirs], ignore_index=True))
 
 
 def manifest(machine: str | None) -> dict:
@@ -69,6 +69,6 @@ def test_figures_show_the_costs_of_the_runs_own_machine(two_machines: pd.DataFra
 
 def test_a_run_of_no_named_machine_says_none() -> None:
     frame = make_run.make_frame()
-    costs, machine, others = machine_costs(points(frame, resamples=20), "")
+    costs, machine, others = machine_costs(points(frame), "")
     assert len(costs)
     assert (machine, others) == ("", [])

@@ -27,7 +27,7 @@ def renamed() -> tuple[pd.DataFrame, dict]:
     parts = [frame.assign(variant="quantized")]
     parts += [frame[~rates].assign(variant=name) for name in ("projected", "noise_0.25")]
     manifest = {**make_run.make_manifest(), "variants": CARDS}
-    return points(pd.concat(parts, ignore_index=True), resamples=20), manifest
+    return points(pd.concat(parts, ignore_index=True)), manifest
 
 
 def test_variants_of_a_plugin_are_shown_as_their_cards_say() -> None:

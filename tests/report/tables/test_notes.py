@@ -37,7 +37,7 @@ def test_notes_are_counted_by_kind_and_the_first_clips_are_named() -> None:
 
 def test_the_page_has_a_section_only_where_something_was_noted() -> None:
     frame = make_run.make_frame()
-    some = points(frame[frame["system"] == "opus"], resamples=20)
+    some = points(frame[frame["system"] == "opus"])
     manifest = make_run.make_manifest()
     assert "## Clips worth a look" in table_page(run_tables(some, manifest, notes=NOTES))
     for none in (None, NOTES.iloc[:0]):

@@ -41,7 +41,7 @@ def run() -> Run:
 @pytest.fixture(scope="module")
 def aggregates(run: Run) -> pd.DataFrame:
     """The aggregates, with an interval as the analysis gives it to a metric of sets."""
-    table = points(run.rows, manifest=run.manifest, resamples=20)
+    table = points(run.rows, manifest=run.manifest)
     hit = (table["key"] == KEY) & table["value"].notna()
     return table.assign(
         low=table["low"].mask(hit, table["value"] - 0.05),
