@@ -110,8 +110,8 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "failure": system.failure,
     }
     info = system.info
-    if info is None:
-        return card
+    if info is None:  # its rows of an earlier start may stand, under what was known of it then
+        return {**system.card, **{key: value for key, value in card.items() if value is not None}}
     return card | {
         "family": info.family,
         "version": info.version,
