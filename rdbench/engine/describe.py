@@ -111,7 +111,8 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
     }
     info = system.info
     if info is None:  # its rows of an earlier start may stand, under what was known of it then
-        return {**system.card, **{key: value for key, value in card.items() if value is not None}}
+        now = {key: card[key] for key in ("codec", "curve", "label", "failure")}
+        return {**card, **system.card, **now}
     return card | {
         "family": info.family,
         "version": info.version,
