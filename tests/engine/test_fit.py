@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from rdbench.cli.specs import read_spec
+from rdbench.cli.options import read_spec
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.fit import entry_of, fit_tables
