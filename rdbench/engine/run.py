@@ -24,7 +24,7 @@ from rdbench.engine.plan.clips import (
     plan_clips,
     unread_manifest,
 )
-from rdbench.engine.plan.metrics import not_valid, resolve_metrics
+from rdbench.engine.plan.metrics import metrics_by_key, not_valid, resolve_metrics
 from rdbench.engine.plan.migrate import is_of_version_1, renamed
 from rdbench.engine.plan.systems import System, build_systems
 from rdbench.engine.progress import Progress
@@ -117,6 +117,7 @@ class _Run:
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
         self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
+        self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
         self._remember(systems)
@@ -345,7 +346,7 @@ class _Run:
                 spec=self.spec,
                 corpus=corpus,
                 plan=plan,
-                metrics={m.key: m for chosen in self.metrics.values() for m in chosen},
+                metrics=self.by_key,
                 devices=self.devices,
                 workers=self.workers,
                 batch_seconds=self.options.batch_seconds,
