@@ -40,13 +40,16 @@ def command(
         str, typer.Option(help="auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or cuda:all.")
     ] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")
+        int | None,
+        typer.Option(
+            min=1, help="Processes on the cores.  [default: one per core, or per protocol.threads]"
+        ),
     ] = None,
     batch_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds of audio in one batch of a GPU.")
     ] = 60.0,
     costs: Annotated[
-        Costs, typer.Option(help="Cost pass: what is missing, all of it again, or none.")
+        Costs, typer.Option(help="Costs of this machine: what is missing, all again, or none.")
     ] = Costs.MISSING,
     keep_audio: Annotated[
         bool,

@@ -208,9 +208,10 @@ class _Run:
         from rdbench.store.parts import MEASUREMENTS, read_all
         from rdbench.store.schema import Kind
 
-        table = read_all(
-            self.folder / MEASUREMENTS, ("unit_key", "kind", "backend"), kind=Kind.COST
-        )
+        folder = self.folder / MEASUREMENTS
+        if not folder.is_dir():
+            return ()
+        table = read_all(folder, ("unit_key", "kind", "backend"), kind=Kind.COST)
         return tuple(sorted(set(table["backend"].to_pylist())))
 
     def _measure(self, writer: RunWriter, plan: Plan) -> int:
