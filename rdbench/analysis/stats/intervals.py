@@ -21,7 +21,8 @@ heavy group says little of the shape of a distribution), Hall's transformation o
     T(t) = t + a t² / 3 + a² t³ / 27 + a / 6
 
 is taken as Student's with ν degrees of freedom; the interval holds the θ₀ with |T| within its
-quantile (for which a is cut where T would turn flat). How often intervals hold the truth is measured by `benchmarks/interval_coverage.py`.
+quantile (for which a is cut where T would turn flat). How often intervals hold the truth is
+measured by `benchmarks/interval_coverage.py`.
 
 *p-values* live far out in the tails once they are corrected for many tests, where an estimated
 skewness is least to be trusted: they are the larger of those of t and T, so that a difference whose
