@@ -160,6 +160,7 @@ class _Run:
         from rdbench.engine.passes.scores import ScoresPass
         from rdbench.engine.passes.sets import SetMetricsPass
         from rdbench.metrics.base import Scope
+        from rdbench.store.audio import FOLDER
 
         def of_scope(*, sets: bool) -> dict[str, tuple[Metric, ...]]:
             return {
@@ -179,7 +180,7 @@ class _Run:
             entropy,
             ScoresPass(of_scope(sets=False)),
             SetMetricsPass(of_scope(sets=True)),
-            AudioPass(self.folder if self.options.keep_audio else None),
+            AudioPass(self.folder / FOLDER if self.options.keep_audio else None),
             NotesPass(),
             CostsPass(
                 machine=machine_name(self.devices[0]),

@@ -52,7 +52,7 @@ class CodecRecipe:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class System:
     """A system of the spec, with its codec, or with the reason why it cannot be run.
 
