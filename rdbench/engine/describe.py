@@ -110,9 +110,8 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "failure": system.failure,
     }
     info = system.info
-    if info is None:  # its rows of an earlier start may stand, under what was known of it then
-        now = {key: card[key] for key in ("codec", "curve", "label", "failure")}
-        return {**card, **system.card, **now}
+    if info is None:
+        return card
     return card | {
         "family": info.family,
         "version": info.version,

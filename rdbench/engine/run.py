@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -120,7 +120,6 @@ class _Run:
         self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
-        self._remember(systems)
         clips = plan_clips(corpus, seed=self.spec.protocol.seed)
         plan = self._plan(systems, clips)
         _check_folder(self.folder)
@@ -314,16 +313,6 @@ class _Run:
 
         torch.set_num_threads(self.spec.protocol.threads)
         full_precision()
-
-    def _remember(self, systems: Sequence[System]) -> None:
-        """Tells systems that cannot be built what an earlier start knew of them."""
-        from rdbench.store.manifest import MANIFEST_NAME, read_manifest
-
-        if (self.folder / MANIFEST_NAME).is_file():
-            cards = read_manifest(self.folder).get("systems", {})
-            for system in systems:
-                if system.codec is None and isinstance(card := cards.get(system.name), dict):
-                    system.card = card
 
     def _say_notes(self) -> None:
         notes = [*(not_valid(self.spec, d) for d in self.domains), unread_manifest(self.spec)]

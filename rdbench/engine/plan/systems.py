@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.plan.source import name_weights, source_of
@@ -57,7 +57,6 @@ class System:
     """A system of the spec, with its codec, or with the reason why it cannot be run.
 
     source: hash of the code of a codec that is not rdbench's own, whose version says too little.
-    card: of a system that cannot be built, what the manifest of an earlier start says of it.
     """
 
     spec: SystemSpec
@@ -65,7 +64,6 @@ class System:
     codec: Codec | None
     failure: str = ""
     source: tuple[str, ...] = ()
-    card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -82,17 +80,15 @@ class System:
         """The operating points; for a codec that could not be built, those that were asked for."""
         if self.codec:
             return self.codec.points
-        names = self.spec.points or self.card.get("points") or ("",)
-        return tuple(OperatingPoint(str(point), None) for point in names)
+        return tuple(OperatingPoint(str(point), None) for point in self.spec.points or ("",))
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The variants to decode, in the spec's order or the codec's own."""
         from rdbench.codecs.variants import variant
 
-        names = self.spec.variants or (() if self.codec else self.card.get("variants", ()))
-        if names:
-            return tuple(variant(str(name)) for name in names)
+        if self.spec.variants:
+            return tuple(variant(name) for name in self.spec.variants)
         return self.codec.variants if self.codec else (CODES,)
 
     @property
