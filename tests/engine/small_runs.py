@@ -62,7 +62,6 @@ def run(
     folder: Path,
     *systems: dict[str, Any],
     metrics: Sequence[str] = ("snr",),
-    costs: Mapping[str, Any] | None = None,
     unit_seconds: float = 120.0,
     progress: Progress | None = None,
     spec: Mapping[str, Any] | None = None,
@@ -76,7 +75,7 @@ def run(
         "protocol": {"sample_rate": RATE, "channels": "mono", "excerpt_seconds": None},
         "metrics": {"default": list(metrics)},
         "systems": list(systems),
-        "costs": dict(costs or {"enabled": False}),
+        "costs": {"enabled": False},
         "timeouts": {"unit_seconds": unit_seconds},
     }
     how = RunOptions(allow_code=True, **{"device": "cpu", "workers": 1, **options})
