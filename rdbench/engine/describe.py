@@ -111,7 +111,7 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
     }
     info = system.info
     if info is None:
-        return card
+        return {**system.earlier.card, **card} if system.earlier else card
     return card | {
         "family": info.family,
         "version": info.version,

@@ -145,6 +145,10 @@ class RunIntake:
                 self.take(
                     [Result(step, clip, planned.domain, q, score, 0.0) for q in sorted(quantities)]
                 )
+        for number, one in enumerate(self.sets):
+            system = one.units.step.system
+            if system.codec is None:
+                self.take(self.set_work(number).failed(Score.failed(system.failure)))
 
     def clip_work(self, clip: PlannedClip, kept: Mapping[str, Kept]) -> ClipWork | None:
         """What is open of a clip, for a process; None where nothing is.

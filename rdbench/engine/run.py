@@ -26,7 +26,7 @@ from rdbench.engine.plan.clips import (
 )
 from rdbench.engine.plan.metrics import metrics_by_key, not_valid, resolve_metrics
 from rdbench.engine.plan.migrate import is_of_version_1, renamed
-from rdbench.engine.plan.systems import System, build_systems
+from rdbench.engine.plan.systems import System, build_systems, take_up
 from rdbench.engine.progress import Progress
 from rdbench.types import StoreError
 
@@ -119,7 +119,7 @@ class _Run:
         self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
         self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)
-        systems = build_systems(self.spec, allow_code=self.options.allow_code)
+        systems = self._systems()
         clips = plan_clips(corpus, seed=self.spec.protocol.seed)
         plan = self._plan(systems, clips)
         _check_folder(self.folder)
@@ -132,6 +132,16 @@ class _Run:
             written = self._measure(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=True)
         return RunSummary(self.folder, written, count_failed(self.folder))
+
+    def _systems(self) -> list[System]:
+        """Those of the spec; what cannot be built is what an earlier start knew of it."""
+        from rdbench.store.manifest import MANIFEST_NAME, read_manifest
+
+        systems = build_systems(self.spec, allow_code=self.options.allow_code)
+        unbuilt = [system for system in systems if system.codec is None]
+        if unbuilt and (self.folder / MANIFEST_NAME).is_file():
+            take_up(unbuilt, read_manifest(self.folder))
+        return systems
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
         from rdbench.engine.plan.keys import Keys

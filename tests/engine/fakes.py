@@ -22,6 +22,7 @@ from rdbench.types import (
     RunsOn,
     Tokens,
     TokenStream,
+    WeightsError,
 )
 
 FRAME = 160
@@ -254,3 +255,12 @@ class CountedInPool(Counted):
     """The same in a worker process."""
 
     runs_on = RunsOn.POOL
+
+
+class FromFile(Counted):
+    """Needs a file, whose content is how many bits the upper point has."""
+
+    def __init__(self, *, weights: str, points: Sequence[float | str] | None = None) -> None:
+        if not Path(weights).exists():
+            raise WeightsError(f"there are no weights in {weights}; give the path of a checkpoint")
+        super().__init__(points=points, bits=int(Path(weights).read_text()))

@@ -19,7 +19,6 @@ One rule shares the cores among torch, numba, BLAS and the processes: threads ×
 from __future__ import annotations
 
 import contextlib
-import pickle
 import queue
 import signal
 import threading
@@ -241,8 +240,8 @@ def serve(
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         watch.arm(BUILD_SECONDS)
         try:
-            desk = Desk(pickle.loads(setup), place.device, rest=watch.arm)
-            desk.build()
+            desk = Desk(setup, place.device, rest=watch.arm)
+            desk.build(alone=not place.workers)
         except Exception as error:
             reason = f"the process for {place.device} could not be set up"
             connection.recv()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -29,14 +28,15 @@ class Desk:
     jobs: Jobs
 
     def __init__(
-        self, setup: Setup, device: str = "cpu", rest: Callable[[float], None] | None = None
+        self, packed: bytes, device: str = "cpu", rest: Callable[[float], None] | None = None
     ) -> None:
         import torch
 
+        setup: Setup = pickle.loads(packed)
         torch.set_num_threads(setup.threads)
         full_precision()
         self.device = device
-        self.packed = setup.packed()
+        self.packed = packed
         self.passes = Passes(setup.passes)
         self.protocols = setup.protocols
         self.timeout = setup.timeout
@@ -49,10 +49,16 @@ class Desk:
         self._systems: dict[str, System] = {}
         self._steps: dict[StepId, Step] = {}
 
-    def build(self) -> None:
-        """Builds every codec and metric, so that no clip is charged for it."""
+    def build(self, *, alone: bool) -> None:
+        """Builds every codec, so that no clip is charged for it.
+
+        alone: whether metrics of packages run in this process too.
+        """
         for name in self._setups:
             self.system(name)
+        if alone:
+            for one in self.passes.all:
+                one.warm_up()
 
     def system(self, name: str) -> System:
         """A system, its codec built once and on its device."""
@@ -88,4 +94,8 @@ class Desk:
 @lru_cache(maxsize=1)
 def desk_of(setup: bytes) -> Desk:
     """The desk of a worker beside a device, made once in a process: on the CPU, one thread."""
-    return Desk(replace(pickle.loads(setup), threads=1))
+    import torch
+
+    desk = Desk(setup)
+    torch.set_num_threads(1)
+    return desk

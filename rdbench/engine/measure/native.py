@@ -93,7 +93,8 @@ def code_clip(
 
 
 @cache
-def _backend(metric: Metric) -> PoolBackend:
+def warmed(metric: Metric) -> PoolBackend:
+    """The backend of a metric, compiled once in a process."""
     from rdbench.metrics.base import PoolBackend
 
     built = metric.backend
@@ -162,7 +163,7 @@ def _score(
     from rdbench.metrics.base import Scope
     from rdbench.metrics.channels import average_channels
 
-    built = _backend(metric)
+    built = warmed(metric)
     if metric.definition.scope is Scope.CLIP_ALONE:
         prepared: Sequence[Any] = [None] * len(reconstruction)
     else:

@@ -102,11 +102,15 @@ class EntropyPass(Pass):
         return Columns("bit", quantity.model)
 
     def depends(self, step: Step | None, quantity: Quantity) -> Any:
-        """The version of the streams, and the numbers of a fitted model."""
+        """The versions of the code that counts, and the numbers of a fitted model."""
+        from rdbench import rate
         from rdbench.rate import entropy
+        from rdbench.rate import usage as codebooks
 
+        if quantity.kind is Kind.USAGE:
+            return [self.name, codebooks.VERSION]
         fitted = self._fitted_model(step, quantity.model) if step else None
-        return [self.name, entropy.VERSION, fitted.digest if fitted else ""]
+        return [self.name, rate.VERSION, entropy.VERSION, fitted.digest if fitted else ""]
 
     def labels(self, step: Step) -> list[str]:
         """The models of a step, as rows name them."""

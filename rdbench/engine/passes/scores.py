@@ -16,9 +16,9 @@ import torch
 from rdbench.audio.align import residual_delay
 from rdbench.audio.resample import resample_batch
 from rdbench.engine.measure.batch import Batch, as_array
-from rdbench.engine.measure.native import failed, score_clip
+from rdbench.engine.measure.native import failed, score_clip, warmed
 from rdbench.engine.plan.passes import Columns, Pass, Work
-from rdbench.metrics.base import DeviceBackend, Scope
+from rdbench.metrics.base import DeviceBackend, PoolBackend, Scope
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score, Status
 
@@ -63,6 +63,12 @@ class ScoresPass(Pass):
         if quantity == RESIDUAL_DELAY:
             return [self.name, align.VERSION]
         return self._by_quantity()[quantity].identity()
+
+    def warm_up(self) -> None:
+        """Builds every backend, and compiles those of packages."""
+        for metric in self._by_quantity().values():
+            if isinstance(metric.backend, PoolBackend):
+                warmed(metric)
 
     def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
         """Scores on every metric that is open; scores of native jobs arrive later."""

@@ -123,6 +123,8 @@ class _OldKeys:
 
     @staticmethod
     def _fit(step: Step, quantity: Quantity, plan: Plan) -> str:
+        if quantity.kind is not Kind.RATE:
+            return ""
         fitted = plan.passes.owner(quantity).depends(step, quantity)[-1]
         return f"/{fitted}" if fitted else ""
 

@@ -235,6 +235,9 @@ class Pass(ABC):
         """Whether a quantity of a set depends on which of its clips are of one group."""
         return False
 
+    def warm_up(self) -> None:
+        """Builds what a process needs once, where it does everything itself: no clip pays for it."""
+
     def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
         """Measures what is wanted of references."""
 

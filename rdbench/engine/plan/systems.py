@@ -15,6 +15,7 @@ from rdbench.types import (
     MissingExtraError,
     OperatingPoint,
     RateKind,
+    StoreError,
     Variant,
     WeightsError,
 )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
     from rdbench.rate.coded import LatentCoder
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
+    from rdbench.store.variants import VariantCard
 
 StepId = tuple[str, str, str]
 """Names a step within its run: system, point, variant."""
@@ -52,11 +54,25 @@ class CodecRecipe:
         )
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier start measured of a system that cannot be built now.
+
+    card: of the system, from the manifest.
+    """
+
+    card: Mapping[str, Any]
+    points: tuple[OperatingPoint, ...]
+    variants: tuple[Variant, ...]
+    headline: RateKind | None
+
+
 @dataclass(eq=False)
 class System:
     """A system of the spec, with its codec, or with the reason why it cannot be run.
 
     source: hash of the code of a codec that is not rdbench's own, whose version says too little.
+    earlier: of a system that cannot be run, what the folder has of it.
     """
 
     spec: SystemSpec
@@ -64,6 +80,7 @@ class System:
     codec: Codec | None
     failure: str = ""
     source: tuple[str, ...] = ()
+    earlier: Earlier | None = None
 
     @property
     def name(self) -> str:
@@ -77,9 +94,11 @@ class System:
 
     @property
     def points(self) -> tuple[OperatingPoint, ...]:
-        """The operating points; for a codec that could not be built, those that were asked for."""
-        if self.codec:
-            return self.codec.points
+        """The operating points; for a codec that could not be built, those that were measured, or
+        else those that are asked for.
+        """
+        if known := self.codec or self.earlier:
+            return known.points
         return tuple(OperatingPoint(str(point), None) for point in self.spec.points or ("",))
 
     @property
@@ -89,12 +108,14 @@ class System:
 
         if self.spec.variants:
             return tuple(variant(name) for name in self.spec.variants)
-        return self.codec.variants if self.codec else (CODES,)
+        known = self.codec or self.earlier
+        return known.variants if known else (CODES,)
 
     @property
     def headline(self) -> RateKind | None:
         """The rate kind that stands for the system; None for anchors."""
-        return self.codec.info.headline if self.codec else None
+        known = self.info or self.earlier
+        return known.headline if known else None
 
     @property
     def steps(self) -> list[Step]:
@@ -190,6 +211,45 @@ def _check_variants(system: System, codec: Codec | None) -> None:
                 f"system {system.name!r}: {codec.info.name} has no variant {variant.name!r}; it "
                 f"has: {', '.join(one.name for one in possible)}"
             )
+
+
+def take_up(systems: Sequence[System], manifest: Mapping[str, Any]) -> None:
+    """Lets systems that cannot be built stand for what `manifest` says was measured of them.
+
+    Raises StoreError for a manifest that is damaged.
+    """
+    from rdbench.store.variants import variants_of
+
+    variants = variants_of(manifest)
+    try:
+        for system in systems:
+            card = manifest.get("systems", {}).get(system.name, {})
+            if system.codec is None and card.get("codec") == system.spec.codec and "family" in card:
+                system.earlier = _earlier(card, variants)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            "the systems in manifest.json are damaged; restore the file from a copy, or delete it "
+            "and run again: the measurements stay"
+        ) from error
+
+
+def _earlier(card: Mapping[str, Any], variants: Mapping[str, VariantCard]) -> Earlier:
+    told = [variants[name] for name in card["variants"]]
+    return Earlier(
+        card,
+        tuple(OperatingPoint(name, card["target_kbps"][name]) for name in card["points"]),
+        tuple(
+            Variant(
+                one.name,
+                one.source,
+                transmitted=one.transmitted,
+                rate=RateKind(one.rate) if one.rate else None,
+                digest=one.digest,
+            )
+            for one in told
+        ),
+        RateKind(card["headline"]) if card["headline"] else None,
+    )
 
 
 def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:

@@ -1,0 +1,56 @@
+"""A family of quantities that rdbench does not know: all that it takes is this module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rdbench.engine.measure.batch import Batch
+from rdbench.engine.measure.desk import Desk
+from rdbench.engine.plan.clips import PlannedClip
+from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.plan.systems import Step
+from rdbench.store.schema import Kind, Quantity
+from rdbench.types import AudioBatch, Score
+
+PEAK = Quantity(Kind.METRIC, "peak")
+HIGHEST = Quantity(Kind.METRIC, "highest_peak")
+_ARRAY = Quantity(Kind.FEATURE, "peaks")
+
+
+@dataclass(frozen=True, eq=False)
+class PeakPass(Pass):
+    """The peak of each reconstruction, and the highest one of a domain."""
+
+    name = "peaks"
+
+    def owns(self, quantity: Quantity) -> bool:
+        return quantity in (PEAK, HIGHEST, _ARRAY)
+
+    def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
+        return [PEAK]
+
+    def of_set(self, step: Step, clips: Sequence[PlannedClip]) -> Sequence[SetUnits]:
+        domains = dict.fromkeys(clip.domain for clip in clips)
+        return [
+            SetUnits(step, d, tuple(c for c in clips if c.domain == d), (HIGHEST,), _ARRAY)
+            for d in domains
+        ]
+
+    def columns(self, quantity: Quantity) -> Columns:
+        return Columns("1", "numpy")
+
+    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
+        for position, samples in enumerate(audio.samples.cpu().numpy()):
+            peak = float(np.abs(samples).max())
+            work.record(position, PEAK, Score(peak))
+            work.record(position, _ARRAY, Score(1.0), np.array([peak]))
+
+    def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterable[Result]:
+        score: Any = Score.failed("; ".join(work.failures.values()))
+        if not work.failures:
+            score = Score(float(max(array.max() for array in work.arrays.values())))
+        return [Result(step.id, "", work.domain, HIGHEST, score, 0.0)]
