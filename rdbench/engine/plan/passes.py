@@ -236,7 +236,7 @@ class Pass(ABC):
         return False
 
     def warm_up(self) -> None:
-        """Builds what a process needs once, where it does everything itself: no clip pays for it."""
+        """Builds what a process that does everything itself needs once; no clip pays for it."""
 
     def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
         """Measures what is wanted of references."""
