@@ -109,8 +109,9 @@ def run_tables(
         caption = f"{_score_caption(inside, card)} {about}"
         if bold:
             caption += (
-                " Bold: better than every point of another curve at the same rate (within 10 %), "
-                f"paired over groups of clips, Holm over {tests} tests, {100 * LEVEL:g} %."
+                " Bold: better than every other point that can be transmitted at no more bits "
+                f"(paired over groups of the same clips, Holm over {tests} tests, "
+                f"{100 * LEVEL:g} %)."
             )
         domains.append(
             DomainTables(
