@@ -82,7 +82,8 @@ def bd_table(
     or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
     narrow: whether one of them is less than `LEAST_SHARE`. repaired: the points that were moved to
     make a curve monotone. crosses: whether the curves cross; where first (`crossing_kbps`,
-    `crossing_quality`), and in what share of the resamples they do. p: of no change at all, not corrected for other tests.
+    `crossing_quality`), and in what share of the resamples they do. p: of no change at
+    all, not corrected for other tests.
 
     metrics: keys, all by default. Raises RdbenchError for a curve or metric that is not there.
     """
@@ -119,6 +120,16 @@ def bd_table(
                         run, scores, metric, (one, two), basis=basis, asked=wanted, how=how
                     )
     return pd.DataFrame(found, columns=BD_COLUMNS)
+
+
+def instead(bd: pd.DataFrame) -> pd.Series[bool]:
+    """Which refusals of a BD-rate or BD-quality stand beside what was read at one point."""
+    of_row = ["domain", "key", "backend", "curve", "variant", "reference", "basis"]
+    read = set(bd.loc[bd["quantity"] == AT_POINT, of_row].itertuples(index=False, name=None))
+    both = zip(bd[of_row].itertuples(index=False, name=None), bd["quantity"], strict=True)
+    import pandas as pd
+
+    return pd.Series([row in read and q != AT_POINT for row, q in both], bd.index, dtype=bool)
 
 
 def _rows(

@@ -11,9 +11,10 @@ each of them, and its p is the largest (Berger, Multiparameter hypothesis testin
 sampling, Technometrics 24, 1982): that needs no correction for their number. All scores of a domain
 that might have been bold are one family (Holm).
 
-A BD-rate is bold where the curve needs fewer bits than every other curve with a BD-rate, and
-crosses none of them, each number resting on enough of both curves. The tests of one table are
-corrected together (Holm), and the family is all pairs that might have been tested.
+A BD-rate is bold where the curve needs fewer bits than every other curve with a number, a system
+of one rate among them, and crosses none of them, each number resting on enough of both curves. The
+tests of one table are corrected together (Holm), and the family is all pairs that might have been
+tested.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def best_curves(
             & (against["reason"] == "")
         ]
         p = [
-            row.p if row.value > 0 and not row.crosses and math.isfinite(row.p) else 1.0
+            row.p
+            if row.value > 0 and not row.crosses and not row.narrow and math.isfinite(row.p)
+            else 1.0
             for row in records(rows)
             if row.curve in rivals
         ]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.curves.bd_rate import AT_POINT
+from rdbench.analysis.curves.bd_rate import AT_POINT, instead
 from rdbench.analysis.curves.delta import LEAST_SHARE
 from rdbench.report.cards import RunCard, records
 from rdbench.report.names import clean, listed
@@ -158,16 +158,6 @@ def _refusals(bd: pd.DataFrame, card: RunCard, draw: Draw, layout: str) -> list[
         Column("answer", [clean(reason, longest=160) for *_, reason in fates]),
     ]
     return [_title("Not compared", 2, layout), draw(columns)]
-
-
-def instead(bd: pd.DataFrame) -> pd.Series[bool]:
-    """Which refusals of a BD-rate or BD-quality stand beside what was read at one point."""
-    of_row = ["domain", "key", "backend", "curve", "variant", "reference", "basis"]
-    read = set(bd.loc[bd["quantity"] == AT_POINT, of_row].itertuples(index=False, name=None))
-    both = zip(bd[of_row].itertuples(index=False, name=None), bd["quantity"], strict=True)
-    import pandas as pd
-
-    return pd.Series([row in read and q != AT_POINT for row, q in both], bd.index, dtype=bool)
 
 
 def _reading_parts(
