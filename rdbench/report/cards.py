@@ -50,7 +50,7 @@ class SystemCard:
 
     anchor: it has no rate by nature. streams: it has a variant with a rate of its own, as the
     stream of a quantized latent. points: its operating points, cheapest first. look: colour,
-    marker and dash that the report's configuration asks for.
+    marker and dash that the report's configuration asks for. codec: the adapter's name.
     """
 
     name: str
@@ -60,6 +60,7 @@ class SystemCard:
     anchor: bool
     points: tuple[str, ...] = ()
     family: str = ""
+    codec: str = ""
     parameters: float = math.nan
     look: Mapping[str, str] = field(default_factory=dict)
     streams: bool = False
@@ -166,6 +167,20 @@ class RunCard:
         named = (s.family for s in self.systems.values() if s.curve == curve and s.family)
         return next(named, "")
 
+    def related(self, one: str, two: str) -> bool:
+        """Whether systems of two curves are of one adapter or family."""
+        kinds = [
+            {
+                kind
+                for system in self.systems.values()
+                if system.curve == curve
+                for kind in (("codec", system.codec), ("family", system.family))
+                if kind[1]
+            }
+            for curve in (one, two)
+        ]
+        return bool(kinds[0] & kinds[1])
+
     def curve_label(self, curve: str) -> str:
         """The label of a curve: that of its systems where they share one."""
         labels = {card.label for card in self.systems.values() if card.curve == curve}
@@ -264,6 +279,7 @@ def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
         anchor=not headline and not entry.get("failure"),
         points=tuple(map(str, points)) if isinstance(points, list | tuple) else (),
         family=clean(entry.get("family") or ""),
+        codec=str(entry.get("codec") or ""),
         parameters=_number(entry.get("parameters")),
         look={key: str(entry[key]) for key in ("colour", "marker", "dash") if entry.get(key)},
     )

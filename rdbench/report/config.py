@@ -4,6 +4,7 @@ Example:
     style: paper                      # or screen: larger type, for pages and slides
     rate: headline                    # or one kind of rate for every axis
     anchor: opus                      # the curve that BD-rates are taken against
+    pairs: [[vae, rvq]]               # and those between two; by default of one adapter or family
     metrics: [pesq_wb, si_sdr]        # these alone, in this order
     domains: [speech]
     names: {pesq_wb: PESQ, speech: Speech (VCTK)}      # of metrics and domains
@@ -75,6 +76,7 @@ class ReportConfig(_Strict):
     style: Literal["paper", "screen"] = "paper"
     rate: str = "headline"
     anchor: str | None = None
+    pairs: tuple[tuple[str, str], ...] | None = None
     metrics: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     names: dict[str, str] = Field(default_factory=dict)

@@ -36,6 +36,7 @@ def write_all(
         run.manifest,
         run=run,
         reference=config.anchor,
+        pairs=config.pairs,
         traces=read_traces(folder),
         notes=read_notes(folder),
         unfinished=unfinished_text(whole),

@@ -3,6 +3,9 @@
 Both curves are taken on the clips that all their points have, and made anew, points, repair, range
 and all, without each group of these clips (`delta`, `leave_one_out`); interval and p come from how
 much that changes. Domains are never pooled and nothing is extrapolated.
+
+A system of one rate has no curve. It is read against the other curve at its own quality: how many
+bits it needs, in percent of what the other needs for that quality.
 """
 
 from __future__ import annotations
@@ -13,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.analysis.arrays import by_domain
-from rdbench.analysis.curves.delta import FEWEST, Curve, Delta, crosses, crossings, delta, percent
+from rdbench.analysis.curves.delta import (
+    FEWEST,
+    LEAST_SHARE,
+    Curve,
+    Delta,
+    crosses,
+    crossings,
+    delta,
+    evaluate,
+    percent,
+)
 from rdbench.analysis.curves.measured import Made, Pair, chosen_metrics, drawn_pair, make_pair
 from rdbench.analysis.curves.sides import (
     Side,
@@ -39,11 +52,12 @@ BD_COLUMNS = [
     "basis", "rate_kind", "reference_rate_kind", "rate_model", "reference_rate_model",
     "quantity", "method", "value", "low", "high", "unit", "p",
     "range_low", "range_high", "range_unit", "share_curve", "share_reference",
-    "crosses", "crossing_kbps", "crossing_quality", "crossing_share",
+    "narrow", "repaired", "crosses", "crossing_kbps", "crossing_quality", "crossing_share",
     "n_points", "n_points_reference", "n_clips", "n_total", "n_groups", "note", "reason",
 ]  # fmt: skip
 METHODS: tuple[Interpolation, ...] = ("pchip", "akima")
 QUANTITIES = ("bd_rate", "bd_quality")
+AT_POINT = "rate_at_point"
 
 
 def bd_table(
@@ -60,12 +74,16 @@ def bd_table(
 
     One row per domain, metric, curve, basis, quantity and method. quantity: `bd_rate`, the change
     in rate at equal quality in percent (negative: fewer bits), or `bd_quality`, the change in
-    quality at equal rate in the metric's unit. basis: `headline`, or `decodable` where the two
+    quality at equal rate in the metric's unit. A curve of one point has, beside the refusal of
+    its `bd_rate`, a row `rate_at_point`: the change in rate at its own quality, in percent, whose
+    range is that quality. basis: `headline`, or `decodable` where the two
     headline kinds differ and the comparison is repeated under decodable streams. value, low, high:
     NaN where refused, and `reason` says why. range_low … range_high: the qualities (for `bd_rate`)
     or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
-    crosses: whether the curves cross; where first (`crossing_kbps`, `crossing_quality`), and in
-    what share of the resamples they do. p: of no change at all, not corrected for other tests.
+    narrow: whether one of them is less than `LEAST_SHARE`. repaired: the points that were moved to
+    make a curve monotone. crosses: whether the curves cross; where first (`crossing_kbps`,
+    `crossing_quality`), and in what share of the resamples they do. p: of no change at
+    all, not corrected for other tests.
 
     metrics: keys, all by default. Raises RdbenchError for a curve or metric that is not there.
     """
@@ -104,6 +122,16 @@ def bd_table(
     return pd.DataFrame(found, columns=BD_COLUMNS)
 
 
+def instead(bd: pd.DataFrame) -> pd.Series[bool]:
+    """Which refusals of a BD-rate or BD-quality stand beside what was read at one point."""
+    of_row = ["domain", "key", "backend", "curve", "variant", "reference", "basis"]
+    read = set(bd.loc[bd["quantity"] == AT_POINT, of_row].itertuples(index=False, name=None))
+    both = zip(bd[of_row].itertuples(index=False, name=None), bd["quantity"], strict=True)
+    import pandas as pd
+
+    return pd.Series([row in read and q != AT_POINT for row, q in both], bd.index, dtype=bool)
+
+
 def _rows(
     run: Run,
     scores: DomainScores,
@@ -128,7 +156,13 @@ def _rows(
         "n_points_reference": len(pair.reference.side.points),
         "n_clips": pair.test.clips, "n_total": pair.test.given,
         "n_groups": 0 if pair.test.columns is None else len(pair.test.columns.groups),
+        "repaired": ", ".join(pair.repaired),
     }  # fmt: skip
+    if len(pair.test.side.points) == 1 and any(quantity == "bd_rate" for quantity, _ in asked):
+        asked = [
+            *asked,
+            *((AT_POINT, method) for quantity, method in asked if quantity == "bd_rate"),
+        ]
     answers = _answers(pair, asked, sign, scores.metrics[metric].unit, how.confidence)
     if any(answer["crosses"] for answer in answers):
         # One method's curves are enough to tell how sure a crossing is.
@@ -160,6 +194,9 @@ def _answers(
     for answer, (quantity, method) in zip(answers, asked, strict=True):
         if answer["reason"]:
             continue
+        if quantity == AT_POINT:
+            answer.update(_at_point(pair, method, sign, unit, confidence))
+            continue
         by_bits = quantity == "bd_rate"
         distance = delta(first, second, method, "quality" if by_bits else "rate")
         if not np.isfinite(distance.value[0]):
@@ -185,10 +222,39 @@ def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dic
         ("value", "low", "high", "p", "range_low", "range_high", "share_curve", "share_reference",
          "crossing_kbps", "crossing_quality", "crossing_share"), np.nan,
     )  # fmt: skip
-    by_bits = quantity == "bd_rate"
+    by_bits = quantity != "bd_quality"
+    curves = (pair.reference,) if quantity == AT_POINT else (pair.reference, pair.test)
     return answer | {
         "unit": "%" if by_bits else unit, "range_unit": unit if by_bits else "kbps",
-        "crosses": False, "note": pair.note, "reason": pair.refusal or _too_few(pair, method),
+        "narrow": False, "crosses": False, "note": pair.note,
+        "reason": pair.refusal or _too_few(curves, method),
+    }  # fmt: skip
+
+
+def _at_point(
+    pair: Pair, method: Interpolation, sign: float, unit: str, confidence: float
+) -> dict[str, Any]:
+    """The one point of the test side against the reference at its quality."""
+    reference, point, columns = pair.reference.curve, pair.test.curve, pair.test.columns
+    assert reference is not None
+    assert point is not None
+    assert columns is not None
+    quality = point.quality[0]
+    found = (point.log_rate[0] - evaluate(reference, quality, method, "quality"))[None]
+    place = sign * float(quality[0])
+    if not np.isfinite(found[0, 0]):
+        low, high = sorted(sign * float(x) for x in reference.quality[[0, -1], 0])
+        return {
+            "reason": f"refused: {pair.test.side.curve} is at {place:.3g}, "
+            f"{pair.reference.side.curve} was measured from {low:.3g} to {high:.3g} {unit}".rstrip()
+        }
+    made = columns.interval(found, confidence=confidence)
+    value, low, high = percent(np.array([found[0, 0], made.low[0], made.high[0]]))
+    return {
+        "value": float(value), "low": float(low), "high": float(high),
+        "range_low": place, "range_high": place,
+        "p": float(p_two_sided(found[:, 0], columns.spread(found))[0]),
+        "note": "; ".join(filter(None, (pair.note, made.notes[0]))),
     }  # fmt: skip
 
 
@@ -203,11 +269,11 @@ def _numbers(
     else:
         value, low, high = sign * numbers
         ends = (10 ** found.low[0], 10 ** found.high[0])
+    shares = float(found.share_test[0]), float(found.share_reference[0])
     return {
         "value": float(value), "low": float(min(low, high)), "high": float(max(low, high)),
         "range_low": float(min(ends)), "range_high": float(max(ends)),
-        "share_curve": float(found.share_test[0]),
-        "share_reference": float(found.share_reference[0]),
+        "share_curve": shares[0], "share_reference": shares[1], "narrow": min(shares) < LEAST_SHARE,
     }  # fmt: skip
 
 
@@ -222,8 +288,8 @@ def _crossing(reference: Curve, test: Curve, method: Interpolation, sign: float)
     }
 
 
-def _too_few(pair: Pair, method: Interpolation) -> str:
-    for made in (pair.reference, pair.test):
+def _too_few(curves: Sequence[Made], method: Interpolation) -> str:
+    for made in curves:
         measured = len(made.side.points)
         left = measured if made.curve is None else int(made.curve.points[0])
         if left < FEWEST[method]:

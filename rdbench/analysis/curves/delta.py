@@ -35,6 +35,8 @@ Over = Literal["quality", "rate"]
 # Fewer, and the slopes are no curve's: PCHIP needs a neighbour on both sides of one point, Akima
 # of two.
 FEWEST: dict[Interpolation, int] = {"pchip": 3, "akima": 4}
+# A number that rests on a smaller part of either curve says little of that curve.
+LEAST_SHARE = 0.2
 GRID = 257
 COARSE = 17
 
@@ -115,8 +117,12 @@ def percent(log_ratio: Array) -> Array:
     return result
 
 
-def evaluate(given: Curve, at: float, method: Interpolation, over: Over) -> Array:
-    """The curve at one quality or log10 rate, (columns,); NaN where that is beyond its points."""
+def evaluate(given: Curve, at: float | Array, method: Interpolation, over: Over) -> Array:
+    """The curve at one quality or log10 rate, (columns,); NaN where that is beyond its points.
+
+    at: one for all columns, or one for each.
+    """
+    places = np.broadcast_to(at, given.quality.shape[1:])
     result = np.full(given.quality.shape[1], np.nan)
     for chosen, pattern in _patterns(given.starts):
         if pattern.sum() < 2:
@@ -124,8 +130,9 @@ def evaluate(given: Curve, at: float, method: Interpolation, over: Over) -> Arra
         made = given.spline(chosen, pattern, method, over)
         # The ends of a curve whose rate is the same in every resample are within it.
         slack = 1e-12 * np.abs(made.x).max(axis=0)
-        inside = (made.x[0] - slack <= at) & (at <= made.x[-1] + slack)
-        values = made(np.full((1, len(chosen)), at))[0]
+        place = places[chosen]
+        inside = (made.x[0] - slack <= place) & (place <= made.x[-1] + slack)
+        values = made(place[None])[0]
         result[chosen] = np.where(inside, values, np.nan)
     return result
 

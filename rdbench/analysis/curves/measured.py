@@ -16,6 +16,7 @@ import numpy as np
 
 from rdbench.analysis.arrays import RESIDUAL_DELAY, DomainScores
 from rdbench.analysis.curves.delta import Curve, curve
+from rdbench.analysis.curves.monotone import LEVEL
 from rdbench.analysis.curves.sides import Side, common_clips, given_clips, usable
 from rdbench.analysis.stats.leave_one_out import (
     Columns,
@@ -40,7 +41,8 @@ OTHER_SETS = "refused: not all of its values are of the same clips; compare runs
 class Made:
     """One curve on the chosen clips, in all columns of `columns`; or why it is none.
 
-    clips: how many, of `given`. note: what was left out or repaired.
+    clips: how many, of `given`. note: what was left out or repaired. repaired: the points that
+    were moved to make the curve monotone.
     """
 
     side: Side
@@ -50,6 +52,7 @@ class Made:
     given: int
     note: str
     refusal: str
+    repaired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Pair:
     @property
     def note(self) -> str:
         return "; ".join(filter(None, (self.reference.note, self.test.note)))
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        return (*self.reference.repaired, *self.test.repaired)
 
 
 def make_pair(
@@ -145,9 +152,10 @@ def _made(
     if refusal:
         return Made(side, None, columns, clips, given, "", refusal)
     repaired, refusal = _repair(scores, side, rate, quality, columns)
-    notes = [repaired] if repaired else []
+    notes = [f"repaired to be monotone at {', '.join(repaired)}"] if repaired else []
     notes += [f"without {', '.join(side.left_out)}: no scores"] if side.left_out else []
-    return Made(side, curve(rate, quality), columns, clips, given, "; ".join(notes), refusal)
+    made = curve(rate, quality)
+    return Made(side, made, columns, clips, given, "; ".join(notes), refusal, repaired)
 
 
 def chosen_metrics(scores: DomainScores, keys: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -176,25 +184,30 @@ def _no_curve(scores: DomainScores, side: Side, rate: Array) -> str:
 
 def _repair(
     scores: DomainScores, side: Side, rate: Array, quality: Array, columns: Columns
-) -> tuple[str, str]:
-    """What isotonic repair changes, and why it may not ("" for neither)."""
+) -> tuple[tuple[str, ...], str]:
+    """The points that isotonic repair moves, and why it may not (neither, for one point alone).
+
+    What it moves by rounding alone is not moved: the mean of a level block is none of its values.
+    """
+    if len(side.points) == 1:
+        return (), ""
     order = np.argsort(rate[:, 0])
     raw = quality[order, :1]
     level = curve(rate[:, :1], quality[:, :1]).quality
     flat = 1e-12 * float(np.abs(raw).max())
     if float(np.ptp(raw)) <= flat:
-        return "", f"refused: the quality of {side.curve} is the same at all its rates"
-    moved = np.flatnonzero(level[:, 0] != raw[:, 0])
+        return (), f"refused: the quality of {side.curve} is the same at all its rates"
+    moved = np.flatnonzero(np.abs(level[:, 0] - raw[:, 0]) > LEVEL * float(np.ptp(raw)))
     if not len(moved):
-        return "", ""
+        return (), ""
     made = columns.interval(quality[order][moved])
     inside = (made.low <= level[moved, 0]) & (level[moved, 0] <= made.high)
     names = [scores.name(side.points[order[i]]) for i in moved]
     if inside.all() and level[-1, 0] - level[0, 0] <= flat:
-        return "", f"refused: the quality of {side.curve} does not rise with its rate"
+        return (), f"refused: the quality of {side.curve} does not rise with its rate"
     if inside.all():
-        return f"repaired to be monotone at {', '.join(names)}", ""
+        return tuple(names), ""
     worst = names[int(np.flatnonzero(~inside)[0])]
-    return "", (
+    return (), (
         f"refused: {side.curve} is not monotone, and the repair moves {worst} out of its interval"
     )

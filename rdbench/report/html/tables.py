@@ -39,6 +39,7 @@ def sections(content: Content, *, config: ReportConfig) -> list[Section]:
         content.run.manifest,
         run=content.run,
         reference=config.anchor,
+        pairs=config.pairs,
         notes=read_notes(content.folder),
         seed=config.seed,
     )

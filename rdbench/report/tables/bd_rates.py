@@ -1,17 +1,25 @@
-"""BD-rates of a run's curves against one of them, as tables: a row per curve."""
+"""BD-rates of a run's curves, as tables: a row per metric and curve, with what it stands on.
+
+Curves are held against one of them, and those of one family (a VAE and its discrete siblings)
+against each other: two numbers against a third curve are over two ranges of quality, and their
+difference is no comparison. What rests on little of a curve stands in a table of its own.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.curves.bd_rate import bd_table
+from rdbench.analysis.curves.bd_rate import AT_POINT, bd_table, instead
+from rdbench.analysis.curves.delta import LEAST_SHARE
 from rdbench.analysis.curves.sides import require_curve
 from rdbench.analysis.stats.leave_one_out import Sampling
-from rdbench.report.cards import RESIDUAL_DELAY, RunCard, ordered, records
+from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean, listed
-from rdbench.report.numbers import NONE, percent_text
+from rdbench.report.numbers import NONE, percent_text, score_text
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_references
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
@@ -21,29 +29,41 @@ if TYPE_CHECKING:
     from rdbench.analysis.runs import Run
 
 FEWEST = 3  # points of a curve that a BD-rate can be taken against
+STREAMS = ", decodable streams"
 
 
 @dataclass(frozen=True)
 class BdRates:
     """rows: of `rdbench.analysis.curves.bd_rate`, the BD-rates by PCHIP. others: the same against
     the curves that are best in something. reference: "" and a reason where there is nothing to
-    compare.
+    compare. pairs: the same between curves of one family.
     """
 
     rows: pd.DataFrame | None
     others: dict[str, pd.DataFrame]
     reference: str
     reason: str = ""
+    pairs: pd.DataFrame | None = None
 
 
-def bd_rates(run: Run, card: RunCard, reference: str | None, *, seed: int = 0) -> BdRates:
+def bd_rates(
+    run: Run,
+    card: RunCard,
+    reference: str | None,
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    seed: int = 0,
+) -> BdRates:
     """BD-rates against the curve `reference`, by default the first curve with three points.
 
-    Raises RdbenchError for a curve that is not there.
+    pairs: curves that are compared with each other besides, by default those whose systems are of
+    one adapter or family. Raises RdbenchError for a curve that is not there.
     """
     curves = card.curves
     if reference is not None:
         require_curve(reference, curves)
+    for name in itertools.chain.from_iterable(pairs or ()):
+        require_curve(name, curves, option="pairs:")
     chosen = reference or next((c for c in curves if _points(run, c) >= FEWEST), "")
     if not chosen or len(curves) < 2:
         reason = "no BD-rate: it needs two curves, one of them with three points"
@@ -56,41 +76,54 @@ def bd_rates(run: Run, card: RunCard, reference: str | None, *, seed: int = 0) -
     rows = bd_table(run, reference=chosen, metrics=metrics, **shared)
     others = {
         curve: _headline(bd_table(run, reference=curve, metrics=keys, **shared), card)
-        for curve, keys in needed_references(rows[rows["basis"] == "headline"]).items()
+        for curve, keys in needed_references(_headline(rows, card)).items()
     }
-    return BdRates(rows, others, chosen)
+    between = [
+        bd_table(run, reference=other, curves=[curve], metrics=metrics, **shared)
+        for curve, other in _pairs(run, card, pairs)
+        if chosen not in (curve, other)
+    ]
+    return BdRates(rows, others, chosen, pairs=_joined(between))
 
 
 def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list[Table]:
-    """The tables of one domain: by headline rates and, where those differ in kind, by streams.
+    """The tables of one domain: by headline rates and, where those differ in kind, by streams; the
+    same between curves of one family; and, apart, what rests on too little of a curve.
 
     about: corpus and protocol, for the captions.
     """
     if found.rows is None:
         return []
-    inside = found.rows[found.rows["domain"] == domain]
-    tables = []
+    inside = _shown(found.rows, card, domain)
+    against = f"against {card.curve_label(found.reference)}"
+    parts = [(inside, "", against)]
+    if found.pairs is not None:
+        parts.append((_shown(found.pairs, card, domain), "_pairs", "between curves of one family"))
     bold, tests = best_curves(_headline(inside, card), domain, found.others)
-    for basis, title in (("headline", ""), ("decodable", ", decodable streams")):
-        part = inside[(inside["basis"] == basis) & ~inside["variant"].isin(card.not_sent)]
-        if part.empty or not (part["reason"] == "").any():
-            continue
-        against = card.curve_label(found.reference)
-        caption = (
-            f"BD-rate against {against} on {card.domain_label(domain)}: change in bits at equal "
-            "quality in percent, negative is fewer (PCHIP over log rate, the common range of "
-            "quality only), with 95 % intervals over groups of clips. "
-            f"Kinds of rate: {_kinds(part)}. {about}"
-        )
-        if basis == "headline" and bold:
-            caption += (
-                " Bold: fewer bits than every other curve, crossing none (paired over groups, "
-                f"Holm over {tests} tests, {100 * LEVEL:g} %)."
+    tables = []
+    for rows, name, which in parts:
+        for basis, more, title in (("headline", "", ""), ("decodable", "_streams", STREAMS)):
+            part = rows[(rows["basis"] == basis) & ~rows["narrow"].astype(bool)]
+            if part.empty:
+                continue
+            caption = f"{_caption(part, card, which)} {about}"
+            strong = bold if not name and basis == "headline" else set()
+            if strong:
+                caption += (
+                    " Bold: fewer bits than every other curve, crossing none (paired over groups, "
+                    f"Holm over {tests} tests, {100 * LEVEL:g} %)."
+                )
+            titled = f"BD-rate {which}{title}"
+            named = f"bd_rate{name}{more}"
+            tables.append(
+                _table(part, card, name=named, title=titled, caption=caption, bold=strong)
             )
-        name = "bd_rate" if basis == "headline" else "bd_rate_streams"
-        head, columns = _columns(part, card, bold if basis == "headline" else set())
-        tables.append(Table(name, f"BD-rate against {against}{title}", caption, head, columns,
-                            _notes(part)))  # fmt: skip
+    narrow = _joined([rows[rows["narrow"].astype(bool)] for rows, *_ in parts])
+    if narrow is not None:
+        which = f"over less than {100 * LEAST_SHARE:.0f} % of a curve"
+        title = f"BD-rates {which}"
+        caption = f"{_caption(narrow, card, f'{which} (of little weight)')} {about}"
+        tables.append(_table(narrow, card, name="bd_rate_narrow", title=title, caption=caption))
     return tables
 
 
@@ -98,70 +131,129 @@ def refusals(found: BdRates, card: RunCard, domain: str) -> list[str]:
     """Why curves have no BD-rate in `domain`, in sentences."""
     if found.rows is None:
         return [found.reason] if found.reason else []
-    inside = found.rows[(found.rows["domain"] == domain) & (found.rows["reason"] != "")]
-    fates: dict[tuple[str, str], dict[str, None]] = {}
-    for row in records(inside):
-        fates.setdefault((row.curve, row.reason), {})[row.key] = None
+    fates: dict[tuple[str, str, str], dict[str, None]] = {}
+    for rows in (found.rows, found.pairs):
+        if rows is None:
+            continue
+        inside = rows[(rows["domain"] == domain) & (rows["reason"] != "") & ~instead(rows)]
+        for row in records(inside):
+            if rows is found.pairs and row.variant in card.not_sent:
+                continue  # said once
+            other = "" if rows is found.rows else f" against {card.curve_label(row.reference)}"
+            fate = (row.curve, other, row.reason)
+            fates.setdefault(fate, {})[row.key] = None
     texts = []
-    for (curve, reason), keys in fates.items():
+    for (curve, other, reason), keys in fates.items():
         names = listed(map(clean, keys), 3)
-        texts.append(f"{card.curve_label(curve)} ({names}): {clean(reason, longest=200)}")
+        text = f"{card.curve_label(curve)}{other} ({names}): {clean(reason, longest=200)}"
+        texts.append(text)
     return texts
 
 
-def _columns(
-    part: pd.DataFrame, card: RunCard, bold: set[tuple[str, str, str]]
-) -> tuple[list[TableColumn], list[TableColumn]]:
-    curves = ordered(list(part["curve"]), card.curves)
-    reference = str(part["reference"].iloc[0])
-    rows = {(row.curve, row.key, row.backend): row for row in records(part)}
-    pairs = list(dict.fromkeys((row.key, row.backend) for row in records(part)))
-    pairs.sort(key=lambda pair: list(card.metrics).index(pair[0]))
-    kinds = {row.curve: row.rate_kind for row in records(part)}
-    reference_kind = next(iter(part["reference_rate_kind"]), "")
-    head = [
-        words("curve", [card.curve_label(c) for c in curves]),
-        words("rates compared", [_pair(kinds[c], reference_kind) for c in curves]),
+def _caption(part: pd.DataFrame, card: RunCard, which: str) -> str:
+    domain = card.domain_label(str(part["domain"].iloc[0]))
+    text = (
+        f"BD-rate {which} on {domain}: change in bits at equal quality in percent, negative is "
+        "fewer (PCHIP over log rate), with 95 % intervals over groups of clips; the range of "
+        "quality that it is taken over, and its shares of the curve and of the other one."
+    )
+    if (part["quantity"] == AT_POINT).any():
+        text += " A system of one rate is read at its own quality: the change in bits for it."
+    return f"{text} Kinds of rate: {_kinds(part)}."
+
+
+def _table(
+    part: pd.DataFrame,
+    card: RunCard,
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    bold: Collection[tuple[str, str, str]] = (),
+) -> Table:
+    """A row per metric and curve."""
+    keys = list(card.metrics)
+    curves = list(card.curves)
+    rows = sorted(
+        records(part),
+        key=lambda row: (keys.index(row.key), row.backend, curves.index(row.curve)),
+    )
+    lines = []
+    for row in rows:
+        lines.append(_line(row, card, (row.key, row.backend, row.curve) in bold))
+        last = row is rows[-1] or (rows[rows.index(row) + 1])[1:3] != row[1:3]
+        if last and (row.key, row.backend, row.reference) in bold:
+            lines.append(_zero(row, card))
+    several = part.groupby("key")["backend"].nunique().max() > 1
+    metrics = [
+        card.metrics[line.row.key].name + (f", {clean(line.row.backend)}" if several else "")
+        for line in lines
     ]
-    columns = []
-    for key, backend in pairs:
-        cells = []
-        for curve in curves:
-            row = rows.get((curve, key, backend))
-            if row is None or not math.isfinite(row.value):
-                cells.append(Cell(NONE))
-                continue
-            ends = ("", "")
-            if math.isfinite(row.low) and math.isfinite(row.high):
-                ends = percent_text(row.low), percent_text(row.high)
-            short = f"{row.n_clips}/{row.n_total}" if row.n_clips < row.n_total else ""
-            strong = (key, backend, curve) in bold
-            mark = "†" if row.crosses else ""
-            cells.append(Cell(percent_text(row.value), *ends, short, mark, strong))
-        name = card.metrics[key].name
-        several = [k for k, _ in pairs].count(key) > 1
-        columns.append(TableColumn(f"{name}, {clean(backend)}" if several else name, cells))
-    best = [name for (key, _, name) in bold if name == reference]
-    if best:
-        curves_named = [card.curve_label(reference), *[cell.text for cell in head[0].cells]]
-        head = [
-            words("curve", curves_named),
-            words(
-                "rates compared",
-                [_pair(reference_kind, reference_kind), *[cell.text for cell in head[1].cells]],
-            ),
-        ]
-        columns = [
-            TableColumn(column.title, [Cell("0", bold=(*pair, reference) in bold), *column.cells])
-            for pair, column in zip(pairs, columns, strict=True)
-        ]
-    return head, columns
+    head = [words("metric", metrics), words("curve", [line.curve for line in lines])]
+    if part["reference"].nunique() > 1:
+        others = [card.curve_label(line.row.reference) for line in lines]
+        head.append(words("against", others))
+    head.append(words("rates compared", [line.kinds for line in lines]))
+    columns = [
+        TableColumn("BD-rate (%)", [line.cell for line in lines]),
+        words("quality", [line.range for line in lines]),
+        words("shares (%)", [line.shares for line in lines]),
+    ]
+    return Table(name, title, caption, head, columns, _notes(part, card), whole=True)
 
 
-def _notes(part: pd.DataFrame) -> list[str]:
+@dataclass(frozen=True)
+class _Line:
+    """One row of a table as text; row: what it is of."""
+
+    row: Any
+    curve: str
+    kinds: str
+    cell: Cell
+    range: str
+    shares: str
+
+
+def _line(row: Any, card: RunCard, bold: bool) -> _Line:
+    ends = ("", "")
+    if math.isfinite(row.low) and math.isfinite(row.high):
+        ends = percent_text(row.low), percent_text(row.high)
+    short = f"{row.n_clips}/{row.n_total}" if row.n_clips < row.n_total else ""
+    mark = ("†" if row.crosses else "") + ("‡" if row.repaired else "")
+    write = score_text(card.metrics[row.key])
+    place, shares = f"at {write(row.range_low)}", NONE
+    if row.quantity != AT_POINT:
+        place = f"{write(row.range_low)} … {write(row.range_high)}"
+        shares = f"{_percent(row.share_curve)} / {_percent(row.share_reference)}"
+    return _Line(
+        row, card.curve_label(row.curve), _pair(row.rate_kind, row.reference_rate_kind),
+        Cell(percent_text(row.value), *ends, short, mark, bold), place, shares,
+    )  # fmt: skip
+
+
+def _zero(row: Any, card: RunCard) -> _Line:
+    """The reference itself, where it is the best."""
+    kind = row.reference_rate_kind
+    cell = Cell("0", bold=True)
+    return _Line(row, card.curve_label(row.reference), _pair(kind, kind), cell, NONE, NONE)
+
+
+def _percent(share: float) -> str:
+    # What is set apart never looks as if it were not.
+    return f"{math.floor(100 * share + 1e-9)}"
+
+
+def _notes(part: pd.DataFrame, card: RunCard) -> list[str]:
     notes = []
     if part["crosses"].astype(bool).any():
         notes.append("† the curves cross: no single number orders them.")
+    moved = part.loc[part["repaired"] != "", ["key", "repaired"]].drop_duplicates()
+    if len(moved):
+        by_key: dict[str, dict[str, None]] = {}
+        for key, names in moved.itertuples(index=False, name=None):
+            by_key.setdefault(card.metrics[key].name, {}).update(dict.fromkeys(names.split(", ")))
+        told = "; ".join(f"{name}: {', '.join(map(clean, p))}" for name, p in by_key.items())
+        notes.append(f"‡ made monotone by moving points within their intervals ({told}).")
     kinds = {(row.rate_kind, row.reference_rate_kind) for row in records(part) if row.rate_kind}
     if any(one != two for one, two in kinds):
         notes.append(
@@ -169,6 +261,35 @@ def _notes(part: pd.DataFrame) -> list[str]:
             "every codeword as equally likely, while a payload is bits that were sent."
         )
     return notes
+
+
+def _pairs(
+    run: Run, card: RunCard, asked: Sequence[tuple[str, str]] | None
+) -> list[tuple[str, str]]:
+    """Pairs of curves, the second with points enough to be compared with."""
+    pairs = itertools.combinations(card.curves, 2) if asked is None else asked
+    found = []
+    for one, two in pairs:
+        if asked is None and not card.related(one, two):
+            continue
+        if _points(run, two) >= FEWEST:
+            found.append((one, two))
+        elif _points(run, one) >= FEWEST:
+            found.append((two, one))
+    return found
+
+
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame | None:
+    import pandas as pd
+
+    kept = [table for table in tables if len(table)]
+    return pd.concat(kept, ignore_index=True) if kept else None
+
+
+def _shown(rows: pd.DataFrame, card: RunCard, domain: str) -> pd.DataFrame:
+    """What has a number and may be transmitted."""
+    inside = rows[(rows["domain"] == domain) & (rows["reason"] == "")]
+    return inside[~inside["variant"].isin(card.not_sent)]
 
 
 def _kinds(part: pd.DataFrame) -> str:

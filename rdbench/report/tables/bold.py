@@ -1,16 +1,26 @@
-"""What is set in bold: the best of what may be compared, where it is better for sure.
+"""What is set in bold: what is better, for sure, than all that costs no more.
 
-A score is bold where it is better than that of every point of another curve at the same rate
-(within 10 %), each by a paired test over groups of clips; points without such a neighbour are
-never bold. A BD-rate is bold where the curve needs fewer bits than every other curve with a
-BD-rate, and crosses none of them. All tests of one table are corrected together (Holm), and the
-family is all pairs that might have been tested, since the best is chosen by looking at the numbers.
+A score is bold where no other point that can be transmitted, of at most its rate, is as good, and
+where its difference to the best of them is significant: a paired test over the clips that both
+have. Points of the same curve count as any other; a point is never bold where no other curve has a
+point of at most its rate, since it is then better than nothing. Rates are those of the compared
+clips.
+
+Which of its rivals is the best is itself seen in the numbers. A point is therefore held against
+each of them, and its p is the largest (Berger, Multiparameter hypothesis testing and acceptance
+sampling, Technometrics 24, 1982): that needs no correction for their number. All scores of a domain
+that might have been bold are one family (Holm).
+
+A BD-rate is bold where the curve needs fewer bits than every other curve with a number, a system
+of one rate among them, and crosses none of them, each number resting on enough of both curves. The
+tests of one table are corrected together (Holm), and the family is all pairs that might have been
+tested.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,14 +28,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.arrays import PointKey, by_domain
-from rdbench.analysis.paired import NEAR, holm, paired_p
+from rdbench.analysis.curves.measured import SAME_RATE
+from rdbench.analysis.paired import holm, paired_p
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from rdbench.analysis.arrays import DomainScores
     from rdbench.analysis.runs import Run
+
+    Array = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
 
 LEVEL = 0.05
 
@@ -48,13 +63,13 @@ def best_scores(
     found = {}
     for scores in by_domain(run):
         inside = rates[(rates["domain"] == scores.domain) & rates["rate_point"]]
-        kbps = {
-            PointKey(*row): value
-            for *row, value in inside[[*PointKey._fields, "kbps"]]
-            .drop_duplicates()
+        given = {
+            PointKey(*row): (str(kind), str(model))
+            for *row, kind, model in inside[[*PointKey._fields, "rate_kind", "rate_backend"]]
+            .drop_duplicates(list(PointKey._fields))
             .itertuples(index=False, name=None)
         }
-        claims, tests = _claims(scores, kbps, card)
+        claims, tests = _claims(scores, given, card)
         found[scores.domain] = (_proven(claims, tests), tests)
     return found
 
@@ -81,7 +96,9 @@ def best_curves(
             & (against["reason"] == "")
         ]
         p = [
-            row.p if row.value > 0 and not row.crosses and math.isfinite(row.p) else 1.0
+            row.p
+            if row.value > 0 and not row.crosses and not row.narrow and math.isfinite(row.p)
+            else 1.0
             for row in records(rows)
             if row.curve in rivals
         ]
@@ -119,42 +136,64 @@ def _best_curve(part: pd.DataFrame) -> tuple[str, set[str]]:
 
 
 def _claims(
-    scores: DomainScores, kbps: Mapping[PointKey, float], card: RunCard
+    scores: DomainScores, rates: Mapping[PointKey, tuple[str, str]], card: RunCard
 ) -> tuple[list[Claim], int]:
-    known = [i for i, point in enumerate(scores.points) if kbps.get(point, 0) > 0]
-    near: dict[int, list[int]] = {i: [] for i in known}
-    for one, two in itertools.combinations(known, 2):
-        points = scores.points[one], scores.points[two]
-        ratio = kbps[points[0]] / kbps[points[1]]
-        if points[0].curve != points[1].curve and abs(math.log(ratio)) <= math.log1p(NEAR):
-            near[one].append(two)
-            near[two].append(one)
+    """What may be bold, and how many scores there are that might have been."""
+    sent = [i for i, p in enumerate(scores.points) if rates.get(p) in scores.rates]
+    bits = np.full(scores.seconds.shape, np.nan)
+    for i in sent:
+        bits[i] = scores.rates[rates[scores.points[i]]].values[i]
     claims, tests = [], 0
     for metric, quantity in scores.metrics.items():
         direction = card.metrics[metric[0]].direction if metric[0] in card.metrics else ""
         if metric[0] == RESIDUAL_DELAY or direction not in ("higher", "lower"):
             continue
         sign = 1.0 if direction == "higher" else -1.0
-        scored = np.isfinite(quantity.values)
-        mean = [
-            sign * float(values[has].mean()) if has.any() else math.nan
-            for values, has in zip(quantity.values, scored, strict=True)
-        ]
-        tests += sum(len(rivals) for rivals in near.values()) // 2
-        for index, rivals in near.items():
-            others = [r for r in rivals if math.isfinite(mean[r])]
-            if others and mean[index] > max(mean[r] for r in others):
-                p = tuple(_better(scores, metric, index, r, sign) for r in others)
-                claims.append(Claim((scores.domain, *metric, scores.points[index]), p))
+        known = np.isfinite(quantity.values) & np.isfinite(bits) & (scores.seconds > 0)
+        scored = [i for i in sent if known[i].any()]
+        for index in scored:
+            rivals = [r for r in scored if r != index and _no_dearer(scores, bits, known, r, index)]
+            curve = scores.points[index].curve
+            if any(scores.points[r].curve != curve for r in rivals):
+                tests += 1
+                p = _worst(scores, metric, index, rivals, sign)
+                claims.append(Claim((scores.domain, *metric, scores.points[index]), (p,)))
     return claims, tests
 
 
-def _better(
-    scores: DomainScores, metric: tuple[str, str], index: int, rival: int, sign: float
+def _no_dearer(scores: DomainScores, bits: Array, known: Flags, rival: int, index: int) -> bool:
+    """Whether the rival has at most the point's rate, over the clips that both have."""
+    both = known[rival] & known[index]
+    # Where they share none, each has its own, and no test will set it in bold.
+    clips = (both, both) if both.any() else (known[rival], known[index])
+    one, two = (
+        float(bits[i, has].sum() / scores.seconds[i, has].sum())
+        for i, has in zip((rival, index), clips, strict=True)
+    )
+    return one <= two * (1 + SAME_RATE)
+
+
+def _worst(
+    scores: DomainScores,
+    metric: tuple[str, str],
+    index: int,
+    rivals: list[int],
+    sign: float,
 ) -> float:
-    """P of a paired test, 1 where the difference goes the other way or cannot be tested."""
-    difference, p = paired_p(scores, metric, index, rival)
-    return p if sign * difference > 0 and math.isfinite(p) else 1.0
+    """The largest p of the point against its rivals; 1 as soon as it is not better than one."""
+    values = scores.metrics[metric].values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # no clip in common
+        ahead = sign * np.nanmean(values[index] - values[rivals], axis=1) > 0
+    if not ahead.all():
+        return 1.0  # without a test: most points are not the best
+    worst = 0.0
+    for rival in rivals:
+        difference, p = paired_p(scores, metric, index, rival)
+        if not sign * difference > 0 or not math.isfinite(p):
+            return 1.0
+        worst = max(worst, p)
+    return worst
 
 
 def _proven(claims: Sequence[Claim], tests: int) -> set[tuple[str, str, str, PointKey]]:

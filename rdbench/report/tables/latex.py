@@ -32,8 +32,9 @@ SIGNS = {
     "↑": r"\ensuremath{\uparrow}", "↓": r"\ensuremath{\downarrow}", "→": r"\ensuremath{\to}",
     "←": r"\ensuremath{\leftarrow}", "×": r"\ensuremath{\times}", "−": r"\ensuremath{-}",
     "±": r"\ensuremath{\pm}", "≤": r"\ensuremath{\leq}", "≥": r"\ensuremath{\geq}",
-    "°": r"\ensuremath{^{\circ}}", "†": r"\ensuremath{^{\dagger}}", "–": "--", "—": "---",
-    "…": r"\ldots{}", "‖": r"\ensuremath{\|}", "Σ": r"\ensuremath{\Sigma}",
+    "°": r"\ensuremath{^{\circ}}", "†": r"\ensuremath{^{\dagger}}",
+    "‡": r"\ensuremath{^{\ddagger}}",
+    "–": "--", "—": "---", "…": r"\ldots{}", "‖": r"\ensuremath{\|}", "Σ": r"\ensuremath{\Sigma}",
     "·": r"\ensuremath{\cdot}",
     "\N{NO-BREAK SPACE}": "~", "‘": "`", "’": "'", "“": "``", "”": "''",
     "∞": r"\ensuremath{\infty}",
@@ -66,7 +67,10 @@ def latex(tables: Sequence[Table]) -> str:
 
 def _floats(table: Table) -> list[str]:
     kept = [column for column in table.columns if not column.title.startswith(LEFT_OUT)]
-    blocks = [(rows, columns) for rows in _pages(table) for columns in _packed(table.head, kept)]
+    packed = [kept] if table.whole else _packed(table.head, kept)
+    blocks = [(rows, columns) for rows in _pages(table) for columns in packed]
+    wide = table.whole and sum(map(_width, [*table.head, *kept])) > WIDEST
+    size = r"\scriptsize\setlength{\tabcolsep}{3pt}" if wide else r"\footnotesize"
     found = []
     for number, (rows, columns) in enumerate(blocks):
         more = " (continued)" if number else ""
@@ -74,7 +78,7 @@ def _floats(table: Table) -> list[str]:
         caption = escape(table.caption if not number else table.title) + more
         notes = " ".join(escape(note) for note in table.notes) if not number else ""
         lines = [
-            r"\begin{table*}", r"\centering\footnotesize",
+            r"\begin{table*}", rf"\centering{size}",
             f"\\caption{{{caption}{' ' * bool(notes)}{notes}}}", f"\\label{{tab:{label}}}",
             *_tabular(table.head, columns, rows), r"\end{table*}",
         ]  # fmt: skip

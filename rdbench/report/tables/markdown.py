@@ -103,7 +103,8 @@ def _section(table: Table, title: str) -> list[str]:
     if not table.columns:
         return []
     head = [column.column for column in table.head]
-    wide = packed(head, [column.column for column in table.columns], width=WIDEST)
+    columns = [column.column for column in table.columns]
+    wide = [[*head, *columns]] if table.whole else packed(head, columns, width=WIDEST)
     blocks = [filled(block, len(head), nothing=NONE) for block in wide]
     bold = table.caption.partition(" Bold: ")[2]
     notes = [*table.notes, *([f"Bold: {bold}"] if bold else [])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,7 @@ def run_tables(
     *,
     run: Run | None = None,
     reference: str | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
     traces: pd.DataFrame | None = None,
     notes: pd.DataFrame | None = None,
     unfinished: str = "",
@@ -87,16 +88,19 @@ def run_tables(
     """The tables of a run.
 
     points: of `rdbench.analysis.aggregate.run_points`, with 95 % intervals. manifest: what
-    `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and for
-    what is in bold; neither without it. traces: of `rdbench.store.traces`, for what is said of
-    latent channels. notes: of `rdbench.report.text.status.read_notes`. unfinished: as in
-    `RunTables`. seed: of the draws that say how surely curves cross. Raises RdbenchError for a
+    `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and
+    between `pairs` of curves, and for what is in bold; neither without it. traces: of
+    `rdbench.store.traces`, for what is said of latent channels. notes: of
+    `rdbench.report.text.status.read_notes`. unfinished: as in `RunTables`. seed: of
+    the draws that say how surely curves cross. Raises RdbenchError for a
     curve that is not there.
     """
     card = describe(points, manifest)
     about = f"Corpus: {card.corpus.rstrip('.')}. Protocol: {card.protocol_brief}."
     measured = run is not None and not points.empty
-    bd = bd_rates(run, card, reference, seed=seed) if run and measured else BdRates(None, {}, "")
+    bd = BdRates(None, {}, "")
+    if run and measured:
+        bd = bd_rates(run, card, reference, pairs=pairs, seed=seed)
     scores = card.rate_distortion(points) if len(points) else points
     best = best_scores(run, scores, card) if run and measured else {}
     channels = channel_kl(traces, run) if run and traces is not None else no_channels()
@@ -109,8 +113,9 @@ def run_tables(
         caption = f"{_score_caption(inside, card)} {about}"
         if bold:
             caption += (
-                " Bold: better than every point of another curve at the same rate (within 10 %), "
-                f"paired over groups of clips, Holm over {tests} tests, {100 * LEVEL:g} %."
+                " Bold: better than every other point that can be transmitted at no more bits "
+                f"(paired over groups of the same clips, Holm over {tests} tests, "
+                f"{100 * LEVEL:g} %)."
             )
         domains.append(
             DomainTables(

@@ -60,7 +60,7 @@ class Table:
 
     name: for file names and labels. head: the columns that say what a row is; they stand in front
     of every part of a table that is too wide. caption: plain sentences, corpus, protocol and kind
-    of rate among them. notes: sentences below it.
+    of rate among them. notes: sentences below it. whole: its columns are never set apart.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Table:
     head: Sequence[TableColumn]
     columns: Sequence[TableColumn]
     notes: Sequence[str] = field(default=())
+    whole: bool = False
 
     @property
     def plain(self) -> list[Column]:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdbench.analysis.curves.bd_rate import AT_POINT, instead
+from rdbench.analysis.curves.delta import LEAST_SHARE
 from rdbench.report.cards import RunCard, records
 from rdbench.report.names import clean, listed
 from rdbench.report.numbers import (
@@ -30,6 +32,7 @@ Draw = Callable[[Sequence[Column]], str]
 LAYOUTS: Mapping[str, Draw] = {"text": aligned, "markdown": markdown_table}
 METHOD_NAMES = {"pchip": "PCHIP", "akima": "Akima"}
 NAMED = 3
+NARROW = f", over less than {100 * LEAST_SHARE:.0f} % of a curve: of little weight"
 ENDS = ("best", "worst")
 
 
@@ -65,9 +68,16 @@ def _bd_parts(
         ("bd_rate", f"BD-rate against {against}: change in bits at equal quality, %"),
         ("bd_quality", f"BD-quality against {against}: change in quality at equal bits"),
     ):
-        columns = _bd_columns(bd[bd["quantity"] == quantity], card)
-        if columns:
-            parts += [_title(title, 2, layout), draw(columns)]
+        part = bd[bd["quantity"] == quantity]
+        narrow = part["narrow"].astype(bool)
+        for rows, more in ((part[~narrow], ""), (part[narrow], NARROW)):
+            columns = _bd_columns(rows, card)
+            if columns:
+                parts += [_title(title + more, 2, layout), draw(columns)]
+    columns = _bd_columns(bd[bd["quantity"] == AT_POINT], card)
+    if columns:
+        title = f"Systems of one rate: bits for their own quality against {against}, %"
+        parts += [_title(title, 2, layout), draw(columns)]
     parts += _sentences(bd, card, layout)
     return parts + _refusals(bd, card, draw, layout)
 
@@ -134,7 +144,7 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
 
 
 def _refusals(bd: pd.DataFrame, card: RunCard, draw: Draw, layout: str) -> list[str]:
-    refused = bd[bd["reason"] != ""]
+    refused = bd[(bd["reason"] != "") & ~instead(bd)]
     if refused.empty:
         return []
     fates: dict[tuple[str, str, str], dict[str, None]] = {}
@@ -235,18 +245,22 @@ def _by_basis(row: Any, card: RunCard) -> str:
 def _bd_text(row: Any, card: RunCard) -> str:
     if row is None:
         return NONE
-    percent = row.unit == "%" and row.quantity == "bd_rate"
+    percent = row.unit == "%" and row.quantity != "bd_quality"
     write = percent_text if percent else signed(score_text(card.metrics[row.key]))
     return with_interval(write, row.value, row.low, row.high)
 
 
 def _range(row: Any, card: RunCard) -> str:
     write = kbps_text if row.quantity == "bd_quality" else score_text(card.metrics[row.key])
+    if row.quantity == AT_POINT:
+        return f"at {write(row.range_low)}"
     unit = " kbps" if row.quantity == "bd_quality" else ""
     return f"{write(row.range_low)} to {write(row.range_high)}{unit}"
 
 
 def _shares(row: Any) -> str:
+    if not math.isfinite(row.share_curve):
+        return NONE
     return f"{100 * row.share_curve:.0f} % / {100 * row.share_reference:.0f} %"
 
 

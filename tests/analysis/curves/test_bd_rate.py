@@ -13,6 +13,7 @@ from small_runs import CURVES, changed, make_run, scores_of
 
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.curves.delta import crossings, curve, delta, percent
+from rdbench.analysis.curves.readings import reading_table
 from rdbench.analysis.runs import Run
 from rdbench.analysis.stats.intervals import intervals, p_two_sided, spread
 from rdbench.analysis.stats.leave_one_out import Sampling
@@ -284,3 +285,44 @@ def test_domains_are_never_pooled() -> None:
 def test_an_unknown_reference_is_one_sentence() -> None:
     with pytest.raises(RdbenchError, match="did you mean 'old'"):
         bd_table(make_run(), reference="olt")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_only_points_that_moved_are_said_to_be_repaired(seed: int) -> None:
+    """The mean of a block of one differs from its value by rounding, and was called a repair."""
+    wiggle = make_run(seed=seed, shift=lambda s, p: -0.45 if (s, p) == ("new", "20") else 0.0)
+    row = one(wiggle)
+    assert row["repaired"] == "new 12, new 20"
+    assert str(row["note"]).startswith("repaired to be monotone at new 12, new 20;")
+
+
+def test_what_rests_on_less_than_a_fifth_of_a_curve_is_marked() -> None:
+    """+1028 % on less than 1 % of a curve stood among the others."""
+    assert not one(make_run())["narrow"]
+    high = CURVES | {"new": ("payload", {"25": 25.0, "40": 40.0, "60": 60.0, "90": 90.0}, 9.0)}
+    row = one(make_run(high))
+    assert row["reason"] == ""
+    assert min(float(row["share_curve"]), float(row["share_reference"])) < 0.2  # type: ignore[arg-type]
+    assert row["narrow"]
+
+
+def test_a_system_of_one_rate_is_read_at_its_own_quality() -> None:
+    curves = CURVES | {"new": ("payload", {"8": 8.0}, 6.0)}
+    run = make_run(curves, noise=0.01)
+    assert one(run)["reason"] == "refused: new has 1 point, pchip needs 3"
+    row = one(run, quantity="rate_at_point")
+    # Of 1 + 4 r / (r + h): the same quality needs r in the proportion of the h.
+    assert row["value"] == pytest.approx(100 * (6 / 9 - 1), abs=1.0)
+    assert row["low"] < row["value"] < row["high"]  # type: ignore[operator]
+    assert row["range_low"] == row["range_high"]
+    reading = reading_table(run, to_reach={"quality": [row["range_low"]]}, curves=["old"])
+    assert row["value"] == pytest.approx(100 * (8 / reading["value"].iloc[0] - 1), rel=1e-9)
+    lower = one(run, quantity="rate_at_point", key="distance")
+    assert lower["value"] == pytest.approx(row["value"], rel=1e-6)
+
+
+def test_a_system_of_one_rate_beyond_the_other_curve_is_refused() -> None:
+    run = make_run(CURVES | {"new": ("payload", {"90": 90.0}, 6.0)})
+    reason = str(one(run, quantity="rate_at_point")["reason"])
+    assert reason.startswith("refused: new is at 4.")
+    assert "old was measured from" in reason

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import make_run
@@ -11,12 +13,20 @@ import pandas as pd
 import pytest
 
 from rdbench.analysis.aggregate import run_points
+from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.runs import Run
 from rdbench.report.config import ReportConfig
+from rdbench.report.tables.html import web_table
+from rdbench.report.tables.latex import latex
+from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
-from rdbench.report.tables.table import TableColumn
+from rdbench.report.tables.table import Cell
 from rdbench.report.write import write_all
 from rdbench.types import RdbenchError
+
+
+def web_tables(tables: RunTables) -> str:
+    return "\n".join(map(web_table, tables.all))
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +40,13 @@ def tables(synthetic: Run) -> RunTables:
     return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
-def column(tables: RunTables, name: str, title: str) -> tuple[list[str], TableColumn]:
+def line(tables: RunTables, name: str, metric: str, curve: str) -> dict[str, Cell]:
+    """The cells of one metric and curve by their columns' titles."""
     table = next(t for t in tables.all if t.name == name)
-    return [cell.text for cell in table.head[0].cells], next(
-        c for c in table.columns if c.title == title
-    )
+    columns = [*table.head, *table.columns]
+    rows = zip(*(column.cells for column in columns), strict=True)
+    (found,) = [row for row in rows if (row[0].text, row[1].text) == (metric, curve)]
+    return dict(zip([column.title for column in columns], found, strict=True))
 
 
 def test_bd_rates_are_those_of_the_comparison(synthetic: Run, tables: RunTables) -> None:
@@ -45,17 +57,20 @@ def test_bd_rates_are_those_of_the_comparison(synthetic: Run, tables: RunTables)
         (found["domain"] == "music") & (found["curve"] == "MP3") & (found["key"] == "visqol_audio")
         & (found["quantity"] == "bd_rate") & (found["method"] == "pchip")
     ].iloc[0]  # fmt: skip
-    curves, cells = column(tables, "bd_rate_music", "ViSQOL audio")
-    cell = cells.cells[curves.index("MP3")]
+    cells = line(tables, "bd_rate_music", "ViSQOL audio", "MP3")
+    cell = cells["BD-rate (%)"]
     assert cell.text == f"{row['value']:+.1f}"
     assert (cell.low, cell.high) == (f"{row['low']:+.1f}", f"{row['high']:+.1f}")
     assert not cell.bold
+    assert cells["quality"].text == f"{row['range_low']:.2f} … {row['range_high']:.2f}"
+    shares = [int(100 * row[side]) for side in ("share_curve", "share_reference")]
+    assert cells["shares (%)"].text == f"{shares[0]} / {shares[1]}"
 
 
 def test_streams_that_decode_have_a_table_of_their_own(tables: RunTables) -> None:
     table = next(t for t in tables.all if t.name == "bd_rate_streams_music")
-    assert [cell.text for cell in table.head[0].cells].count("VAE") == 1
-    kinds = [cell.text for cell in table.head[1].cells]
+    assert "VAE" in [cell.text for cell in table.head[1].cells]
+    kinds = [cell.text for cell in table.head[2].cells]
     assert "coded : payload" in kinds
     assert any("KL is a bound" in note for t in tables.all for note in t.notes)
 
@@ -93,3 +108,62 @@ def test_a_seed_moves_what_is_drawn_of_bd_rates_and_no_interval(
     first, _, other = [pd.read_csv(io.StringIO(text)) for text in found]
     assert (first["crossing_share"] != other["crossing_share"]).all()
     assert first.drop(columns="crossing_share").equals(other.drop(columns="crossing_share"))
+
+
+@pytest.mark.parametrize("write", [table_page, lambda tables: latex(tables.all), web_tables])
+def test_every_writer_shows_ranges_shares_repairs_and_what_stands_apart(
+    synthetic: Run, write: Callable[[RunTables], str]
+) -> None:
+    rows = synthetic.rows[synthetic.rows["domain"] == "speech"].copy()
+    dip = (rows["system"] == "mp3") & (rows["point"] == "32") & (rows["key"] == "stoi")
+    before = (rows["system"] == "mp3") & (rows["point"] == "24") & (rows["key"] == "stoi")
+    rows.loc[dip, "value"] = rows.loc[before, "value"].to_numpy() - 0.001
+    far = (rows["system"] == "lyra") & (rows["kind"] == "metric") & (rows["key"] == "stoi")
+    means = rows[rows["key"] == "stoi"].groupby(["system", "point"])["value"].mean()
+    top = means["opus"].min() + 0.05 * (means["opus"].max() - means["opus"].min())
+    rows.loc[far, "value"] += top - means["lyra"].max()
+    run = Run("speech", rows, synthetic.manifest)
+    found = run_tables(run_points(run), run.manifest, run=run, reference="Opus")
+    text = re.sub(r"\\ensuremath{\^{\\ddagger}}", "‡", write(found))
+    assert "shares" in text
+    assert "quality" in text
+    assert "made monotone by moving points within their intervals (STOI: mp3 24, mp3 32)" in text
+    apart = next(table for table in found.all if table.name == "bd_rate_narrow_speech")
+    names = list(zip(*([cell.text for cell in column.cells] for column in apart.head), strict=True))
+    assert [name[:2] for name in names if name[0] == "STOI"] == [("STOI", "Lyra v2")]
+    assert not any(cell.bold for column in apart.columns for cell in column.cells)
+    assert "over less than 20" in text
+
+
+def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: RunTables) -> None:
+    """The VAE and its siblings met by way of a third curve, over two ranges of quality."""
+    systems = {
+        name: {**card, "codec": "own" if name.startswith(("vae", "rvq")) else name}
+        for name, card in synthetic.manifest["systems"].items()
+    }
+    run = Run("run", synthetic.rows, {**synthetic.manifest, "systems": systems})
+    points = run_points(run)
+    found = run_tables(points, run.manifest, run=run, reference="Opus")
+    cells = line(found, "bd_rate_pairs_music", "ViSQOL audio", "VAE")
+    assert (cells["against"].text if "against" in cells else "RVQ nested") == "RVQ nested"
+    expected = bd_table(run, reference="RVQ nested", curves=["VAE"], metrics=["visqol_audio"])
+    row = expected.query(
+        "domain == 'music' and basis == 'headline' and variant == 'sample' "
+        "and quantity == 'bd_rate' and method == 'pchip'"
+    ).iloc[0]
+    assert cells["BD-rate (%)"].text == f"{row['value']:+.1f}".replace("-", "−")
+    # As configured, and not otherwise.
+    asked = run_tables(points, run.manifest, run=run, reference="Opus", pairs=[("MP3", "Lyra v2")])
+    table = next(t for t in asked.all if t.name.startswith("bd_rate_pairs"))
+    assert {cell.text for cell in table.head[1].cells} == {"MP3"}
+    none = run_tables(points, run.manifest, run=run, reference="Opus", pairs=[])
+    assert not any(t.name.startswith("bd_rate_pairs") for t in none.all)
+    with pytest.raises(RdbenchError, match="did you mean 'MP3'"):
+        run_tables(points, run.manifest, run=run, reference="Opus", pairs=[("MP4", "Opus")])
+
+
+def test_a_system_of_one_rate_is_read_at_its_quality(tables: RunTables) -> None:
+    cells = line(tables, "bd_rate_music", "ViSQOL audio", "RVQ 6 kbps only")
+    assert cells["quality"].text.startswith("at ")
+    assert cells["BD-rate (%)"].low
+    assert cells["shares (%)"].text == "–"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 
 import make_run
 import numpy as np
@@ -14,8 +14,10 @@ from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.paired import holm, paired_p, paired_table
 from rdbench.analysis.runs import Run
+from rdbench.report.tables.html import web_table
+from rdbench.report.tables.latex import latex
+from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
-from rdbench.report.tables.table import TableColumn
 from rdbench.store.schema import COLUMNS
 
 CARD = {"name": "m", "unit": "", "direction": "higher", "identity": "nan", "version": 1}
@@ -58,13 +60,6 @@ def tables(synthetic: Run) -> RunTables:
     return run_tables(points, synthetic.manifest, run=synthetic, reference="Opus")
 
 
-def column(tables: RunTables, name: str, title: str) -> tuple[list[str], TableColumn]:
-    table = next(t for t in tables.all if t.name == name)
-    return [cell.text for cell in table.head[0].cells], next(
-        c for c in table.columns if c.title == title
-    )
-
-
 def test_better_for_sure_is_bold() -> None:
     assert scores(pair_run(0.5, 0.05)) == [False, True]
 
@@ -77,12 +72,64 @@ def test_equal_is_not() -> None:
     assert scores(pair_run(0.0, 0.0)) == [False, False]
 
 
-def test_better_at_more_bits_is_not() -> None:
-    assert scores(pair_run(0.5, 0.05, rates=(6.0, 6.7))) == [False, False]
+def test_better_than_nothing_is_not() -> None:
+    """The cheapest point has no rival, however good it is."""
+    assert scores(pair_run(-0.5, 0.05)) == [False, False]
+
+
+def test_what_is_dominated_is_not_bold_however_far_its_rates_lie_from_others() -> None:
+    """VAE 3.11 at 12.9 kbps was bold beside Opus 3.75 at 11.5, and only just outside 10 %."""
+    assert scores(pair_run(-0.5, 0.05, rates=(11.5, 12.9))) == [False, False]
+    assert scores(pair_run(0.5, 0.05, rates=(11.5, 12.9))) == [False, True]
+
+
+def test_points_of_the_same_curve_are_rivals() -> None:
+    """A curve that falls: "new" at b is better than "old" and worse than itself at fewer bits."""
+    run = pair_run(0.5, 0.05)
+    more = run.rows[run.rows["system"] == "new"].assign(point="b")
+    more["value"] = more["value"] + np.where(more["kind"] == "rate", 5000.0, -0.2)
+    assert scores(Run("three", pd.concat([run.rows, more]), run.manifest)) == [False, True, False]
+
+
+def test_a_curve_alone_is_better_than_nothing() -> None:
+    run = pair_run(0.5, 0.05)
+    rows = run.rows.assign(curve="one")
+    manifest = {**run.manifest, "systems": {n: {"curve": "one", "headline": "payload"}
+                                            for n in ("old", "new")}}  # fmt: skip
+    assert scores(Run("pair", rows, manifest)) == [False, False]
+
+
+def test_what_cannot_be_transmitted_is_no_rival() -> None:
+    run = pair_run(0.5, 0.05)
+    mean = run.rows[run.rows["kind"] == "metric"].assign(variant="mean")
+    mean = mean[mean["system"] == "old"].assign(value=9.0)
+    assert scores(Run("pair", pd.concat([run.rows, mean]), run.manifest)) == [False, False, True]
+
+
+def test_the_rates_are_of_the_compared_clips() -> None:
+    """ "new" is dearer on all clips, and cheaper on those that both have."""
+    run = pair_run(-0.5, 0.05, rates=(6.1, 6.0))
+    rows = run.rows.copy()
+    last = (rows["clip"] == "c11") & (rows["system"] == "new")
+    rows.loc[last & (rows["kind"] == "rate"), "value"] *= 3
+    rows.loc[last & (rows["kind"] == "metric"), ["status", "value"]] = "undefined", np.nan
+    assert scores(Run("pair", rows, run.manifest)) == [True, False]
+
+
+def test_every_writer_sets_the_same_cells_in_bold(tables: RunTables) -> None:
+    found = {
+        "markdown": len(re.findall(r"\*\*[^*]+\*\*", table_page(tables))),
+        "latex": sum(latex([table]).count(r"\bfseries") for table in tables.all),
+        "html": sum(web_table(table).count("<strong>") for table in tables.all),
+    }
+    cells = [cell for table in tables.all for column in table.columns for cell in column.cells]
+    bold = sum(cell.bold for cell in cells)
+    assert bold > 5
+    assert found == dict.fromkeys(found, bold)
 
 
 def test_where_lower_is_better_the_lower_is_bold() -> None:
-    run = pair_run(0.5, 0.05)
+    run = pair_run(0.5, 0.05, rates=(6.0, 6.0))
     manifest = {**run.manifest, "metrics": {"m": {**CARD, "direction": "lower"}}}
     assert scores(Run("pair", run.rows, manifest)) == [True, False]
 
@@ -107,10 +154,14 @@ def test_a_family_larger_than_its_tests_is_corrected_for() -> None:
 
 
 def test_the_curve_that_needs_fewest_bits_is_bold(tables: RunTables) -> None:
-    curves, cells = column(tables, "bd_rate_music", "ViSQOL audio")
-    assert [name for name, cell in zip(curves, cells.cells, strict=True) if cell.bold] == ["VAE"]
-    values = {name: float(cell.text.replace("−", "-").replace("–", "nan"))
-              for name, cell in zip(curves, cells.cells, strict=True)}  # fmt: skip
-    assert values["VAE"] == min(v for v in values.values() if math.isfinite(v))
     table = next(t for t in tables.all if t.name == "bd_rate_music")
+    metric, curves = ([cell.text for cell in column.cells] for column in table.head[:2])
+    cells = {
+        curve: cell
+        for name, curve, cell in zip(metric, curves, table.columns[0].cells, strict=True)
+        if name == "ViSQOL audio"
+    }
+    assert [name for name, cell in cells.items() if cell.bold] == ["VAE"]
+    values = {name: float(cell.text.replace("−", "-")) for name, cell in cells.items()}
+    assert values["VAE"] == min(values.values())
     assert "Bold: fewer bits than every other curve" in table.caption

@@ -1,0 +1,58 @@
+"""A comparison says what its numbers stand on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rdbench.analysis.compare import all_tables
+from rdbench.report.cards import describe
+from rdbench.report.text.comparison import comparison_text
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "analysis"))
+from small_runs import CURVES, make_run
+
+
+def text(curves: dict[str, tuple[str, dict[str, float], float]]) -> str:
+    run = make_run(curves)
+    tables = all_tables(run, anchor="old", metrics=["quality"], resamples=100)
+    return comparison_text(tables, describe(run.rows, run.manifest), reference="old")
+
+
+def under(page: str, title: str) -> list[str]:
+    """The lines of the table below a title."""
+    return page[page.index(title) :].split("\n\n")[1].splitlines()
+
+
+def test_range_and_shares_stand_beside_every_bd_rate() -> None:
+    page = text(CURVES)
+    head, row = under(page, "BD-rate against Old")
+    assert "taken over" in head
+    assert "of curve / reference" in head
+    assert row.count("%") == 2
+    assert "little weight" not in page
+
+
+def test_what_rests_on_little_of_a_curve_stands_apart() -> None:
+    high = {"25": 25.0, "40": 40.0, "60": 60.0, "90": 90.0}
+    page = text(CURVES | {"far": ("payload", high, 9.0)})
+    title = "BD-rate against Old: change in bits at equal quality, %"
+    assert "Far" not in "\n".join(under(page, title))
+    apart = f"{title}, over less than 20 % of a curve: of little weight"
+    assert "Far" in "\n".join(under(page, apart))
+
+
+def test_a_system_of_one_rate_is_read_at_its_quality_and_not_refused() -> None:
+    page = text(CURVES | {"single": ("payload", {"8": 8.0}, 6.0)})
+    row = next(line for line in under(page, "Systems of one rate") if "Single" in line)
+    assert "at 3.32" in row
+    assert "[" in row
+    assert "Not compared" not in page
+
+
+@pytest.mark.parametrize("kbps", [1.0, 90.0])
+def test_one_rate_beyond_the_curve_is_refused_in_a_sentence(kbps: float) -> None:
+    page = text(CURVES | {"single": ("payload", {"x": kbps}, 6.0)})
+    assert "refused: single is at" in page
