@@ -22,8 +22,8 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class Loss:
-    """Why a shard was lost. timed_out: whether it ran past its time limit. final: whether nothing
-    of it is worth another try.
+    """Why a shard was lost. timed_out: whether it ran past its time limit. final: whether there is
+    no process that it could be tried in.
     """
 
     reason: str
