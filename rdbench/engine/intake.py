@@ -177,12 +177,11 @@ class RunIntake:
         if feature is None:
             return work
         arrays = self._arrays(step, units)
-        failures = {
-            clip.name: self._failures.get((step, clip.name, feature), "it has no value")
-            for clip in units.clips
-            if clip.name not in arrays and not self._undefined(step, clip.name, feature)
-        }
-        references = self._arrays(None, units) if units.keep else {}
+        failures = self._failed_features(step, units, feature, arrays)
+        references: Mapping[str, Any] = {}
+        if units.keep:
+            references = self._arrays(None, units)
+            failures = self._failed_features(None, units, feature, references) | failures
         return replace(work, arrays=arrays, references=references, failures=failures)
 
     def close(self) -> None:
@@ -192,6 +191,10 @@ class RunIntake:
             score = Score.failed(f"{where}: no result came back")
             domain = self._plan.by_name[clip].domain
             self.take([Result(step, clip, domain, q, score, 0.0) for q in sorted(quantities)])
+        for number, one in enumerate(self.sets):
+            if one.open:
+                score = Score.failed(f"{self._plan.steps[one.units.step.id]}: no result came back")
+                self.take(self.set_work(number).failed(score))
 
     def finish(self) -> None:
         """Moves what nobody asks for any more out of the way, and clears the scratch folder.
@@ -232,7 +235,7 @@ class RunIntake:
             return
         one.open.discard(result.quantity)
         score = _sound(result.quantity, result.score)
-        if result.quantity.kind in BESIDE and score.status is not Status.OK:
+        if result.quantity.kind in BESIDE and score.status is Status.FAILED:
             return  # the row of the value says why there is nothing to lie beside it
         units = self._plan.units_of_set(one.units)
         (unit,) = [unit for unit in units if unit.quantity == result.quantity]
@@ -298,12 +301,19 @@ class RunIntake:
 
         self._writer.flush()
         keys = {self._plan.key(step, clip.name, units.feature): clip.name for clip in units.clips}
-        found = read_features(self._writer.folder, units.feature)
-        return {keys[one.unit_key]: one.array for one in found if one.unit_key in keys}
+        found = read_features(self._writer.folder, units.feature, keys)
+        return {keys[one.unit_key]: one.array for one in found}
 
-    def _undefined(self, step: StepId, clip: str, feature: Quantity) -> bool:
-        """Whether a clip has no feature because it can have none, and has a row that says so."""
-        return self._plan.key(step, clip, feature) in self._known
+    def _failed_features(
+        self, step: StepId | None, units: SetUnits, feature: Quantity, there: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Why clips have no feature, those left out that can have none and have a row about it."""
+        return {
+            clip.name: self._failures.get((step, clip.name, feature), "it has no value")
+            for clip in units.clips
+            if clip.name not in there
+            and self._plan.key(step, clip.name, feature) not in self._known
+        }
 
 
 @dataclass

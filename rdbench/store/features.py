@@ -9,7 +9,7 @@ clips have "", see `Quantity.model`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +67,12 @@ def feature_content(array: npt.NDArray[Any]) -> dict[str, Sequence[Any]]:
     }
 
 
-def read_features(run: Path, quantity: Quantity) -> list[Feature]:
+def read_features(
+    run: Path, quantity: Quantity, keys: Container[str] | None = None
+) -> list[Feature]:
     """The arrays of a quantity, whose model is exactly the rows' backend; ordered by their labels.
 
+    keys: of the units that are wanted, all without: a run's arrays may be more than memory holds.
     Raises StoreError for a part that is damaged or holds what is no array that rdbench keeps.
     """
     rows = told(run, Kind.FEATURE, ("unit_key", "key", "backend", *_LABELS)).to_pylist()
@@ -77,6 +80,7 @@ def read_features(run: Path, quantity: Quantity) -> list[Feature]:
         row["unit_key"]: {name: row[name] for name in _LABELS}
         for row in rows
         if (row["key"], row["backend"]) == (quantity.key, quantity.model)
+        and (keys is None or row["unit_key"] in keys)
     }
     arrays: dict[str, npt.NDArray[Any]] = {}
     for found in attached(run, Kind.FEATURE, labels, feature_columns(), _arrays):

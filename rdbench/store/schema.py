@@ -1,7 +1,7 @@
 """One row of a run: what was measured, on what, how, and how it ended.
 
-A row belongs to a unit of work, named by `unit`, the hash of everything that could change the
-value (see `rdbench.engine.keys`). Rates are stored in bits with the clip's unpadded `seconds`
+A row belongs to a unit of work, named by `unit_key`, the hash of everything that could change the
+value (see `rdbench.engine.plan.keys`). Rates are stored in bits with the clip's unpadded `seconds`
 beside them: the rate of a point over many clips is total bits over total seconds.
 """
 

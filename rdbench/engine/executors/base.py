@@ -1,7 +1,7 @@
 """What an executor is, and the one ladder for what is lost.
 
 An executor measures shards, wherever its processes are; every one of them ends in
-`rdbench.engine.measure.shard.Desk.measure`. Results come as they are made. Where a process is lost
+`rdbench.engine.measure.measure.measure`. Results come as they are made. Where a process is lost
 with a shard, the ladder says what is tried next: the clips one by one, then the steps of a clip,
 then the quantities of a step; what is lost alone, twice, has failed, with the reason.
 """
@@ -22,8 +22,8 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class Loss:
-    """Why a shard was lost. timed_out: whether it ran past its time limit. final: whether nothing
-    of it is worth another try.
+    """Why a shard was lost. timed_out: whether it ran past its time limit. final: whether there is
+    no process that it could be tried in.
     """
 
     reason: str

@@ -46,8 +46,8 @@ SHARDS_PER_DEVICE = 4
 """Into how many shards the clips of a device are cut: enough that devices end together, few enough
 that a device seldom waits for the last worker of one."""
 
-_RESULTS, _AT, _SAY, _DONE = "results", "at", "say", "done"
-_RAISED, _BROKEN, _DIED = "raised", "broken", "died"
+_READY, _RESULTS, _AT, _SAY, _DONE = "ready", "results", "at", "say", "done"
+_RAISED, _BROKEN, _LOST = "raised", "broken", "lost"
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,22 @@ class Processes:
                 intake.at(*content)
             elif what == _SAY:
                 intake.say(content)
+            elif what == _DONE:
+                del busy[host]
+                idle.appendleft(host)
+            elif content.final and len(self._hosts) > 1:
+                again.appendleft(busy.pop(host))
+                self._leave_out(host, content, intake)
             else:
                 shard = busy.pop(host)
                 idle.appendleft(host)
-                if what != _DONE:
-                    again.extendleft(reversed(after_loss(shard, content, intake)))
+                again.extendleft(reversed(after_loss(shard, content, intake)))
+
+    def _leave_out(self, host: _Host, loss: Loss, intake: Intake) -> None:
+        """Leaves the work of a host that cannot be started, which would fail all, to the others."""
+        self._hosts.remove(host)
+        host.end()
+        intake.say(f"{loss.reason}; other processes do its work")
 
     def close(self) -> None:
         """Ends every process at once."""
@@ -122,7 +133,7 @@ class _Host:
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self._ready = self._ended = False
         self._guard = threading.Lock()
 
     def give(self, shard: Shard) -> None:
@@ -144,22 +155,35 @@ class _Host:
 
     def _speak(self) -> None:
         while (shard := self._given.get()) is not None:
+            where = f"the process for {self._place.device}"
             try:
-                loss = self._through(shard)
-            except Exception as error:  # a process that cannot be started
-                loss = Loss(f"no process for {self._place.device}: {error}", final=True)
+                connection = self._connected()
+            except Exception as error:
+                reason = f"{where} could not be started: {type(error).__name__}: {error}"
+                self._events.put((self, _LOST, Loss(reason, final=True)))
+                continue
+            try:
+                loss = self._through(connection, shard)
+            except Exception as error:  # what is half read is of no use to the next shard
+                self._abandon()
+                loss = Loss(f"{where} was not understood: {type(error).__name__}: {error}")
             if loss is not None:
-                self._events.put((self, _DIED, loss))
+                self._events.put((self, _LOST, loss))
 
-    def _through(self, shard: Shard) -> Loss | None:
+    def _through(self, connection: Connection, shard: Shard) -> Loss | None:
         """Has a shard measured; why it was lost, or None where it ended as it should."""
         try:
-            connection = self._connected()
             connection.send(shard)
             while True:
                 what, content = connection.recv()
-                if what in (_BROKEN, _RAISED):
-                    return Loss(content, final=what == _BROKEN)
+                if what == _READY:
+                    self._ready = True
+                    continue
+                if what == _BROKEN:
+                    self._abandon()
+                    return Loss(content, final=True)
+                if what == _RAISED:
+                    return Loss(content)
                 self._events.put((self, what, content))
                 if what == _DONE:
                     return None
@@ -184,27 +208,36 @@ class _Host:
         )
         process.start()
         theirs.close()
-        self._process = process
+        self._process, self._ready = process, False
         connection: Connection = ours
         return connection
 
     def _why_it_died(self) -> Loss:
-        process, self._process = self._process, None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if process is None:
-            return Loss("its process was ended", final=True)
+        process = self._process
+        assert process is not None
         process.join(timeout=5.0)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
+        self._abandon()
+        if watch.ran_out(process.exitcode) and not self._ready:
+            limit = f"{BUILD_SECONDS:g} s"
+            return Loss(
+                f"the process for {self._place.device} was not set up within {limit}", final=True
+            )
         if watch.ran_out(process.exitcode):
             limit = f"{self._time_limit:g} s (timeouts.unit_seconds)"
             return Loss(f"no answer within {limit}; its worker was ended", timed_out=True)
         code = process.exitcode
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         return Loss(f"its worker process died, each time that it was tried ({how})")
+
+    def _abandon(self) -> None:
+        """Ends what is left of the process; the next shard starts another."""
+        process, self._process = self._process, None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if process is not None:
+            process.kill()
+            process.join()
 
 
 class _Sender:
@@ -248,6 +281,7 @@ def serve(
             connection.send((_BROKEN, f"{reason}: {type(error).__name__}: {error}"))
             return
         watch.disarm()
+        connection.send((_READY, None))
         sender = _Sender(connection)
         with AtOnce() if not place.workers else worker_pool(place.workers, desk.beat) as jobs:
             while True:

@@ -144,8 +144,9 @@ def score_clip(
 ) -> list[Score]:
     """Scores one reconstruction of one clip.
 
-    metrics: with the sample rate (hertz) at which each is computed. clip: names the content of the
-    reference, which is prepared once in this process as long as its clip is among the last ones.
+    metrics: with the sample rate (hertz) at which each is computed. clip: names the reference by
+    content and domain (which says how it was prepared); what metrics make of it is kept in this
+    process as long as its clip is among the last ones.
     references, reconstruction: the clip (channels, time) by sample rate.
     """
     scores = []

@@ -1,9 +1,9 @@
-"""A shard, and the one function that measures it, in whatever process it has come to.
+"""A shard: work for one process, and what all shards of a run share.
 
 A shard is a few clips of one domain with what is wanted of each, or a set of clips with the arrays
 that its values are made of. It names clips, systems and passes; what it needs beside that is the
 run's `Setup`, which a process reads once and makes a `Desk` of: codecs on their device, passes,
-protocols. `Desk.measure` gives results to a sink as they come.
+protocols. `rdbench.engine.measure.measure` gives results to a sink as they come.
 """
 
 from __future__ import annotations

@@ -90,8 +90,9 @@ class RatesPass(Pass):
                 for one in join_channels([made[item] for item in encoding.items(position)]):
                     total = Score(math.fsum(one.bits))
                     work.record(position, Quantity(Kind.TRACE, one.axis), total, one)
-                left = [Quantity(Kind.TRACE, axis) for axis in axes]
-                work.fail(position, "the payload has no such trace", left)
+                for axis in axes:
+                    none = Score.undefined("the payload has no such trace")
+                    work.record(position, Quantity(Kind.TRACE, axis), none)
 
     def _traces(self, step: Step, *, frames: bool) -> list[Quantity]:
         if not step.rate_kind or not step.first:

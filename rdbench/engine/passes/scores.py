@@ -117,7 +117,8 @@ class _Scoring:
         self._rates.clear()
         torch.cuda.empty_cache()
         if len(self._indices) == 1:
-            self._work.fail(0, reason)
+            own = [RESIDUAL_DELAY, *(quantity_of(metric) for metric in self._metrics)]
+            self._work.fail(0, reason, own)
             return
         half = len(self._indices) // 2
         for positions in (range(half), range(half, len(self._indices))):
@@ -202,7 +203,7 @@ class _Scoring:
         self._desk.jobs.submit(
             score_clip,
             [(metric, self._batch.rate_of(metric)) for metric in wanted],
-            self._batch.clips[index].content,
+            f"{self._batch.domain} {self._batch.clips[index].content}",
             {rate: as_array(self._batch.reference_at(rate), index) for rate in rates},
             {rate: as_array(self._at(rate), position) for rate in rates},
             timeout=self._desk.timeout,

@@ -91,13 +91,17 @@ class Keys:
         return str(own.hexdigest()[:KEY_DIGITS])
 
     def _grouping(self, clips: Sequence[PlannedClip], quantity: Quantity) -> str:
-        """Which clips are of one group, whatever it is called, where the quantity depends on it."""
+        """Which clips are of one group, whatever it is called, where the quantity depends on it.
+
+        The domain's name is with them, because it is the seed by which groups are drawn.
+        """
         if not self._passes.owner(quantity).by_groups(quantity):
             return ""
         groups: dict[str, list[str]] = {}
         for clip in clips:
             groups.setdefault(clip.clip.group or clip.name, []).append(self._clips[clip.name])
-        return digest([sorted(groups[name]) for name in sorted(groups)])
+        members = [sorted(groups[name]) for name in sorted(groups)]
+        return digest([clips[0].domain, members])
 
     def _quantity(self, step: Step | None, quantity: Quantity) -> str:
         where = (step.id if step else None, quantity)
