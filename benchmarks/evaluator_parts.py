@@ -187,37 +187,54 @@ class Stages:
         """One clip through every system and metric."""
         from rdbench.audio.align import residual_delay
         from rdbench.audio.load import ExcerptProtocol, load_excerpt
-        from rdbench.engine.batch import Batch
+        from rdbench.engine.measure.batch import Batch
 
         with self.stage("load", on_device=False):
             excerpt = load_excerpt(clip.clip, ExcerptProtocol(RATE, "mono", None))
-            batch = Batch([clip], [excerpt], metrics, self.device)
+            batch = Batch([clip], [excerpt], self.device)
         for system in systems:
-            for audio in self._decoded(system, clip, batch.reference):
+            for audio in self._decoded(system, batch, metrics):
                 with self.stage("residual delay", on_device=True):
                     residual_delay(reference=batch.reference, reconstruction=audio)
                 for metric in metrics:
                     self._score(metric, batch, audio)
 
-    def _decoded(self, system: Any, clip: Any, reference: Any) -> Iterator[Any]:
+    def _decoded(self, system: Any, batch: Any, metrics: Sequence[Any]) -> Iterator[Any]:
+        """Reconstructions, whose stage has the rates and traces of what was encoded too."""
         import torch
 
-        from rdbench.engine.reconstruct import reconstruct
+        from rdbench.engine.measure.code import code
+        from rdbench.engine.passes.rates import RatesPass
+        from rdbench.engine.passes.scores import ScoresPass
+        from rdbench.engine.plan.passes import Passes
         from rdbench.types import RunsOn
 
-        in_pool = system.info.runs_on is RunsOn.POOL
-        results = reconstruct(
-            system.codec,
-            reference.to("cpu") if in_pool else reference,
-            wanted=[(step.point.name, step.variant) for step in system.steps],
-            clip_seeds=[clip.seed],
-        )
+        passes = Passes([RatesPass(), ScoresPass({batch.domain: metrics})])
+        on_cpu = system.info.runs_on is RunsOn.POOL
+        reference = batch.reference.to("cpu") if on_cpu else batch.reference
+        works = self._works(system, batch, passes)
+        outcomes = code(system.codec, reference, works, passes)
         while True:
-            with self.stage(f"codec {system.name}", on_device=not in_pool), torch.inference_mode():
-                result = next(results, None)
-            if result is None:
+            with self.stage(f"codec {system.name}", on_device=not on_cpu), torch.inference_mode():
+                outcome = next(outcomes, None)
+            if outcome is None:
                 return
-            yield result.audio.to(self.device)
+            yield outcome.audio.to(self.device)
+
+    @staticmethod
+    def _works(system: Any, batch: Any, passes: Any) -> list[Any]:
+        """Everything that the passes ask of a clip in the steps of a system."""
+        from rdbench.engine.plan.open import OpenUnits
+        from rdbench.engine.plan.passes import Work
+
+        wanted = OpenUnits()
+        for step in system.steps:
+            for clip in batch.clips:
+                for one in passes.all:
+                    wanted.add(step.id, clip.name, one.of_clip(step, batch.domain))
+        return [
+            Work(step, batch.clips, batch.seconds, wanted, lambda _: None) for step in system.steps
+        ]
 
     def _score(self, metric: Any, batch: Any, audio: Any) -> None:
         from rdbench.metrics.base import DeviceBackend
@@ -238,8 +255,9 @@ def run_stages(options: Mapping[str, Any]) -> dict[str, Any]:
     """Core-seconds of every stage, one thread, nothing else: by name, for the sampled clips."""
     import torch
 
-    from rdbench.engine.corpora import load_corpus
-    from rdbench.engine.plan import build_systems, plan_clips, resolve_metrics
+    from rdbench.engine.plan.clips import load_corpus, plan_clips
+    from rdbench.engine.plan.metrics import resolve_metrics
+    from rdbench.engine.plan.systems import build_systems
 
     torch.set_num_threads(1)
     spec = spec_of(Path(options["clips"]), options["systems"], options["metrics"])

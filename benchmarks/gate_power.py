@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rdbench.analysis.gate.significance import losses, moderated
+from rdbench.analysis.gate.losses import losses, moderated
 from rdbench.analysis.paired import holm
 from rdbench.analysis.stats.intervals import p_above
 

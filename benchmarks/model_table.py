@@ -16,7 +16,10 @@ from pathlib import Path
 from rdbench.audio.clip import Corpus
 from rdbench.audio.corpus import manifest_corpus
 from rdbench.models import checkpoint, shipped
+from rdbench.store.manifest import read_manifest
+from rdbench.store.variants import variants_of
 from rdbench.training.evaluate import evaluate_rate
+from rdbench.types import MEAN
 
 
 def main() -> None:
@@ -24,7 +27,7 @@ def main() -> None:
     clips = manifest_corpus(Path(os.environ["RDBENCH_SHARED"]) / "clips" / "manifest.csv").clips
     speech = tuple(clip for clip in clips if clip.group.startswith("librispeech"))
     corpus = Corpus("librispeech", speech, "LibriSpeech clips")
-    scored = scores(Path(__file__).parent.parent / "results" / "speech_16k" / "table.csv")
+    scored = scores(Path(__file__).parent.parent / "results" / "speech_16k")
     metrics = ("pesq_wb", "stoi", "visqol_speech")
     columns = ("target (kbps)", "measured (kbps)", "kind", "parameters", "steps", "minutes")
     print("| " + " | ".join(("name", *columns, "device", *metrics)) + " |")
@@ -47,9 +50,9 @@ def main() -> None:
         print("| " + " | ".join(cells) + " |")
 
 
-def scores(table: Path) -> dict[tuple[str, str], str]:
+def scores(run: Path) -> dict[tuple[str, str], str]:
     """Per system and metric the score of its highest point, "headline / mean" for a posterior."""
-    with table.open(encoding="utf-8", newline="") as file:
+    with (run / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "metric"]
     found: dict[tuple[str, str], dict[str, tuple[float, str]]] = {}
     for row in rows:
@@ -58,7 +61,8 @@ def scores(table: Path) -> dict[tuple[str, str], str]:
         best = values.get(row["variant"])
         if best is None or point > best[0]:
             values[row["variant"]] = (point, f"{float(row['value']):.2f}")
-    order = ("codes", "sample", "mean")
+    variants = variants_of(read_manifest(run)).values()
+    order = [one.name for one in variants if one.headline or one.name == MEAN.name]
     return {
         place: " / ".join(values[one][1] for one in order if one in values)
         for place, values in found.items()

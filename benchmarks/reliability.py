@@ -287,7 +287,7 @@ def _long_run(folder: Path, *, stop_at: float = 1.0) -> dict[str, Any]:
     """Runs until a share of the steps is reported, sampling memory and part files."""
     command = [
         sys.executable, "-c",
-        "import sys\nfrom pathlib import Path\nfrom rdbench.cli.specs import read_spec\n"
+        "import sys\nfrom pathlib import Path\nfrom rdbench.cli.options import read_spec\n"
         "from rdbench.cli.progress import LineProgress\n"
         "import rdbench.cli.progress\nrdbench.cli.progress.SECONDS_BETWEEN_LINES = 0.5\n"
         "from rdbench.engine.run import RunOptions, run_benchmark\n"

@@ -27,6 +27,7 @@ from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
 from rdbench.report.config import ReportConfig, configured
 from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.run_tables import run_tables
 from rdbench.report.tables.write import write_tables
 from rdbench.store.schema import COLUMNS
 
@@ -98,7 +99,7 @@ def measure(config: ReportConfig) -> dict[str, tuple[float, float]]:
             shown = configured(run, config)
             points = run_points(shown)
         with clock("tables, BD-rates, significance"):
-            write_tables(Path(name), points=points, manifest=shown.manifest, run=shown)
+            write_tables(Path(name), run_tables(points, shown.manifest, run=shown))
         with clock("figures"):
             write_figures(Path(name), points=points, manifest=shown.manifest, config=config)
     wall, cpu = (math.fsum(values) for values in zip(*seconds.values(), strict=True))

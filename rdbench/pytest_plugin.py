@@ -38,7 +38,8 @@ class Gate:
         """Fails the test unless `run` passes against `baseline`; returns the findings.
 
         Arguments that are not given come from the marker. The findings are those of
-        `rdbench.check`. A regression, failed units, and a run that is not comparable fail the
+        `rdbench.check`. A regression, failed units, too few groups of clips to judge a loss, and a
+        run that is not comparable fail the
         test, each with its own first line.
         """
         run = run or self._defaults.get("run")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 40
+"""How many names are listed where none is near: all metrics, but not all clips of a corpus."""
+
 
 def nearest(name: object, known: Iterable[object], *, many: str = "known") -> str:
     """The nearest of `known` names as a question, or all of them behind the word `many`.
@@ -16,4 +19,7 @@ def nearest(name: object, known: Iterable[object], *, many: str = "known") -> st
     """
     names = [str(item) for item in known]
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"{many}: {', '.join(names) or 'none'}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{many}: {', '.join(names[:SHOWN]) or 'none'}{more}"

@@ -8,7 +8,7 @@ rate cannot fall under zero and is read on an axis of logarithms, on which its i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,41 +159,6 @@ def rate_distortion(
     transmittable = joined["variant"].isin(sent)
     joined["rate_point"] = transmittable & ~joined["anchor"] & joined["kbps"].notna()
     return joined.drop(columns="kind")
-
-
-def common_clips(
-    frame: pd.DataFrame,
-    systems: Sequence[str],
-    *,
-    key: str,
-    headline: Mapping[str, str | None] | None = None,
-) -> pd.DataFrame:
-    """The rows of `systems` on the clips that all of them have, for the metric `key`.
-
-    A clip stays when every point and variant of every system has an ok score for it and, with
-    `headline`, an ok rate of that kind. Kept are the rows of `key` and all rates on those clips;
-    a system without any score leaves nothing. Per domain, as everything.
-    """
-    rows = _prepared(frame)
-    rows = rows[rows["system"].isin(list(systems)) & (rows["clip"] != "")]
-    wanted = (rows["kind"] == Kind.METRIC.value) & (rows["key"] == key)
-    rates = rows["kind"] == Kind.RATE.value
-    needed = wanted.copy()
-    if headline is not None:
-        kinds = rows["system"].map({name: kind or "" for name, kind in headline.items()})
-        needed |= rates & (rows["key"] == kinds)
-    kept = []
-    for domain, part in rows[needed].groupby("domain", sort=False, observed=True):
-        scored = set(part.loc[part["kind"] == Kind.METRIC.value, "system"])
-        units = part.groupby(IDENTITY, sort=False, observed=True).ngroups
-        ok = part[part["ok"]].groupby("clip", observed=True).size()
-        clips = ok.index[ok == units] if scored == set(systems) else ok.index[:0]
-        chosen = (wanted | rates) & (rows["domain"] == domain) & rows["clip"].isin(clips)
-        kept.append(rows[chosen])
-    import pandas as pd
-
-    result = pd.concat(kept) if kept else rows.iloc[:0]
-    return result[list(COLUMNS)]
 
 
 def _prepared(frame: pd.DataFrame) -> pd.DataFrame:

@@ -95,7 +95,8 @@ def _clips(folder: Path, key: str) -> list[tuple[str, Point, str]]:
     """
     from rdbench.store.attachments import told
 
-    rows = told(folder, Kind.FEATURE, ("key", "backend", "domain", "clip", *POINT)).to_pylist()
+    columns = ("unit_key", "key", "backend", "domain", "clip", *POINT)
+    rows = told(folder, Kind.FEATURE, columns).to_pylist()
     return [
         (row["clip"], _point(row), row["domain"])
         for row in rows

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import parse_pairs, parse_targets
+
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Results folders that were measured alike.")],
@@ -40,8 +42,9 @@ def command(
     BD-rate and BD-quality with 95 % intervals, or the reason why there is none.
     """
     from rdbench.analysis.compare import all_tables, load
-    from rdbench.cli.values import parse_pairs, parse_targets
-    from rdbench.report.text.comparison import card_of, comparison_text, write_json, write_text
+    from rdbench.report.cards import describe
+    from rdbench.report.text.comparison import comparison_text
+    from rdbench.report.text.outputs import json_text, write_text
 
     run = load(runs)
     tables = all_tables(
@@ -56,9 +59,9 @@ def command(
         resamples=resamples,
         seed=seed,
     )
-    card = card_of(run)
+    card = describe(run.rows, run.manifest)
     if markdown is not None:
-        write_text(markdown, comparison_text(tables, card, anchor=anchor, layout="markdown"))
+        write_text(markdown, comparison_text(tables, card, reference=anchor, layout="markdown"))
     if json is not None:
-        write_json(json, tables)
-    typer.echo(comparison_text(tables, card, anchor=anchor), nl=False)
+        write_text(json, json_text(tables))
+    typer.echo(comparison_text(tables, card, reference=anchor), nl=False)

@@ -7,23 +7,18 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+
 
 def command(
     spec: Annotated[Path, typer.Argument(help="A benchmark spec: its systems and its clips.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The tables file to write.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that replaces the corpus folder of the spec.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many clips.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="SYSTEM.KEY=VALUE: replaces a codec option, as lyra.models=DIR."),
-    ] = None,
+    data: DataFolder = None,
+    limit: Limit = None,
+    option: CodecOptions = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
+    allow_code: AllowCode = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fits token tables, priors and latent coders on the clips of SPEC.
 
@@ -31,7 +26,6 @@ def command(
     is refused.
     """
     from rdbench.cli.progress import make_progress, set_up_logging
-    from rdbench.cli.specs import read_spec
     from rdbench.engine.fit import fit_tables
 
     set_up_logging(verbose=0, quiet=quiet)

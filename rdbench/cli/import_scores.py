@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import parse_names
+
 
 def command(
     answers: Annotated[
@@ -33,7 +35,6 @@ def command(
     """
     from rdbench.analysis.listeners.ratings import import_scores
     from rdbench.analysis.listeners.webmushra import read_answers, rejected
-    from rdbench.cli.values import parse_names
     from rdbench.report.listening.results import pairs_text
 
     if key is not None:

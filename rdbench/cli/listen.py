@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import parse_pairs
+
 
 class Test(StrEnum):
     """What `--test` takes."""
@@ -48,7 +50,6 @@ def command(
     Copy what is in webmushra/ over a webMUSHRA, keep key.csv to yourself, and bring the results
     back with `rdbench import-scores RESULTS --run RUN --key KEY`.
     """
-    from rdbench.cli.values import parse_pairs
     from rdbench.report.listening.write import ListeningTest, write_test
 
     asked = ListeningTest(

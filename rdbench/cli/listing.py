@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,20 +10,15 @@ import typer
 
 def codecs() -> None:
     """Lists the codecs that a spec may name, with family, points, options and licence."""
-    from rich.console import Console
-    from rich.table import Table
-
     from rdbench.codecs.catalogue import catalogue
 
-    columns = ("codec", "family", "points (kbps)", "options", "licence")
-    table = Table(*columns, box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns:
-        column.overflow = "fold"  # never cut
-    for name, card in catalogue().items():
-        options = ", ".join(card.options)
-        table.add_row(name, card.family, card.points, options, card.licence)
-    Console().print(table)
+    _print_table(
+        ("codec", "family", "points (kbps)", "options", "licence"),
+        [
+            (name, card.family, card.points, ", ".join(card.options), card.licence)
+            for name, card in catalogue().items()
+        ],
+    )
 
 
 def metrics(
@@ -35,23 +31,30 @@ def metrics(
     ] = False,
 ) -> None:
     """Lists the metrics that a spec may name, with unit, scope, backends and definition."""
-    from rich.console import Console
-    from rich.table import Table
-
     from rdbench.metrics.registry import backend_names, definition, keys
 
     if selftest:
         raise typer.Exit(_selftest())
-    columns = ("key", "unit", "better", "scope", "domains", "backends", "definition")
-    table = Table(*columns, box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns:
-        column.overflow = "fold"  # never cut
+    rows = []
     for key in keys():
         meant = definition(key)
         domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
         better, scope = meant.direction.value, meant.scope.value
-        table.add_row(key, meant.unit, better, scope, domains, names, meant.definition)
+        rows.append((key, meant.unit, better, scope, domains, names, meant.definition))
+    titles = ("key", "unit", "better", "scope", "domains", "backends", "definition")
+    _print_table(titles, rows)
+
+
+def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*titles, box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns:
+        column.overflow = "fold"  # never cut
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 from rdbench.engine.progress import Progress
+from rdbench.report.text.status import clock
 
 SECONDS_BETWEEN_LINES = 10.0
 ENOUGH = 20
@@ -34,7 +35,7 @@ class LineProgress(Progress):
 
     def __init__(self) -> None:
         self._total = self._done = self._found = 0
-        self._place = ""
+        self._point = ""
         self._began = self._said = 0.0
 
     def start(self, total: int, done: int) -> None:
@@ -44,7 +45,7 @@ class LineProgress(Progress):
         self._line(f"{total} clip evaluations{found}")
 
     def at(self, system: str, point: str) -> None:
-        self._place = f"{system} {point}"
+        self._point = f"{system} {point}"
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self._report()
 
@@ -61,10 +62,10 @@ class LineProgress(Progress):
         self._said = time.monotonic()
         elapsed = self._said - self._began
         measured = self._done - self._found
-        text = f"{self._done}/{self._total} {self._place}"
+        text = f"{self._done}/{self._total} {self._point}"
         if measured >= ENOUGH and elapsed > 0:
             speed = measured / elapsed
-            left = _clock((self._total - self._done) / speed)
+            left = clock((self._total - self._done) / speed)
             text += f": {speed:.1f} per second, {left} left"
         self._line(text)
 
@@ -121,9 +122,3 @@ class BarProgress(Progress):
 
     def stop(self) -> None:
         self._bar.stop()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdbench.cli.options import RunFolder
+
 if TYPE_CHECKING:
     from rdbench.report.config import ReportConfig
 
@@ -33,7 +35,7 @@ class Style(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A results folder.")],
+    run: RunFolder,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="What is shown and how, a YAML file."),

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+
 FAILED = 1
 INTERRUPTED = 130
 TABLE = "table.md"
@@ -31,25 +33,23 @@ def command(
         Path | None,
         typer.Option("--out", "-o", help="Results folder.  [default: results/NAME of the spec]"),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that replaces the corpus folder of the spec.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many clips.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="SYSTEM.KEY=VALUE: replaces a codec option, as lyra.models=DIR."),
-    ] = None,
+    data: DataFolder = None,
+    limit: Limit = None,
+    option: CodecOptions = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or cuda:all.")
     ] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")
+        int | None,
+        typer.Option(
+            min=1, help="Processes on the cores.  [default: one per core, or per protocol.threads]"
+        ),
     ] = None,
     batch_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds of audio in one batch of a GPU.")
     ] = 60.0,
     costs: Annotated[
-        Costs, typer.Option(help="Cost pass: what is missing, all of it again, or none.")
+        Costs, typer.Option(help="Costs of this machine: what is missing, all again, or none.")
     ] = Costs.MISSING,
     keep_audio: Annotated[
         bool,
@@ -60,11 +60,9 @@ def command(
     traces: Annotated[
         bool, typer.Option("--traces", help="Leave bits per frame in RUN/traces.")
     ] = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
-    ] = False,
+    allow_code: AllowCode = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Evaluates the systems of SPEC and leaves measurements, tables and figures in a folder.
 
@@ -73,9 +71,8 @@ def command(
     """
     from rdbench.cli.progress import make_progress, set_up_logging
     from rdbench.cli.report import write_report
-    from rdbench.cli.specs import read_spec
     from rdbench.engine.run import RunOptions, run_benchmark
-    from rdbench.report.text.failures import failures_text
+    from rdbench.report.text.status import failures_text
 
     set_up_logging(verbose=verbose, quiet=quiet)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import RunFolder
+
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A results folder.")],
+    run: RunFolder,
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
     """Says how far RUN is, while it runs or after: done, failed by reason, time left."""
-    from rdbench.report.text.status import status_text
+    from dataclasses import asdict
+
+    from rdbench.report.text.status import clips_noted, read_notes, status_text
     from rdbench.store.manifest import as_json
     from rdbench.store.status import run_status
 
-    status = run_status(run)
-    typer.echo(as_json(status) if json else status_text(status))
+    status, notes = run_status(run), read_notes(run)
+    if json:
+        typer.echo(as_json({**asdict(status), "notes": dict(clips_noted(notes))}))
+    else:
+        typer.echo(status_text(status, notes))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli.options import Quiet
 from rdbench.types import MissingExtraError
 
 UNFINISHED = 1
@@ -25,7 +26,7 @@ def command(
     accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices of this machine.")] = 1,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard logs.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Trains every stage of RECIPE that is not finished, going on from saved states.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rdbench.cli.options import RunFolder
 
 PROBLEMS = 1
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A results folder.")],
+    run: RunFolder,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what is wrong.")] = False,
 ) -> None:
     """Checks the hashes, the schema and the completeness of RUN.

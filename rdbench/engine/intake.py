@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SCRATCH = "scratch"
 """A folder of a run for what is needed until its end alone."""
+SHOWN = 3
+"""How many clips a line names."""
 
 
 class RunIntake:
@@ -65,6 +67,7 @@ class RunIntake:
         }
         self._scratch = _Scratch(writer.folder / SCRATCH)
         self._failures: dict[tuple[StepId | None, str, Quantity], str] = {}
+        self._notes: dict[str, list[str]] = {}
 
     # -- what executors call
 
@@ -191,7 +194,13 @@ class RunIntake:
             self.take([Result(step, clip, domain, q, score, 0.0) for q in sorted(quantities)])
 
     def finish(self) -> None:
-        """Moves what nobody asks for any more out of the way, and clears the scratch folder."""
+        """Moves what nobody asks for any more out of the way, and clears the scratch folder.
+
+        Says which clips of those that were measured now are worth a look.
+        """
+        for key, clips in self._notes.items():
+            more = ", …" if len(clips) > SHOWN else ""
+            self.say(f"{key}: {len(clips)} clips ({', '.join(sorted(clips)[:SHOWN])}{more})")
         for system in list(self._stale):
             self._retire(system)
         self._scratch.clear()
@@ -204,6 +213,8 @@ class RunIntake:
         key = self._plan.key(result.step, result.clip, quantity)
         if not asked and key in self._known:
             return
+        if quantity.kind is Kind.NOTE:
+            self._notes.setdefault(quantity.key, []).append(result.clip)
         score = _sound(quantity, result.score)
         if quantity.kind in BESIDE and score.status is Status.FAILED:
             self._failures[result.step, result.clip, quantity] = score.reason

@@ -24,7 +24,7 @@ from rdbench.engine.plan.clips import (
     plan_clips,
     unread_manifest,
 )
-from rdbench.engine.plan.metrics import not_valid, resolve_metrics
+from rdbench.engine.plan.metrics import metrics_by_key, not_valid, resolve_metrics
 from rdbench.engine.plan.migrate import is_of_version_1, renamed
 from rdbench.engine.plan.systems import System, build_systems, take_up
 from rdbench.engine.progress import Progress
@@ -117,6 +117,7 @@ class _Run:
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
         self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
+        self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)
         systems = self._systems()
         clips = plan_clips(corpus, seed=self.spec.protocol.seed)
@@ -137,9 +138,8 @@ class _Run:
         from rdbench.store.manifest import MANIFEST_NAME, read_manifest
 
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
-        unbuilt = [system for system in systems if system.codec is None]
-        if unbuilt and (self.folder / MANIFEST_NAME).is_file():
-            take_up(unbuilt, read_manifest(self.folder))
+        if (self.folder / MANIFEST_NAME).is_file() and not all(one.codec for one in systems):
+            take_up(systems, read_manifest(self.folder))
         return systems
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
@@ -168,6 +168,7 @@ class _Run:
         from rdbench.engine.passes.scores import ScoresPass
         from rdbench.engine.passes.sets import SetMetricsPass
         from rdbench.metrics.base import Scope
+        from rdbench.store.audio import FOLDER
 
         def of_scope(*, sets: bool) -> dict[str, tuple[Metric, ...]]:
             return {
@@ -187,7 +188,7 @@ class _Run:
             entropy,
             ScoresPass(of_scope(sets=False)),
             SetMetricsPass(of_scope(sets=True)),
-            AudioPass(self.folder if self.options.keep_audio else None),
+            AudioPass(self.folder / FOLDER if self.options.keep_audio else None),
             NotesPass(),
             CostsPass(
                 machine=machine_name(self.devices[0]),
@@ -216,9 +217,10 @@ class _Run:
         from rdbench.store.parts import MEASUREMENTS, read_all
         from rdbench.store.schema import Kind
 
-        table = read_all(
-            self.folder / MEASUREMENTS, ("unit_key", "kind", "backend"), kind=Kind.COST
-        )
+        folder = self.folder / MEASUREMENTS
+        if not folder.is_dir():
+            return ()
+        table = read_all(folder, ("unit_key", "kind", "backend"), kind=Kind.COST)
         return tuple(sorted(set(table["backend"].to_pylist())))
 
     def _measure(self, writer: RunWriter, plan: Plan) -> int:
@@ -343,7 +345,7 @@ class _Run:
                 spec=self.spec,
                 corpus=corpus,
                 plan=plan,
-                metrics={m.key: m for chosen in self.metrics.values() for m in chosen},
+                metrics=self.by_key,
                 devices=self.devices,
                 workers=self.workers,
                 batch_seconds=self.options.batch_seconds,

@@ -19,7 +19,7 @@ Example:
     widths: {one: 3.35, two: 6.9}     # inches
     formats: [pdf, svg, png]
     data: true                        # a CSV file with the numbers of each figure
-    seed: 0                           # of the bootstrap behind every interval
+    seed: 0                           # of the draws that say how surely curves cross
 """
 
 from __future__ import annotations

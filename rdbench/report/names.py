@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
+from collections.abc import Iterable
 
 LONGEST_LABEL = 48
 LONGEST_SLUG = 60
@@ -47,3 +48,14 @@ def markdown(text: str) -> str:
     'a\\|b \\*c\\* \\<b> [1, 2] my_codec \\_d\\_ [e\\](f)'
     """
     return re.sub(r"([\\|`*<~$]|(?<!\w)_|_(?!\w)|\](?=[(\[]))", r"\\\1", text)
+
+
+def listed(names: Iterable[str], most: int) -> str:
+    """The first `most` of the distinct names, and how many more there are.
+
+    >>> listed(["a", "b", "a", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - most} more" if len(unique) > most else ""
+    return ", ".join(unique[:most]) + more

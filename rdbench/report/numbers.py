@@ -1,4 +1,4 @@
-"""Numbers as text: how many digits a score, a rate or a cost is worth."""
+"""Numbers as text: how many digits a score, a rate, a cost or a p-value is worth."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Callable
 from rdbench.report.cards import MetricCard
 from rdbench.report.names import clean
 
+NONE = "–"
+Write = Callable[[float], str]
 
-def score_text(metric: MetricCard) -> Callable[[float], str]:
+
+def score_text(metric: MetricCard) -> Write:
     """Writes values of `metric`: three decimals for ratios and distances, two for the rest."""
     narrow = metric.upper <= 1.0 or (not metric.unit and not math.isfinite(metric.upper))
     decimals = 3 if narrow else 2
@@ -20,6 +23,38 @@ def score_text(metric: MetricCard) -> Callable[[float], str]:
         return shown.replace("-", "−")
 
     return write
+
+
+def signed(write: Write) -> Write:
+    """`write` for differences, which say their sign."""
+
+    def write_signed(value: float) -> str:
+        text = write(value)
+        return text if text.startswith("−") else f"+{text}"
+
+    return write_signed
+
+
+def with_interval(write: Write, value: float, low: float, high: float) -> str:
+    """As "1.2 [1.1, 1.3]"; without the ends where there is no interval, a dash for no number."""
+    if not math.isfinite(value):
+        return NONE
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return write(value)
+    return f"{write(value)} [{write(low)}, {write(high)}]"
+
+
+def percent_text(value: float) -> str:
+    """A change in percent with its sign: one decimal, none from 1000 on."""
+    shown = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0f}"
+    return shown.replace("-", "−")
+
+
+def p_text(p: float) -> str:
+    """A p-value with four decimals."""
+    if not math.isfinite(p):
+        return NONE
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def kbps_text(value: float) -> str:
@@ -40,7 +75,7 @@ def cost_title(key: str, unit: str) -> str:
 def cost_text(value: float, unit: str) -> str:
     """Three digits, below 0.1 four decimals; bytes in MiB, large counts in M and G."""
     if not math.isfinite(value):
-        return "–"
+        return NONE
     if unit in ("bytes", "byte", "B"):
         value /= 2**20
     for factor, letter in ((1e9, " G"), (1e6, " M")):

@@ -8,10 +8,7 @@ from rdbench.report.config import ReportConfig
 
 
 def write_all(
-    folder: Path,
-    *,
-    out: Path | None = None,
-    config: ReportConfig | None = None,
+    folder: Path, *, out: Path | None = None, config: ReportConfig | None = None
 ) -> tuple[str, list[Path]]:
     """Writes tables and figures of a run; returns the terminal's text and the files.
 
@@ -25,25 +22,26 @@ def write_all(
     from rdbench.analysis.runs import read_run
     from rdbench.report.config import configured
     from rdbench.report.figures.write import write_figures
+    from rdbench.report.tables.run_tables import run_tables
     from rdbench.report.tables.write import summary_text, write_tables
-    from rdbench.report.text.status import unfinished_text
+    from rdbench.report.text.status import read_notes, unfinished_text
     from rdbench.store.traces import read_traces
 
     config = config or ReportConfig()
     whole = read_run(folder)
-    unfinished = unfinished_text(whole)
     run = configured(whole, config)
     points = run_points(run)
-    written = write_tables(
-        out or folder,
-        points=points,
-        manifest=run.manifest,
+    tables = run_tables(
+        points,
+        run.manifest,
         run=run,
         reference=config.anchor,
-        seed=config.seed,
         traces=read_traces(folder),
-        unfinished=unfinished,
+        notes=read_notes(folder),
+        unfinished=unfinished_text(whole),
+        seed=config.seed,
     )
+    written = write_tables(out or folder, tables)
     made, notes = write_figures(out or folder, points=points, manifest=run.manifest, config=config)
-    text = summary_text(points, run.manifest, unfinished=unfinished)
+    text = summary_text(tables)
     return "\n\n".join([text.rstrip(), *notes]) + "\n", [*written, *made]

@@ -236,7 +236,7 @@ class SystemSpec(_Model):
 
 
 class CostSpec(_Model):
-    """The pass that measures costs: on how many clips, how often each."""
+    """Costs (`rdbench.engine.passes.costs`): on how many clips, how often each."""
 
     enabled: bool = True
     clips: Count = 2
@@ -244,9 +244,9 @@ class CostSpec(_Model):
 
 
 class EntropySpec(_Model):
-    """The pass that counts entropy-coded bits (`rdbench.engine.bits`).
+    """Entropy-coded bits (`rdbench.engine.passes.entropy`).
 
-    enabled: whether it is run. It encodes every clip once more, so that it is asked for by name.
+    enabled: whether they are counted, on what the evaluation encodes.
     tables: a file of `rdbench fit-entropy`, relative to the spec's folder; None counts under
         adaptive models alone.
     """
@@ -256,7 +256,7 @@ class EntropySpec(_Model):
 
 
 class TimeoutSpec(_Model):
-    """How long one unit of work may take, in seconds."""
+    """Seconds that a clip may take at one point under one variant, while the machine is awake."""
 
     unit_seconds: float = Field(default=120.0, gt=0)
 

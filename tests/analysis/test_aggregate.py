@@ -14,12 +14,13 @@ from rdbench.analysis.aggregate import (
     NOT_FINITE,
     ONCE_PER_POINT,
     POINT_COLUMNS,
-    common_clips,
     points,
     rate_distortion,
 )
+from rdbench.analysis.arrays import by_domain
+from rdbench.analysis.runs import Run
 from rdbench.analysis.stats.intervals import ONE_GROUP
-from rdbench.store.schema import COLUMNS, Kind, Row
+from rdbench.store.schema import BESIDE, COLUMNS, Kind, Row
 from rdbench.types import Status, StoreError
 
 
@@ -224,29 +225,6 @@ def test_rates_meet_scores_by_kind_and_the_mean_is_no_rate_point() -> None:
     assert not container.loc[("vae6", "sample"), "rate_point"]
 
 
-def test_common_clips_are_those_that_every_point_has() -> None:
-    lyra = {"system": "lyra", "curve": "Lyra"}
-    table = frame(
-        *[row(c, 2.0) for c in "abcd"],
-        *[row(c, 3.0, point="12") for c in "abc"],
-        row("d", float("nan"), point="12", status=Status.FAILED, reason="x"),
-        *[row(c, 2.5, **lyra) for c in "bcd"],
-        *[rate(c, 100, 1.0) for c in "abcd"],
-        *[rate(c, 100, 1.0, point="12") for c in "abcd"],
-        *[rate(c, 100, 1.0, key="nominal", **lyra) for c in "cd"],
-        rate("b", float("nan"), 1.0, key="nominal", status=Status.FAILED, reason="y", **lyra),
-        row("a", 9.0, system="aac", curve="AAC"),
-    )
-    assert set(common_clips(table, ["opus", "lyra"], key="pesq_wb")["clip"]) == {"b", "c"}
-    kinds = {"opus": "payload", "lyra": "nominal"}
-    found = common_clips(table, ["opus", "lyra"], key="pesq_wb", headline=kinds)
-    assert set(found["clip"]) == {"c"}
-    assert set(found["kind"]) == {"metric", "rate"}
-    assert len(found) == 6
-    assert common_clips(table, ["opus", "unknown"], key="pesq_wb").empty
-    assert list(found.columns) == list(COLUMNS)
-
-
 @given(
     st.lists(st.tuples(st.floats(1, 1e6), st.floats(0.01, 100)), min_size=1, max_size=20),
     st.randoms(use_true_random=False),
@@ -261,3 +239,14 @@ def test_rates_do_not_depend_on_order(clips: list[tuple[float, float]], random: 
     assert first["value"] == pytest.approx(total, rel=1e-9)
     assert second["value"] == pytest.approx(total, rel=1e-9)
     np.testing.assert_allclose(first["low"], second["low"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_lies_beside_measurements_is_none(kind: Kind) -> None:
+    """A run that is given as rows may hold them all."""
+    beside = row("a", 1.0, kind=kind, key="clipped", backend="", reason="clipped by 3 dB")
+    rows = frame(row("a", 2.0), beside, row("", 1.0, kind=kind, key="frechet", backend="jackknife"))
+    assert points(rows)["key"].tolist() == ["pesq_wb"]
+    (scores,) = by_domain(Run("rows", rows, {}))
+    assert list(scores.metrics) == [("pesq_wb", "pesq")]
+    assert not scores.rates

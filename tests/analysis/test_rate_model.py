@@ -14,6 +14,7 @@ from rdbench.analysis.curves.sides import curve_names, decodable_side, headline_
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.rate_model import choose
 from rdbench.analysis.runs import Run
+from rdbench.store.variants import variants_of
 
 PRIOR = "Gaussian prior, fit 12345678"
 CURVES = {
@@ -73,3 +74,30 @@ def test_a_latent_without_a_prior_is_a_curve_by_its_stream() -> None:
     assert curve_names(scores, run.headlines) == ["old", "new"]
     side = headline_side(scores, run.headlines, "new")
     assert (side.variant, side.rate, side.refusal) == ("coded", ("coded", "steps sent"), "")
+
+
+def test_a_variant_of_a_plugin_is_what_the_manifest_says_of_it() -> None:
+    run = make_run(CURVES)
+    new = run.rows["system"] == "new"
+    stream = run.rows[new].assign(variant="dithered")
+    stream["key"] = stream["key"].where(stream["kind"] != "rate", "coded")
+    noise = run.rows[new & (run.rows["kind"] == "metric")].assign(variant="louder")
+    rows = pd.concat([run.rows, stream, noise], ignore_index=True)
+    told = {
+        "dithered": {"source": "stream", "transmitted": True, "rate": "coded", "digest": ""},
+        "louder": {"source": "noise", "transmitted": False, "rate": "", "digest": ""},
+    }
+    run = Run(run.name, rows, {**run.manifest, "variants": told})
+    (scores,) = by_domain(run)
+    side = decodable_side(scores, headline_side(scores, run.headlines, "new"))
+    assert (side.variant, side.rate, side.refusal) == ("dithered", ("coded", ""), "")
+    numbers = [scores.find(f"new/8/{variant}") for variant in ("sample", "dithered", "louder")]
+    names = [scores.name(number) for number in numbers if number is not None]
+    assert names == ["new 8", "new 8 dithered", "new 8 louder"]
+    assert scores.find("new/8") == numbers[0]
+    shown = rate_distortion(points(rows), run.headlines, variants=variants_of(run.manifest))
+    shown = shown[(shown["system"] == "new") & (shown["key"] == "quality")]
+    kinds = shown.groupby("variant")["rate_kind"].unique().map(list).to_dict()
+    assert kinds == {"sample": ["kl"], "dithered": ["coded"], "louder": ["kl"]}
+    sent = shown.groupby("variant")["rate_point"].all().to_dict()
+    assert sent == {"sample": True, "dithered": True, "louder": False}

@@ -123,15 +123,25 @@ def test_a_folder_without_audio_is_named(project: Path) -> None:
     assert "empty" in done.stderr
 
 
-def test_ctrl_c_stops_within_seconds_and_the_run_goes_on_later(project: Path) -> None:
+LAUNCH = """
+import os, signal, sys
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-m", "rdbench", "run", "spec.yaml"])
+"""
+
+
+def running_under(project: Path, interrupts: str) -> subprocess.Popen[str]:
+    """A run that has begun to measure, whose process began with SIGINT treated so."""
     running = subprocess.Popen(
-        [sys.executable, "-m", "rdbench", "run", "spec.yaml"],
-        cwd=project,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", LAUNCH, interrupts], cwd=project, stderr=subprocess.PIPE, text=True
     )
     assert running.stderr is not None
     assert "clip evaluations" in running.stderr.readline()
+    return running
+
+
+def test_ctrl_c_stops_within_seconds_and_the_run_goes_on_later(project: Path) -> None:
+    running = running_under(project, "SIG_DFL")
     running.send_signal(signal.SIGINT)
     began = time.monotonic()
     _, rest = running.communicate(timeout=60)
@@ -143,3 +153,21 @@ def test_ctrl_c_stops_within_seconds_and_the_run_goes_on_later(project: Path) ->
     assert "interrupted" in rest
     assert "Traceback" not in rest
     assert rdbench("run", "spec.yaml", "-q", cwd=project).returncode == 0
+
+
+def test_a_run_in_the_background_of_a_script_is_stopped_by_sigterm_alone(project: Path) -> None:
+    """Scripts start such jobs with SIGINT ignored: the Ctrl-C of a terminal is not meant for them.
+
+    The corpus is large enough that the run does not end before both signals came.
+    """
+    for index in range(100):
+        soundfile.write(project / "clips" / f"more_{index}.wav", np.full(RATE, index / 200), RATE)
+    running = running_under(project, "SIG_IGN")
+    running.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.wait(0.2)
+    running.terminate()
+    _, rest = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest

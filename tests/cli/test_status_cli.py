@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -94,3 +95,18 @@ def test_published_results_are_sound(name: str) -> None:
     folder = Path(__file__).resolve().parents[2] / "results" / name
     shown = CliRunner().invoke(app, ["validate", str(folder)])
     assert shown.exit_code == 0, shown.output
+
+
+def test_status_names_clips_worth_a_look(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = [("b.wav", "speech", "silent", "it is silent")]
+    noted += [(f"a{i}.wav", "speech", "clipped", "12 samples") for i in range(4)]
+    frame = pd.DataFrame(noted, columns=["clip", "domain", "key", "reason"])
+    monkeypatch.setattr("rdbench.report.text.status.read_notes", lambda folder: frame)
+    shown = CliRunner().invoke(app, ["status", str(run)]).output.splitlines()
+    assert shown[-3:] == [
+        "clips worth a look:",
+        "  clipped: 4 (a0.wav, a1.wav, a2.wav and 1 more)",
+        "  silent: 1 (b.wav)",
+    ]
+    told = json.loads(CliRunner().invoke(app, ["status", str(run), "--json"]).output)
+    assert told["notes"] == {"clipped": [f"a{i}.wav" for i in range(4)], "silent": ["b.wav"]}

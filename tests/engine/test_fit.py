@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from rdbench.cli.specs import read_spec
+from rdbench.cli.options import read_spec
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.fit import entry_of, fit_tables
@@ -94,7 +94,7 @@ def test_fitted_tables_code_other_clips_and_refuse_their_own(project: Path) -> N
 
     (entry,) = tables.entries  # packets have nothing to fit
     codec = Tiny()
-    assert tables.find("tiny", "ff", [codec.points[0].name]) is not None
+    assert tables.get("tiny", "ff", [codec.points[0].name]) is not None
     encoded = codec.encode(audio(), codec.points[0])
     assert entry.prior is not None
     assert entry.latent is not None

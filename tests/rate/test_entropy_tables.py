@@ -36,7 +36,9 @@ def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> Non
     tables.save(tmp_path / "t.json")
     back = Tables.load(tmp_path / "t.json")
     assert back.fitted_digest == tables.fitted_digest
-    lyra, vae = back.find("lyra", "aa", ["3.2", "9.2"]), back.find("vae", "bb", ["6"])
+    lyra, vae = back.get("lyra", "aa", ["3.2", "9.2"]), back.get("vae", "bb", ["6"])
+    assert lyra is not None
+    assert vae is not None
     assert lyra.tokens is not None
     assert lyra.tokens.digest == tables.entries[0].tokens.digest  # type: ignore[union-attr]
     assert vae.latent is not None
@@ -44,9 +46,10 @@ def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> Non
     np.testing.assert_array_equal(vae.prior.scale, tables.entries[1].prior.scale)  # type: ignore[union-attr]
 
 
-def test_other_weights_are_not_found(tables: Tables) -> None:
-    with pytest.raises(TablesError, match=r"nothing for lyra at 9\.2"):
-        tables.find("lyra", "other", ["9.2"])
+def test_other_weights_and_points_are_not_found(tables: Tables) -> None:
+    assert tables.get("lyra", "other", ["9.2"]) is None
+    assert tables.get("lyra", "aa", ["1"]) is None
+    assert tables.get("lyra", "aa", ["1", "9.2"]) is tables.entries[0]
 
 
 def test_clips_that_were_fitted_on_are_refused_by_content(tables: Tables) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rdbench.metrics.base import Direction, MetricDefinition
 from rdbench.store.schema import COLUMNS, SCHEMA_VERSION, Kind, Row
+from rdbench.store.writer import RunWriter
 from rdbench.types import Status
 
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -183,3 +185,18 @@ def make_manifest() -> dict[str, Any]:
             "gain": "none",
         },
     }
+
+
+def write_run(folder: Path, frame: pd.DataFrame) -> None:
+    """Leaves `frame` in a results folder, under the manifest of `make_manifest`."""
+    rows = []
+    for number, row in enumerate(frame.to_dict("records")):
+        named = {
+            "unit_key": str(number),
+            "kind": Kind(row["kind"]),
+            "status": Status(row["status"]),
+        }
+        rows.append(Row(**{**row, **named}))
+    with RunWriter(folder) as writer:
+        writer.append(rows)
+        writer.write_manifest(make_manifest())

@@ -15,6 +15,7 @@ from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
 from rdbench.report.config import ReportConfig, SystemLook, configured
 from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.run_tables import run_tables
 from rdbench.report.tables.write import write_tables
 
 SVG = ReportConfig(formats=("svg",), data=True, arrows=True, legend="family", style="screen")
@@ -24,7 +25,7 @@ def report(run: Run, folder: Path, config: ReportConfig = SVG) -> list[str]:
     """Everything of `run`, cheaply; returns what the report says is missing."""
     shown = configured(run, config)
     points = run_points(shown)
-    write_tables(folder, points=points, manifest=shown.manifest, run=shown)
+    write_tables(folder, run_tables(points, shown.manifest, run=shown))
     _, notes = write_figures(folder, points=points, manifest=shown.manifest, config=config)
     return notes
 

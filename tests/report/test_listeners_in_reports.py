@@ -14,6 +14,7 @@ from rdbench.analysis.listeners.ratings import RATING_COLUMNS
 from rdbench.analysis.runs import Run, read_run, with_ratings
 from rdbench.report.config import ReportConfig
 from rdbench.report.figures.write import write_figures
+from rdbench.report.tables.run_tables import run_tables
 from rdbench.report.tables.write import write_tables
 
 CLIPS = tuple(f"s{i:02d}" for i in range(6))
@@ -66,7 +67,7 @@ def test_tables_and_figures_have_the_metric(tmp_path: Path) -> None:
     run = rated_run(4, 0.3)
     table = run_points(run)
     table = table[(table["kind"] != "metric") | (table["key"] == "mos")]
-    write_tables(tmp_path, points=table, manifest=run.manifest)
+    write_tables(tmp_path, run_tables(table, run.manifest))
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "MOS (MOS) ↑" in text
     assert "MOS (mos): version 1, MOS, higher is better" in text

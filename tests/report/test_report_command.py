@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rdbench.cli.main import app
-from rdbench.report.text.failures import failures_text, reason_lines
+from rdbench.report.text.status import failures_text, reason_lines
 from rdbench.types import RdbenchError
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "speech_16k"

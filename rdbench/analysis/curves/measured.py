@@ -79,27 +79,14 @@ def make_pair(
 
     sign: −1 where lower is better. A refusal of one side stands for both.
     """
-    kept = [usable(scores, side, metric) for side in sides]
-    given = given_clips(scores, kept, metric)
-    refusals = [side.refusal for side in kept]
-    chosen = np.zeros(len(scores.clips), dtype=bool)
-    if not any(refusals):
-        chosen = common_clips(scores, kept, metric)
-        points = [i for side in kept for i in side.points]
-        if not chosen.any():
-            refusals = ["refused: no clip has scores at all points of both curves"] * 2
-        elif not scores.metrics[metric].same_set(points, chosen):
-            refusals = [OTHER_SETS] * 2
-    if any(refusals):
-        made = [
-            Made(side, None, None, 0, given, "", refusal)
-            for side, refusal in zip(kept, refusals, strict=True)
-        ]
-    else:
-        columns = columns_of(scores, chosen, metric[0])
-        shared: Any = {"sign": sign, "chosen": chosen, "columns": columns, "given": given}
-        made = [_made(scores, metric, side=side, **shared) for side in kept]
+    made, chosen = _curves(scores, metric, sign, sides, "both curves")
     return Pair(made[0], made[1], chosen)
+
+
+def make_curve(scores: DomainScores, metric: tuple[str, str], sign: float, side: Side) -> Made:
+    """One curve on the clips that all its points have."""
+    (made,), _ = _curves(scores, metric, sign, (side,), side.curve)
+    return made
 
 
 def drawn_pair(
@@ -115,22 +102,30 @@ def drawn_pair(
     return curves[0], curves[1]
 
 
-def make_curve(scores: DomainScores, metric: tuple[str, str], sign: float, side: Side) -> Made:
-    """One curve on the clips that all its points have."""
-    kept = usable(scores, side, metric)
-    given = given_clips(scores, [kept], metric)
+def _curves(
+    scores: DomainScores,
+    metric: tuple[str, str],
+    sign: float,
+    sides: Sequence[Side],
+    them: str,
+) -> tuple[list[Made], Flags]:
+    """The curves on the clips that all their points have, and these clips; them: the curves."""
+    kept = [usable(scores, side, metric) for side in sides]
+    given = given_clips(scores, kept, metric)
+    refusals = [side.refusal for side in kept]
     chosen = np.zeros(len(scores.clips), dtype=bool)
-    refusal = kept.refusal
-    if not refusal:
-        chosen = common_clips(scores, [kept], metric)
+    if not any(refusals):
+        chosen = common_clips(scores, kept, metric)
         if not chosen.any():
-            refusal = f"refused: no clip has scores at all points of {side.curve}"
-        elif not scores.metrics[metric].same_set(kept.points, chosen):
-            refusal = OTHER_SETS
-    if refusal:
-        return Made(kept, None, None, 0, given, "", refusal)
+            refusals = [f"refused: no clip has scores at all points of {them}"] * len(kept)
+        elif not scores.metrics[metric].same_set([i for s in kept for i in s.points], chosen):
+            refusals = [OTHER_SETS] * len(kept)
+    if any(refusals):
+        none = zip(kept, refusals, strict=True)
+        return [Made(side, None, None, 0, given, "", refusal) for side, refusal in none], chosen
     columns = columns_of(scores, chosen, metric[0])
-    return _made(scores, metric, sign=sign, side=kept, chosen=chosen, columns=columns, given=given)
+    shared: Any = {"sign": sign, "chosen": chosen, "columns": columns, "given": given}
+    return [_made(scores, metric, side=side, **shared) for side in kept], chosen
 
 
 def _made(

@@ -1,12 +1,11 @@
 """The regression gate: has reconstruction become worse than the baseline, and only then.
 
 A run is held against a baseline on the same clips, direction-aware, by the tolerances of `config`.
-Points are tested by `significance`, all significance tests of one check corrected together by
-Holm's method, so that the probability of any false alarm is at most `alpha`. Curves are
-held against their own baseline by BD-rate. A change on too few groups of clips to be tested is no
-pass: it is undecided. What appeared, vanished, failed or lost its score is a
-finding of its own, a run that is not finished never passes, and one that was not measured like the
-baseline gets no verdict at all.
+Points are tested for losses (`losses`) and curves by BD-rate against their own baseline (`curves`);
+all tests of one check are corrected together by Holm's method, so that the probability of any false
+alarm is at most `alpha`. A loss on too few groups of clips for a test is no pass: it is undecided.
+What appeared, vanished, failed or lost its score is a finding of its own (`findings`), a run that
+is not finished never passes, and one that was not measured like the baseline gets no verdict.
 """
 
 from __future__ import annotations
@@ -21,13 +20,11 @@ import numpy as np
 
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.gate.baseline import read_baseline, rounded
-from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
+from rdbench.analysis.gate.config import GateConfig, read_config
 from rdbench.analysis.gate.curves import curve_findings
 from rdbench.analysis.gate.findings import (
     FINDING_COLUMNS,
     UNCHANGED,
-    Both,
-    at,
     failures,
     finding,
     joined,
@@ -36,20 +33,14 @@ from rdbench.analysis.gate.findings import (
     unfinished,
     vanished_domains,
 )
-from rdbench.analysis.gate.significance import Losses, losses, moderated, rate_losses
+from rdbench.analysis.gate.losses import point_findings
 from rdbench.analysis.paired import holm
 from rdbench.analysis.runs import Run, contents, differences
-from rdbench.analysis.stats.intervals import intervals, mirrored, p_above, spread
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from rdbench.analysis.arrays import ClipValues
     from rdbench.analysis.compare import Source
-
-    Array = npt.NDArray[np.float64]
-    Flags = npt.NDArray[np.bool_]
 
 
 class Exit(IntEnum):
@@ -180,144 +171,11 @@ def _compare(run: Run, baseline: Run, config: GateConfig) -> list[dict[str, Any]
         found += presence(both, config)
         found += failures(both, config)
         found += undefined(both, config)
-        found += _points(both, run, config)
+        found += point_findings(both, run, config)
     found += curve_findings(run, baseline, config)
     found += _versions(run, baseline)
     _judge(found, config.alpha)
     return found
-
-
-def _points(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
-    for kind, mine, theirs in (
-        ("metric", both.run.metrics, both.baseline.metrics),
-        ("rate", both.run.rates, both.baseline.rates),
-    ):
-        for key, backend in mine:
-            tolerance = config.of(kind, key)
-            if tolerance is None or (key, backend) not in theirs:
-                continue
-            quantity, before = mine[key, backend], theirs[key, backend]
-            mine_at, theirs_at = [i for _, i, _ in both.shared], [j for *_, j in both.shared]
-            new = quantity.values[mine_at]
-            old = both.old(before.values, theirs_at)
-            if kind == "rate":
-                unit = "kbps"
-                seconds = both.run.seconds[mine_at], both.old(both.baseline.seconds, theirs_at)
-                held = _rates((old / 1000, seconds[1]), (new / 1000, seconds[0]), both.run.groups)
-            else:
-                unit = quantity.unit
-                sign = 1.0 if run.direction(key) == "higher" else -1.0
-                if quantity.sets is None or before.sets is None:
-                    held = _scores(old, new, sign, both.run.groups)
-                else:
-                    held = _sets(both, (before, quantity), (old, new), sign)
-            tested = _Tested(kind, key, backend, unit, tolerance)
-            yield from _tests(both, tested, held)
-
-
-@dataclass(frozen=True)
-class _Tested:
-    kind: str
-    key: str
-    backend: str
-    unit: str
-    tolerance: Tolerance
-
-
-@dataclass(frozen=True)
-class _Held:
-    """One metric or rate at all shared points, on the clips that have it before and after.
-
-    before, after: (points,). given: whether either has it on any clip. changed: whether any clip
-    has another value. apart: why there is no loss where something is given.
-    """
-
-    before: Array
-    after: Array
-    losses: Losses
-    given: Flags
-    changed: Flags
-    apart: str = "no clip has both scores"
-
-
-def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
-    """Means over clips; old, new: (points, clips)."""
-    ones = np.ones_like(old)
-    return _held((old, ones), (new, ones), losses(sign * (old - new), groups))
-
-
-def _rates(
-    old: tuple[Array, Array], new: tuple[Array, Array], groups: npt.NDArray[np.intp]
-) -> _Held:
-    """Total bits over total seconds; old, new: bits and seconds (points, clips)."""
-    return _held(old, new, rate_losses(old, new, groups))
-
-
-def _sets(
-    both: Both, quantities: tuple[ClipValues, ClipValues], values: tuple[Array, Array], sign: float
-) -> _Held:
-    """Values of sets, where both are of the same clips; quantities, values: before, after."""
-    known = [np.isfinite(one) for one in values]
-    given = np.any(known[0] | known[1], axis=1)
-    alike = (known[0] == known[1]).all(axis=1) & given
-    groups = both.run.groups
-    shape = len(given), int(groups.max()) + 1
-    left_out, counts = np.full(shape, np.nan), np.zeros(shape)
-    before, after = np.full((2, len(given)), np.nan)
-    for n in np.flatnonzero(alike):
-        before[n], after[n] = (one[n, known[0][n]][0] for one in values)
-        counts[n] = np.bincount(groups[known[0][n]], minlength=shape[1])
-        there = counts[n] > 0
-        _, i, j = both.shared[n]
-        old, new = ((q.sets or {}).get(at) for q, at in zip(quantities, (j, i), strict=True))
-        if old and new and len(old.left_out) == len(new.left_out) == there.sum():
-            left_out[n, there] = sign * (old.left_out - new.left_out)
-    loss = sign * (before - after)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    found = Losses(loss, spread(loss, left_out, share), counts.sum(axis=1).astype(np.intp))
-    return _Held(
-        before, after, found, given, before != after, "the values are not of the same clips"
-    )
-
-
-def _held(old: tuple[Array, Array], new: tuple[Array, Array], found: Losses) -> _Held:
-    before, after = np.isfinite(old[0]), np.isfinite(new[0])
-    known = before & after
-    given = np.any(before | after, axis=1)
-    changed = np.any(known & ((old[0] != new[0]) | (old[1] != new[1])), axis=1)
-    return _Held(_over(*old, known), _over(*new, known), found, given, changed)
-
-
-def _over(numerators: Array, denominators: Array, known: Flags) -> Array:
-    total, count = (np.where(known, x, 0.0).sum(axis=1) for x in (numerators, denominators))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result: Array = np.where(count > 0, total / count, np.nan)
-    return result
-
-
-def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]:
-    found, before, unchanged = held.losses, held.before, ~held.changed
-    limit = np.array([tested.tolerance.limit(x) if np.isfinite(x) else np.nan for x in before])
-    spread = moderated(found.spread)
-    # The same score on every clip is no test: nothing was drawn that could raise an alarm.
-    p = np.where(unchanged, np.nan, p_above(found.mean - limit, spread))
-    gain = np.where(unchanged, np.nan, p_above(-found.mean, mirrored(spread)))
-    made = intervals(found.mean, found.spread)
-    for n, (point, _, _) in enumerate(both.shared):
-        if not found.clips[n]:
-            if held.given[n]:
-                row = at(both, point, tested.kind, "skipped", held.apart)
-                yield row | {"key": tested.key, "backend": tested.backend}
-            continue
-        row = at(both, point, tested.kind, "", UNCHANGED if unchanged[n] else "")
-        yield row | {
-            "key": tested.key, "backend": tested.backend, "unit": tested.unit,
-            "baseline": before[n], "value": held.after[n], "loss": found.mean[n] + 0.0,
-            "low": made.low[n], "high": made.high[n],
-            "tolerance": tested.tolerance.text, "limit": limit[n],
-            "p": p[n] if tested.tolerance.significant else np.nan, "p_gain": gain[n],
-            "n_clips": int(found.clips[n]), "n_groups": int(found.spread.groups[n]),
-        }  # fmt: skip
 
 
 def _judge(found: list[dict[str, Any]], alpha: float) -> None:

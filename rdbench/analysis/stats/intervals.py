@@ -21,7 +21,8 @@ heavy group says little of the shape of a distribution), Hall's transformation o
     T(t) = t + a t² / 3 + a² t³ / 27 + a / 6
 
 is taken as Student's with ν degrees of freedom; the interval holds the θ₀ with |T| within its
-quantile. How often intervals hold the truth is measured by `benchmarks/interval_coverage.py`.
+quantile (for which a is cut where T would turn flat). How often intervals hold the truth is
+measured by `benchmarks/interval_coverage.py`.
 
 *p-values* live far out in the tails once they are corrected for many tests, where an estimated
 skewness is least to be trusted: they are the larger of those of t and T, so that a difference whose
@@ -200,8 +201,21 @@ def _transformed(t: Array, lean: Array) -> Array:
     return result
 
 
+def _bounded(reach: Array, lean: Array) -> Array:
+    """The skewness as far as it can be trusted: to where T is a quarter as steep as at 0.
+
+    There (1 + a t / 3)³ = 1 + a (T − a / 6) is 1/8; beyond, T turns flat, and a little more
+    skewness would move an end by any number of standard errors.
+    """
+    size = np.abs(reach)
+    most = 3 * (np.sqrt(size**2 + 7 / 12) - size)  # of a² / 6 + a |T| = 7 / 8
+    result: Array = np.clip(lean, -most, most)
+    return result
+
+
 def _untransformed(reach: Array, lean: Array) -> Array:
     """The t whose transform is `reach`."""
+    lean = _bounded(reach, lean)
     plain = np.abs(lean) < 1e-9
     a = np.where(plain, 1.0, lean)
     result: Array = np.where(plain, reach, 3 / a * (np.cbrt(1 + a * (reach - a / 6)) - 1))

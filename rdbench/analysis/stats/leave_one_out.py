@@ -100,19 +100,29 @@ def kbps(
 ) -> Array:
     """Rates of the points in kbps, (points, columns)."""
     where = ("kbps", tuple(points), rate, chosen.tobytes())
-    found = scores.keep(where, lambda: _without_each(*_bits(scores, list(points), rate, chosen)))
+    found = scores.keep(where, lambda: ratio_columns(*_bits(scores, list(points), rate, chosen)))
     if columns.listeners is None:
         return found
     # No listener changes a rate.
     return np.concatenate([found, np.repeat(found[:, :1], len(columns.listeners), 1)], axis=1)
 
 
-def ratio_columns(numerators: Array, denominators: Array) -> Array:
-    """Σ n / Σ d over the groups, and without each of them, (ratios, 1 + groups).
+def ratio_columns(totals: Array, counts: Array) -> Array:
+    """Σ totals / Σ counts over the groups, and without each of them, (ratios, columns).
 
-    numerators, denominators: (ratios, groups). NaN where no denominator is left.
+    totals, counts: (ratios, groups), or (ratios, listeners, groups), whose columns leave out each
+    listener, too. NaN where nothing is left to count.
     """
-    return _without_each(numerators, denominators)
+    columns = []
+    for part in (totals, counts):
+        if part.ndim == 3:
+            by_group, by_listener = part.sum(axis=1), part.sum(axis=2)
+            left_out = np.concatenate([by_group, by_listener], axis=1)
+            total = by_group.sum(axis=1, keepdims=True)
+        else:
+            left_out, total = part, part.sum(axis=1, keepdims=True)
+        columns.append(np.concatenate([total, total - left_out], axis=1))
+    return _ratio(*columns)
 
 
 def drawn(
@@ -159,7 +169,7 @@ def drawn(
 def _means(scores: DomainScores, index: list[int], metric: tuple[str, str], chosen: Flags) -> Array:
     sets = scores.metrics[metric].sets
     if sets is None:
-        return _without_each(*_scores(scores, index, metric, chosen))
+        return ratio_columns(*_scores(scores, index, metric, chosen))
     groups = len(np.unique(scores.groups[chosen]))
     result = np.full((len(index), 1 + groups), np.nan)
     result[:, 0] = scores.metrics[metric].values[index][:, chosen][:, 0]
@@ -185,20 +195,6 @@ def _scores(scores: DomainScores, index: list[int], metric: tuple[str, str], cho
 def _bits(scores: DomainScores, index: list[int], rate: tuple[str, str], chosen: Flags) -> Sums:
     bits = scores.group_sums(scores.rates[rate].values[index], chosen) / 1000
     return bits, scores.group_sums(scores.seconds[index], chosen)
-
-
-def _without_each(totals: Array, counts: Array) -> Array:
-    """The ratio of the sums, and that without each group and each listener."""
-    columns = []
-    for part in (totals, counts):
-        if part.ndim == 3:
-            by_group, by_listener = part.sum(axis=1), part.sum(axis=2)
-            left_out = np.concatenate([by_group, by_listener], axis=1)
-            total = by_group.sum(axis=1, keepdims=True)
-        else:
-            left_out, total = part, part.sum(axis=1, keepdims=True)
-        columns.append(np.concatenate([total, total - left_out], axis=1))
-    return _ratio(*columns)
 
 
 def _ratio(numerators: Array, denominators: Array) -> Array:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rdbench.engine.executors.servers import enter, start_server, surroundings
 
 if TYPE_CHECKING:
-    from pebble import ProcessPool
+    from pebble import ProcessFuture, ProcessPool
 
 # Jobs that may wait for a worker: enough to keep every worker fed, few enough that the audio they
 # carry does not grow with the corpus.
@@ -81,7 +81,7 @@ class WorkerPool:
         self.workers = workers
         self._idle = idle
         self._limit = workers * (1 + QUEUED_PER_WORKER)
-        self._pool = _processes(workers)
+        self._processes: ProcessPool | None = None
         self._finished: queue.SimpleQueue[tuple[_Job, Any]] = queue.SimpleQueue()
         self._backlog: deque[_Job] = deque()
         self._running = 0
@@ -136,8 +136,10 @@ class WorkerPool:
         self._end()
 
     def _end(self) -> None:
-        self._pool.stop()
-        self._pool.join()
+        if self._processes is not None:
+            self._processes.stop()
+            self._processes.join()
+            self._processes = None
 
     def _get(self) -> tuple[_Job, Any]:
         # A short timeout in a loop lets Ctrl-C through on every platform.
@@ -154,13 +156,17 @@ class WorkerPool:
 
     def _start(self, job: _Job) -> None:
         try:
-            future = self._pool.schedule(job.function, args=job.arguments, timeout=job.timeout)
+            future = self._schedule(job)
         except RuntimeError:
             # The pool itself broke, as it does when a worker dies with a message half sent.
             self._end()
-            self._pool = _processes(self.workers)
-            future = self._pool.schedule(job.function, args=job.arguments, timeout=job.timeout)
+            future = self._schedule(job)
         future.add_done_callback(lambda finished: self._finished.put((job, finished)))
+
+    def _schedule(self, job: _Job) -> ProcessFuture:
+        if self._processes is None:  # they are started by the first job
+            self._processes = _processes(self.workers)
+        return self._processes.schedule(job.function, args=job.arguments, timeout=job.timeout)
 
     def _finish(self, job: _Job, future: Any) -> None:
         try:

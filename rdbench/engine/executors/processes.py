@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.executors import watch
 from rdbench.engine.executors.base import Intake, Loss, after_loss
-from rdbench.engine.executors.servers import FreshContext, enter, start_server, surroundings
+from rdbench.engine.executors.servers import enter, start_server, surroundings
 from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.measure import measure
 from rdbench.engine.measure.shard import Setup, Shard
@@ -176,9 +176,8 @@ class _Host:
         return self._connection
 
     def _start(self) -> Connection:
-        # A device's libraries do not outlive a fork; on a CPU nothing has used them yet.
-        on_core = not self._place.workers
-        context: Any = start_server() if on_core else FreshContext()
+        # The server has never used a device, so that what is forked from it may.
+        context = start_server()
         ours, theirs = context.Pipe()
         arguments = (theirs, self._setup, self._place, surroundings())
         process = context.Process(

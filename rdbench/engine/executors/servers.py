@@ -1,6 +1,6 @@
 """How processes of this machine are started: from a server, without running the caller's script.
 
-Workers on a CPU are forked from a server that has imported what they need and done nothing else, so
+Processes are forked from a server that has imported what they need and done nothing else, so
 that they share its memory, start in milliseconds, and inherit no thread or lock of this process.
 """
 
@@ -11,12 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing.context import (
-    ForkServerContext,
-    ForkServerProcess,
-    SpawnContext,
-    SpawnProcess,
-)
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
@@ -40,25 +35,10 @@ class _ForkedProcess(ForkServerProcess):
             super().start()
 
 
-class _SpawnedProcess(SpawnProcess):
-    """A process that begins from nothing, as a device's libraries want it."""
-
-    def start(self) -> None:
-        """Starts it without the caller's script."""
-        with _without_main():
-            super().start()
-
-
 class ServerContext(ForkServerContext):
     """Of processes that are forked from the server."""
 
     Process = _ForkedProcess
-
-
-class FreshContext(SpawnContext):
-    """Of processes that begin from nothing."""
-
-    Process = _SpawnedProcess
 
 
 def start_server() -> ServerContext:

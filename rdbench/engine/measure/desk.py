@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -86,5 +87,5 @@ class Desk:
 
 @lru_cache(maxsize=1)
 def desk_of(setup: bytes) -> Desk:
-    """The desk of a packed set-up on the CPU, made once in a process."""
-    return Desk(pickle.loads(setup))
+    """The desk of a worker beside a device, made once in a process: on the CPU, one thread."""
+    return Desk(replace(pickle.loads(setup), threads=1))

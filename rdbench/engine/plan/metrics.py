@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,19 @@ def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
     if not chosen:
         raise SpecError(not_valid(spec, domain))
     return tuple(chosen)
+
+
+def metrics_by_key(by_domain: Mapping[str, Sequence[Metric]]) -> dict[str, Metric]:
+    """Every metric of a run, by key; raises SpecError where two domains want one otherwise."""
+    found: dict[str, Metric] = {}
+    for domain, metrics in by_domain.items():
+        for metric in metrics:
+            if found.setdefault(metric.key, metric) != metric:
+                raise SpecError(
+                    f"metric {metric.key!r} has another backend or other options for {domain!r} "
+                    "than for another domain; choose one for both, since rows name the key alone"
+                )
+    return found
 
 
 def valid_on(definition: MetricDefinition, domain: str) -> bool:

@@ -20,7 +20,7 @@ from rdbench.report.figures.arrows import draw_arrows
 from rdbench.report.figures.levels import draw_levels, find_levels
 from rdbench.report.figures.panel import Panel
 from rdbench.report.figures.style import MEAN_DASH, CurveStyle, Look
-from rdbench.report.names import clean
+from rdbench.report.names import clean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,11 +235,8 @@ def _remarks(panel: Panel, card: RunCard) -> list[str]:
         remarks.append(f"clips scored: {text}; else all")
     lost = data[~data["anchor"] & ~np.isfinite(data["kbps"]) & np.isfinite(data["value"])]
     if len(lost):
-        names = dict.fromkeys(_point_name(row, card) for row in records(lost))
-        shown = ", ".join(list(names)[:NAMED_MISSING]) + (
-            " …" if len(names) > NAMED_MISSING else ""
-        )
-        remarks.append(f"not drawn, without this rate: {shown}")
+        names = listed((_point_name(row, card) for row in records(lost)), NAMED_MISSING)
+        remarks.append(f"not drawn, without this rate: {names}")
     return remarks
 
 

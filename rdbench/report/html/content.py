@@ -148,7 +148,8 @@ def scores_of(content: Content, domain: int, metric: int) -> list[list[float | N
     numbers = content.numbers
     scores = content.scores.get(numbers.domains[domain])
     measured = scores.metrics.get(numbers.metrics[metric]) if scores else None
-    if scores is None or measured is None:
+    # The value of a set of clips is no clip's.
+    if scores is None or measured is None or measured.sets is not None:
         return []
     digits = _decimals(content, numbers.metrics[metric][0]) + SPARE
     at = {name: index for index, name in enumerate(scores.clips)}
@@ -184,6 +185,8 @@ def clip_scores(content: Content, clip: int) -> dict[str, Any]:
         values: list[float | None] = []
         for index, metric in enumerate(numbers.metrics):
             per_clip = measured.metrics.get(metric)
+            if per_clip is not None and per_clip.sets is not None:
+                per_clip = None  # its value is that of a set, and no clip's
             value = math.nan if per_clip is None else float(per_clip.values[row, column])
             values.append(_number(value, _decimals(content, metric[0]) + SPARE))
             why = "" if per_clip is None else per_clip.reasons.get((row, column), "")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rdbench.report.tables.missing import missing_table
 from rdbench.report.tables.run_tables import run_tables
 from rdbench.report.tables.table import Cell, Table
+from rdbench.report.text.status import read_notes
 
 if TYPE_CHECKING:
     from rdbench.report.config import ReportConfig
@@ -38,6 +39,7 @@ def sections(content: Content, *, config: ReportConfig) -> list[Section]:
         content.run.manifest,
         run=content.run,
         reference=config.anchor,
+        notes=read_notes(content.folder),
         seed=config.seed,
     )
     made = []
@@ -47,6 +49,8 @@ def sections(content: Content, *, config: ReportConfig) -> list[Section]:
         made.append(Section(content.card.domain_label(part.domain), shown, part.missing))
     if found.costs is not None and found.costs.columns:
         made.append(Section("Costs", [found.costs], []))
+    if found.notes is not None:
+        made.append(Section(found.notes.title, [found.notes], []))
     return made
 
 

@@ -1,12 +1,12 @@
-"""The audio of a listening test: one excerpt, one level, one length, and the anchors.
+"""The audio of a listening test: one excerpt, one level, one length, and low-pass versions.
 
 Loudness is that of ITU-R BS.1770-4 (integrated, gated), by pyloudnorm. Every version of a clip is
 brought to the loudness of its reference and all of them together to a target, or as near to it as
 leaves 1 dB below full scale, so that no level tells a version from another.
 
-The anchors are the reference below 3.5 and 7 kHz (ITU-R BS.1534-3, 5.1): linear-phase FIR filters
-(Kaiser window) without delay, flat within 0.1 dB up to the cutoff f and more than 60 dB down from
-8f/7; BS.1534-3 asks for 25 dB and 50 dB at 4 and 4.5 kHz.
+The low-pass versions (the anchors of ITU-R BS.1534-3, 5.1) are the reference below 3.5 and 7 kHz:
+linear-phase FIR filters (Kaiser window) without delay, flat within 0.1 dB up to the cutoff f and
+more than 60 dB down from 8f/7; BS.1534-3 asks for 25 dB and 50 dB at 4 and 4.5 kHz.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Samples = npt.NDArray[np.float32]
 
-ANCHORS = {"anchor35": 3500.0, "anchor70": 7000.0}
+LOW_PASSES = {"anchor35": 3500.0, "anchor70": 7000.0}
 HEADROOM = 1.0  # dB below full scale
 FADE = 0.005  # seconds
 BLOCK = 0.4  # seconds, of BS.1770
@@ -53,10 +53,10 @@ def best_window(reference: Samples, sample_rate: int, seconds: float) -> slice:
     return slice(start, start + length)
 
 
-def anchors(reference: Samples, sample_rate: int) -> dict[str, Samples]:
-    """The low-pass anchors by name; one that a narrow band makes equal to the reference is none."""
+def low_pass_versions(reference: Samples, sample_rate: int) -> dict[str, Samples]:
+    """By name, without one that a narrow band makes equal to the reference."""
     found = {}
-    for name, cutoff in ANCHORS.items():
+    for name, cutoff in LOW_PASSES.items():
         if sample_rate / 2 > 1.01 * cutoff:
             found[name] = low_pass(reference, sample_rate, cutoff)
     return found

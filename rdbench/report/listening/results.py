@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.listeners.webmushra import pair_table
 from rdbench.report.cards import records
 from rdbench.report.names import clean
+from rdbench.report.numbers import p_text, with_interval
 from rdbench.report.text.columns import Column, aligned
 
 if TYPE_CHECKING:
@@ -26,17 +26,11 @@ def pairs_text(answers: Iterable[Answer]) -> str:
         Column("listeners", [str(row.listeners) for row in rows], right=True),
         Column("correct", [f"{row.correct}/{row.decided}" for row in rows], right=True),
         Column("undecided", [str(row.undecided) for row in rows], right=True),
-        Column("share, 95 %", [_share(row.share, row.low, row.high) for row in rows], right=True),
-        Column("p, guessing", [_p(row.p) for row in rows], right=True),
+        Column("share, 95 %", [_share(row) for row in rows], right=True),
+        Column("p, guessing", [p_text(row.p) for row in rows], right=True),
     ]
     return f"{aligned(columns)}\nanswers are counted as independent of each other"
 
 
-def _share(share: float, low: float, high: float) -> str:
-    return f"{share:.2f} [{low:.2f}, {high:.2f}]" if math.isfinite(share) else "–"
-
-
-def _p(p: float) -> str:
-    if not math.isfinite(p):
-        return "–"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+def _share(row: Any) -> str:
+    return with_interval("{:.2f}".format, row.share, row.low, row.high)

@@ -1,8 +1,8 @@
 """The configuration of a listening test as webMUSHRA reads it (YAML).
 
 Paths are relative to webMUSHRA's root. Its page `mushra` adds the hidden reference by itself and
-shuffles what it plays; its anchors are left out, since ours stand among the stimuli. Its page
-`paired_comparison` offers a reference and, as A and B by chance, the reference again and a
+shuffles what it plays; its low-pass versions are left out, since ours stand among the stimuli. Its
+page `paired_comparison` offers a reference and, as A and B by chance, the reference again and a
 stimulus.
 """
 

@@ -3,7 +3,7 @@
 Three tests:
 
     mushra   ITU-R BS.1534-3: every chosen point of one clip on a scale from 0 to 100, with the
-             hidden reference (which webMUSHRA adds) and anchors below 3.5 and 7 kHz
+             hidden reference (which webMUSHRA adds) and low-pass versions at 3.5 and 7 kHz
     ab       one point against the reference: which of A and B is the reference?
     abx      two points against each other: which of A and B is X? X is either, by chance
 
@@ -31,10 +31,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rdbench.report.listening.audio import anchors, best_window, faded, levelled
+from rdbench.report.listening.audio import best_window, faded, levelled, low_pass_versions
 from rdbench.report.listening.webmushra import configuration, mushra_page, pair_page
 from rdbench.store.atomic import cannot_write, write_atomic
 from rdbench.store.audio import kept_audio, read_audio
+from rdbench.store.variants import variants_of
+from rdbench.suggest import nearest
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 Kind = Literal["mushra", "ab", "abx"]
 REFERENCE = "reference"
 MOST_SIGNALS = 12
-"""BS.1534-3: at most twelve signals in a trial, hidden reference and anchors among them."""
+"""BS.1534-3: of a trial, hidden reference and low-pass versions among them."""
 LONGEST = 12.0
 LETTERS = "abcdefghjkmnpqrstuvwxyz"
 KEY_COLUMNS = (
@@ -58,10 +60,9 @@ KEY_COLUMNS = (
 class ListeningTest:
     """What is asked for.
 
-    points: SYSTEM/POINT or SYSTEM/POINT/VARIANT; empty for all that were kept but the run's own
-    anchors, which the test has anyway. pairs: of such
-    names, for abx. clips: how many trials' clips. seconds: longest excerpt. loudness: LUFS. domain:
-    "" for all.
+    points: SYSTEM/POINT or SYSTEM/POINT/VARIANT; empty for all that were kept but anchors, of which
+    the test has its own. pairs: of such names, for abx. clips: how many trials' clips. seconds:
+    longest excerpt. loudness: LUFS. domain: "" for all.
     """
 
     kind: Kind = "mushra"
@@ -125,18 +126,15 @@ def write_test(run: Path, out: Path, asked: ListeningTest) -> list[Path]:
             "folder with --out"
         )
     kept = _kept(run, asked.domain)
-    if asked.kind == "abx":
-        trials = _pairs(kept, asked)
-    else:
-        trials = _points(kept, asked, without_rate=_without_rate(run))
+    trials = _pairs(kept, asked) if asked.kind == "abx" else _points(kept, asked)
     digest = _digest(kept, trials, asked)
     random = np.random.default_rng([asked.seed, int(digest, 16)])
     made = _Folder(asked.kind, digest, random)
-    clips = _clips(kept, {place for trial in trials for place in trial}, asked, made.random)
+    clips = _clips(kept, {name for trial in trials for name in trial}, asked, made.random)
     pages: list[dict[str, object]] = []
     for clip in clips:
         if asked.kind == "mushra":
-            pages.append(_mushra(kept, clip, [place for (place,) in trials], asked, made))
+            pages.append(_mushra(kept, clip, [name for (name,) in trials], asked, made))
         else:
             pages += [_pair(kept, clip, trial, asked, made) for trial in trials]
     order = made.random.permutation(len(pages))
@@ -164,8 +162,11 @@ def _check(asked: ListeningTest) -> None:
 
 
 def _kept(run: Path, domain: str) -> pd.DataFrame:
-    """Kept audio with the columns condition ("" for a reference), clip, group and path."""
-    from rdbench.store.reader import read_rows
+    """Kept audio with the columns condition ("" for a reference), clip, group and path.
+
+    Besides, whether it is of an anchor, and whether of a system's own point (`headline`).
+    """
+    from rdbench.store.reader import read_manifest, read_rows
 
     found = kept_audio(run).astype(str)
     if found.empty:
@@ -179,39 +180,39 @@ def _kept(run: Path, domain: str) -> pd.DataFrame:
             raise RdbenchError(f"no audio of the domain {domain!r}; there is {', '.join(known)}")
         found = found[found["domain"] == domain]
     names = found["system"] + "/" + found["point"] + "/" + found["variant"]
-    return found.assign(condition=names.where(found["system"] != "", ""))
-
-
-def _without_rate(run: Path) -> set[str]:
-    """Systems that have no rate: the identity and the like."""
-    from rdbench.store.manifest import read_manifest
-
-    systems = read_manifest(run).get("systems")
+    manifest = read_manifest(run)
+    variants = variants_of(manifest)
+    rated = {name for name, card in variants.items() if card.rate}
+    own = {name for name, card in variants.items() if card.headline}
+    systems = manifest.get("systems")
     cards = systems if isinstance(systems, dict) else {}
-    return {name for name, card in cards.items() if card.get("headline", "") is None}
+    anchors = {name for name, card in cards.items() if card.get("headline", "") is None}
+    return found.assign(
+        condition=names.where(found["system"] != "", ""),
+        anchor=found["system"].isin(anchors) & ~found["variant"].isin(rated),
+        headline=found["variant"].isin(own),
+    )
 
 
-def _points(
-    kept: pd.DataFrame, asked: ListeningTest, *, without_rate: set[str]
-) -> list[tuple[str, ...]]:
-    """The chosen conditions, each alone; all but the run's own anchors where none is chosen."""
-    known = [name for name in dict.fromkeys(kept["condition"]) if name]
-    no_rate = kept["system"].isin(without_rate) & (kept["variant"] != "coded")
-    own_anchors = set(kept.loc[no_rate, "condition"])
+def _points(kept: pd.DataFrame, asked: ListeningTest) -> list[tuple[str, ...]]:
+    """The chosen conditions, each alone; all but the run's anchors where none is chosen."""
+    known = _conditions(kept)
+    anchors = set(kept.loc[kept["anchor"], "condition"])
     chosen = [_condition(name, known) for name in asked.points]
-    chosen = chosen or [name for name in known if name not in own_anchors]
+    chosen = chosen or [name for name in known if name not in anchors]
     if not chosen:
         raise RdbenchError("no audio of a system with a rate was kept; choose points with --point")
     if asked.kind == "mushra" and len(chosen) > MOST_SIGNALS - 3:
         raise RdbenchError(
             f"{len(chosen)} points are too many for one MUSHRA trial (at most {MOST_SIGNALS - 3} "
-            "beside the hidden reference and two anchors, BS.1534-3); choose some with --point"
+            "beside the hidden reference and two low-pass versions, BS.1534-3); choose some with "
+            "--point"
         )
     return [(name,) for name in dict.fromkeys(chosen)]
 
 
 def _pairs(kept: pd.DataFrame, asked: ListeningTest) -> list[tuple[str, ...]]:
-    known = [name for name in dict.fromkeys(kept["condition"]) if name]
+    known = _conditions(kept)
     pairs = [(_condition(one, known), _condition(two, known)) for one, two in asked.pairs]
     for one, two in pairs:
         if one == two:
@@ -219,20 +220,23 @@ def _pairs(kept: pd.DataFrame, asked: ListeningTest) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(pairs))
 
 
-def _condition(name: str, known: Sequence[str]) -> str:
+def _conditions(kept: pd.DataFrame) -> dict[str, bool]:
+    """The conditions by name, and whether each is a system's own point."""
+    fields = kept[["condition", "headline"]].drop_duplicates()
+    return {name: own for name, own in fields.itertuples(index=False, name=None) if name}
+
+
+def _condition(name: str, known: Mapping[str, bool]) -> str:
     """SYSTEM/POINT/VARIANT of what SYSTEM/POINT may leave out."""
     found = [full for full in known if full == name or full.rpartition("/")[0] == name]
     if name in found:
         return name
-    headline = [full for full in found if full.rpartition("/")[2] in ("codes", "sample")]
+    headline = [full for full in found if known[full]]
     if len(headline) == 1:
         return headline[0]
-    from difflib import get_close_matches
-
     shorter = [full.rpartition("/")[0] for full in known]
-    close = get_close_matches(name, [*known, *shorter], n=1) or [*known[:3], "…"]
     raise RdbenchError(
-        f"no audio was kept of the point {name!r}; there is {', '.join(map(str, close))}"
+        f"no audio was kept of the point {name!r}; {nearest(name, [*known, *shorter])}"
     )
 
 
@@ -242,7 +246,7 @@ def _digest(kept: pd.DataFrame, trials: Sequence[Sequence[str]], asked: Listenin
     A kept file is named by its unit key, which names codec, weights, clip and protocol; where the
     run lies does not count, and neither does the title.
     """
-    conditions = {place for trial in trials for place in trial}
+    conditions = {name for trial in trials for name in trial}
     heard = kept[kept["condition"].isin([*conditions, ""])]
     audio = sorted(
         (condition, clip, Path(path).stem)
@@ -295,7 +299,7 @@ def _versions(
     window = best_window(read[""][0][..., :shortest], rate, asked.seconds)
     versions = {name: samples[..., window] for name, (samples, _) in read.items()}
     if asked.kind == "mushra":
-        versions |= anchors(versions[""], rate)
+        versions |= low_pass_versions(versions[""], rate)
     scaled, gains = levelled(versions, rate, reference="", target=asked.loudness)
     return scaled, gains, rate
 

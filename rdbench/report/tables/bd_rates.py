@@ -10,16 +10,16 @@ from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.curves.sides import require_curve
 from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, ordered, records
-from rdbench.report.names import clean
+from rdbench.report.names import clean, listed
+from rdbench.report.numbers import NONE, percent_text
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_references
-from rdbench.report.tables.table import NONE, Cell, Table, TableColumn, words
+from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from rdbench.analysis.runs import Run
 
-FEW_RESAMPLES = 100  # of what bold rests on: a standard error, which needs none
 FEWEST = 3  # points of a curve that a BD-rate can be taken against
 
 
@@ -52,10 +52,10 @@ def bd_rates(run: Run, card: RunCard, reference: str | None, *, seed: int = 0) -
     if not metrics:
         return BdRates(None, {}, "", "no BD-rate: no metric says which way is better")
     shared: dict[str, Any] = {"methods": ("pchip",), "quantities": ("bd_rate",)}
-    rows = bd_table(run, reference=chosen, metrics=metrics, **shared, sampling=Sampling(seed=seed))
-    few = Sampling(resamples=FEW_RESAMPLES, seed=seed)
+    shared["sampling"] = Sampling(seed=seed)
+    rows = bd_table(run, reference=chosen, metrics=metrics, **shared)
     others = {
-        curve: _headline(bd_table(run, reference=curve, metrics=keys, **shared, sampling=few), card)
+        curve: _headline(bd_table(run, reference=curve, metrics=keys, **shared), card)
         for curve, keys in needed_references(rows[rows["basis"] == "headline"]).items()
     }
     return BdRates(rows, others, chosen)
@@ -79,7 +79,7 @@ def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list
         caption = (
             f"BD-rate against {against} on {card.domain_label(domain)}: change in bits at equal "
             "quality in percent, negative is fewer (PCHIP over log rate, the common range of "
-            "quality only), with 95 % intervals from a bootstrap over groups of clips. "
+            "quality only), with 95 % intervals over groups of clips. "
             f"Kinds of rate: {_kinds(part)}. {about}"
         )
         if basis == "headline" and bold:
@@ -104,7 +104,7 @@ def refusals(found: BdRates, card: RunCard, domain: str) -> list[str]:
         fates.setdefault((row.curve, row.reason), {})[row.key] = None
     texts = []
     for (curve, reason), keys in fates.items():
-        names = ", ".join(clean(key) for key in list(keys)[:3]) + (" …" if len(keys) > 3 else "")
+        names = listed(map(clean, keys), 3)
         texts.append(f"{card.curve_label(curve)} ({names}): {clean(reason, longest=200)}")
     return texts
 
@@ -133,11 +133,11 @@ def _columns(
                 continue
             ends = ("", "")
             if math.isfinite(row.low) and math.isfinite(row.high):
-                ends = _percent(row.low), _percent(row.high)
+                ends = percent_text(row.low), percent_text(row.high)
             short = f"{row.n_clips}/{row.n_total}" if row.n_clips < row.n_total else ""
             strong = (key, backend, curve) in bold
             mark = "†" if row.crosses else ""
-            cells.append(Cell(_percent(row.value), *ends, short, mark, strong))
+            cells.append(Cell(percent_text(row.value), *ends, short, mark, strong))
         name = card.metrics[key].name
         several = [k for k, _ in pairs].count(key) > 1
         columns.append(TableColumn(f"{name}, {clean(backend)}" if several else name, cells))
@@ -178,11 +178,6 @@ def _kinds(part: pd.DataFrame) -> str:
 
 def _pair(kind: str, reference_kind: str) -> str:
     return kind if kind == reference_kind else f"{kind} : {reference_kind}"
-
-
-def _percent(value: float) -> str:
-    shown = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0f}"
-    return shown.replace("-", "−")
 
 
 def _headline(table: pd.DataFrame, card: RunCard) -> pd.DataFrame:

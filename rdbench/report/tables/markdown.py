@@ -19,11 +19,12 @@ from rdbench.report.cards import (
     ordered,
 )
 from rdbench.report.names import clean, markdown
+from rdbench.report.numbers import NONE
 from rdbench.report.tables.missing import missing_table
 from rdbench.report.tables.points import headline_column
 from rdbench.report.tables.rows import point_columns, point_keys
 from rdbench.report.tables.run_tables import MEAN_NOTE, DomainTables, RunTables, has_dots
-from rdbench.report.tables.table import NONE, Table
+from rdbench.report.tables.table import Table
 from rdbench.report.text.columns import filled, markdown_table, packed
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def table_page(tables: RunTables) -> str:
     if tables.costs is not None:
         parts += ["## Costs", markdown_table(tables.costs.plain)]
         parts += [markdown(note) for note in tables.costs.notes]
+    if tables.notes is not None:
+        parts += [f"## {tables.notes.title}", markdown_table(tables.notes.plain)]
     parts += _definitions(tables)
     return "\n\n".join(parts) + "\n"
 
@@ -76,7 +79,7 @@ def _caption(tables: RunTables) -> str:
     kinds = list(dict.fromkeys(points.loc[points["kind"] == "rate", "key"]))
     kinds = ordered(kinds, list(RATE_MEANING))
     reading = (
-        "In brackets: 95 % intervals from a bootstrap over groups of "
+        "In brackets: 95 % intervals over groups of "
         "clips. A fraction such as 38/40 counts the clips that have a score, where not all have "
         "one. ↑ higher is better, ↓ lower is better. The rate of a point is total bits over total "
         "seconds."

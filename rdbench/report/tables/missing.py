@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
-from rdbench.report.names import clean
+from rdbench.report.names import clean, listed
 from rdbench.report.tables.table import Table, words
 
 if TYPE_CHECKING:
@@ -41,7 +40,10 @@ def missing_table(inside: pd.DataFrame, card: RunCard, *, brief: bool = False) -
         words("variant", variant),
     ]
     columns = [
-        words("quantities", [_listed(names, brief=brief) for names in fates.values()]),
+        words(
+            "quantities",
+            [listed(names, NAMED if brief else len(names)) for names in fates.values()],
+        ),
         *(words(name, cells, right=True) for name, cells in zip(COUNTS, counts, strict=True)),
         words("most frequent reason", reason),
     ]
@@ -57,10 +59,3 @@ def _fate(row: Any, card: RunCard, longest: int) -> tuple[str, ...]:
         str(row.n_undefined), str(row.n_failed), str(not_done), clips,
         clean(row.reason, longest=longest),
     )  # fmt: skip
-
-
-def _listed(names: Sequence[str], *, brief: bool) -> str:
-    if not brief:
-        return ", ".join(dict.fromkeys(names))
-    shown = ", ".join(names[:NAMED])
-    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown

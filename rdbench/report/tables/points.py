@@ -16,9 +16,9 @@ from rdbench.report.cards import (
     scored_metrics,
 )
 from rdbench.report.names import clean
-from rdbench.report.numbers import kbps_text, score_text
+from rdbench.report.numbers import NONE, kbps_text, score_text
 from rdbench.report.tables.rows import POINT_KEY, point_columns, point_keys
-from rdbench.report.tables.table import NONE, Cell, Table, TableColumn
+from rdbench.report.tables.table import Cell, Table, TableColumn
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.arrays import PointKey
 from rdbench.analysis.posterior import ACTIVE_NATS, mean_against_sample
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean
-from rdbench.report.numbers import score_text
+from rdbench.report.numbers import Write, score_text, signed
 from rdbench.report.tables.rows import point_names, point_order
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
@@ -103,12 +102,8 @@ def _holding(nats: list[float], share: float) -> int:
     return len(nats)
 
 
-def _difference(row: Any, write: Callable[[float], str]) -> Cell:
+def _difference(row: Any, write: Write) -> Cell:
     if row is None or not math.isfinite(row.difference):
         return Cell("")
-    value, low, high = (_signed(write, one) for one in (row.difference, row.low, row.high))
+    value, low, high = map(signed(write), (row.difference, row.low, row.high))
     return Cell(value, low, high) if math.isfinite(row.low) else Cell(value)
-
-
-def _signed(write: Callable[[float], str], value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{write(abs(value))}"

@@ -12,6 +12,7 @@ from rdbench.report.names import slug
 from rdbench.report.tables.bd_rates import BdRates, bd_rates, bd_tables, refusals
 from rdbench.report.tables.bold import LEVEL, best_scores
 from rdbench.report.tables.costs import cost_table
+from rdbench.report.tables.notes import notes_table
 from rdbench.report.tables.points import NOT_A_RATE, headline_columns, rate_table, score_table
 from rdbench.report.tables.posteriors import posterior_tables
 from rdbench.report.tables.rows import point_keys
@@ -49,7 +50,7 @@ class DomainTables:
 class RunTables:
     """All tables of a run, before they are Markdown, LaTeX or HTML.
 
-    unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
+    notes: on clips. unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
     """
 
     card: RunCard
@@ -58,11 +59,12 @@ class RunTables:
     costs: Table | None
     bd: BdRates
     channels: pd.DataFrame
+    notes: Table | None = None
     unfinished: str = ""
 
     @property
     def all(self) -> list[Table]:
-        """In the order of a page; names are unlike each other."""
+        """In the order of a page, but for notes on clips; names are unlike each other."""
         found = []
         for part in self.domains:
             for table in (part.scores, part.rates, *part.bd, part.posteriors):
@@ -78,6 +80,8 @@ def run_tables(
     run: Run | None = None,
     reference: str | None = None,
     traces: pd.DataFrame | None = None,
+    notes: pd.DataFrame | None = None,
+    unfinished: str = "",
     seed: int = 0,
 ) -> RunTables:
     """The tables of a run.
@@ -85,8 +89,9 @@ def run_tables(
     points: of `rdbench.analysis.aggregate.run_points`, with 95 % intervals. manifest: what
     `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and for
     what is in bold; neither without it. traces: of `rdbench.store.traces`, for what is said of
-    latent channels. seed: of the intervals of BD-rates. Raises RdbenchError for a curve that is not
-    there.
+    latent channels. notes: of `rdbench.report.text.status.read_notes`. unfinished: as in
+    `RunTables`. seed: of the draws that say how surely curves cross. Raises RdbenchError for a
+    curve that is not there.
     """
     card = describe(points, manifest)
     about = f"Corpus: {card.corpus.rstrip('.')}. Protocol: {card.protocol_brief}."
@@ -118,7 +123,8 @@ def run_tables(
             )
         )  # fmt: skip
     costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
-    return RunTables(card, points, domains, costs, bd, channels)
+    noted = None if notes is None or notes.empty else notes_table(notes)
+    return RunTables(card, points, domains, costs, bd, channels, noted, unfinished)
 
 
 def domains_of(points: pd.DataFrame) -> list[str]:
@@ -131,8 +137,8 @@ def _score_caption(inside: pd.DataFrame, card: RunCard) -> str:
     kinds = [kind for kind in dict.fromkeys(rates.loc[rates["kbps"].notna(), "rate_kind"]) if kind]
     domain = card.domain_label(str(inside["domain"].iloc[0]))
     text = (
-        f"Scores on {domain}, {clips_text(inside)}, with 95 % intervals from a "
-        "bootstrap over groups of clips; fractions count the clips with a score where not all have "
+        f"Scores on {domain}, {clips_text(inside)}, with 95 % intervals over "
+        "groups of clips; fractions count the clips with a score where not all have "
         f"one. Rates in kbps, by kind: {', '.join(kinds) or 'none'}."
     )
     if has_dots(inside, card):

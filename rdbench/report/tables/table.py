@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rdbench.report.numbers import NONE
 from rdbench.report.text.columns import Column
-
-NONE = "–"
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,10 @@ the rate beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rdbench.report.cards import (
-    clips_text,
-    describe,
-)
+from rdbench.report.cards import clips_text
 from rdbench.report.names import slug
 from rdbench.report.tables.html import web_page
 from rdbench.report.tables.latex import latex
@@ -28,40 +23,25 @@ from rdbench.report.tables.points import (
     score_columns,
 )
 from rdbench.report.tables.rows import POINT_KEY, in_order, point_columns, point_keys
-from rdbench.report.tables.run_tables import domains_of, run_tables
+from rdbench.report.tables.run_tables import RunTables, domains_of
 from rdbench.report.text.columns import aligned, packed
 from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdbench.analysis.runs import Run
 
-
-def write_tables(
-    folder: Path,
-    *,
-    points: pd.DataFrame,
-    manifest: Mapping[str, Any],
-    run: Run | None = None,
-    reference: str | None = None,
-    traces: pd.DataFrame | None = None,
-    seed: int = 0,
-    unfinished: str = "",
-) -> list[Path]:
+def write_tables(folder: Path, tables: RunTables) -> list[Path]:
     """Writes the tables of a run and returns the files, each whole.
 
     `folder`/table.md and table.csv have everything; tables/ has LaTeX (`points_<domain>.tex`,
     `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and as CSV the
-    BD-rates and the KL of each latent channel. Arguments as in `run_tables`; unfinished: as
-    in `RunTables`.
+    BD-rates and the KL of each latent channel.
     """
-    tables = run_tables(points, manifest, run=run, reference=reference, traces=traces, seed=seed)
-    tables = replace(tables, unfinished=unfinished)
     make_folder(folder)
     texts = {
         "table.md": table_page(tables),
-        "table.csv": csv_table(points, manifest).to_csv(index=False, lineterminator="\n"),
+        "table.csv": csv_table(tables).to_csv(index=False, lineterminator="\n"),
     }
     if tables.all:
         make_folder(folder / "tables")
@@ -79,9 +59,9 @@ def write_tables(
     return written
 
 
-def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
+def csv_table(tables: RunTables) -> pd.DataFrame:
     """All aggregates, tidy, in order of points; value, low and high in `unit`, rates in kbps."""
-    card = describe(points, manifest)
+    points, card = tables.points, tables.card
     rates = card.rate_distortion(points)
     owner = [*POINT_KEY, "domain"]
     sides = ["rate_kind", "kbps", "kbps_low", "kbps_high", "rate_point"]
@@ -107,14 +87,9 @@ def csv_table(points: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame
     )
 
 
-def summary_text(
-    points: pd.DataFrame, manifest: Mapping[str, Any], *, width: int = 100, unfinished: str = ""
-) -> str:
-    """A short table for the terminal, at most `width` columns where names allow.
-
-    unfinished: as in `RunTables`.
-    """
-    card = describe(points, manifest)
+def summary_text(tables: RunTables, *, width: int = 100) -> str:
+    """A short table for the terminal, at most `width` columns where names allow."""
+    points, card = tables.points, tables.card
     parts = []
     starred = dotted = False
     for domain in domains_of(points):
@@ -137,5 +112,5 @@ def summary_text(
             f"{NOT_A_RATE} not a rate point: the mean or another amount of noise is decoded, the "
             "rate is of a sample"
         )
-    notes += [unfinished] if unfinished else []
+    notes += [tables.unfinished] if tables.unfinished else []
     return "\n\n".join([*(parts or ["nothing was measured"]), *notes]) + "\n"

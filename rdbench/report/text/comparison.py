@@ -6,22 +6,25 @@ curves that cross are said to, since one number does not describe them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.report.cards import RunCard, describe, records
-from rdbench.report.names import clean
-from rdbench.report.numbers import kbps_text, score_text
+from rdbench.report.cards import RunCard, records
+from rdbench.report.names import clean, listed
+from rdbench.report.numbers import (
+    NONE,
+    kbps_text,
+    p_text,
+    percent_text,
+    score_text,
+    signed,
+    with_interval,
+)
 from rdbench.report.text.columns import Column, aligned, markdown_table
-from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from rdbench.analysis.runs import Run
 
 Draw = Callable[[Sequence[Column]], str]
 LAYOUTS: Mapping[str, Draw] = {"text": aligned, "markdown": markdown_table}
@@ -31,11 +34,12 @@ ENDS = ("best", "worst")
 
 
 def comparison_text(
-    tables: Mapping[str, pd.DataFrame], card: RunCard, *, anchor: str, layout: str = "text"
+    tables: Mapping[str, pd.DataFrame], card: RunCard, *, reference: str, layout: str = "text"
 ) -> str:
-    """All tables of a comparison; tables: `bd`, `readings`, `pairs`, `clips`, each optional.
+    """All tables of a comparison with the curve `reference`.
 
-    layout: "text" for a terminal, "markdown" for a page.
+    tables: `bd`, `readings`, `pairs`, `clips`, each optional. layout: "text" for a terminal,
+    "markdown" for a page.
     """
     draw = LAYOUTS[layout]
     parts: list[str] = []
@@ -43,7 +47,7 @@ def comparison_text(
     for domain in domains:
         parts.append(_title(clean(domain), 1, layout))
         inside = {name: table[table["domain"] == domain] for name, table in tables.items()}
-        parts += _bd_parts(inside.get("bd"), card, anchor, draw, layout)
+        parts += _bd_parts(inside.get("bd"), card, reference, draw, layout)
         parts += _reading_parts(inside.get("readings"), card, draw, layout)
         parts += _pair_parts(inside.get("pairs"), card, draw, layout)
         parts += _clip_parts(inside.get("clips"), card, draw, layout)
@@ -51,11 +55,11 @@ def comparison_text(
 
 
 def _bd_parts(
-    bd: pd.DataFrame | None, card: RunCard, anchor: str, draw: Draw, layout: str
+    bd: pd.DataFrame | None, card: RunCard, reference: str, draw: Draw, layout: str
 ) -> list[str]:
     if bd is None or bd.empty:
         return []
-    against = card.curve_label(anchor)
+    against = card.curve_label(reference)
     parts = []
     for quantity, title in (
         ("bd_rate", f"BD-rate against {against}: change in bits at equal quality, %"),
@@ -69,10 +73,10 @@ def _bd_parts(
 
 
 def _bd_columns(bd: pd.DataFrame, card: RunCard) -> list[Column]:
-    place = ["key", "backend", "curve", "variant", "basis"]
+    of_row = ["key", "backend", "curve", "variant", "basis"]
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in records(bd[bd["reason"] == ""]):
-        rows.setdefault(tuple(getattr(row, c) for c in place), {})[row.method] = row
+        rows.setdefault(tuple(getattr(row, c) for c in of_row), {})[row.method] = row
     if not rows:
         return []
     first = [next(iter(by_method.values())) for by_method in rows.values()]
@@ -80,15 +84,15 @@ def _bd_columns(bd: pd.DataFrame, card: RunCard) -> list[Column]:
     columns = [
         Column("metric", [_metric_name(row, bd, card) for row in first]),
         Column("curve", [card.curve_label(row.curve) for row in first]),
-        Column("rates compared", [_kinds(row) for row in first]),
+        Column("rates compared", [_kinds(row, card) for row in first]),
     ]
     for method in methods:
-        cells = [_with_interval(found.get(method), card) for found in rows.values()]
+        cells = [_bd_text(found.get(method), card) for found in rows.values()]
         columns.append(Column(METHOD_NAMES.get(method, method), cells, right=True))
     columns += [
         Column("taken over", [_range(row, card) for row in first], right=True),
-        Column("of curve / anchor", [_shares(row) for row in first], right=True),
-        Column("clips", [_clips(row) for row in first], right=True),
+        Column("of curve / reference", [_shares(row) for row in first], right=True),
+        Column("clips", [_clips(row, card) for row in first], right=True),
     ]
     return columns
 
@@ -103,11 +107,11 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
         write = score_text(card.metrics[row.key])
         lines.append(
             f"{card.curve_label(row.curve)} and {card.curve_label(row.reference)} cross in "
-            f"{clean(row.key)}{_by_basis(row)}: at {kbps_text(row.crossing_kbps)} kbps, "
+            f"{clean(row.key)}{_by_basis(row, card)}: at {kbps_text(row.crossing_kbps)} kbps, "
             f"{write(row.crossing_quality)} ({100 * row.crossing_share:.0f} % of the resamples "
             "cross); no single number orders them."
         )
-    headline = bd[(bd["basis"] == "headline") & (bd["variant"] != "mean")]
+    headline = bd[(bd["basis"] == "headline") & ~bd["variant"].isin(card.not_sent)]
     kinds = headline.drop_duplicates(["curve", "rate_kind", "reference_rate_kind"])
     for row in records(kinds):
         if row.rate_kind and row.reference_rate_kind and row.rate_kind != row.reference_rate_kind:
@@ -121,7 +125,8 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
     for row in records(bd[bd["note"] != ""]):
         notes.setdefault((row.curve, row.note), []).append(row.key)
     for (name, note), keys in notes.items():
-        lines.append(f"{card.curve_label(name)}, {_listed(keys)}: {clean(note, longest=200)}.")
+        named = listed(map(clean, keys), NAMED)
+        lines.append(f"{card.curve_label(name)}, {named}: {clean(note, longest=200)}.")
     if not lines:
         return []
     mark = "- " if layout == "markdown" else "  "
@@ -134,12 +139,12 @@ def _refusals(bd: pd.DataFrame, card: RunCard, draw: Draw, layout: str) -> list[
         return []
     fates: dict[tuple[str, str, str], dict[str, None]] = {}
     for row in records(refused):
-        fate = (row.curve, _kinds(row), row.reason)
+        fate = (row.curve, _kinds(row, card), row.reason)
         fates.setdefault(fate, {})[row.key] = None
     columns = [
         Column("curve", [card.curve_label(name) for name, *_ in fates]),
         Column("rates compared", [kinds for _, kinds, _ in fates]),
-        Column("metrics", [_listed(list(keys)) for keys in fates.values()]),
+        Column("metrics", [listed(map(clean, keys), NAMED) for keys in fates.values()]),
         Column("answer", [clean(reason, longest=160) for *_, reason in fates]),
     ]
     return [_title("Not compared", 2, layout), draw(columns)]
@@ -178,8 +183,8 @@ def _pair_parts(pairs: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
             Column("against", [_point(row, "reference_", card) for row in rows]),
             Column("difference", [_difference(row, card) for row in rows], right=True),
             Column("better on", [_wins(row) for row in rows], right=True),
-            Column("p", [_p_text(row.p) for row in rows], right=True),
-            Column("p, Holm", [_p_text(row.p_holm) for row in rows], right=True),
+            Column("p", [p_text(row.p) for row in rows], right=True),
+            Column("p, Holm", [p_text(row.p_holm) for row in rows], right=True),
         ]
         title = f"Paired differences at single points ({len(rows)} tests, Holm-corrected)"
         parts += [_title(title, 2, layout), draw(columns)]
@@ -194,7 +199,8 @@ def _clip_parts(clips: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
     tests: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for row in records(clips):
         test = (clean(row.key), _point(row, "", card), _point(row, "reference_", card))
-        named = f"{_signed(row.difference, row, card)} {clean(row.clip, longest=60)}"
+        change = signed(score_text(card.metrics[row.key]))(row.difference)
+        named = f"{change} {clean(row.clip, longest=60)}"
         tests.setdefault(test, {"best": [], "worst": []})[row.end].append(named)
     columns = [
         Column("metric", [key for key, *_ in tests]),
@@ -215,43 +221,23 @@ def _metric_name(row: Any, bd: pd.DataFrame, card: RunCard) -> str:
     return f"{clean(row.key)}{f', {row.backend}' if several else ''} {metric.arrow}".strip()
 
 
-def _kinds(row: Any) -> str:
+def _kinds(row: Any, card: RunCard) -> str:
     one, two = row.rate_kind, row.reference_rate_kind
-    if row.variant == "mean":
-        one = f"{one}, mean decoded"
+    if row.variant in card.not_sent:
+        one = f"{one}, {row.variant} decoded"
     return one if one == two else f"{one} : {two}"
 
 
-def _by_basis(row: Any) -> str:
-    return f" ({_kinds(row)})" if row.basis != "headline" else ""
+def _by_basis(row: Any, card: RunCard) -> str:
+    return f" ({_kinds(row, card)})" if row.basis != "headline" else ""
 
 
-def _with_interval(row: Any, card: RunCard) -> str:
-    if row is None or not math.isfinite(row.value):
-        return "–"
-    write = _percent if row.unit == "%" and row.quantity == "bd_rate" else _signs(row.key, card)
-    text = write(row.value)
-    if math.isfinite(row.low) and math.isfinite(row.high):
-        text += f" [{write(row.low)}, {write(row.high)}]"
-    return text
-
-
-def _percent(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def _signs(key: str, card: RunCard) -> Callable[[float], str]:
-    plain = score_text(card.metrics[key])
-
-    def write(value: float) -> str:
-        text = plain(value)
-        return text if text.startswith("−") else f"+{text}"
-
-    return write
-
-
-def _signed(value: float, row: Any, card: RunCard) -> str:
-    return _signs(row.key, card)(value)
+def _bd_text(row: Any, card: RunCard) -> str:
+    if row is None:
+        return NONE
+    percent = row.unit == "%" and row.quantity == "bd_rate"
+    write = percent_text if percent else signed(score_text(card.metrics[row.key]))
+    return with_interval(write, row.value, row.low, row.high)
 
 
 def _range(row: Any, card: RunCard) -> str:
@@ -264,25 +250,22 @@ def _shares(row: Any) -> str:
     return f"{100 * row.share_curve:.0f} % / {100 * row.share_reference:.0f} %"
 
 
-def _clips(row: Any) -> str:
+def _clips(row: Any, card: RunCard) -> str:
+    if card.metrics[row.key].scope == "set":
+        return "set"
     count = f"{row.n_clips}/{row.n_total}" if row.n_clips < row.n_total else f"{row.n_clips}"
     return count if row.n_groups == row.n_clips else f"{count} in {row.n_groups}"
 
 
 def _reading(row: Any, card: RunCard) -> str:
     write = kbps_text if row.unit == "kbps" else score_text(card.metrics[row.key])
-    text = write(row.value)
-    if math.isfinite(row.low) and math.isfinite(row.high):
-        text += f" [{write(row.low)}, {write(row.high)}]"
-    text = f"{text} {row.unit}".rstrip()
+    text = f"{with_interval(write, row.value, row.low, row.high)} {row.unit}".rstrip()
     return f"{text} ({row.note})" if row.note else text
 
 
 def _difference(row: Any, card: RunCard) -> str:
-    text = _signed(row.difference, row, card)
-    if math.isfinite(row.low) and math.isfinite(row.high):
-        text += f" [{_signed(row.low, row, card)}, {_signed(row.high, row, card)}]"
-    return text
+    write = signed(score_text(card.metrics[row.key]))
+    return with_interval(write, row.difference, row.low, row.high)
 
 
 def _wins(row: Any) -> str:
@@ -295,48 +278,7 @@ def _point(row: Any, side: str, card: RunCard) -> str:
     point, variant = getattr(row, f"{side}point"), getattr(row, f"{side}variant")
     label = card.systems[name].label if name in card.systems else clean(name)
     text = f"{label} {clean(point)}"
-    if variant not in ("codes", "sample"):
+    if not card.variant(variant).headline:
         text += f" {variant}"
     kbps = getattr(row, f"{side}kbps", math.nan)
     return text if not math.isfinite(kbps) else f"{text} ({kbps_text(kbps)})"
-
-
-def _p_text(p: float) -> str:
-    if not math.isfinite(p):
-        return "–"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    unique = [clean(name) for name in dict.fromkeys(names)]
-    if len(unique) <= NAMED:
-        return ", ".join(unique)
-    return f"{', '.join(unique[:NAMED])} and {len(unique) - NAMED} more"
-
-
-def card_of(run: Run) -> RunCard:
-    """What a report needs to know of a run."""
-    columns = ["system", "curve", "variant", "kind", "key", "unit"]
-    rows = run.rows.loc[:, columns].drop_duplicates()
-    return describe(rows, run.manifest)
-
-
-def write_json(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Writes the tables as lists of objects; a NaN is null. Raises StoreError."""
-    content = {
-        name: [{k: _plain(v) for k, v in row.items()} for row in table.to_dict("records")]
-        for name, table in tables.items()
-    }
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; raises StoreError."""
-    make_folder(path.parent)
-    write_atomic(path, text.encode("utf-8", errors="replace"))
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

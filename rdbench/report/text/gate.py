@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from rdbench.report.names import clean
+from rdbench.report.numbers import NONE, p_text, with_interval
 from rdbench.report.text.columns import Column, aligned, markdown_table
+from rdbench.report.text.outputs import json_text, write_text
+from rdbench.store.variants import BUILT_IN
 
 if TYPE_CHECKING:
     from rdbench.analysis.gate.check import GateResult
@@ -69,17 +71,14 @@ def gate_text(result: GateResult, *, layout: str = "text") -> str:
 
 
 def gate_json(result: GateResult) -> str:
-    """Verdict, counts and all findings; a NaN is null."""
-    findings = [
-        {key: _plain(value) for key, value in row.items()}
-        for row in result.findings.to_dict("records")
-    ]
-    content = {
-        "verdict": VERDICTS[int(result.exit_code)].split(":")[0],
-        "exit_code": int(result.exit_code),
-        "findings": findings,
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Verdict, exit code and all findings; a NaN is null."""
+    return json_text(
+        {
+            "verdict": VERDICTS[int(result.exit_code)].split(":")[0],
+            "exit_code": int(result.exit_code),
+            "findings": result.findings,
+        }
+    )
 
 
 def gate_junit(result: GateResult) -> str:
@@ -114,8 +113,6 @@ def write_outputs(
     json_path: Path | None = None,
 ) -> None:
     """Writes the forms that were asked for; raises StoreError."""
-    from rdbench.report.text.comparison import write_text
-
     if junit is not None:
         write_text(junit, gate_junit(result))
     if markdown is not None:
@@ -148,7 +145,7 @@ def _columns(rows: list[dict[str, Any]]) -> list[Column]:
             Column("run", [_number(row["value"]) for row in rows], right=True),
             Column("worse by (−: better)", [_loss(row) for row in rows], right=True),
             Column("tolerated", [row["tolerance"] or "–" for row in rows], right=True),
-            Column("p, Holm", [_p_text(row["p_holm"]) for row in rows], right=True),
+            Column("p, Holm", [p_text(row["p_holm"]) for row in rows], right=True),
         ]
     if any(row["message"] for row in rows):
         columns.append(Column("", [clean(row["message"], longest=120) for row in rows]))
@@ -157,7 +154,8 @@ def _columns(rows: list[dict[str, Any]]) -> list[Column]:
 
 def _where(row: dict[str, Any]) -> str:
     names = [row["domain"], row["system"] or row["curve"], row["point"]]
-    if row["variant"] not in ("", "codes", "sample"):
+    variant = BUILT_IN.get(row["variant"])
+    if variant is None or not variant.headline:
         names.append(row["variant"])
     return clean(" ".join(name for name in names if name), longest=80)
 
@@ -179,34 +177,17 @@ def _message(row: dict[str, Any]) -> str:
         text += f" (baseline {_number(row['baseline'])}, run {_number(row['value'])})"
     text += f"; tolerated: {row['tolerance']}"
     if math.isfinite(row["p_holm"]):
-        text += f"; p {_p_text(row['p_holm'])} after correction"
+        text += f"; p {p_text(row['p_holm'])} after correction"
     return text if not row["message"] else f"{text}; {row['message']}"
 
 
 def _loss(row: dict[str, Any]) -> str:
-    if not math.isfinite(row["loss"]):
-        return "–"
-    text = _number(row["loss"])
-    if math.isfinite(row["low"]) and math.isfinite(row["high"]):
-        text += f" [{_number(row['low'])}, {_number(row['high'])}]"
-    return text
+    return with_interval(_number, row["loss"], row["low"], row["high"])
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def _p_text(p: float) -> str:
-    if not math.isfinite(p):
-        return "–"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else NONE
 
 
 def _xml(text: str) -> str:
     return NO_XML.sub("�", str(text))
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

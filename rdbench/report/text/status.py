@@ -1,18 +1,28 @@
-"""The state of a run in words: for the terminal, and for the pages of a run that is not whole."""
+"""The state of a run in words: how far it is, what failed and why, which clips are worth a look."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdbench.report.text.failures import reason_lines
+from rdbench.report.names import clean, listed
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rdbench.analysis.runs import Run
     from rdbench.store.status import Counts, RunStatus
+REASONS_SHOWN = 10
+LONGEST = 300
+CLIPS_NAMED = 3
 
 
-def status_text(status: RunStatus) -> str:
-    """How far a run is, what failed and why, and the time left, for the terminal."""
+def status_text(status: RunStatus, notes: pd.DataFrame) -> str:
+    """How far a run is, what failed and why, the time left, and which clips are worth a look.
+
+    notes: of `rdbench.store.reader.read_notes`.
+    """
     if status.process:
         state = f"running ({status.process})"
     elif status.finished:
@@ -28,7 +38,33 @@ def status_text(status: RunStatus) -> str:
     if status.seconds_left and (status.process or status.counts.missing):
         left = clock(status.seconds_left)
         lines.append(f"left: {left}" if status.process else f"left: {left} at its last speed")
+    noted = clips_noted(notes)
+    if noted:
+        lines.append("clips worth a look:")
+        lines += [f"  {key}: {len(clips)} ({listed(clips, CLIPS_NAMED)})" for key, clips in noted]
     return "\n".join(lines)
+
+
+def read_notes(folder: Path) -> pd.DataFrame:
+    """What was noted of a run's clips: the columns clip, domain, key and reason."""
+    import pandas as pd
+
+    from rdbench.store import reader
+
+    # A store that keeps no notes has none to read.
+    read = getattr(reader, "read_notes", None)
+    found: pd.DataFrame = (
+        read(folder) if read else pd.DataFrame(columns=["clip", "domain", "key", "reason"])
+    )
+    return found
+
+
+def clips_noted(notes: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """By what was noted (clipped, silent, …) the clips that it was noted of, the most first."""
+    found: dict[str, dict[str, None]] = {}
+    for key, clip in notes[["key", "clip"]].itertuples(index=False, name=None):
+        found.setdefault(clean(key.replace("_", " ")), {})[clean(clip, longest=60)] = None
+    return sorted(((key, list(clips)) for key, clips in found.items()), key=lambda n: -len(n[1]))
 
 
 def unfinished_text(run: Run) -> str:
@@ -70,3 +106,32 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def failures_text(folder: Path, failed: int) -> str:
+    """How many measurements of the run in `folder` failed, and the most frequent reasons.
+
+    Raises StoreError for a folder that is no run, or cannot be read.
+    """
+    from rdbench.store.reader import read_rows
+
+    rows = read_rows(folder)
+    found = rows.loc[rows["status"] == "failed", "reason"].value_counts()
+    reasons = [(str(reason), int(count)) for reason, count in found.items()]
+    return "\n".join(
+        [f"rdbench: {failed} measurements failed in {folder}:", *reason_lines(reasons)]
+    )
+
+
+def reason_lines(reasons: Sequence[tuple[str, int]]) -> list[str]:
+    """The most frequent of `reasons`, (reason, count) in falling order, a line each.
+
+    Reasons hold what codecs and files said, so that signs which steer a terminal are taken out.
+    """
+    lines = [
+        f"  {count:,} × {clean(reason, longest=LONGEST)}"
+        for reason, count in reasons[:REASONS_SHOWN]
+    ]
+    if len(reasons) > REASONS_SHOWN:
+        lines.append(f"  … and {len(reasons) - REASONS_SHOWN} more reasons")
+    return lines

@@ -17,7 +17,7 @@ from rdbench.analysis.aggregate import points
 from rdbench.analysis.gate.baseline import baseline_text, read_baseline, write_baseline
 from rdbench.analysis.gate.check import Exit, GateResult, check_run
 from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
-from rdbench.analysis.gate.significance import losses, moderated, rate_losses
+from rdbench.analysis.gate.losses import losses, moderated, rate_losses
 from rdbench.analysis.runs import NotComparableError, Run
 from rdbench.analysis.stats.intervals import Spread, p_above, spread
 from rdbench.report.text.gate import gate_junit, gate_text

@@ -75,7 +75,7 @@ def test_unequal_groups_have_cr2_and_bell_mccaffreys_freedom_written_out() -> No
 
 
 def test_the_interval_holds_what_the_transformed_t_does_not_reject() -> None:
-    sample = np.random.default_rng(3).lognormal(0, 1, 25)
+    sample = np.random.default_rng(9).lognormal(0, 0.5, 25)
     value, given = of_one(sample)
     found = intervals(value, given, confidence=0.9)
     reach = stats.t.ppf(0.95, 24)
@@ -84,6 +84,16 @@ def test_the_interval_holds_what_the_transformed_t_does_not_reject() -> None:
         assert transformed(t, given) == pytest.approx(expected, rel=1e-9)
     # It leans towards the long tail.
     assert found.high[0] - value[0] > 1.2 * (value[0] - found.low[0])
+
+
+@pytest.mark.parametrize("far", [5.0, 50.0, 5000.0])
+def test_one_group_that_lies_far_off_does_not_throw_an_end_away(far: float) -> None:
+    """An estimated skewness bends an interval, to less than twice Student's."""
+    sample = np.append(np.random.default_rng(3).normal(0, 1, 30), -far)
+    value, given = of_one(sample)
+    found = intervals(value, given)
+    students = stats.t.ppf(0.975, 30) * given.error[0]
+    assert 0.5 * students < found.high[0] - value[0] <= value[0] - found.low[0] < 2 * students
 
 
 def test_symmetric_scores_have_students_interval() -> None:

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from rdbench.analysis.aggregate import points, rate_distortion
-from rdbench.cli.specs import read_spec
+from rdbench.cli.options import read_spec
 from rdbench.codecs.base import Codec
 from rdbench.engine.fit import fit_tables
 from rdbench.engine.progress import Progress

@@ -397,11 +397,11 @@ def test_numbers_are_as_python_computed_them(heard: Path, open_report: Open) -> 
     shown = tab.asks(
         """(async () => {
           const overview = await rdbench.load("overview");
-          const place = overview.places.findIndex(({name}) => name === "Opus 16");
+          const point = overview.points.findIndex(({name}) => name === "Opus 16");
           const metric = overview.metrics.length - 1;
           const found = {};
           for (const [clip, name] of overview.clips.entries()) {
-            found[name] = (await rdbench.load(`clips/${clip}`)).scores[place]?.[metric] ?? null;
+            found[name] = (await rdbench.load(`clips/${clip}`)).scores[point]?.[metric] ?? null;
           }
           return found;
         })()"""

@@ -152,7 +152,7 @@ def test_a_configuration_renames_and_hides(tmp_path: Path) -> None:
     write_html(folder, tmp_path / "report", config=config)
     overview = value_of(tmp_path / "report" / "data" / "overview.js")
     assert isinstance(overview, dict)
-    names = [place["name"] for place in overview["places"]]
+    names = [point["name"] for point in overview["points"]]
     assert names == ["First 8", "First 16", "three 8", "three 16"]
     clip = value_of(tmp_path / "report" / "data" / "clips" / "0.js")
     assert isinstance(clip, dict)
@@ -188,8 +188,8 @@ def test_rate_over_time_is_that_of_the_run(heard: Path) -> None:
     for number, clip in enumerate(clips):
         shown = value_of(heard / "data" / "clips" / f"{number}.js")
         assert isinstance(shown, dict)
-        for place, point in enumerate(("8", "16", "32")):
-            found = shown["traces"][str(place)]
+        for index, point in enumerate(("8", "16", "32")):
+            found = shown["traces"][str(index)]
             assert found["kind"] == "payload"
             bits = traces[(traces["clip"] == clip) & (traces["point"] == point)]["bits"].sum()
             levels = np.frombuffer(base64.b64decode(found["levels"]), "<u2") / 65535

@@ -20,7 +20,7 @@ from rdbench.analysis.listeners.webmushra import pair_table, read_answers, rejec
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import read_run
 from rdbench.cli.main import app
-from rdbench.report.listening.audio import anchors, best_window, levelled, low_pass
+from rdbench.report.listening.audio import best_window, levelled, low_pass, low_pass_versions
 from rdbench.report.listening.write import ListeningTest, write_test
 from rdbench.types import RdbenchError
 
@@ -169,8 +169,8 @@ def test_anchors_have_the_band_that_bs_1534_asks_for(cutoff: float, rate: int) -
 
 
 def test_a_narrow_band_has_no_anchor_above_it() -> None:
-    assert list(anchors(speechlike(0.5, 8000), 8000)) == ["anchor35"]
-    assert list(anchors(speechlike(0.5, 16_000), 16_000)) == ["anchor35", "anchor70"]
+    assert list(low_pass_versions(speechlike(0.5, 8000), 8000)) == ["anchor35"]
+    assert list(low_pass_versions(speechlike(0.5, 16_000), 16_000)) == ["anchor35", "anchor70"]
 
 
 def test_a_short_clip_is_filtered_at_its_length() -> None:

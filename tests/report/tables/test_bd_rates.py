@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import make_run
+import numpy as np
+import pandas as pd
 import pytest
 
 from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.runs import Run
+from rdbench.report.config import ReportConfig
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.table import TableColumn
+from rdbench.report.write import write_all
 from rdbench.types import RdbenchError
 
 
@@ -64,3 +71,25 @@ def test_an_unknown_anchor_is_one_sentence(synthetic: Run) -> None:
     points = run_points(synthetic)
     with pytest.raises(RdbenchError, match="did you mean 'Opus'"):
         run_tables(points, synthetic.manifest, run=synthetic, reference="Opsu")
+
+
+def test_a_seed_moves_what_is_drawn_of_bd_rates_and_no_interval(
+    synthetic: Run, tmp_path: Path
+) -> None:
+    """A report's seed did not reach its BD-rates."""
+    some = synthetic.rows[synthetic.rows["system"].isin(["opus", "mp3"])]
+    some = some[(some["domain"] == "speech") & some["key"].isin(["payload", "stoi"])].copy()
+    octaves = np.log2(some["point"].astype(float) / 32)
+    slope = np.where(some["system"] == "mp3", 0.06, 0.08)  # the curves cross at 32 kbps
+    noise = np.random.default_rng(0).normal(0, 0.02, len(some))
+    some["value"] = some["value"].where(some["kind"] == "rate", 0.7 + slope * octaves + noise)
+    make_run.write_run(tmp_path / "run", some)
+    found = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f"out{len(found)}"
+        write_all(tmp_path / "run", out=out, config=ReportConfig(seed=seed, formats=()))
+        found.append((out / "tables" / "bd_rate.csv").read_text())
+    assert found[0] == found[1] != found[2]
+    first, _, other = [pd.read_csv(io.StringIO(text)) for text in found]
+    assert (first["crossing_share"] != other["crossing_share"]).all()
+    assert first.drop(columns="crossing_share").equals(other.drop(columns="crossing_share"))

@@ -47,7 +47,7 @@ def test_markdown_is_as_it_was(measured: pd.DataFrame, regenerate: bool) -> None
 
 
 def test_summary_is_as_it_was(measured: pd.DataFrame, regenerate: bool) -> None:
-    text = summary_text(measured, make_run.make_manifest())
+    text = summary_text(run_tables(measured, make_run.make_manifest()))
     compare(text, "summary.txt", regenerate=regenerate)
     assert max(map(cell_len, text.splitlines())) <= 100
 
@@ -72,14 +72,14 @@ def test_every_mark_is_explained_and_no_other(measured: pd.DataFrame, tmp_path: 
     text = " ".join(markdown_text(noisy, manifest).split())
     assert "kl°" in text
     assert "° not a rate point: the mean of the latent, or another amount of noise" in text
-    assert "° not a rate point" in summary_text(noisy, manifest)
-    write_tables(tmp_path, points=noisy, manifest=manifest)
+    assert "° not a rate point" in summary_text(run_tables(noisy, manifest))
+    write_tables(tmp_path, run_tables(noisy, manifest))
     tex = (tmp_path / "tables" / "points_speech.tex").read_text()
     assert "another amount of noise" in tex
     # A mean without any rate has no mark, and needs no explanation.
     manifest["systems"]["vae_6"]["headline"] = None
     bare = vae[(vae["variant"] == "mean") & (vae["kind"] != "rate")]
-    assert "°" not in markdown_text(bare, manifest) + summary_text(bare, manifest)
+    assert "°" not in markdown_text(bare, manifest) + summary_text(run_tables(bare, manifest))
 
 
 def test_numbers_that_rest_on_fewer_clips_say_so(measured: pd.DataFrame) -> None:
@@ -91,7 +91,7 @@ def test_numbers_that_rest_on_fewer_clips_say_so(measured: pd.DataFrame) -> None
 
 
 def test_csv_is_tidy_and_loses_nothing(measured: pd.DataFrame, tmp_path: Path) -> None:
-    written = write_tables(tmp_path, points=measured, manifest=make_run.make_manifest())
+    written = write_tables(tmp_path, run_tables(measured, make_run.make_manifest()))
     names = [str(path.relative_to(tmp_path)) for path in written]
     assert names[:2] == ["table.md", "table.csv"]
     assert "tables/tables.html" in names
@@ -117,7 +117,7 @@ def test_names_cannot_break_a_table() -> None:
     assert "<script" not in text.replace("\\<script", "")
     assert r"a\|b \$x\$" in text
     assert "w" * 60 not in text
-    table = csv_table(points(frame), manifest)
+    table = csv_table(run_tables(points(frame), manifest))
     again = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype={"point": str})
     assert set(again["system"]) == set(frame["system"])
 
@@ -130,10 +130,10 @@ def test_a_run_without_scores_or_manifest_still_has_tables(tmp_path: Path) -> No
     assert "it broke" in text
     assert "0.00" not in text
     assert "– 0/" in text
-    assert "–*" in summary_text(points(frame), {})
+    assert "–*" in summary_text(run_tables(points(frame), {}))
     empty = points(frame.iloc[:0])
-    assert summary_text(empty, {}) == "nothing was measured\n"
-    write_tables(tmp_path / "new", points=empty, manifest={})
+    assert summary_text(run_tables(empty, {})) == "nothing was measured\n"
+    write_tables(tmp_path / "new", run_tables(empty, {}))
     assert (tmp_path / "new" / "table.md").is_file()
 
 
@@ -152,7 +152,7 @@ def test_costs_without_a_value_are_explained() -> None:
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path, measured: pd.DataFrame) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="a file is in its way"):
-        write_tables(tmp_path / "file", points=measured, manifest={})
+        write_tables(tmp_path / "file", run_tables(measured, {}))
 
 
 def test_quantities_of_one_fate_share_a_row(measured: pd.DataFrame) -> None:
@@ -170,7 +170,7 @@ def test_points_stand_in_the_order_of_the_spec_even_where_one_failed() -> None:
     frame.loc[first, "status"] = "failed"
     manifest = make_run.make_manifest()
     manifest["systems"]["mp3"]["points"] = ["16", "24", "32", "64"]
-    lines = summary_text(points(frame), manifest).splitlines()
+    lines = summary_text(run_tables(points(frame), manifest)).splitlines()
     assert [line.split()[1] for line in lines if line.startswith("MP3")] == ["16", "24", "32", "64"]
 
 
@@ -232,7 +232,7 @@ def tables(synthetic: Run) -> RunTables:
 def test_files_are_written_for_papers_pages_and_programs(synthetic: Run, tmp_path: Path) -> None:
     some = synthetic.rows[synthetic.rows["system"].isin(["opus", "mp3"])]
     run = Run("two", some, synthetic.manifest)
-    write_tables(tmp_path, points=run_points(run), manifest=run.manifest, run=run)
+    write_tables(tmp_path, run_tables(run_points(run), run.manifest, run=run))
     bd = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")
     assert set(bd["reference"]) == {"Opus"}
     assert {"value", "low", "high", "reason", "range_low"} <= set(bd.columns)
@@ -249,7 +249,7 @@ def test_points_stand_in_natural_order_everywhere(synthetic: Run, tmp_path: Path
     rows = rows.iloc[::-1]  # as they may have been written
     run = Run("two", rows, synthetic.manifest)
     points = run_points(run)
-    write_tables(tmp_path, points=points, manifest=run.manifest, run=run)
+    write_tables(tmp_path, run_tables(points, run.manifest, run=run))
     table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
     rvq = table[table["system"] == "rvq"]["point"]
     assert list(dict.fromkeys(rvq)) == ["1.5", "3", "6", "12"]

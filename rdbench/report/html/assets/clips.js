@@ -6,34 +6,34 @@
   const $ = (id) => document.getElementById(id);
   const STEP = 0.5; // seconds of an arrow key
 
-  let versions = []; // {place (null: the reference), name, audio, spectrum}
+  let versions = []; // {point (null: the reference), name, audio, spectrum}
   let player = null;
   let asked = 0; // which clip was asked for last; answers to earlier questions are dropped
 
-  const targetOf = (state, place) =>
-    state.overview.domains[state.domain].rates.headline[place]?.[1] ?? null;
+  const targetOf = (state, point) =>
+    state.overview.domains[state.domain].rates.headline[point]?.[1] ?? null;
 
-  /* Of each visible curve the place nearest in rate to the chosen one, and all visible anchors.
+  /* Of each visible curve the point nearest in rate to the chosen one, and all visible anchors.
      Without a rate to be near to (an anchor was chosen), a curve's middle. */
   const neighbours = (state) => {
-    const { places } = state.overview;
+    const { points } = state.overview;
     const rates = state.overview.domains[state.domain].rates.headline;
-    const target = targetOf(state, state.place);
-    const own = places[state.place];
-    const found = new Set([state.place]);
+    const target = targetOf(state, state.point);
+    const own = points[state.point];
+    const found = new Set([state.point]);
     state.overview.curves.forEach((_, curve) => {
       if (state.hidden.has(curve)) return;
       const members = Object.keys(rates)
         .map(Number)
-        .filter((p) => places[p].curve === curve);
-      for (const place of members) if (places[place].anchor) found.add(place);
+        .filter((p) => points[p].curve === curve);
+      for (const point of members) if (points[point].anchor) found.add(point);
       if (!own.anchor && own.curve === curve) return;
       /* Beside a coded stream coded streams, beside anything else what heads a system. */
-      const alike = (p) => (places[p].variant === "coded") === (own.variant === "coded");
-      const all = members.filter((place) => rates[place][4] && rates[place][1] > 0);
+      const alike = (p) => points[p].stream === own.stream;
+      const all = members.filter((point) => rates[point][4] && rates[point][1] > 0);
       const rated = all.some(alike) ? all.filter(alike) : all;
       rated.sort((one, two) => rates[one][1] - rates[two][1]);
-      const far = (place) => Math.abs(Math.log(rates[place][1] / target));
+      const far = (point) => Math.abs(Math.log(rates[point][1] / target));
       const near =
         target > 0
           ? rated.slice().sort((one, two) => far(one) - far(two))[0]
@@ -43,16 +43,16 @@
     return Array.from(found).sort((one, two) => one - two);
   };
 
-  /* The list of clips of the chosen place, the worst first. */
+  /* The list of clips of the chosen point, the worst first. */
   const list = async (state, pick) => {
-    const { overview, domain, metric, place } = state;
+    const { overview, domain, metric, point } = state;
     const card = overview.metrics[metric];
     const clips = overview.domains[domain].clips;
     const scores = card ? await rdbench.load(`scores/${domain}-${metric}`).catch(() => []) : [];
-    const values = scores[place] ?? clips.map(() => null);
+    const values = scores[point] ?? clips.map(() => null);
     const rows = clips.map((clip, i) => ({
       current: clip === state.clip,
-      place: clip,
+      id: clip,
       cells: [
         {
           child: make("button", {
@@ -70,12 +70,12 @@
       { title: card ? `${short(card.name, 24)}\u00a0${card.arrow}` : "score", number: true },
     ];
     rdbench.fillTable($("clip-list"), heads, rows, { column: 1, down: card?.better === "lower" });
-    return Array.from($("clip-list").tBodies[0].rows, (row) => Number(row.dataset.place));
+    return Array.from($("clip-list").tBodies[0].rows, (row) => Number(row.dataset.id));
   };
 
   const markCurrent = (clip) => {
     for (const row of $("clip-list").tBodies[0].rows) {
-      if (Number(row.dataset.place) === clip) row.setAttribute("aria-current", "true");
+      if (Number(row.dataset.id) === clip) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
     }
   };
@@ -100,26 +100,28 @@
     const { metrics } = state.overview;
     const shown = metricsShown(state);
     const head = make("th", { scope: "row" }, versionLabel(version, index));
-    const [kind, rate] = found.kbps[version.place] ?? ["", null];
+    const [kind, rate] = found.kbps[version.point] ?? ["", null];
     const cells = [make("td", { class: "number" }, rate === null ? rdbench.NONE : kbps(rate))];
     if (kind) cells[0].append(" ", make("small", { text: kind }));
     for (const metric of shown) {
-      const value = found.scores[version.place]?.[metric] ?? null;
-      const why = found.reasons[`${version.place}/${metric}`];
+      const value = found.scores[version.point]?.[metric] ?? null;
+      const why = found.reasons[`${version.point}/${metric}`];
       const text = number(value, metrics[metric].decimals);
       const cell = make("td", {
         class: metric === state.metric ? "number current" : "number",
         text,
       });
       if (why) cell.append(" ", make("small", { text: short(why, 80), title: why }));
-      cells.push(version.place === null ? make("td", {}) : cell);
+      cells.push(version.point === null ? make("td", {}) : cell);
     }
     return make("tr", {}, head, ...cells);
   };
 
-  /* The metrics of the domain, the chosen one first. */
+  /* The metrics of the domain that clips have scores of, the chosen one first. */
   const metricsShown = (state) => {
-    const known = Object.keys(state.overview.domains[state.domain].metrics).map(Number);
+    const { domains, metrics } = state.overview;
+    const all = Object.keys(domains[state.domain].metrics).map(Number);
+    const known = all.filter((metric) => !metrics[metric].set);
     return known.sort((one, two) => (two === state.metric) - (one === state.metric) || one - two);
   };
 
@@ -146,7 +148,7 @@
     Promise.all(
       versions.map(async (version) => {
         if (!version.audio) return null;
-        const name = `audio/${clip}/${version.place ?? "reference"}`;
+        const name = `audio/${clip}/${version.point ?? "reference"}`;
         try {
           const text = await rdbench.load(name);
           return await rdbench.decodeAudio(text);
@@ -165,14 +167,14 @@
     player = new rdbench.Player([], () => {});
     const found = await rdbench.load(`clips/${clip}`);
     if (question !== asked) return;
-    const { places } = state.overview;
+    const { points } = state.overview;
     const kept = new Set(found.audio);
     versions = [
-      { place: null, name: "Reference", audio: found.reference },
-      ...neighbours(state).map((place) => ({
-        place,
-        name: places[place].name,
-        audio: kept.has(place),
+      { point: null, name: "Reference", audio: found.reference },
+      ...neighbours(state).map((point) => ({
+        point,
+        name: points[point].name,
+        audio: kept.has(point),
       })),
     ];
     $("clip-heading").textContent = state.overview.clips[clip];
@@ -215,7 +217,7 @@
     setTransport(player.seconds > 0);
     $("position").max = player.seconds;
     $("player-note").textContent = "";
-    const own = versions.findIndex((version) => version.place === state.place && version.audio);
+    const own = versions.findIndex((version) => version.point === state.point && version.audio);
     choose(own >= 0 ? own : versions.findIndex((version) => version.audio));
     tick();
   };

@@ -30,20 +30,20 @@
     modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
   };
 
-  /* What a place has in the figure: score and rate with intervals, or null. */
-  const pointOf = (state, place) => {
+  /* What a point has in the figure: score and rate with intervals, or null. */
+  const dotOf = (state, point) => {
     const domain = state.overview.domains[state.domain];
-    const score = domain.metrics[state.metric]?.[place];
+    const score = domain.metrics[state.metric]?.[point];
     if (!score) return null;
     const [value, low, high, ok, total, reason] = score;
-    const [kind, rate, left, right, transmitted] = domain.rates[state.axis][place] ?? [
+    const [kind, rate, left, right, transmitted] = domain.rates[state.axis][point] ?? [
       "",
       null,
       null,
       null,
       false,
     ];
-    return { place, value, low, high, ok, total, reason, kind, rate, left, right, transmitted };
+    return { point, value, low, high, ok, total, reason, kind, rate, left, right, transmitted };
   };
 
   /* The points of the chosen systems: those on curves by (curve, variant), and anchors. Of other
@@ -51,35 +51,35 @@
   const collect = (state) => {
     const curves = new Map();
     const anchors = [];
-    state.overview.places.forEach((card, place) => {
+    state.overview.points.forEach((card, point) => {
       const left = state.hidden.has(card.curve) || card.diagnostic;
-      const point = left ? null : pointOf(state, place);
-      if (!point || point.value === null) return;
-      if (card.anchor) anchors.push(point);
-      else if (point.rate !== null) {
+      const dot = left ? null : dotOf(state, point);
+      if (!dot || dot.value === null) return;
+      if (card.anchor) anchors.push(dot);
+      else if (dot.rate !== null) {
         const key = `${card.curve}/${card.variant}`;
         if (!curves.has(key)) curves.set(key, []);
-        curves.get(key).push(point);
+        curves.get(key).push(dot);
       }
     });
-    for (const points of curves.values()) points.sort((one, two) => one.rate - two.rate);
+    for (const dots of curves.values()) dots.sort((one, two) => one.rate - two.rate);
     return { curves: Array.from(curves.values()), anchors };
   };
 
-  const hover = (state, point) => {
+  const hover = (state, dot) => {
     const metric = state.overview.metrics[state.metric];
     const write = (value) => number(value, metric.decimals);
     const lines = [
-      `<b>${plain(short(state.overview.places[point.place].name, 60))}</b>`,
-      `${plain(metric.name)} ${write(point.value)}${interval(point.low, point.high, write)}`,
+      `<b>${plain(short(state.overview.points[dot.point].name, 60))}</b>`,
+      `${plain(metric.name)} ${write(dot.value)}${interval(dot.low, dot.high, write)}`,
     ];
-    if (point.rate !== null) {
+    if (dot.rate !== null) {
       lines.push(
-        `${kbps(point.rate)}${interval(point.left, point.right, kbps)} kbps ${point.kind}`,
+        `${kbps(dot.rate)}${interval(dot.left, dot.right, kbps)} kbps ${dot.kind}`,
       );
-      if (!point.transmitted) lines.push("not a rate point");
+      if (!dot.transmitted) lines.push("not a rate point");
     }
-    lines.push(`${point.ok} of ${point.total} clips`);
+    lines.push(metric.set ? "of the set of clips" : `${dot.ok} of ${dot.total} clips`);
     return lines.join("<br>");
   };
 
@@ -93,21 +93,21 @@
     width: 3,
   });
 
-  const curveTrace = (state, points) => {
-    const card = state.overview.places[points[0].place];
+  const curveTrace = (state, dots) => {
+    const card = state.overview.points[dots[0].point];
     const curve = state.overview.curves[card.curve];
-    const hollow = !points.some((point) => point.transmitted);
-    const of = (name) => points.map((point) => point[name]);
-    const wide = points.map((p) => p.left !== null && (p.right - p.left) / p.rate > RATE_WORTH);
-    const only = (name) => points.map((p, i) => (wide[i] ? p[name] : null));
+    const hollow = !dots.some((dot) => dot.transmitted);
+    const of = (name) => dots.map((dot) => dot[name]);
+    const wide = dots.map((p) => p.left !== null && (p.right - p.left) / p.rate > RATE_WORTH);
+    const only = (name) => dots.map((p, i) => (wide[i] ? p[name] : null));
     return {
       type: "scatter",
       mode: "lines+markers",
       name: plain(curve.name),
       x: of("rate"),
       y: of("value"),
-      customdata: of("place"),
-      hovertext: points.map((point) => hover(state, point)),
+      customdata: of("point"),
+      hovertext: dots.map((dot) => hover(state, dot)),
       hoverinfo: "text",
       error_y: bars(of("value"), of("low"), of("high"), curve.colour),
       error_x: bars(of("rate"), only("left"), only("right"), curve.colour),
@@ -117,7 +117,7 @@
         dash: hollow ? "dot" : curve.dash,
       },
       marker: {
-        color: hollow || card.variant === "coded" ? "#fff" : curve.colour,
+        color: hollow || card.stream ? "#fff" : curve.colour,
         line: { color: curve.colour, width: 1.5 },
         symbol: SYMBOLS[curve.marker] ?? "circle",
         size: 9,
@@ -126,21 +126,21 @@
   };
 
   /* A ring about the point whose clips are shown. */
-  const ring = (points, place) => {
-    const chosen = points.filter((point) => point.place === place);
+  const ring = (dots, point) => {
+    const chosen = dots.filter((dot) => dot.point === point);
     return {
       type: "scatter",
       mode: "markers",
       hoverinfo: "skip",
-      x: chosen.map((point) => point.rate),
-      y: chosen.map((point) => point.value),
+      x: chosen.map((dot) => dot.rate),
+      y: chosen.map((dot) => dot.value),
       marker: { symbol: "circle-open", size: 20, color: "#222", line: { width: 2 } },
     };
   };
 
   /* The quality axis: all of the curves, and anchors that are near enough. */
-  const qualityRange = (points, anchors) => {
-    const ends = points.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value]);
+  const qualityRange = (dots, anchors) => {
+    const ends = dots.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value]);
     const values = ends.length ? ends : anchors.map((anchor) => anchor.value);
     let low = values.length ? Math.min(...values) : 0;
     let high = values.length ? Math.max(...values) : 1;
@@ -169,7 +169,7 @@
         : ` ${number(anchor.value, 1)} ${anchor.value > range[1] ? "↑" : "↓"}`;
       const at = Math.max(share(anchor), floor + apart);
       floor = at;
-      return { text: plain(short(state.overview.places[anchor.place].name, 18)) + far, at };
+      return { text: plain(short(state.overview.points[anchor.point].name, 18)) + far, at };
     });
     /* Those that were pushed beyond the top come down again. */
     let ceiling = 1;
@@ -207,8 +207,8 @@
   };
 
   /* Ticks of a logarithmic axis: fine ones where it spans little. */
-  const ticksOf = (points) => {
-    const rates = points.map((point) => point.rate);
+  const ticksOf = (dots) => {
+    const rates = dots.map((dot) => dot.rate);
     const [low, high] = [Math.min(...rates), Math.max(...rates)];
     const steps = high / low < 14 ? [1, 1.5, 2, 3, 5, 7] : [1, 2, 5];
     const ticks = [];
@@ -218,12 +218,12 @@
     return ticks.filter((tick) => tick >= low / 2 && tick <= high * 2);
   };
 
-  const layoutOf = (state, points, anchors, element) => {
+  const layoutOf = (state, dots, anchors, element) => {
     const metric = state.overview.metrics[state.metric];
     const narrow = element.clientWidth < 560;
-    const range = qualityRange(points, anchors);
-    const ticks = points.length ? ticksOf(points) : [];
-    const kinds = Array.from(new Set(points.map((point) => point.kind)));
+    const range = qualityRange(dots, anchors);
+    const ticks = dots.length ? ticksOf(dots) : [];
+    const kinds = Array.from(new Set(dots.map((dot) => dot.kind)));
     const marks = anchorMarks(state, anchors, range, element.clientHeight - 80, narrow);
     const arrow = metric.arrow && ` ${metric.arrow} better`;
     const title = narrow ? short(metric.name, 24) : short(metric.title, 60);
@@ -249,21 +249,21 @@
     };
   };
 
-  /* Draws the figure of a state; pick(place) is called for a point that was clicked. */
+  /* Draws the figure of a state; pick(point) is called for a point that was clicked. */
   const draw = async (element, state, pick) => {
     const { curves, anchors } = collect(state);
-    const points = curves.flat();
+    const dots = curves.flat();
     const traces = curves.map((curve) => curveTrace(state, curve));
-    traces.push(ring(points, state.place));
-    await Plotly.react(element, traces, layoutOf(state, points, anchors, element), CONFIG);
+    traces.push(ring(dots, state.point));
+    await Plotly.react(element, traces, layoutOf(state, dots, anchors, element), CONFIG);
     if (!element.dataset.listens) {
       element.dataset.listens = "true";
       element.on("plotly_click", ({ points: [point] }) => {
         if (point?.customdata !== undefined) pick(point.customdata);
       });
     }
-    return { points, anchors };
+    return { dots, anchors };
   };
 
-  Object.assign(rdbench, { pointOf, drawFigure: draw, plotFont: FONT, plotConfig: CONFIG });
+  Object.assign(rdbench, { dotOf, drawFigure: draw, plotFont: FONT, plotConfig: CONFIG });
 })();

@@ -10,7 +10,7 @@
     metric: 0,
     axis: "headline",
     hidden: new Set(), // curves that are not shown
-    place: null,
+    point: null,
     clip: null,
     across: null,
     up: null,
@@ -41,7 +41,7 @@
 
   /* A box for each curve and anchor, with its colour: the figure's legend. */
   const fillCurves = () => {
-    const inside = new Set(placesHere().map((place) => state.overview.places[place].curve));
+    const inside = new Set(pointsHere().map((point) => state.overview.points[point].curve));
     const chips = state.overview.curves.map((curve, index) => {
       if (!inside.has(index)) return "";
       const box = make("input", {
@@ -61,10 +61,10 @@
     $("curves").replaceChildren(...chips);
   };
 
-  const placesHere = () => {
+  const pointsHere = () => {
     const found = new Set();
     for (const scores of Object.values(domain()?.metrics ?? {})) {
-      for (const place of Object.keys(scores)) found.add(Number(place));
+      for (const point of Object.keys(scores)) found.add(Number(point));
     }
     return Array.from(found).sort((one, two) => one - two);
   };
@@ -75,26 +75,26 @@
       $("figure-note").textContent = "There is nothing to draw.";
       return;
     }
-    const { points, anchors } = await rdbench.drawFigure($("figure"), state, choosePlace);
-    $("figure-note").textContent = figureNote(points, anchors);
+    const { dots, anchors } = await rdbench.drawFigure($("figure"), state, choosePoint);
+    $("figure-note").textContent = figureNote(dots, anchors);
     fillPoints();
   };
 
-  const figureNote = (points, anchors) => {
+  const figureNote = (dots, anchors) => {
     const { name, note, caution } = domain();
     const notes = [`${name}, ${note}; bars: 95 % intervals.`, caution];
-    const shown = new Set([...points, ...anchors].map(({ place }) => place));
-    const missing = placesHere().filter((place) => {
-      const { curve, diagnostic } = state.overview.places[place];
-      return !shown.has(place) && !state.hidden.has(curve) && !diagnostic;
+    const shown = new Set([...dots, ...anchors].map(({ point }) => point));
+    const missing = pointsHere().filter((point) => {
+      const { curve, diagnostic } = state.overview.points[point];
+      return !shown.has(point) && !state.hidden.has(curve) && !diagnostic;
     });
-    const named = missing.slice(0, 3).map((place) => state.overview.places[place].name);
+    const named = missing.slice(0, 3).map((point) => state.overview.points[point].name);
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     if (missing.length) notes.push(`Not drawn, without score or rate: ${named.join("; ")}${more}.`);
-    if (points.some(({ transmitted }) => !transmitted)) {
+    if (dots.some(({ transmitted }) => !transmitted)) {
       notes.push("Dotted: not a rate point, the mean is decoded at the price of a sample.");
     }
-    if (points.some(({ place, transmitted }) => transmitted && isCoded(place))) {
+    if (dots.some(({ point, transmitted }) => transmitted && isCoded(point))) {
       notes.push(
         "White markers without dots between them: the quantized latent, at its stream’s rate.",
       );
@@ -102,36 +102,37 @@
     return notes.filter(Boolean).join(" ");
   };
 
-  const isCoded = (place) => state.overview.places[place].variant === "coded";
+  const isCoded = (point) => state.overview.points[point].stream;
 
-  const pointRow = (place) => {
-    const point = rdbench.pointOf(state, place);
-    const card = state.overview.places[place];
+  const pointRow = (point) => {
+    const dot = rdbench.dotOf(state, point);
+    const card = state.overview.points[point];
     const metric = state.overview.metrics[state.metric];
     const write = (value) => number(value, metric.decimals);
-    if (!point) return null;
-    const count = point.ok < point.total ? `${point.ok}/${point.total} ${point.reason}` : "";
-    const spread = interval(point.low, point.high, write);
-    const mark = point.rate !== null && !point.transmitted ? "°" : "";
+    if (!dot) return null;
+    const clips = metric.set ? "set" : `${dot.ok}/${dot.total}`;
+    const count = dot.ok < dot.total ? `${clips} ${dot.reason}` : "";
+    const spread = interval(dot.low, dot.high, write);
+    const mark = dot.rate !== null && !dot.transmitted ? "°" : "";
     const choose = make("button", {
       type: "button",
       class: "link",
       text: card.name,
-      onclick: () => choosePlace(place),
+      onclick: () => choosePoint(point),
     });
     return {
-      current: place === state.place,
-      place,
+      current: point === state.point,
+      id: point,
       cells: [
         { child: choose },
         {
-          text: kbps(point.rate),
-          value: point.rate ?? undefined,
-          small: `${interval(point.left, point.right, kbps)} ${point.kind}${mark}`.trim(),
+          text: kbps(dot.rate),
+          value: dot.rate ?? undefined,
+          small: `${interval(dot.left, dot.right, kbps)} ${dot.kind}${mark}`.trim(),
         },
         {
-          text: write(point.value),
-          value: point.value ?? undefined,
+          text: write(dot.value),
+          value: dot.value ?? undefined,
           small: `${spread} ${count}`.trim(),
         },
       ],
@@ -140,7 +141,7 @@
 
   const fillPoints = () => {
     const metric = state.overview.metrics[state.metric];
-    const visible = placesHere().filter((p) => !state.hidden.has(state.overview.places[p].curve));
+    const visible = pointsHere().filter((p) => !state.hidden.has(state.overview.points[p].curve));
     const heads = [
       { title: "point" },
       { title: "kbps", number: true },
@@ -150,10 +151,10 @@
   };
 
   /* Shows the clips of a point, and opens the one that was open, or the worst. */
-  const choosePlace = async (place, clip = null, quiet = false) => {
-    state.place = place;
-    const card = state.overview.places[place];
-    const rate = domain().rates.headline[place];
+  const choosePoint = async (point, clip = null, quiet = false) => {
+    state.point = point;
+    const card = state.overview.points[point];
+    const rate = domain().rates.headline[point];
     const at = rate && rate[1] !== null ? ` (${kbps(rate[1])} kbps ${rate[0]})` : "";
     $("clips-heading").textContent = `Clips of ${rdbench.short(card.name, 60)}${at}`;
     $("clips-note").textContent =
@@ -179,21 +180,21 @@
   };
 
   const fillScatter = () => {
-    const places = placesHere();
+    const points = pointsHere();
     const rates = domain()?.rates.headline ?? {};
-    const names = places.map((place) => [place, state.overview.places[place].name]);
-    if (!places.includes(state.across) || !places.includes(state.up)) {
-      [state.across, state.up] = likelyPair(places, rates);
+    const names = points.map((point) => [point, state.overview.points[point].name]);
+    if (!points.includes(state.across) || !points.includes(state.up)) {
+      [state.across, state.up] = likelyPair(points, rates);
     }
     options($("scatter-x"), names, state.across);
     options($("scatter-y"), names, state.up);
   };
 
   /* Two points of different curves whose rates are nearest, to begin with. */
-  const likelyPair = (places, rates) => {
-    const curveOf = (place) => state.overview.places[place].curve;
-    const rated = places.filter((place) => rates[place]?.[4]);
-    let best = [Infinity, places[0], places.at(-1)];
+  const likelyPair = (points, rates) => {
+    const curveOf = (point) => state.overview.points[point].curve;
+    const rated = points.filter((point) => rates[point]?.[4]);
+    let best = [Infinity, points[0], points.at(-1)];
     for (const one of rated) {
       for (const two of rated) {
         if (curveOf(one) >= curveOf(two)) continue;
@@ -212,7 +213,7 @@
       return;
     }
     await rdbench.drawScatter($("scatter"), $("scatter-note"), state, (clip) =>
-      choosePlace(state.up, clip),
+      choosePoint(state.up, clip),
     );
   };
 
@@ -225,7 +226,7 @@
     $("metric").addEventListener("change", () => {
       state.metric = Number($("metric").value);
       drawAll();
-      if (state.place !== null) choosePlace(state.place, state.clip, true);
+      if (state.point !== null) choosePoint(state.point, state.clip, true);
     });
     $("axis").addEventListener("change", () => {
       state.axis = $("axis").value;
@@ -233,7 +234,7 @@
     });
     $("domain").addEventListener("change", () => {
       state.domain = Number($("domain").value);
-      [state.place, state.clip] = [null, null];
+      [state.point, state.clip] = [null, null];
       $("listening").hidden = true;
       $("clips-heading").textContent = "Clips";
       $("clips-note").textContent = "No point is chosen yet.";

@@ -53,13 +53,13 @@
 
   /* Bits over time of the versions whose codec says when it spends them. */
   const drawTraces = (state, versions, traces) => {
-    const { curves, places } = state.overview;
-    const traced = versions.filter((version) => traces[version.place]);
+    const { curves, points } = state.overview;
+    const traced = versions.filter((version) => traces[version.point]);
     $("rate-over-time").hidden = !traced.length;
     if (!traced.length) return;
     const lines = traced.map((version) => {
-      const { step, kind } = traces[version.place];
-      const values = ratesOf(traces[version.place]);
+      const { step, kind } = traces[version.point];
+      const values = ratesOf(traces[version.point]);
       const times = values.map((_, i) => i * step).concat(values.length * step);
       return {
         type: "scatter",
@@ -67,7 +67,7 @@
         x: times,
         y: values.concat(values.at(-1)),
         name: rdbench.plain(short(`${version.name} (${kind})`, 40)),
-        line: { shape: "hv", width: 1.5, color: curves[places[version.place].curve].colour },
+        line: { shape: "hv", width: 1.5, color: curves[points[version.point].curve].colour },
         hoverinfo: "name+x+y",
       };
     });

@@ -1,4 +1,4 @@
-/* Scores of every clip for two places against each other. */
+/* Scores of every clip for two points against each other. */
 "use strict";
 
 (() => {
@@ -12,7 +12,7 @@
     linecolor: "#999",
   });
 
-  /* Draws the clips that both places have; pick(clip, place) is called for a clicked one. */
+  /* Draws the clips that both points have; pick(clip, point) is called for a clicked one. */
   const draw = async (element, note, state, pick) => {
     const { overview, domain, metric, across, up } = state;
     const card = overview.metrics[metric];
@@ -27,7 +27,7 @@
     const margin = 0.05 * (high - low || 1);
     const range = [low - margin, high + margin];
     const write = (value) => number(value, card.decimals);
-    const names = [across, up].map((place) => overview.places[place]?.name ?? "");
+    const names = [across, up].map((point) => overview.points[point]?.name ?? "");
     const room = element.clientWidth < 480 ? 18 : 34;
     const titles = names.map((name) => `${short(name, room)}, ${short(card.name, room)}`);
     const points = {
@@ -75,10 +75,13 @@
     const side = better
       ? ` A clip ${better} the dashed line is better with ${short(names[1])}.`
       : "";
+    const none = card.set
+      ? "one value for the set of clips, and none for a clip."
+      : "no clip has both scores.";
     note.textContent = values.length
       ? `${card.title}: ${both.length} of ${clips.length} clips have both scores.${side} ` +
         "Choose a clip to see and hear it."
-      : `${card.title}: no clip has both scores.`;
+      : `${card.title}: ${none}`;
   };
 
   Object.assign(rdbench, { drawScatter: draw });

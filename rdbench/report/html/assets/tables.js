@@ -52,8 +52,8 @@
     const head = heads.map(({ title, number }) =>
       make("th", { scope: "col", text: title, class: number && "number" }),
     );
-    const body = rows.map(({ cells, current, place }) =>
-      make("tr", { "aria-current": current && "true", "data-place": place }, ...cells.map(cell)),
+    const body = rows.map(({ cells, current, id }) =>
+      make("tr", { "aria-current": current && "true", "data-id": id }, ...cells.map(cell)),
     );
     table.tHead?.remove();
     for (const old of Array.from(table.tBodies)) old.remove();
