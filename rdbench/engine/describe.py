@@ -110,8 +110,8 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "failure": system.failure,
     }
     info = system.info
-    if info is None:
-        return {**system.earlier.card, **card} if system.earlier else card
+    if info is None:  # its rows of an earlier start may stand, under what was known of it then
+        return {**system.card, **card}
     return card | {
         "family": info.family,
         "version": info.version,

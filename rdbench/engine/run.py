@@ -138,9 +138,8 @@ class _Run:
         from rdbench.store.manifest import MANIFEST_NAME, read_manifest
 
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
-        unbuilt = [system for system in systems if system.codec is None]
-        if unbuilt and (self.folder / MANIFEST_NAME).is_file():
-            take_up(unbuilt, read_manifest(self.folder))
+        if (self.folder / MANIFEST_NAME).is_file() and not all(one.codec for one in systems):
+            take_up(systems, read_manifest(self.folder))
         return systems
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:

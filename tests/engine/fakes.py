@@ -18,6 +18,8 @@ from rdbench.types import (
     DecoderInput,
     Encoded,
     OperatingPoint,
+    Packets,
+    PacketStream,
     RateKind,
     RunsOn,
     Tokens,
@@ -264,3 +266,36 @@ class FromFile(Counted):
         if not Path(weights).exists():
             raise WeightsError(f"there are no weights in {weights}; give the path of a checkpoint")
         super().__init__(points=points, bits=int(Path(weights).read_text()))
+
+
+class Tallied(Counted):
+    """Marks every clip that it encodes, too."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        with Path(os.environ["FAKES_MARK"]).open("a") as file:
+            file.write("e" * audio.clips)
+        return super().encode(audio, point)
+
+
+class TalliedInPool(Tallied):
+    """The same in a worker process."""
+
+    runs_on = RunsOn.POOL
+
+
+class RaisesInEncode(Quantizer):
+    """Raises while it encodes."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        raise RuntimeError("no luck at all")
+
+
+class PacketsForTokens(Quantizer):
+    """Names the rate of tokens as its headline and makes packets."""
+
+    nested = False
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        encoded = super().encode(audio, point)
+        packets = PacketStream((b"packet",), 0, 0, 0.0)
+        return replace(encoded, payload=Packets((packets,) * audio.clips))

@@ -22,7 +22,7 @@ from rdbench.rate.static import STATIC, StaticTables
 from rdbench.rate.usage import usage
 from rdbench.rate.validate import clip_codes
 from rdbench.store.schema import ONE_STREAM, Kind, Quantity
-from rdbench.types import KL_PRIOR, Posterior, Rate, RateKind, Score, Status, Tokens
+from rdbench.types import KL_PRIOR, CodecError, Posterior, Rate, RateKind, Score, Status, Tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,21 +132,33 @@ class EntropyPass(Pass):
         ]
 
     def on_encoded(self, work: Work, encoding: Encoding) -> None:
-        """Records a rate under every model that is open, and what one stream needs."""
+        """Records what one stream needs, and a rate under every model that is open."""
         assert work.step is not None
         names = [clip.name for i, clip in enumerate(work.clips) for _ in encoding.items(i)]
-        for label in self.labels(work.step):
-            kind = _kind(work.step)
-            assert kind is not None
-            quantity = Quantity(Kind.RATE, kind.value, label)
-            if work.wants(quantity):
-                found = encoding.gathered(kind, self._rates(work.step, label, encoding, names))
-                for position, rate in enumerate(found):
-                    score = Score(rate.bits, rate.status, rate.reason)
-                    work.record(position, quantity, score, seconds=rate.seconds)
         if work.wants(TOKENS):
             for position, tokens in enumerate(_clip_tokens(work, encoding, names)):
                 work.record(position, TOKENS, Score(1.0), tokens)
+        for label in self.labels(work.step):
+            self._count(work, encoding, label, names)
+
+    def _count(self, work: Work, encoding: Encoding, label: str, names: list[str]) -> None:
+        """Records the rate under one model; that it cannot count a clip costs no other model."""
+        assert work.step is not None
+        kind = _kind(work.step)
+        assert kind is not None
+        quantity = Quantity(Kind.RATE, kind.value, label)
+        if not work.wants(quantity):
+            return
+        try:
+            rates = self._rates(work.step, label, encoding, names)
+        except CodecError as error:
+            if len(work.clips) > 1:
+                raise
+            work.fail(0, str(error), [quantity])
+            return
+        for position, rate in enumerate(encoding.gathered(kind, rates)):
+            score = Score(rate.bits, rate.status, rate.reason)
+            work.record(position, quantity, score, seconds=rate.seconds)
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
         """The length of the one stream under every model, and how its codebooks are used."""
@@ -176,7 +188,10 @@ class EntropyPass(Pass):
         (label,) = [one for one in self.labels(step) if _one_stream(one) == quantity.model]
         if label == CONTEXT and not all(context_fits(stream) for stream in sizes):
             return Score.undefined(_TOO_LARGE)
-        return Score(float(measure_clips(codes, sizes, self._model(step, label)).bits))
+        try:
+            return Score(float(measure_clips(codes, sizes, self._model(step, label)).bits))
+        except CodecError as error:
+            return Score.failed(str(error))
 
     def _rates(
         self, step: Step, label: str, encoding: Encoding, names: list[str]

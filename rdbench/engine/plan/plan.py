@@ -147,7 +147,7 @@ class Plan:
         """
         review, done = Review(), index.done()
         seen = np.zeros(len(index), dtype=bool)
-        kept = _good_rows(index, {system.name for system in self.systems if system.earlier})
+        kept = _good_rows(index, {system.name for system in self.systems if system.card})
         names = _Names(index)
         for subjects in _in_chunks(self.units()):
             places = index.places([unit.key for units in subjects for unit in units])
@@ -208,7 +208,7 @@ class Plan:
 
     def _note_stale(self, review: Review, index: Index, stale: npt.NDArray[np.bool_]) -> None:
         """Sorts what nobody asks for by system; good rows of systems that cannot be built stay."""
-        unbuilt = {system.name for system in self.systems if system.earlier}
+        unbuilt = {system.name for system in self.systems if system.card}
         table = index.table.filter(pa.array(stale))
         done = index.done()[stale]
         rows = zip(

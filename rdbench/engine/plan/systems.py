@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.plan.source import name_weights, source_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
     from rdbench.rate.coded import LatentCoder
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
-    from rdbench.store.variants import VariantCard
 
 StepId = tuple[str, str, str]
 """Names a step within its run: system, point, variant."""
@@ -54,25 +53,12 @@ class CodecRecipe:
         )
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """What an earlier start measured of a system that cannot be built now.
-
-    card: of the system, from the manifest.
-    """
-
-    card: Mapping[str, Any]
-    points: tuple[OperatingPoint, ...]
-    variants: tuple[Variant, ...]
-    headline: RateKind | None
-
-
 @dataclass(eq=False)
 class System:
     """A system of the spec, with its codec, or with the reason why it cannot be run.
 
     source: hash of the code of a codec that is not rdbench's own, whose version says too little.
-    earlier: of a system that cannot be run, what the folder has of it.
+    card: of a system that cannot be built and was measured before, what the manifest says of it.
     """
 
     spec: SystemSpec
@@ -80,7 +66,7 @@ class System:
     codec: Codec | None
     failure: str = ""
     source: tuple[str, ...] = ()
-    earlier: Earlier | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -97,8 +83,11 @@ class System:
         """The operating points; for a codec that could not be built, those that were measured, or
         else those that are asked for.
         """
-        if known := self.codec or self.earlier:
-            return known.points
+        if self.codec:
+            return self.codec.points
+        if self.card:
+            targets = self.card["target_kbps"]
+            return tuple(OperatingPoint(name, targets[name]) for name in self.card["points"])
         return tuple(OperatingPoint(str(point), None) for point in self.spec.points or ("",))
 
     @property
@@ -106,16 +95,16 @@ class System:
         """The variants to decode, in the spec's order or the codec's own."""
         from rdbench.codecs.variants import variant
 
-        if self.spec.variants:
-            return tuple(variant(name) for name in self.spec.variants)
-        known = self.codec or self.earlier
-        return known.variants if known else (CODES,)
+        if names := self.spec.variants or self.card.get("variants"):
+            return tuple(variant(name) for name in names)
+        return self.codec.variants if self.codec else (CODES,)
 
     @property
     def headline(self) -> RateKind | None:
         """The rate kind that stands for the system; None for anchors."""
-        known = self.info or self.earlier
-        return known.headline if known else None
+        if self.info:
+            return self.info.headline
+        return RateKind(self.card["headline"]) if self.card.get("headline") else None
 
     @property
     def steps(self) -> list[Step]:
@@ -218,38 +207,17 @@ def take_up(systems: Sequence[System], manifest: Mapping[str, Any]) -> None:
 
     Raises StoreError for a manifest that is damaged.
     """
-    from rdbench.store.variants import variants_of
-
-    variants = variants_of(manifest)
     try:
         for system in systems:
             card = manifest.get("systems", {}).get(system.name, {})
             if system.codec is None and card.get("codec") == system.spec.codec and "family" in card:
-                system.earlier = _earlier(card, variants)
+                system.card = card
+                _ = system.steps, system.headline
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             "the systems in manifest.json are damaged; restore the file from a copy, or delete it "
             "and run again: the measurements stay"
         ) from error
-
-
-def _earlier(card: Mapping[str, Any], variants: Mapping[str, VariantCard]) -> Earlier:
-    told = [variants[name] for name in card["variants"]]
-    return Earlier(
-        card,
-        tuple(OperatingPoint(name, card["target_kbps"][name]) for name in card["points"]),
-        tuple(
-            Variant(
-                one.name,
-                one.source,
-                transmitted=one.transmitted,
-                rate=RateKind(one.rate) if one.rate else None,
-                digest=one.digest,
-            )
-            for one in told
-        ),
-        RateKind(card["headline"]) if card["headline"] else None,
-    )
 
 
 def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:

@@ -29,11 +29,12 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.parametrize("points", [None, [2, 6]])
 def test_a_run_whose_checkpoint_vanished_keeps_its_rows_and_says_so(
-    clips: Path, tmp_path: Path, weights: Path
+    clips: Path, tmp_path: Path, weights: Path, points: list[float] | None
 ) -> None:
     folder = tmp_path / "run"
-    system = fake("FromFile", options={"weights": str(weights)})
+    system = fake("FromFile", options={"weights": str(weights)}, points=points)
     run(clips, folder, {"codec": "identity"}, system, spec={"traces": True})
     before, card = everything(folder), read_manifest(folder)["systems"]["FromFile"]
     content = weights.read_text()
@@ -44,14 +45,16 @@ def test_a_run_whose_checkpoint_vanished_keeps_its_rows_and_says_so(
     )
     assert (summary.written, summary.failed, retired(folder)) == (0, 0, 0)
     pd.testing.assert_frame_equal(before, everything(folder))
-    told = next(one for one in listener.said if one.startswith("FromFile cannot be run"))
-    assert f"{len(before[before['system'] == 'FromFile'])} rows" in told
+    (said,) = [one for one in listener.said if one.startswith("FromFile cannot be run")]
+    assert f"{len(before[before['system'] == 'FromFile'])} rows" in said
     # What reads the folder knows the system as it was measured, and that it cannot be run now.
     now = read_manifest(folder)["systems"]["FromFile"]
     assert now == card | {"failure": now["failure"]}
     assert "no weights" in now["failure"]
     assert run_status(folder).counts.missing == 0
     assert validate_run(folder).problems == ()
+    told = run_status(folder).systems["FromFile"]
+    assert told.ok == told.asked == len(rows(folder, system="FromFile"))
 
     weights.write_text(content)
     (tmp_path / "decoded").unlink()
