@@ -230,13 +230,12 @@ def take_up(systems: Sequence[System], manifest: Mapping[str, Any], protocol: st
 
 def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:
     """What the manifest says of the variants that are decoded, by name."""
+    from rdbench.store.variants import VariantCard
+
     return {
-        variant.name: {
-            "source": variant.source,
-            "transmitted": variant.transmitted,
-            "rate": variant.rate.value if variant.rate else "",
-            "digest": variant.digest,
-        }
+        one.name: VariantCard(
+            one.name, one.source, one.transmitted, one.rate or "", one.digest
+        ).as_dict()
         for system in systems
-        for variant in system.variants
+        for one in system.variants
     }
