@@ -27,10 +27,12 @@ def measure(shard: Shard, desk: Desk, jobs: Jobs, sink: Sink) -> None:
 
 def _measure_set(work: SetWork, desk: Desk) -> None:
     step = desk.step(work.step)
+    desk.clips_at_once = max(1, len(work.arrays))  # a stream of all clips takes longer than one
     desk.at(step)
     try:
         found = list(desk.passes.named(work.owner).on_set(work, step, desk))
     except Exception as error:
         reason = f"{work.owner} of {step} raised {type(error).__name__}: {error}"
         found = work.failed(Score.failed(reason))
+    desk.clips_at_once = 1
     desk.sink.deliver([replace(result, set_number=work.number) for result in found])

@@ -51,7 +51,6 @@ def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) ->
     """New keys by old ones, of all units of `plan` that `index` has under an old key."""
     old = _OldKeys(spec, device_class)
     pairs: dict[str, str] = {}
-    measured: set[tuple[str, str]] = set()
     for units in plan.units():
         for unit in units:
             for key in old.of(unit, plan):
@@ -60,7 +59,7 @@ def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) ->
     found = {key: new for key, new in pairs.items() if key in held}
     places = index.places(found)
     systems, points = (index.table[name].to_pylist() for name in ("system", "point"))
-    measured |= {(systems[place], points[place]) for place in places.tolist()}
+    measured = {(systems[place], points[place]) for place in places.tolist()}
     return found | _costs(plan, index, measured)
 
 
