@@ -8,6 +8,8 @@ import pytest
 from small_runs import CURVES, SECONDS, changed, make_run, scores_of
 
 from rdbench.analysis.aggregate import points, rate_distortion
+from rdbench.analysis.curves.bd_rate import bd_table
+from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import Run
 
 CLIPS = 12
@@ -82,3 +84,17 @@ def test_a_variant_that_shares_its_rate_shares_its_clips() -> None:
     table = table[(table["system"] == "vae") & (table["key"] == "quality")].set_index("variant")
     assert table["kbps"]["sample"] == pytest.approx(6.0 * 15 / 12)
     assert table["kbps"]["mean"] == pytest.approx(6.0)
+
+
+def test_pairs_and_bd_rates_are_of_the_clips_that_both_have() -> None:
+    run = muting()
+    row = paired_table(run, pairs=[("new/8", "old/9")], metrics=["quality"]).iloc[0]
+    assert row["n_clips"] == len(LOUD)
+    assert row["kbps"] == pytest.approx(8.0)
+    left = Run("loud", run.rows[run.rows["clip"].isin(LOUD)], run.manifest)
+    found = [
+        bd_table(one, reference="old", metrics=["quality"]).query("quantity == 'bd_rate'")
+        for one in (run, left)
+    ]
+    assert found[0]["value"].to_numpy() == pytest.approx(found[1]["value"].to_numpy(), rel=1e-12)
+    assert set(found[0]["n_clips"]) == {len(LOUD)}
