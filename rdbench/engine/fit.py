@@ -149,9 +149,11 @@ def fit_tables(
     intake = _Payloads(progress)
     shards = list(_shards(steps, clips))
     progress.start(sum(shard.clips[0].steps for shard in shards), 0)
-    with closing(Processes(setup, places, time_limit=setup.timeout)) as executor:
-        executor.run(shards, intake)
-    progress.stop()
+    try:
+        with closing(Processes(setup, places, time_limit=setup.timeout)) as executor:
+            executor.run(shards, intake)
+    finally:
+        progress.stop()
     entries, used = [], set[str]()
     for step in steps:
         found = intake.found.get(step.id, {})

@@ -198,7 +198,7 @@ class RunIntake:
                 self.take(self.set_work(number).failed(score))
 
     def finish(self) -> None:
-        """Moves what nobody asks for any more out of the way, and clears the scratch folder.
+        """Moves what nobody asks for any more out of the way.
 
         Says which clips of those that were measured now are worth a look.
         """
@@ -207,6 +207,9 @@ class RunIntake:
             self.say(f"{key}: {len(clips)} clips ({', '.join(sorted(clips)[:SHOWN])}{more})")
         for system in list(self._stale):
             self._retire(system)
+
+    def clear(self) -> None:
+        """Leaves nothing in the folder that only this start needed, however it ends."""
         self._scratch.clear()
 
     # -- rows

@@ -127,7 +127,7 @@ class _Run:
         old = is_of_version_1(self.folder)
         with RunWriter(self.folder) as writer:
             if old:
-                self._take_up(writer, plan)
+                self._rename_old_rows(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=False)
             written = self._measure(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=True)
@@ -135,11 +135,13 @@ class _Run:
 
     def _systems(self) -> list[System]:
         """Those of the spec; what cannot be built is what an earlier start knew of it."""
+        from rdbench.audio.resample import RESAMPLER
         from rdbench.store.manifest import MANIFEST_NAME, read_manifest
 
         systems = build_systems(self.spec, allow_code=self.options.allow_code)
         if (self.folder / MANIFEST_NAME).is_file() and not all(one.codec for one in systems):
-            take_up(systems, read_manifest(self.folder))
+            protocol = self.spec.protocol.fingerprint(RESAMPLER)
+            take_up(systems, read_manifest(self.folder), protocol)
         return systems
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
@@ -199,7 +201,7 @@ class _Run:
             ),
         ]
 
-    def _take_up(self, writer: RunWriter, plan: Plan) -> None:
+    def _rename_old_rows(self, writer: RunWriter, plan: Plan) -> None:
         """Renames the rows of a run whose keys were made otherwise."""
         from rdbench.store.reader import index
 
@@ -254,6 +256,7 @@ class _Run:
             intake.close()
             intake.finish()
         finally:
+            intake.clear()
             self.progress.stop()
         writer.flush()
         return intake.written

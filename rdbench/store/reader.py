@@ -63,17 +63,15 @@ def read_notes(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def done_keys(folder: Path, *, include_failed: bool = False) -> set[str]:
+def done_keys(folder: Path) -> set[str]:
     """The unit keys that need not be done again; empty for a folder without measurements.
 
-    An undefined value is an answer; a failure is done only with `include_failed`. Raises
-    StoreError as `read_rows` does.
+    An undefined value is an answer, a failure is not. Raises StoreError as `read_rows` does.
     """
     import pyarrow.compute as pc
 
     table = read_all(Path(folder) / MEASUREMENTS, ("unit_key", "status"))
-    if not include_failed:
-        table = table.filter(pc.not_equal(table["status"], Status.FAILED.value))
+    table = table.filter(pc.not_equal(table["status"], Status.FAILED.value))
     return set(table["unit_key"].to_pylist())
 
 
@@ -122,15 +120,6 @@ class Index:
 
         held = pc.equal(self.table["kind"].cast("string"), kind.value)
         return set(self.table["unit_key"].filter(held).to_pylist())
-
-    def beyond(self, keys: Iterable[str]) -> set[str]:
-        """The units that the folder has and that are none of these."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        held = self.table["unit_key"]
-        asked = pc.is_in(held, value_set=pa.array(keys, pa.string()))
-        return set(held.filter(pc.invert(asked)).to_pylist())
 
 
 def index(folder: Path) -> Index:

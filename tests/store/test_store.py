@@ -62,7 +62,6 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert by_key.loc["unit-2", "status"] == "undefined"
     assert by_key.loc["unit-3", "reason"] == r"café: \udcff is no UTF-8"
     assert done_keys(tmp_path) == {"unit-1", "unit-2", "unit-4"}
-    assert done_keys(tmp_path, include_failed=True) == set(by_key.index)
     assert count_failed(tmp_path) == 1
 
 
@@ -412,7 +411,8 @@ def test_readers_of_measurements_do_not_see_what_lies_beside_them(tmp_path: Path
             writer.append([row(kind, kind=kind, key="x"), replace(failed(f"{kind}!"), kind=kind)])
     assert keys(tmp_path) == {"unit-0"}
     assert count_failed(tmp_path) == 0
-    assert len(done_keys(tmp_path, include_failed=True)) == 1 + 2 * len(BESIDE)
+    assert len(done_keys(tmp_path)) == 1 + len(BESIDE)
+    assert len(index(tmp_path)) == 1 + 2 * len(BESIDE)
 
 
 def test_notes_are_read_by_clip(tmp_path: Path) -> None:
@@ -428,10 +428,9 @@ def test_notes_are_read_by_clip(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_index_tells_what_is_done_and_what_is_beyond_the_plan(tmp_path: Path) -> None:
+def test_the_index_tells_what_is_done(tmp_path: Path) -> None:
     assert len(index(tmp_path)) == 0
     assert index(tmp_path).places(["a"]).tolist() == [-1]
-    assert index(tmp_path).beyond(["a"]) == set()
     with RunWriter(tmp_path) as writer:
         writer.append([row(0), failed(1)])
         writer.flush()
@@ -444,7 +443,6 @@ def test_the_index_tells_what_is_done_and_what_is_beyond_the_plan(tmp_path: Path
     assert (places < 0).tolist() == [False, True, False]
     assert found.done()[places[[0, 2]]].tolist() == [False, True]
     assert found.table["system"].take(pa.array(places[:1])).to_pylist() == ["other"]
-    assert found.beyond(["unit-0", "unit-3", "unit-9"]) == {"unit-1", "unit-2"}
     assert set(found.table.column_names) == {
         "unit_key", "status", "kind", "key", "backend", *LABELS
     }  # fmt: skip

@@ -163,7 +163,7 @@ class Plan:
                     for unit, found in zip(units, there.tolist(), strict=True)
                     if unit.asked
                     and (not found or unit.key in lost or again(unit.quantity))
-                    and _identity(unit.labels, unit.quantity) not in kept
+                    and _place(unit.labels, unit.quantity.kind, unit.quantity.key) not in kept
                 ]
                 for place in names.differing(units[0].labels, own[own >= 0]):
                     key = units[int(np.flatnonzero(own == place)[0])].key
@@ -265,22 +265,22 @@ class _Names:
         return [int(place) for place in places[wrong]]
 
 
-def _good_rows(index: Index, systems: Set[str]) -> set[tuple[Any, ...]]:
+def _good_rows(index: Index, systems: Set[str]) -> set[tuple[str, ...]]:
     """What has a value already, of systems that cannot be built now."""
     if not systems:
         return set()
     wanted = pc.is_in(index.table["system"].cast("string"), pa.array(sorted(systems)))
     table = index.table.filter(pc.and_(wanted, pa.array(index.done())))
     return {
-        (row["system"], row["point"], row["variant"], row["clip"], row["kind"], row["key"])
+        _place(Labels(**{name: row[name] for name in LABELS}), row["kind"], row["key"])
         for row in table.to_pylist()
     }
 
 
-def _identity(labels: Labels, quantity: Quantity) -> tuple[str, ...]:
-    """Names a row whatever it was measured with."""
-    place = (labels.system, labels.point, labels.variant, labels.clip)
-    return (*place, quantity.kind.value, quantity.key)
+def _place(labels: Labels, kind: str, key: str) -> tuple[str, ...]:
+    """Names a row whatever it was measured with; a clip is of one domain, whatever that is."""
+    subject = ("", labels.clip) if labels.clip else (labels.domain, "")
+    return (labels.system, labels.point, labels.variant, *subject, str(kind), key)
 
 
 def _in_chunks(subjects: Iterable[list[Unit]], units: int = 65_536) -> Iterator[list[list[Unit]]]:

@@ -202,15 +202,23 @@ def _check_variants(system: System, codec: Codec | None) -> None:
             )
 
 
-def take_up(systems: Sequence[System], manifest: Mapping[str, Any]) -> None:
+def take_up(systems: Sequence[System], manifest: Mapping[str, Any], protocol: str) -> None:
     """Lets systems that cannot be built stand for what `manifest` says was measured of them.
 
-    Raises StoreError for a manifest that is damaged.
+    What was measured otherwise (under another protocol, of another codec or with other options)
+    stands for nothing here. protocol: today's fingerprint. Raises StoreError for a manifest that is
+    damaged.
     """
     try:
+        if manifest["protocol"]["fingerprint"] != protocol:
+            return
+        options = {one["name"]: one["options"] for one in manifest["spec"]["systems"]}
         for system in systems:
             card = manifest.get("systems", {}).get(system.name, {})
-            if system.codec is None and card.get("codec") == system.spec.codec and "family" in card:
+            same = (card.get("codec"), options.get(system.name)) == (
+                system.spec.codec, system.spec.model_dump(mode="json")["options"],
+            )  # fmt: skip
+            if system.codec is None and same and "family" in card:
                 system.card = card
                 _ = system.steps, system.headline
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -222,13 +230,12 @@ def take_up(systems: Sequence[System], manifest: Mapping[str, Any]) -> None:
 
 def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:
     """What the manifest says of the variants that are decoded, by name."""
+    from rdbench.store.variants import VariantCard
+
     return {
-        variant.name: {
-            "source": variant.source,
-            "transmitted": variant.transmitted,
-            "rate": variant.rate.value if variant.rate else "",
-            "digest": variant.digest,
-        }
+        one.name: VariantCard(
+            one.name, one.source, one.transmitted, one.rate or "", one.digest
+        ).as_dict()
         for system in systems
-        for variant in system.variants
+        for one in system.variants
     }

@@ -10,6 +10,7 @@ import pytest
 from small_runs import fake, make_clips, rows, run, write_manifest
 
 from rdbench.engine.executors.processes import _Host
+from rdbench.engine.intake import SCRATCH, RunIntake
 from rdbench.engine.measure.shard import Shard
 from rdbench.engine.passes.sets import SetMetricsPass
 from rdbench.resampling import domain_seed, resample_weights
@@ -152,3 +153,17 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     monkeypatch.setattr(processes, "Processes", Here)
+
+
+def test_a_start_that_is_interrupted_leaves_no_scratch_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: RunIntake) -> None:
+        assert (tmp_path / "run" / SCRATCH).is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunIntake, "close", interrupted)
+    clips = make_clips(tmp_path / "clips", ["a"])
+    with pytest.raises(KeyboardInterrupt):
+        start(clips, tmp_path / "run", spec={"entropy": {"enabled": True}})
+    assert not (tmp_path / "run" / SCRATCH).exists()
