@@ -4,6 +4,10 @@ Domains are never pooled, and every number carries how many clips it rests on. T
 is over clips with status ok; the rate of a point is total bits over total seconds. Both are ratios
 of sums over clips, and their intervals those of `rdbench.analysis.stats`, over groups of clips; a
 rate cannot fall under zero and is read on an axis of logarithms, on which its interval is taken.
+
+What has no score on a clip is not better for it. A point whose score is undefined on a clip where
+another has one (it muted the clip, say) is marked, and its mean is over the clips that all points
+have. The rate beside a score is always that of the score's clips.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from rdbench.analysis.stats.intervals import CELLS, intervals, spread
 from rdbench.analysis.stats.leave_one_out import columns_of, means, ratio_columns
 from rdbench.store.schema import BESIDE, COLUMNS, Kind
 from rdbench.store.variants import BUILT_IN, VariantCard
-from rdbench.types import StoreError
+from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +37,9 @@ IDENTITY = ["system", "curve", "point", "variant", "domain", "kind", "key", "bac
 POINT = ["system", "curve", "point", "variant", "domain"]
 POINT_COLUMNS = [
     *IDENTITY, "value", "low", "high", "unit", "n_ok", "n_total", "n_undefined", "n_failed",
-    "n_groups", "note", "reason",
+    "n_apart", "n_groups", "note", "reason", "common", "rates",
 ]  # fmt: skip
+APART = "apart"  # the status of a score that a mean leaves out, since not all points have one
 ONCE_PER_POINT = "measured once per point: no interval"
 NOT_FINITE = "the value is not a finite number although its status is ok"
 
@@ -50,7 +55,11 @@ def points(
     frame: the columns of `rdbench.store.schema.Row`. The result has `POINT_COLUMNS`: value, low
     and high in `unit` ("kbps" for rates); n_ok, n_undefined, n_failed clips out of n_total, the
     clips that this system, point and variant was given in this domain; n_groups, the groups with
-    a value; note, on the interval; reason, the most frequent one among clips without a value.
+    a value; note, on the interval; reason, the most frequent one among clips without a value;
+    common, whether the mean is over the clips that all points have, since on some this point's
+    score is undefined and another's is not (n_ok counts these, and n_apart what is left out);
+    rates, of a score that not all
+    clips have: (kind, model, kbps, low, high) over the clips that have it.
     Rows of a whole point (clip "") have no interval (`run_points` gives values of sets one).
     manifest: its plan says which clips were
     asked for; without one, n_total counts those that have a row. Its metrics
@@ -69,6 +78,7 @@ def points(
     for _, part in per_clip.groupby("domain", sort=False, observed=True):
         table, numerators, denominators = _sums(part, part["sampling_group"], asked)
         made = _with_intervals(table, numerators, denominators, confidence)
+        made["rates"] = _rates_of_scores(made, part, confidence)
         tables.append(_within_range(made, manifest or {}))
     whole = rows[rows["clip"] == ""]
     if not whole.empty:
@@ -130,7 +140,8 @@ def rate_distortion(
 
     Adds rate_kind ("" for anchors), rate_backend, kbps, kbps_low, kbps_high (NaN where that rate
     was not measured), anchor, and rate_point: whether (rate, score) is a point that can be
-    transmitted. Decoding the mean at the price of the KL is not: such rows carry the sample's
+    transmitted. kbps is over the clips that the score is of. Decoding the mean at the price of the
+    KL is not a rate point: such rows carry the sample's
     rate and rate_point False.
     """
     import pandas as pd
@@ -151,6 +162,7 @@ def rate_distortion(
         _for_every_variant(rates, scores, variants), on=[*POINT, "rate_kind"], how="left"
     )
     joined["rate_backend"] = joined["rate_backend"].fillna("")
+    _use_rates_of_scores(joined)
     joined["anchor"] = [
         headline.get(system) is None and not _own_rate(variants, variant)
         for system, variant in zip(joined["system"], joined["variant"], strict=True)
@@ -187,6 +199,26 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
     numerator = rows["value"].where(~is_rate, rows["value"] / 1000)
     rows["numerator"] = numerator.where(rows["ok"], 0.0)
     rows["denominator"] = rows["seconds"].where(is_rate, 1.0).where(rows["ok"], 0.0)
+    return _on_common_clips(rows.reset_index(drop=True))
+
+
+def _on_common_clips(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `common`, and scores set apart that such a point's mean leaves out."""
+    rows["common"] = False
+    scores = rows[(rows["kind"] == Kind.METRIC.value) & (rows["clip"] != "")]
+    where = ["domain", "key", "backend"]
+    having = scores.groupby([*where, "clip"], observed=True)["ok"].transform("sum")
+    muted = (scores["status"] == Status.UNDEFINED.value) & (having > 0)
+    if not muted.any():
+        return rows
+    point = scores.groupby(IDENTITY, sort=False, observed=True).ngroup()
+    scored = scores["ok"].groupby(point).transform("any")
+    marked = muted.groupby(point).transform("any") & scored
+    points = point.where(scored).groupby([scores[c] for c in where]).transform("nunique")
+    apart = scores.index[marked & scores["ok"] & (having < points)]
+    rows.loc[scores.index, "common"] = marked
+    rows.loc[apart, ["numerator", "denominator"]] = 0.0
+    rows.loc[apart, "status"] = APART
     return rows
 
 
@@ -211,7 +243,7 @@ def _sums(
 
     grouped = part.groupby(IDENTITY, sort=False, observed=True)
     number = grouped.ngroup().to_numpy()
-    table = grouped.agg(unit=("unit", "first")).reset_index()
+    table = grouped.agg(unit=("unit", "first"), common=("common", "any")).reset_index()
     table["unit"] = table["unit"].mask(table["kind"] == Kind.RATE.value, "kbps")
     codes, names = pd.factorize(groups, sort=True)
     cells = number * len(names) + codes
@@ -220,7 +252,7 @@ def _sums(
         np.bincount(cells, weights=part[column].to_numpy(float), minlength=size).reshape(shape)
         for column in ("numerator", "denominator")
     )
-    for status in ("ok", "undefined", "failed"):
+    for status in ("ok", "undefined", "failed", APART):
         hits = (part["status"] == status).to_numpy(float)
         counts = np.bincount(number, weights=hits, minlength=len(table))
         table[f"n_{status}"] = counts.astype(np.int64)
@@ -324,7 +356,64 @@ def _whole_points(rows: pd.DataFrame) -> pd.DataFrame:
     total, count = numerators.sum(axis=1), denominators.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(count > 0, total / count, np.nan)
-    return table.assign(value=value, low=np.nan, high=np.nan, n_groups=0, note=ONCE_PER_POINT)
+    nothing: dict[str, Any] = {"low": np.nan, "high": np.nan, "n_groups": 0, "rates": ""}
+    return table.assign(value=value, note=ONCE_PER_POINT, **nothing)
+
+
+def _rates_of_scores(table: pd.DataFrame, part: pd.DataFrame, confidence: float) -> list[Any]:
+    """Per aggregate the rates of its clips, "" where they are those of all clips."""
+    found: list[Any] = [""] * len(table)
+    fewer = (table["kind"] == Kind.METRIC.value) & (table["n_ok"] < table["n_total"])
+    if not (fewer & (table["n_ok"] > 0)).any():
+        return found
+    used = part[(part["kind"] == Kind.METRIC.value) & (part["denominator"] > 0)]
+    clips_of = used.groupby(IDENTITY, sort=False, observed=True)["clip"].agg(frozenset).to_dict()
+    rates = part[(part["kind"] == Kind.RATE.value) & part["ok"]]
+    owner = ["system", "curve", "point"]
+    of_point: dict[Any, pd.DataFrame] = dict(iter(rates.groupby(owner, sort=False, observed=True)))
+    made: dict[tuple[Any, ...], Any] = {}
+    for number in np.flatnonzero(fewer):
+        row = table.iloc[number]
+        clips = clips_of.get(tuple(row[IDENTITY]), frozenset())
+        rows = of_point.get(tuple(row[owner]))
+        if not clips or rows is None:
+            continue
+        what = (*row[owner], row["variant"], clips)
+        if what not in made:
+            made[what] = _rates_on(rows, str(row["variant"]), clips, confidence)
+        found[number] = made[what]
+    return found
+
+
+def _rates_on(
+    rows: pd.DataFrame, variant: str, clips: frozenset[str], confidence: float
+) -> tuple[tuple[str, str, float, float, float], ...]:
+    """(kind, model, kbps, low, high) of the rates of one point on some of its clips.
+
+    A variant without a rate of its own has that of another, as in `rate_distortion`.
+    """
+    own_first = rows.assign(other=rows["variant"] != variant).sort_values("other", kind="stable")
+    chosen = own_first.drop_duplicates(["key", "backend", "clip"])
+    chosen = chosen[chosen["clip"].isin(clips)]
+    found = []
+    for (kind, model), part in chosen.groupby(["key", "backend"], sort=False, observed=True):
+        sums = part.groupby("sampling_group", sort=True)[["numerator", "denominator"]].sum()
+        over, under = (sums[column].to_numpy()[None] for column in sums)
+        made = ratio_intervals(over, under, logarithmic=np.array([True]), confidence=confidence)
+        numbers = (float(made[name][0]) for name in ("value", "low", "high"))
+        found.append((str(kind), str(model), *numbers))
+    return tuple(found)  # type: ignore[arg-type]
+
+
+def _use_rates_of_scores(joined: pd.DataFrame) -> None:
+    """Puts the rates of a score's own clips in the place of those of all clips."""
+    asked: list[Any] = list(
+        zip(joined.index, joined["rate_kind"], joined["rate_backend"], joined["rates"], strict=True)
+    )
+    for row, kind, model, rates in asked:
+        for *rate, kbps, low, high in rates:
+            if rate == [kind, model]:
+                joined.loc[row, ["kbps", "kbps_low", "kbps_high"]] = kbps, low, high
 
 
 def _own_rate(variants: Mapping[str, VariantCard], variant: str) -> str:

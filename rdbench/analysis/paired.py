@@ -73,8 +73,8 @@ def paired_table(
     pairs: names such as ("lyra/6", "opus/8"), SYSTEM/POINT or SYSTEM/POINT/VARIANT. Without them
     every transmitted point is set against the point of the curve `reference` that is nearest in
     headline rate, where one lies within 10 %. difference, low, high in the metric's unit; win_rate
-    0 … 1; kbps at the headline rate, NaN where a point has none. p_holm is corrected over all rows
-    of the table. NaN and a reason where there is nothing to compare.
+    0 … 1; kbps at the headline rate over the compared clips, NaN where a point has none. p_holm is
+    corrected over all rows of the table. NaN and a reason where there is nothing to compare.
 
     Raises RdbenchError for a curve or a point that is not there.
     """
@@ -82,12 +82,12 @@ def paired_table(
 
     rows: list[dict[str, Any]] = []
     for scores, chosen in _pairs(run, reference, pairs):
-        rates = _headline_rates(scores, run.headlines)
+        headlines = run.headlines
         for metric in chosen_metrics(scores, metrics):
             for pair in chosen:
                 rows.append(
                     _shared(run, scores, metric, pair)
-                    | _rates(scores, pair, rates, run.headlines)
+                    | _rates(scores, metric, pair, headlines)
                     | _difference(scores, metric, pair, run.direction(metric[0]), confidence)
                 )
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
@@ -212,15 +212,24 @@ def _near_pairs(
     return found
 
 
-def _headline_rates(scores: DomainScores, headlines: Mapping[str, str | None]) -> dict[int, float]:
-    """Rates in kbps per point at its headline rate, over the clips that have it."""
+def _headline_rates(
+    scores: DomainScores,
+    headlines: Mapping[str, str | None],
+    points: Sequence[int] | None = None,
+    chosen: Flags | None = None,
+) -> dict[int, float]:
+    """Rates in kbps per point at its headline rate, over the clips that have it.
+
+    points: these alone, by default all. chosen: over these clips alone, (clips,).
+    """
     found: dict[int, float] = {}
     for kind, model in sorted(scores.rates, key=lambda rate: preference(rate[1])):
         quantity = scores.rates[kind, model]
-        for i, point in enumerate(scores.points):
-            if headlines.get(point.system) != kind or i in found:
+        for i in range(len(scores.points)) if points is None else points:
+            if headlines.get(scores.points[i].system) != kind or i in found:
                 continue
             known = np.isfinite(quantity.values[i]) & (scores.seconds[i] > 0)
+            known &= True if chosen is None else chosen
             bits, seconds = quantity.values[i, known].sum(), scores.seconds[i, known].sum()
             if bits > 0:
                 found[i] = float(bits / seconds / 1000)
@@ -242,10 +251,13 @@ def _shared(
 
 def _rates(
     scores: DomainScores,
+    metric: tuple[str, str],
     pair: PointPair,
-    rates: Mapping[int, float],
     headlines: Mapping[str, str | None],
 ) -> dict[str, Any]:
+    both = [pair.test, pair.reference]
+    chosen: Flags = np.all(np.isfinite(scores.metrics[metric].values[both]), axis=0)
+    rates = _headline_rates(scores, headlines, both, chosen)
     return {
         "kbps": rates.get(pair.test, np.nan),
         "reference_kbps": rates.get(pair.reference, np.nan),

@@ -20,6 +20,7 @@ from rdbench.engine.measure.shard import ClipWork
 from rdbench.engine.passes.audio import AUDIO
 from rdbench.engine.plan.passes import Result, SetUnits, SetWork
 from rdbench.store.atomic import cannot_write
+from rdbench.store.features import feature_content
 from rdbench.store.schema import BESIDE, Kind, Labels, Quantity, Row
 from rdbench.types import Score, Status
 
@@ -221,7 +222,7 @@ class RunIntake:
             return
         if quantity.kind is Kind.NOTE:
             self._notes.setdefault(quantity.key, []).append(result.clip)
-        score = _sound(quantity, result.score)
+        score = self._sound(result)
         if quantity.kind in BESIDE and score.status is Status.FAILED:
             self._failures[result.step, result.clip, quantity] = score.reason
         elif quantity in self._transient:
@@ -237,12 +238,28 @@ class RunIntake:
         if result.quantity not in one.open:
             return
         one.open.discard(result.quantity)
-        score = _sound(result.quantity, result.score)
+        score = self._sound(result)
         if result.quantity.kind in BESIDE and score.status is Status.FAILED:
             return  # the row of the value says why there is nothing to lie beside it
         units = self._plan.units_of_set(one.units)
         (unit,) = [unit for unit in units if unit.quantity == result.quantity]
         self._write(result, score, unit.key, unit.labels)
+
+    def _sound(self, result: Result) -> Score:
+        """The score of a result; a failure where it is no measurement, or cannot be kept."""
+        quantity, score = result.quantity, result.score
+        if score.status is not Status.OK:
+            return score
+        if not math.isfinite(score.value):
+            return Score.failed(
+                f"{quantity.key} came out as {score.value}, which is no measurement"
+            )
+        if quantity.kind is Kind.FEATURE and quantity not in self._transient:
+            try:
+                feature_content(result.attachment)
+            except ValueError as error:
+                return Score.failed(f"{quantity.key}: {error}")
+        return score
 
     def _write(self, result: Result, score: Score, key: str, labels: Labels) -> None:
         if score.status is not Status.FAILED:
@@ -362,9 +379,3 @@ class _Scratch:
         """Forgets everything, and what a killed run has left."""
         self._places.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _sound(quantity: Quantity, score: Score) -> Score:
-    if score.status is Status.OK and not math.isfinite(score.value):
-        return Score.failed(f"{quantity.key} came out as {score.value}, which is no measurement")
-    return score

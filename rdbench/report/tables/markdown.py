@@ -71,7 +71,8 @@ def _scores_section(part: DomainTables, card: RunCard) -> list[str]:
     blocks = packed(head, [column.column for column in part.scores.columns], width=WIDEST)
     bold = part.scores.caption.partition(" Bold: ")[2]
     said = [textwrap.fill(f"Bold: {bold}", PROSE)] if bold else []
-    return ["### Scores", *said, *map(markdown_table, blocks)]
+    notes = [textwrap.fill(markdown(note), PROSE) for note in part.scores.notes]
+    return ["### Scores", *said, *map(markdown_table, blocks), *notes]
 
 
 def _caption(tables: RunTables) -> str:

@@ -51,7 +51,7 @@ def missing_table(inside: pd.DataFrame, card: RunCard, *, brief: bool = False) -
 
 
 def _fate(row: Any, card: RunCard, longest: int) -> tuple[str, ...]:
-    not_done = row.n_total - row.n_ok - row.n_undefined - row.n_failed
+    not_done = row.n_total - row.n_ok - row.n_undefined - row.n_failed - row.n_apart
     of_set = row.kind == "metric" and card.metrics[row.key].scope == "set"
     clips = "set" if of_set else str(row.n_total)
     return (

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOT_A_RATE = "°"
+COMMON = "§"
 BRIEF_NAME = 16
 Bold = Collection[tuple[str, str, str, PointKey]]
 """(domain, key, backend, point) of the scores that are set in bold."""
@@ -35,7 +36,32 @@ def score_table(inside: pd.DataFrame, card: RunCard, *, bold: Bold = (), caption
     domain = str(inside["domain"].iloc[0])
     head = [*point_columns(rows, card), *headline_columns(rows, inside, card)]
     columns = score_columns(inside, card, rows, bold=bold)
-    return Table("points", f"Scores on {card.domain_label(domain)}", caption, head, columns)
+    title = f"Scores on {card.domain_label(domain)}"
+    return Table("points", title, caption, head, columns, _clip_notes(inside, card))
+
+
+def _clip_notes(inside: pd.DataFrame, card: RunCard) -> list[str]:
+    """What is said of scores that not all clips have: which they are of, and at what rate."""
+    rates = card.rate_distortion(inside)
+    rates = rates[(rates["key"] != RESIDUAL_DELAY) & rates["value"].notna()]
+    notes = []
+    if rates["common"].astype(bool).any():
+        notes.append(
+            f"{COMMON} undefined on clips where another point has a score: the mean is over the "
+            "clips that all points have."
+        )
+    whole = rates.sort_values("n_ok", kind="stable").groupby(POINT_KEY)["kbps"].last()
+    told: dict[str, list[str]] = {}
+    for row in records(rates[rates["rate_point"]]):
+        point = PointKey(*(getattr(row, field) for field in POINT_KEY))
+        if kbps_text(row.kbps) != kbps_text(whole[tuple(point)]):
+            name = f"{card.systems[row.system].label} {clean(row.point)}"
+            name += "" if card.variant(row.variant).headline else f" {clean(row.variant)}"
+            told.setdefault(f"{name}, {card.metrics[row.key].name}", []).append(kbps_text(row.kbps))
+    if told:
+        listed_ = "; ".join(f"{name}: {', '.join(kbps)}" for name, kbps in told.items())
+        notes.append(f"Rates in kbps over the clips of scores that not all clips have: {listed_}.")
+    return notes
 
 
 def rate_table(inside: pd.DataFrame, card: RunCard, *, caption: str) -> Table:
@@ -94,7 +120,8 @@ def headline_columns(
     rows: Sequence[PointKey], inside: pd.DataFrame, card: RunCard
 ) -> tuple[TableColumn, TableColumn]:
     """The headline rate and its kind, which `NOT_A_RATE` marks where it is no rate point's."""
-    rates = card.rate_distortion(inside)
+    # The rate over most clips: a cell over fewer says its own.
+    rates = card.rate_distortion(inside).sort_values("n_ok", kind="stable")
     found = {PointKey(row.system, row.curve, row.point, row.variant): row for row in records(rates)}
     numbers, kinds = [], []
     for point in rows:
@@ -159,4 +186,5 @@ def _cell(row: Any, count: str, write: Callable[[float], str], *, brief: bool, b
     # A rate that is the same for every group has no interval to show.
     if math.isfinite(row.low) and math.isfinite(row.high) and row.low != row.high:
         low, high = write(row.low), write(row.high)
-    return Cell(write(row.value), low, high, count, bold=bold)
+    mark = COMMON if row.common else ""
+    return Cell(write(row.value), low, high, count, mark, bold)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peak_pass import HIGHEST, PEAK, PeakPass
+from peak_pass import HIGHEST, PEAK, SAMPLES, ArrayPass, PeakPass
 from small_runs import fake, make_clips, retired, rows, run
 
 from rdbench.engine.plan.passes import Pass
 from rdbench.engine.run import _Run
+from rdbench.store.features import read_features
 from rdbench.store.reader import read_manifest
 from rdbench.store.status import run_status
 from rdbench.store.validate import validate_run
@@ -24,15 +25,20 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clips(tmp_path_factory.mktemp("planned"), ["a", "b"])
 
 
-@pytest.fixture
-def with_peaks(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Runs have one more pass, until it is taken away with `undo`."""
+def add(monkeypatch: pytest.MonkeyPatch, one: Pass) -> None:
+    """Gives runs one more pass."""
     passes = _Run._passes
 
     def more(self: _Run, *arguments: Any) -> list[Pass]:
-        return [*passes(self, *arguments), PeakPass()]
+        return [*passes(self, *arguments), one]
 
     monkeypatch.setattr(_Run, "_passes", more)
+
+
+@pytest.fixture
+def with_peaks(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Runs have the pass of peaks, until it is taken away with `undo`."""
+    add(monkeypatch, PeakPass())
     return monkeypatch
 
 
@@ -74,3 +80,14 @@ def test_a_clip_that_is_added_writes_its_own_rows_and_those_of_sets_alone(
     new = rows(tmp_path / "run", clip="b.wav")
     assert summary.written == len(new) + STEPS  # what belonged to one clip belongs to two
     assert len(rows(tmp_path / "run", key="highest_peak")) == STEPS
+
+
+def test_an_array_that_cannot_be_kept_fails_and_the_run_goes_on(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dtype, kept in (("float16", 0), ("float32", 2 * STEPS)):
+        with monkeypatch.context() as patch:
+            add(patch, ArrayPass(dtype))
+            run(clips, tmp_path, *SYSTEMS)
+        assert len(read_features(tmp_path, SAMPLES)) == kept
+        assert (rows(tmp_path)["status"] == "ok").all()

@@ -257,3 +257,34 @@ def test_points_stand_in_natural_order_everywhere(synthetic: Run, tmp_path: Path
     costs = run_tables(points, run.manifest).costs
     assert costs is not None
     assert [c.text for c in costs.head[1].cells] == ["3.2", "6", "9.2", "1.5", "3", "6", "12"]
+
+
+def test_a_point_that_muted_clips_is_marked_and_says_its_own_rate(
+    synthetic: Run, tmp_path: Path
+) -> None:
+    """A codec that mutes a clip had its rate counted over all clips and its score over the rest."""
+    rows = synthetic.rows[synthetic.rows["domain"] == "music"].copy()
+    rows = rows[rows["system"].isin(["opus", "mp3"])]
+    hard = rows["clip"].isin(["m00", "m01"]) & (rows["system"] == "mp3") & (rows["point"] == "24")
+    rows.loc[hard & (rows["kind"] == "rate"), "value"] *= 3
+    muted = hard & (rows["key"] == "visqol_audio")
+    rows.loc[muted, ["status", "value", "reason"]] = "undefined", float("nan"), "silent"
+    run = Run("two", rows, synthetic.manifest)
+    tables = run_tables(run_points(run), run.manifest, run=run)
+    table = tables.domains[0].scores
+    column = next(c for c in table.columns if c.title.startswith("ViSQOL"))
+    marked = [cell for cell in column.cells if cell.mark == "§"]
+    assert [cell.count for cell in marked] == ["5/8"]  # one more failed elsewhere
+    write_tables(tmp_path, tables)
+    kbps = pd.read_csv(tmp_path / "table.csv", dtype={"point": str}).query(
+        "system == 'mp3' and point == '24' and kind == 'metric'"
+    )
+    own, others = kbps["key"] == "visqol_audio", kbps["key"] == "si_sdr"
+    assert kbps[own]["headline_kbps"].iloc[0] < 24.5
+    assert kbps[others]["headline_kbps"].iloc[0] > 30
+    texts = (tmp_path / "table.md", tmp_path / "tables" / "points_music.tex",
+             tmp_path / "tables" / "tables.html")  # fmt: skip
+    for path in texts:
+        text = " ".join(path.read_text(encoding="utf-8").split()).replace("{-}", "-")
+        assert "undefined on clips where another point has a score" in text, path.name
+        assert "MP3 24, ViSQOL audio: 23.60" in text, path.name
