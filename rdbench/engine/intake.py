@@ -204,7 +204,8 @@ class RunIntake:
         """
         for key, clips in self._notes.items():
             more = ", …" if len(clips) > SHOWN else ""
-            self.say(f"{key}: {len(clips)} clips ({', '.join(sorted(clips)[:SHOWN])}{more})")
+            count = f"{len(clips)} clip{'s' * (len(clips) != 1)}"
+            self.say(f"{key}: {count} ({', '.join(sorted(clips)[:SHOWN])}{more})")
         for system in list(self._stale):
             self._retire(system)
 
