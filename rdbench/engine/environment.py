@@ -56,11 +56,16 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def machine_name(device: str) -> str:
-    """Names what a cost depends on beside the codec: hardware, torch, and a hash of all of it."""
+    """Names what a cost depends on beside the codec: hardware, torch, and a hash of all of it.
+
+    Not the kernel's version, nor the last bytes of memory: a machine that was updated is the same.
+    """
     from importlib.metadata import version
 
     found = hardware(device)
     found["device"] = device.partition(":")[0]
+    found["memory_bytes"] = round(found["memory_bytes"] / 2**30)
+    del found["platform"]
     torch = version("torch")
     text = json.dumps([found, torch], sort_keys=True)
     what = found["accelerator"] or f"{found['processor']}, {found['cores']} cores"
