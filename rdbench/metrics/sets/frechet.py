@@ -24,8 +24,9 @@ triangles on Slaney's mel scale over 0 … half of the protocol's rate, so that 
 are different numbers. The floor δ of -100 dB is all that is done with silence: its features are
 -100 in each band, and count like others.
 
-Its unit is dB²: a gain of g dB on the references adds 32 g², g² for each band. It asks whether the reconstructions of a set
-sound like a set of originals, not whether each is like its own: exchanging clips changes nothing.
+Its unit is dB²: a gain of g dB on the references adds 32 g², g² for each band. It asks whether the
+reconstructions of a set sound like a set of originals, not whether each is like its own: exchanging
+clips changes nothing.
 Estimated from few windows it is biased upwards (covariances of finite samples differ by chance),
 by more than its interval tells, so that values of sets of different size do not compare.
 """
