@@ -272,6 +272,8 @@ def _complaint(kind: str, location: tuple[int | str, ...], value: Any, error: Er
         text = f"is {_shown(value)}; use a name without slashes, and without a dot at its end"
     elif kind in ("dict_type", "model_type", "model_attributes_type"):
         text = f"must be a mapping of keys, not {_type_name(value)}"
+    elif kind == "too_short":
+        text = "is empty; name at least one, or leave the key out"
     elif kind in ("tuple_type", "list_type"):
         text = f"must be a list, not {_type_name(value)}"
     else:

@@ -96,13 +96,9 @@ def run_status(folder: Path) -> RunStatus:
     counts = _total(tally)
     session = session_of(folder)
     running = session is not None and session.running
-    rows = zip(*(found[name] for name in ("reason", "status", "kind", "key")), strict=True)
+    rows = zip(*(found[name] for name in ("reason", "status", "kind")), strict=True)
     failures = Counter(
-        reason
-        for reason, status, kind, key in rows
-        if status == Status.FAILED
-        and kind not in BESIDE
-        and key != RateKind.CONTAINER  # it fails with its payload
+        reason for reason, status, kind in rows if status == Status.FAILED and kind not in BESIDE
     )
     answered = sum(status != Status.FAILED for status in found["status"])
     planned = "plan" in manifest

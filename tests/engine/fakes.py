@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import time
@@ -299,3 +300,49 @@ class PacketsForTokens(Quantizer):
         encoded = super().encode(audio, point)
         packets = PacketStream((b"packet",), 0, 0, 0.0)
         return replace(encoded, payload=Packets((packets,) * audio.clips))
+
+
+class SlowToBuild(InPool):
+    """Takes seconds to build, in processes that were started for it."""
+
+    def __init__(self, *, seconds: float, points: Sequence[float | str] | None = None) -> None:
+        super().__init__(points=points)
+        if multiprocessing.parent_process() is not None:
+            time.sleep(seconds)
+
+
+class HangsOnDevice(Hangs):
+    """Never answers at the lower point, as a model codec."""
+
+    runs_on = RunsOn.DEVICE
+
+
+class OfDevices(Quantizer):
+    """Something that happens on `device` alone."""
+
+    def __init__(self, *, device: str, points: Sequence[float | str] | None = None) -> None:
+        super().__init__(points=points)
+        self.device = device
+        self.here = False
+
+    def to(self, device: torch.device | str) -> Codec:
+        self.here = str(device) == self.device
+        return self
+
+
+class RefusedBy(OfDevices):
+    """Cannot be moved there."""
+
+    def to(self, device: torch.device | str) -> Codec:
+        if str(device) == self.device:
+            raise RuntimeError("no room on the device")
+        return super().to(device)
+
+
+class SlowOn(OfDevices):
+    """Takes three seconds to be moved there."""
+
+    def to(self, device: torch.device | str) -> Codec:
+        if str(device) == self.device:
+            time.sleep(3)
+        return super().to(device)

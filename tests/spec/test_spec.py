@@ -163,6 +163,10 @@ def test_the_fingerprint_depends_on_protocol_and_resampler_alone(tmp_path: Path)
             "`protocol.gain` is 'match'; choose from: none",
         ),
         (
+            {"systems": [{"codec": "opus", "variants": []}]},
+            "`systems[0].variants` is empty; name at least one, or leave the key out",
+        ),
+        (
             {"protocol": {"sample_rate": 4000}},
             "`protocol.sample_rate` is 4000, but it should be greater than or equal to 8000",
         ),

@@ -34,6 +34,7 @@ from rdbench.engine.executors.servers import enter, start_server, surroundings
 from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.measure import measure
 from rdbench.engine.measure.shard import Setup, Shard
+from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 BUILD_SECONDS = 900.0
 """How long a process may take to import and to build codecs, which no clip is charged for."""
+GRACE_SECONDS = 2.0
+"""How long a process that has nothing to do may take to end its workers."""
 SHARDS_PER_DEVICE = 4
 """Into how many shards the clips of a device are cut: enough that devices end together, few enough
 that a device seldom waits for the last worker of one."""
@@ -65,11 +68,12 @@ class Processes:
         self._packed = setup.packed()
         self._events: queue.SimpleQueue[tuple[_Host, str, Any]] = queue.SimpleQueue()
         self._hosts = [_Host(place, self._packed, self._events, time_limit) for place in places]
+        self._busy: dict[_Host, Shard] = {}
 
     def run(self, shards: Iterable[Shard], intake: Intake, *, at_once: int | None = None) -> None:
         """Measures `shards` (`rdbench.engine.executors.base.Executor`)."""
         coming, again = iter(shards), deque[Shard]()
-        idle, busy = deque(self._hosts), dict[_Host, Shard]()
+        idle, busy = deque(self._hosts), self._busy
         most = at_once or len(self._hosts)
         while True:
             while idle and len(busy) < most:
@@ -110,7 +114,10 @@ class Processes:
         intake.say(f"{loss.reason}; other processes do its work")
 
     def close(self) -> None:
-        """Ends every process at once."""
+        """Ends every process; one that has workers and nothing to do ends these first."""
+        for host in self._hosts:
+            if host not in self._busy:
+                host.dismiss()
         for host in self._hosts:
             host.end()
 
@@ -142,6 +149,12 @@ class _Host:
             self._thread = threading.Thread(target=self._speak, daemon=True)
             self._thread.start()
         self._given.put(shard)
+
+    def dismiss(self) -> None:
+        """Lets an idle process end its workers, and what it shares with them."""
+        if self._place.workers and self._process is not None and self._connection is not None:
+            self._connection.close()
+            self._process.join(GRACE_SECONDS)
 
     def end(self) -> None:
         """Ends the process."""
@@ -291,6 +304,8 @@ def serve(
                     measure(shard, desk, jobs, sender)
                 except (BrokenPipeError, ConnectionResetError):
                     raise
+                except RdbenchError as error:
+                    ended = (_RAISED, str(error))
                 except Exception as error:
                     ended = (_RAISED, f"{type(error).__name__}: {error}")
                 watch.disarm()

@@ -11,6 +11,7 @@ from rdbench.engine.environment import full_precision
 from rdbench.engine.measure.shard import Setup
 from rdbench.engine.plan.passes import Passes
 from rdbench.engine.plan.systems import Step, StepId, System
+from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     from rdbench.engine.executors.pool import Jobs
@@ -44,18 +45,30 @@ class Desk:
         self.batch_seconds = setup.batch_seconds
         self.audio_names: dict[tuple[StepId | None, str], str] = {}
         self.clips_at_once = 1
+        self.unbuilt: dict[str, str] = {}
         self._rest = rest
         self._setups = {one.spec.name: one for one in setup.systems}
         self._systems: dict[str, System] = {}
         self._steps: dict[StepId, Step] = {}
 
     def build(self, *, alone: bool) -> None:
-        """Builds every codec, so that no clip is charged for it.
+        """Builds every codec, so that no clip is charged for it; `unbuilt` tells which cannot be.
 
-        alone: whether metrics of packages run in this process too.
+        alone: whether metrics of packages run in this process too. Raises what the device's library
+        does where the device cannot be used.
         """
+        import torch
+
+        torch.zeros(1, device=self.device).sum().item()
         for name in self._setups:
-            self.system(name)
+            try:
+                self.system(name)
+            except Exception as error:  # no room on the device, say: the other systems go on
+                where = f"{name} cannot be built on {self.device}"
+                said = isinstance(error, RdbenchError)
+                self.unbuilt[name] = (
+                    f"{where}: {'' if said else f'{type(error).__name__}: '}{error}"
+                )
         if alone:
             for one in self.passes.all:
                 one.warm_up()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdbench.engine.measure.evaluate import Evaluation
-from rdbench.types import Score
+from rdbench.types import CodecError, Score
 
 if TYPE_CHECKING:
     from rdbench.engine.executors.pool import Jobs
@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
 
 def measure(shard: Shard, desk: Desk, jobs: Jobs, sink: Sink) -> None:
-    """Measures a shard; everything that is wanted of it has been delivered at the end."""
+    """Measures a shard; everything that is wanted of it has been delivered at the end.
+
+    Raises CodecError, when the rest is done, for systems that cannot be built here.
+    """
     desk.jobs, desk.sink = jobs, sink
     desk.beat()
+    unbuilt = {name: why for name, why in desk.unbuilt.items() if name in shard.systems}
+    if unbuilt:
+        shard = shard.without(unbuilt)
     for work in shard.sets:
         _measure_set(work, desk)
     if shard.clips:
         Evaluation(desk, shard.clips).run()
+    if unbuilt:
+        raise CodecError("; ".join(unbuilt.values()))
 
 
 def _measure_set(work: SetWork, desk: Desk) -> None:

@@ -9,7 +9,7 @@ protocols. `rdbench.engine.measure.measure` gives results to a sink as they come
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,6 +51,26 @@ class Shard:
     clips: tuple[ClipWork, ...] = ()
     sets: tuple[SetWork, ...] = ()
     losses: int = 0
+
+    @property
+    def systems(self) -> set[str]:
+        """The systems of which something is wanted."""
+        steps = [step for work in self.clips for step in work.wanted if step]
+        return {step[0] for step in (*steps, *(one.step for one in self.sets))}
+
+    def without(self, systems: Collection[str]) -> Shard:
+        """What is wanted of other systems, and of references."""
+        clips = []
+        for work in self.clips:
+            wanted = {
+                step: asked
+                for step, asked in work.wanted.items()
+                if step is None or step[0] not in systems
+            }
+            if wanted:
+                clips.append(replace(work, wanted=wanted))
+        sets = tuple(one for one in self.sets if one.step[0] not in systems)
+        return replace(self, clips=tuple(clips), sets=sets)
 
     def smaller(self) -> list[Shard]:
         """The next rung: clip by clip, step by step, quantity by quantity; none below that."""

@@ -283,6 +283,8 @@ def _difference(row: Any, card: RunCard) -> str:
 
 
 def _wins(row: Any) -> str:
+    if not math.isfinite(row.win_rate):
+        return "–"
     worse = f", worse on {row.n_worse}" if row.n_worse else ""
     return f"{100 * row.win_rate:.0f} % ({row.n_better} of {row.n_clips}{worse})"
 

@@ -59,7 +59,7 @@ def test_where_none_can_be_started_every_unit_says_so(
 @pytest.mark.parametrize(
     ("codec", "reason"),
     [
-        ("Raises", "for cpu could not be set up: .*RuntimeError: the licence server is away"),
+        ("Raises", "it cannot be built on cpu: .*RuntimeError: the licence server is away"),
         ("Hangs", "the process for cpu was not set up within 900 s"),
     ],
 )
