@@ -1,0 +1,90 @@
+"""A run of version 1 is taken up: what it measured is renamed, and nothing is measured again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_runs import PLACE, Listener, everything
+
+from rdbench.cli.options import read_spec
+from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
+from rdbench.store.audio import kept_audio
+from rdbench.store.reader import read_manifest
+from rdbench.store.traces import read_traces
+from rdbench.store.validate import validate_run
+
+STORED = Path(__file__).parent / "stored_v1"
+"""A spec, and the run that the last rdbench of version 1 (commit 5faa602) made of it."""
+COSTS = 4
+TIMED = 5
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, where its codecs are of the versions that they were."""
+    monkeypatch.syspath_prepend(str(STORED / "codec"))
+    card = json.loads((STORED / "run" / "manifest.json").read_text())["systems"]["opus"]
+    monkeypatch.setattr("rdbench.codecs.packets.ffmpeg._version", lambda *_: card["version"])
+    return Path(shutil.copytree(STORED / "run", tmp_path / "run"))
+
+
+def again(folder: Path, listener: Listener | None = None, **options: str) -> RunSummary:
+    spec = read_spec(STORED / "spec.yaml", data=None, limit=None, options=[])
+    how = RunOptions(device="cpu", workers=1, allow_code=True, **options)
+    return run_benchmark(spec, folder, how, listener)
+
+
+def measured(folder: Path) -> pd.DataFrame:
+    """All that was measured, by what it is."""
+    found = everything(folder).sort_values(PLACE).set_index(PLACE)
+    return found[["value", "seconds", "status", "reason", "curve", "domain", "group", "unit"]]
+
+
+def test_nothing_of_a_run_of_version_1_is_measured_again(folder: Path) -> None:
+    before, keys, traces = measured(folder), everything(folder).index, read_traces(folder)
+    listener = Listener()
+    assert again(folder, listener, costs="none").written == 0
+    pd.testing.assert_frame_equal(before, measured(folder), check_exact=True)
+    assert not keys.isin(everything(folder).index).any()
+    (said,) = listener.said
+    assert f"made by an earlier rdbench: {len(keys)} rows got new keys" in said
+    pd.testing.assert_frame_equal(traces, read_traces(folder))
+    assert len(kept_audio(folder)) == len(list((STORED / "run" / "audio").iterdir()))
+    assert read_manifest(folder)["schema_version"] == 2
+    assert validate_run(folder).problems == ()
+    assert not (folder / "retired").exists()
+
+    listener.said.clear()
+    assert again(folder, listener, costs="none").written == 0
+    assert listener.said == []
+
+
+def test_costs_of_this_machine_are_added_to_those_that_were_there(folder: Path) -> None:
+    before = everything(folder).query("kind == 'cost'").set_index(["system", "point", "key"])
+    assert again(folder).written == COSTS * TIMED == len(before)
+    now = everything(folder).query("kind == 'cost'")
+    old = now[now["backend"] == ""].set_index(["system", "point", "key"])
+    assert old["value"].sort_index().equals(before["value"].sort_index())
+    assert len(now) == 2 * len(before)
+
+
+def test_a_start_that_was_interrupted_while_it_renamed_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows have their new keys, and the manifest still says version 1."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    before = measured(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("rdbench.engine.run._Run._write_manifest", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            again(folder, costs="none")
+    assert again(folder, costs="none").written == 0
+    pd.testing.assert_frame_equal(before, measured(folder), check_exact=True)
+    assert len(kept_audio(folder)) == len(list((STORED / "run" / "audio").iterdir()))
