@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import Listener, fake, make_clips, rows, run
+from engine_runs import Listener, fake, make_clips, rows, run
 
 from rdbench.engine.executors.processes import _Host
 

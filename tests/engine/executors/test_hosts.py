@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from counting_jobs import SIZE, SizePass, descriptors
-from small_runs import RATE, fake, make_clips, rows, run
+from engine_runs import RATE, fake, make_clips, rows, run
 
 from rdbench.engine.executors.base import Loss
 from rdbench.engine.executors.pool import worker_pool

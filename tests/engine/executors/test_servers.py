@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from small_runs import make_clips
+from engine_runs import make_clips
 
 SCRIPT = """
 print("this script runs")
 from pathlib import Path
-from small_runs import fake, run
+from engine_runs import fake, run
 for device in ("cpu", "cpu:0"):
     systems = fake("Quantizer"), fake("InPool")
     summary = run(Path("clips"), Path(device.replace(":", "")), *systems, device=device)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_runs import everything, fake, make_clips, rows, run
+from engine_runs import everything, fake, make_clips, rows, run
 
 from rdbench.engine.environment import machine_name
 from rdbench.engine.passes.costs import UNITS

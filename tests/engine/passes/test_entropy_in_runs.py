@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import Listener, everything, fake, make_clips, rows, run
+from engine_runs import Listener, everything, fake, make_clips, rows, run
 
 from rdbench.rate.static import StaticTables
 from rdbench.rate.tables import Entry, Tables

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from small_runs import RATE, Listener, everything, fake, make_clips, rows, run
+from engine_runs import RATE, Listener, everything, fake, make_clips, rows, run
 
 from rdbench.store.reader import read_notes
 from rdbench.store.validate import validate_run

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_runs import everything, fake, make_clips, rows, run, write_manifest
+from engine_runs import everything, fake, make_clips, rows, run, write_manifest
 
 from rdbench.resampling import RESAMPLES
 from rdbench.store.features import read_features

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import fake, make_clips, rows, run, write_manifest
+from engine_runs import fake, make_clips, rows, run, write_manifest
 
 from rdbench.engine.executors.processes import _Host
 from rdbench.engine.intake import SCRATCH, RunIntake

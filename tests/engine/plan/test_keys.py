@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_runs import everything, fake, make_clips, run
+from engine_runs import everything, fake, make_clips, run
 
 from rdbench.engine.passes.costs import UNITS
 from rdbench.engine.run import RunSummary

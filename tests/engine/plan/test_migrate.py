@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_runs import PLACE, Listener, everything
+from engine_runs import PLACE, Listener, everything
 
 from rdbench.cli.options import read_spec
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_runs import fake, make_clips, retired, rows, run
 from peak_pass import HIGHEST, PEAK, SAMPLES, ArrayPass, PeakPass
-from small_runs import fake, make_clips, retired, rows, run
 
 from rdbench.engine.plan.passes import Pass
 from rdbench.engine.run import _Run

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_runs import PLACE, everything, fake, make_clips, rows, run, write_manifest
+from engine_runs import PLACE, everything, fake, make_clips, rows, run, write_manifest
 
 from rdbench.store.features import read_features
 from rdbench.store.reader import read_manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_runs import Listener, everything, fake, make_clips, retired, rows, run
+from engine_runs import Listener, everything, fake, make_clips, retired, rows, run
 
 from rdbench.store.reader import read_manifest
 from rdbench.store.status import run_status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_runs import fake, make_clips, retired, rows, run, write_manifest
+from engine_runs import fake, make_clips, retired, rows, run, write_manifest
 
 SET = "frechet_logmel"
 
