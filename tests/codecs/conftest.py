@@ -1,1 +1,0 @@
-"""Puts this folder on the path: tests of single families share `seeded_checkpoints`."""
