@@ -330,6 +330,15 @@ class OfDevices(Quantizer):
         return self
 
 
+class DiesOn(OfDevices):
+    """Ends its process."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        if self.here:
+            os._exit(9)
+        return super().encode(audio, point)
+
+
 class RefusedBy(OfDevices):
     """Cannot be moved there."""
 

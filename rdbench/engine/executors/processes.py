@@ -4,7 +4,9 @@ A host is one process with what it needs between shards: codecs, metrics, its de
 device, packet codecs and the metrics of packages run in worker processes of the host's own
 (`rdbench.engine.executors.pool`); a host on a core does everything itself. A thread for each host
 speaks with it, so that a long message or a slow start holds up no other; the caller's thread hands
-out shards and takes what comes. A host that dies is started anew for its next shard.
+out shards and takes what comes. A host that dies is started anew for its next shard; what it has
+lost goes to another that has nothing to do, and the last try to another in any case. One that
+cannot be started is left out.
 
 One rule shares the cores among torch, numba, BLAS and the processes: threads × processes = cores.
 
@@ -72,15 +74,16 @@ class Processes:
 
     def run(self, shards: Iterable[Shard], intake: Intake, *, at_once: int | None = None) -> None:
         """Measures `shards` (`rdbench.engine.executors.base.Executor`)."""
-        coming, again = iter(shards), deque[Shard]()
+        coming, again = iter(shards), deque[tuple[Shard, _Host]]()
         idle, busy = deque(self._hosts), self._busy
         most = at_once or len(self._hosts)
         while True:
             while idle and len(busy) < most:
-                shard = again.popleft() if again else next(coming, None)
-                if shard is None:
+                found = self._again(idle, again) or next(((idle[0], one) for one in coming), None)
+                if found is None:
                     break
-                host = idle.popleft()
+                host, shard = found
+                idle.remove(host)
                 busy[host] = shard
                 host.give(shard)
             if not busy:
@@ -100,12 +103,23 @@ class Processes:
                 del busy[host]
                 idle.appendleft(host)
             elif content.final and len(self._hosts) > 1:
-                again.appendleft(busy.pop(host))
+                again.appendleft((busy.pop(host), host))
                 self._leave_out(host, content, intake)
             else:
-                shard = busy.pop(host)
-                idle.appendleft(host)
-                again.extendleft(reversed(after_loss(shard, content, intake)))
+                parts = after_loss(busy.pop(host), content, intake)
+                idle.append(host)  # others come first
+                again.extendleft((part, host) for part in reversed(parts))
+
+    def _again(
+        self, idle: Iterable[_Host], lost: deque[tuple[Shard, _Host]]
+    ) -> tuple[_Host, Shard] | None:
+        """Something that was lost, and who tries it; the last try is another's, if there is one."""
+        for place, (shard, loser) in enumerate(lost):
+            for host in idle:
+                if host is not loser or not shard.losses or len(self._hosts) == 1:
+                    del lost[place]
+                    return host, shard
+        return None
 
     def _leave_out(self, host: _Host, loss: Loss, intake: Intake) -> None:
         """Leaves the work of a host that cannot be started, which would fail all, to the others."""

@@ -56,6 +56,13 @@ def test_a_device_that_hangs_is_ended_at_its_time_limit_and_the_rest_goes_on(
     assert set(found["system"]) == {"HangsOnDevice", "Quantizer"}
 
 
+def test_what_one_device_loses_another_measures(clips: Path, tmp_path: Path) -> None:
+    dying = fake("DiesOn", options={"device": "cpu:0"})
+    summary = run(clips, tmp_path, dying, device="cpu:0,cpu:1", workers=2)
+    assert summary.failed == 0
+    assert len(rows(tmp_path)) == 3 * 2 * 3
+
+
 def test_a_codec_that_a_device_cannot_hold_costs_its_own_rows(clips: Path, tmp_path: Path) -> None:
     refused = fake("RefusedBy", options={"device": "cpu:0"})
     systems, metrics = (refused, fake("Quantizer"), {"codec": "identity"}), ("snr", SET)
@@ -66,6 +73,9 @@ def test_a_codec_that_a_device_cannot_hold_costs_its_own_rows(clips: Path, tmp_p
     of_clips = found[lost & (found["clip"] != "")]
     assert of_clips["reason"].str.contains("RuntimeError: no room on the device").all()
     assert set(found[~lost]["status"]) == {"ok"}
+
+    again = run(clips, tmp_path, *systems, metrics=metrics, device="cpu:0,cpu:1", workers=2)
+    assert again.failed == 0  # another device had room
 
 
 class Taken:
