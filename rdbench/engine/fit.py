@@ -13,14 +13,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rdbench.engine.plan.passes import Needs, Pass, Result, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, Work
+from rdbench.engine.plan.families import Needs
 from rdbench.rate.tables import Entry, Tables
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
     from rdbench.engine.executors.base import Loss
-    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, StepId, System

@@ -33,15 +33,15 @@ from typing import TYPE_CHECKING, Any
 from rdbench.engine.executors import watch
 from rdbench.engine.executors.base import Intake, Loss, after_loss
 from rdbench.engine.executors.servers import enter, start_server, surroundings
-from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.measure import measure
 from rdbench.engine.measure.shard import Setup, Shard
+from rdbench.engine.measure.workshop import Workshop
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from rdbench.engine.plan.passes import Result
+    from rdbench.engine.measure.work import Result
 
 BUILD_SECONDS = 900.0
 """How long a process may take to import and to build codecs, which no clip is charged for."""
@@ -331,8 +331,8 @@ def serve(
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         watch.arm(BUILD_SECONDS)
         try:
-            desk = Desk(setup, place.device, rest=watch.arm)
-            desk.build(alone=not place.workers, unbuilt=unbuilt, tell=building)
+            workshop = Workshop(setup, place.device, rest=watch.arm)
+            workshop.build(alone=not place.workers, unbuilt=unbuilt, tell=building)
         except Exception as error:  # told to the parent, which has the ladder
             reason = f"the process for {place.device} could not be set up"
             connection.recv()
@@ -341,12 +341,12 @@ def serve(
         watch.disarm()
         connection.send((_READY, None))
         sender = _Sender(connection)
-        with AtOnce() if not place.workers else worker_pool(place.workers, desk.beat) as jobs:
+        with AtOnce() if not place.workers else worker_pool(place.workers, workshop.beat) as jobs:
             while True:
                 shard: Shard = connection.recv()
                 ended: tuple[str, str | None] = (_DONE, None)
                 try:
-                    measure(shard, desk, jobs, sender)
+                    measure(shard, workshop, jobs, sender)
                 except (BrokenPipeError, ConnectionResetError):
                     raise
                 except RdbenchError as error:

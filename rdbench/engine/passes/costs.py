@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork
+from rdbench.engine.plan.families import Columns, SetUnits
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
 

@@ -17,7 +17,9 @@ from rdbench.audio.align import residual_delay
 from rdbench.audio.resample import resample_batch
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.native import failed, score_clip, warmed
-from rdbench.engine.plan.passes import Columns, Pass, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.families import Columns
 from rdbench.metrics.base import DeviceBackend, PoolBackend, Scope
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score, Status

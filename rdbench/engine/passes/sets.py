@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.audio.resample import resample_batch
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
+from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.metrics.base import SetBackend
 from rdbench.metrics.sets.score import score_set
 from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights

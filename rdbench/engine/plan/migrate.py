@@ -116,7 +116,7 @@ class _OldKeys:
         if kind is Kind.RATE and (key == RateKind.ENTROPY or fitted):
             return f"bits/1/{quantity.model}{self._fit(step, quantity, plan)}"
         if kind is Kind.METRIC and key != "residual_delay":
-            identity = plan.passes.owner(quantity).depends(step, quantity)
+            identity = plan.families.owner(quantity).depends(step, quantity)
             return digest(identity[:4])
         return key if kind is Kind.METRIC else f"{kind.value}/{key}"
 
@@ -124,7 +124,7 @@ class _OldKeys:
     def _fit(step: Step, quantity: Quantity, plan: Plan) -> str:
         if quantity.kind is not Kind.RATE:
             return ""
-        fitted = plan.passes.owner(quantity).depends(step, quantity)[-1]
+        fitted = plan.families.owner(quantity).depends(step, quantity)[-1]
         return f"/{fitted}" if fitted else ""
 
     def _step(self, step: Step) -> str:

@@ -17,7 +17,7 @@ from rdbench.engine.executors.base import Loss
 from rdbench.engine.executors.pool import worker_pool
 from rdbench.engine.executors.processes import HostPlace, Processes
 from rdbench.engine.measure.shard import Setup, Shard, SystemSetup
-from rdbench.engine.plan.passes import Result, SetWork
+from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.plan.systems import build_systems
 from rdbench.spec.model import BenchmarkSpec
 
