@@ -187,9 +187,14 @@ class Work:
 
 
 class Pass(ABC):
-    """A family of quantities. Passes travel to every process, so that they must be picklable."""
+    """A family of quantities. Passes travel to every process, so that they must be picklable.
+
+    scores: whether it says how good a reconstruction is. Nothing else is asked of the further seeds
+    of a variant, which are there to say how much scores depend on the seed.
+    """
 
     name: str
+    scores = False
 
     @abstractmethod
     def owns(self, quantity: Quantity) -> bool:
@@ -261,6 +266,10 @@ class Passes:
     def __init__(self, passes: Sequence[Pass]) -> None:
         self.all = tuple(passes)
         self._owners: dict[Quantity, Pass] = {}
+
+    def of_step(self, step: Step) -> list[Pass]:
+        """Those of which something is asked in a step."""
+        return [one for one in self.all if one.scores or not step.seed]
 
     def owner(self, quantity: Quantity) -> Pass:
         """The pass that a quantity is of; raises KeyError where there is none."""
