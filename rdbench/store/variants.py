@@ -39,8 +39,7 @@ class VariantCard:
             "transmitted": self.transmitted,
             "rate": str(self.rate),
             "digest": self.digest,
-            "of": self.of,
-        }
+        } | ({"of": self.of} if self.of else {})
 
 
 def with_seed(variant: str, seed: int) -> str:

@@ -38,6 +38,8 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
     `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and as CSV the
     BD-rates, the spread over seeds, and the KL of each latent channel.
     """
+    import pandas as pd
+
     make_folder(folder)
     texts = {
         "table.md": table_page(tables),
@@ -48,7 +50,8 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
         texts |= {f"tables/{slug(table.name)}.tex": latex([table]) for table in tables.all}
         texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
     if tables.bd.rows is not None:
-        texts["tables/bd_rate.csv"] = tables.bd.rows.to_csv(index=False, lineterminator="\n")
+        rates = pd.concat(tables.bd.all, ignore_index=True)
+        texts["tables/bd_rate.csv"] = rates.to_csv(index=False, lineterminator="\n")
     if tables.seeds is not None and len(tables.seeds):
         texts["tables/seeds.csv"] = tables.seeds.to_csv(index=False, lineterminator="\n")
     if len(tables.channels):
