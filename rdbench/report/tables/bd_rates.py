@@ -88,7 +88,7 @@ def bd_rates(
         curve: _headline(bd_table(run, reference=curve, metrics=keys, **shared), card)
         for curve, keys in needed_references(_headline(rows, card)).items()
     }
-    settings = {}
+    settings: dict[str, pd.DataFrame] = {}
     for other in _settings(run, card, chosen) if pairs is None else ():
         against = [curve for curve in curves if curve not in (chosen, *settings)]
         settings[other] = bd_table(run, reference=other, curves=against, metrics=metrics, **shared)
