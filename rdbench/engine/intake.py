@@ -306,7 +306,7 @@ class RunIntake:
             system=step.system.name if step else "",
             curve=step.system.spec.curve if step else "",
             point=step.point.name if step else "",
-            variant=step.variant.name if step else "",
+            variant=step.decoded if step else "",
             clip=clip.name,
             domain=clip.domain,
             group=clip.clip.group,

@@ -44,6 +44,14 @@ def with_interval(write: Write, value: float, low: float, high: float) -> str:
     return f"{write(value)} [{write(low)}, {write(high)}]"
 
 
+def spread_text(value: float) -> str:
+    """A standard deviation, with two digits and no exponent."""
+    if not math.isfinite(value) or value <= 0:
+        return "0" if value == 0 else NONE
+    exponent = int(f"{value:.1e}".partition("e")[2])
+    return f"{value:.{max(0, 1 - exponent)}f}"
+
+
 def percent_text(value: float) -> str:
     """A change in percent with its sign: one decimal, none from 1000 on."""
     shown = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0f}"

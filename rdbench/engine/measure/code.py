@@ -28,6 +28,7 @@ from rdbench.engine.measure.channels import (
 from rdbench.engine.measure.encoding import Encoding
 from rdbench.engine.measure.passes import Passes, wanting
 from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.digests import other_seed
 from rdbench.engine.plan.families import Needs
 from rdbench.rate import rates as measure_rates
 from rdbench.types import (
@@ -153,7 +154,8 @@ class _Coding:
         assert self._native is not None
         assert work.step is not None
         channels = self._reference.channels
-        seeds = spread_seeds(self._seeds, self._policy, channels)
+        drawn = [other_seed(seed, work.step.seed) for seed in self._seeds]
+        seeds = spread_seeds(drawn, self._policy, channels)
         codec = self._codec
         try:
             wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds)

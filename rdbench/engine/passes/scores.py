@@ -38,6 +38,7 @@ class ScoresPass(Pass):
 
     metrics: Mapping[str, Sequence[Metric]]
     name = "scores"
+    scores = True
 
     def owns(self, quantity: Quantity) -> bool:
         """The residual delay and the metrics of clips."""

@@ -40,6 +40,7 @@ class SetMetricsPass(Pass):
 
     metrics: Mapping[str, Sequence[Metric]]
     name = "sets"
+    scores = True
 
     def owns(self, quantity: Quantity) -> bool:
         """Values, their replicates, and the features that they are made of."""

@@ -58,9 +58,14 @@ class SetUnits:
 
 
 class Family(ABC):
-    """A family of quantities: what it asks for, and what its rows and keys say."""
+    """A family of quantities: what it asks for, and what its rows and keys say.
+
+    scores: whether it says how good a reconstruction is. Nothing else is asked of the further seeds
+    of a variant, which are there to say how much scores depend on the seed.
+    """
 
     name: str
+    scores = False
 
     @abstractmethod
     def owns(self, quantity: Quantity) -> bool:
@@ -116,6 +121,10 @@ class Families(Generic[Some_co]):
     def __init__(self, families: Sequence[Some_co]) -> None:
         self.all = tuple(families)
         self._owners: dict[Quantity, Some_co] = {}
+
+    def of_step(self, step: Step) -> list[Some_co]:
+        """Those of which something is asked in a step."""
+        return [one for one in self.all if one.scores or not step.seed]
 
     def owner(self, quantity: Quantity) -> Some_co:
         """The family that a quantity is of; raises KeyError where there is none."""

@@ -125,7 +125,7 @@ class Keys:
                 info and [info.version, info.weights_sha256, *system.source],
                 step.point.name,
                 dict(step.point.settings),
-                [variant.name, variant.source, variant.digest],
+                [step.decoded, variant.source, variant.digest],
                 self._seed if variant.seeded else None,
                 coder and [coder.name, getattr(coder, "digest", "")],
             ]

@@ -144,7 +144,7 @@ class _OldKeys:
                     codec,
                     step.point.name,
                     dict(step.point.settings),
-                    step.variant.name,
+                    step.decoded,
                     self._seed if step.variant.seeded else None,
                     *named,
                 ]

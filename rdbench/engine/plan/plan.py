@@ -52,7 +52,7 @@ class Unit:
             system=step.system.name if step else "",
             curve=step.system.spec.curve if step else "",
             point=step.point.name if step else "",
-            variant=step.variant.name if step else "",
+            variant=step.decoded if step else "",
             clip=self.clip.name if self.clip else "",
             domain=self.domain,
             group=self.clip.clip.group if self.clip else "",
@@ -115,7 +115,7 @@ class Plan:
         for system in self.systems:
             clips = [clip for clip in self.clips if system.takes(clip.domain)]
             for step in system.steps:
-                for one in self.families.all:
+                for one in self.families.of_step(step):
                     yield from one.of_set(step, clips)
 
     def units_of_set(self, found: SetUnits) -> list[Unit]:
@@ -237,8 +237,9 @@ class Plan:
 
     def _of_step(self, step: Step, domain: str) -> tuple[list[Quantity], list[Quantity]]:
         """What is asked of a clip of `domain` in a step, and what else it may have."""
-        asked = [q for one in self.families.all for q in one.of_clip(step, domain)]
-        return asked, [q for one in self.families.all for q in one.may_stay(step, domain)]
+        families = self.families.of_step(step)
+        asked = [q for one in families for q in one.of_clip(step, domain)]
+        return asked, [q for one in families for q in one.may_stay(step, domain)]
 
     def _domains(self, system: System) -> list[str]:
         return [d for d in dict.fromkeys(c.domain for c in self.clips) if system.takes(d)]
@@ -313,7 +314,7 @@ def _entry(
     return {
         "system": step.system.name,
         "point": step.point.name,
-        "variant": step.variant.name,
+        "variant": step.decoded,
         "domain": domain,
         "each": listed(each),
         "whole": listed(whole),
