@@ -235,6 +235,10 @@ class Pass(ABC):
         """Whether a quantity of a set depends on which of its clips are of one group."""
         return False
 
+    def protocol(self) -> dict[str, Any]:
+        """What the manifest says of the way of measuring."""
+        return {}
+
     def warm_up(self) -> None:
         """Builds what a process that does everything itself needs once; no clip pays for it."""
 
