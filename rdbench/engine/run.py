@@ -197,6 +197,7 @@ class _Run:
                 others=self._machines(),
                 clips=costs.clips if costs.enabled else 0,
                 repeats=costs.repeats,
+                threads=self.spec.protocol.threads,
                 asked=self.options.costs != "none",
             ),
         ]

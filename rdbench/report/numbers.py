@@ -75,6 +75,7 @@ def cost_title(key: str, unit: str) -> str:
     name = {
         "encode_rtf": "encode, real-time factor",
         "decode_rtf": "decode, real-time factor",
+        "clip_length": "clips",
     }.get(key, key.replace("_", " "))
     unit = {"bytes": "MiB", "byte": "MiB", "B": "MiB"}.get(unit, unit)
     return clean(f"{name} ({unit})" if unit not in ("", "1", "s/s") else name)

@@ -243,7 +243,7 @@ class CostSpec(_Model):
 
     enabled: bool = True
     clips: Count = 2
-    repeats: Count = 3
+    repeats: Count = 5
 
 
 class EntropySpec(_Model):

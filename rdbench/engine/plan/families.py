@@ -111,6 +111,10 @@ class Family(ABC):
         """Whether a quantity of a set depends on which of its clips are of one group."""
         return False
 
+    def protocol(self) -> dict[str, Any]:
+        """What the manifest says of the way of measuring."""
+        return {}
+
 
 Some_co = TypeVar("Some_co", bound=Family, covariant=True)
 

@@ -135,7 +135,7 @@ def run_tables(
                 None if spread is None else seeds_table(spread, card, domain, about=about),
             )
         )  # fmt: skip
-    costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
+    costs = cost_table(points, card, caption=f"Costs per point and variant. {about}")
     noted = None if notes is None or notes.empty else notes_table(notes)
     return RunTables(card, points, domains, costs, bd, channels, spread, noted, unfinished)
 
