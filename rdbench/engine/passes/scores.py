@@ -19,6 +19,7 @@ from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.native import failed, score_clip, warmed
 from rdbench.engine.plan.passes import Columns, Pass, Work
 from rdbench.metrics.base import DeviceBackend, PoolBackend, Scope
+from rdbench.metrics.channels import batch_under
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score, Status
 
@@ -172,7 +173,8 @@ class _Scoring:
         alone = metric.definition.scope is Scope.CLIP_ALONE
         try:
             prepared = None if alone else self._batch.prepared(metric, self._indices)
-            return backend.score(prepared, reconstruction=self._at(self._batch.rate_of(metric)))
+            audio = batch_under(metric.definition.channels, self._at(self._batch.rate_of(metric)))
+            return backend.score(prepared, reconstruction=audio)
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:

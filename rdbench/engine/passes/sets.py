@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.audio.resample import resample_batch
 from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
 from rdbench.metrics.base import SetBackend
+from rdbench.metrics.channels import batch_under
 from rdbench.metrics.sets.score import score_set
 from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights
 from rdbench.store.schema import Kind, Quantity
@@ -103,7 +104,9 @@ class SetMetricsPass(Pass):
                 continue
             rate = metric.definition.sample_rate or audio.sample_rate
             try:
-                features = backend.feature(resample_batch(audio, rate))
+                features = backend.feature(
+                    batch_under(metric.definition.channels, resample_batch(audio, rate))
+                )
             except Exception as error:
                 if len(work.clips) > 1:
                     for position in range(len(work.clips)):
