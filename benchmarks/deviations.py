@@ -1,6 +1,6 @@
 """How far off the tests' comparisons of numbers are: measured deviations beside tolerances.
 
-    python benchmarks/deviations.py tests/rate/test_measure.py tests/audio/test_resample.py::NAME …
+    python benchmarks/deviations.py tests/rate/test_measure.py tests/audio/test_align.py [-k …]
 
 A test says that a number lies within a tolerance; this says where it lies. The tests given are run
 as they are, and for each line that compares numbers (`pytest.approx`, `assert_allclose`,
@@ -61,32 +61,38 @@ class Recorder:
     def pytest_assertion_pass(self, item: pytest.Item, lineno: int, orig: str, expl: str) -> None:
         """`assert x < bound`, read from pytest's own account of it."""
         found = BOUND.match(expl)
-        if found and " < " in f" {orig} ".replace("<=", "<"):
-            path = item.path.relative_to(ROOT).as_posix()
+        if found and "<" in orig and (place := _place(lineno)):
             value = abs(float(found[1]))
-            self._line(path, lineno).add(value, float("nan"), f"{found[2]} {found[3]}")
+            self._line(place).add(value, float("nan"), f"{found[2]} {found[3]}")
 
     def compared(self, actual: Any, expected: Any, bound: str) -> None:
         """One comparison that passed, at the line of the test that made it."""
-        frame: Any = sys._getframe(1)
-        while frame and not frame.f_code.co_filename.startswith(str(ROOT / "tests")):
-            frame = frame.f_back
-        if frame is None:
-            return
+        place = _place()
         try:
             one, two = (np.asarray(_plain(side), dtype=np.float64) for side in (actual, expected))
         except (TypeError, ValueError):
             return  # no numbers
-        if one.size == 0 or two.size == 0:
+        if place is None or one.size == 0 or two.size == 0:
             return
-        gap = np.abs(one - two)
-        gap = float(np.nanmax(np.where(one == two, 0.0, gap), initial=0.0))
+        gap = np.where(one == two, 0.0, np.abs(one - two))
+        largest = float(np.nanmax(gap, initial=0.0))
         scale = float(np.nanmax(np.abs(two), initial=0.0))
-        path = Path(frame.f_code.co_filename).relative_to(ROOT).as_posix()
-        self._line(path, frame.f_lineno).add(gap, gap / scale if scale else gap, bound)
+        self._line(place).add(largest, largest / scale if scale else largest, bound)
 
-    def _line(self, path: str, line: int) -> Largest:
-        return self.lines.setdefault((path, line, self._test), Largest())
+    def _line(self, place: tuple[str, int]) -> Largest:
+        return self.lines.setdefault((*place, self._test), Largest())
+
+
+def _place(line: int | None = None) -> tuple[str, int] | None:
+    """File and line of the test that is comparing; None where something else compares."""
+    frame: Any = sys._getframe(2)
+    machinery = ("/_pytest/", "/pluggy/", "/torch/", "/numpy/", str(Path(__file__)))
+    while frame and any(part in frame.f_code.co_filename for part in machinery):
+        frame = frame.f_back
+    path = Path(frame.f_code.co_filename)
+    if not path.is_relative_to(ROOT / "tests"):
+        return None
+    return path.relative_to(ROOT).as_posix(), line or frame.f_lineno
 
 
 def _plain(value: Any) -> Any:
@@ -97,13 +103,13 @@ def _plain(value: Any) -> Any:
 def listening(recorder: Recorder) -> Iterator[None]:
     """The functions by which tests compare numbers, each telling the recorder when it passes."""
     import torch
-    from _pytest.python_api import ApproxScalar
 
-    own = ApproxScalar.__eq__
+    scalar: Any = type(pytest.approx(0.0))
+    own = scalar.__eq__
 
     def approximately(self: Any, actual: Any) -> bool:
         passed = bool(own(self, actual))
-        if passed:
+        if passed and not np.isnan(self.expected):
             recorder.compared(actual, self.expected, f"± {self.tolerance:.1e}")
         return passed
 
@@ -119,7 +125,7 @@ def listening(recorder: Recorder) -> Iterator[None]:
         return compare
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ApproxScalar, "__eq__", approximately)
+        patch.setattr(scalar, "__eq__", approximately)
         for module, name in (
             (np.testing, "assert_allclose"), (np.testing, "assert_array_equal"),
             (torch.testing, "assert_close"), (torch, "allclose"), (torch, "equal"),
@@ -130,14 +136,14 @@ def listening(recorder: Recorder) -> Iterator[None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tests", nargs="+", help="files or node ids, as for pytest")
-    tests = parser.parse_args().tests
+    parser.add_argument("tests", nargs="+", help="files, node ids and options, as for pytest")
+    known, more = parser.parse_known_args()
     recorder = Recorder()
     # Asserts that tell of passing are compiled otherwise than those in pytest's cache.
     with tempfile.TemporaryDirectory() as cache, listening(recorder):
         sys.pycache_prefix = cache
         options = ["-q", "-p", "no:cacheprovider", "-o", "enable_assertion_pass_hook=true"]
-        code = pytest.main([*options, *tests], plugins=[recorder])
+        code = pytest.main([*options, *more, *known.tests], plugins=[recorder])
     print(f"{'line':64} {'compared':>8} {'absolute':>9} {'relative':>9}  bound")
     for (path, line, test), one in sorted(recorder.lines.items()):
         relative = "–" if np.isnan(one.relative) else f"{one.relative:.1e}"

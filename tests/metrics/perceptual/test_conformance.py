@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -29,43 +30,52 @@ from rdbench.metrics.channels import batch_under, signals_under
 from rdbench.metrics.registry import backend, definition
 from rdbench.types import AudioBatch
 
-STEREO, SHORT = "conformance_testdata_subset", "short_duration/5_second/guitar48_stereo_5_sec"
-SPEECH, GUITAR = "clean_speech/CA01_01", f"{STEREO}/guitar48_stereo"
-AUDIO_CASES = {
-    (f"{STEREO}/strauss48_stereo", f"{STEREO}/strauss48_stereo_lp35"): 1.3888791489130758,
-    (f"{STEREO}/steely48_stereo", f"{STEREO}/steely48_stereo_lp7"): 2.2501683734385183,
-    (f"{STEREO}/sopr48_stereo", f"{STEREO}/sopr48_stereo_256kbps_aac"): 4.68228969737946,
-    (f"{STEREO}/ravel48_stereo", f"{STEREO}/ravel48_stereo_128kbps_opus"): 4.465141897255348,
-    (f"{STEREO}/moonlight48_stereo", f"{STEREO}/moonlight48_stereo_128kbps_aac"): 4.684292801646114,
-    (f"{STEREO}/harpsichord48_stereo", f"{STEREO}/harpsichord48_stereo_96kbps_mp3"):
-        4.22374532766003,
-    (GUITAR, f"{GUITAR}_64kbps_aac"): 4.349722308064298,
-    (f"{STEREO}/glock48_stereo", f"{STEREO}/glock48_stereo_48kbps_aac"): 4.332452943882108,
-    (f"{STEREO}/contrabassoon48_stereo", f"{STEREO}/contrabassoon48_stereo_24kbps_aac"):
-        2.346868205375293,
-    (f"{STEREO}/castanets48_stereo", f"{STEREO}/castanets48_stereo"): 4.732101253042348,
-    (GUITAR, SHORT): 4.314508583690198,
-    (SHORT, GUITAR): 4.550791119387646,
-}  # fmt: skip
-# Of the lattice, then of the exponential; None: another mapping than those there are.
-SPEECH_CASES = {
-    (SPEECH, "clean_speech/transcoded_CA01_01"): (3.3129234313964844, 3.374505555111911),
-    (SPEECH, SPEECH): (4.505550384521484, None),
-    (GUITAR, SPEECH): (1.4982070922851562, 1.269675546824064),
-    ("alignment/reference", "alignment/degraded"): (1.19293212890625, 1.357521678867611),
-}
-SPEECH_KEYS = ("visqol_speech", "visqol_speech_exponential")
-# By how much the package visqol-python lies off where it does: its program is a port, and speech
-# mode's choice of patches and its mapping turn small differences into larger ones.
-PACKAGE_IS_OFF = {
-    ("visqol_audio", f"{STEREO}/contrabassoon48_stereo_24kbps_aac"): -0.00012,
-    ("visqol_speech", "clean_speech/transcoded_CA01_01"): 0.00238,
-    ("visqol_speech_exponential", "clean_speech/transcoded_CA01_01"): 0.00106,
-    ("visqol_speech", SPEECH, GUITAR): -0.00667,
-    ("visqol_speech_exponential", SPEECH, GUITAR): -0.00067,
-    ("visqol_speech", "alignment/degraded"): 0.00311,
-    ("visqol_speech_exponential", "alignment/degraded"): 0.02795,
-}
+
+class Case(NamedTuple):
+    """What the reference program gives a pair, and by how much visqol-python is known to be off."""
+
+    key: str
+    reference: str
+    reconstruction: str
+    expected: float
+    package_off: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.key}-{Path(self.reconstruction).name}"
+
+
+def stereo(name: str, change: str, expected: float, package_off: float = 0.0) -> Case:
+    clean = f"conformance_testdata_subset/{name}48_stereo"
+    return Case("visqol_audio", clean, clean + change, expected, package_off)
+
+
+SPEECH, GUITAR = "clean_speech/CA01_01", "conformance_testdata_subset/guitar48_stereo"
+CODED, FIVE = "clean_speech/transcoded_CA01_01", "short_duration/5_second/guitar48_stereo_5_sec"
+LATTICE, EXPONENTIAL = "visqol_speech", "visqol_speech_exponential"
+LATE = ("alignment/reference", "alignment/degraded")
+AUDIO_CASES = [
+    stereo("strauss", "_lp35", 1.3888791489130758),
+    stereo("steely", "_lp7", 2.2501683734385183),
+    stereo("sopr", "_256kbps_aac", 4.68228969737946),
+    stereo("ravel", "_128kbps_opus", 4.465141897255348),
+    stereo("moonlight", "_128kbps_aac", 4.684292801646114),
+    stereo("harpsichord", "_96kbps_mp3", 4.22374532766003),
+    stereo("guitar", "_64kbps_aac", 4.349722308064298),
+    stereo("glock", "_48kbps_aac", 4.332452943882108),
+    stereo("contrabassoon", "_24kbps_aac", 2.346868205375293, -0.00012),
+    stereo("castanets", "", 4.732101253042348),
+    Case("visqol_audio", GUITAR, FIVE, 4.314508583690198),
+    Case("visqol_audio", FIVE, GUITAR, 4.550791119387646),
+]
+SPEECH_CASES = [
+    Case(LATTICE, SPEECH, CODED, 3.3129234313964844, 0.00238),
+    Case(EXPONENTIAL, SPEECH, CODED, 3.374505555111911, 0.00106),
+    Case(LATTICE, SPEECH, SPEECH, 4.505550384521484, -0.00001),
+    Case(LATTICE, GUITAR, SPEECH, 1.4982070922851562, -0.00667),
+    Case(EXPONENTIAL, GUITAR, SPEECH, 1.269675546824064, -0.00067),
+    Case(LATTICE, *LATE, 1.19293212890625, 0.00311),
+    Case(EXPONENTIAL, *LATE, 1.357521678867611, 0.02795),
+]
 
 
 def folder_of(checkout: str) -> Path:
@@ -83,10 +93,11 @@ def read(checkout: str, name: str) -> AudioBatch:
     return AudioBatch(audio, torch.tensor([audio.shape[-1]]), rate)
 
 
-def expected_of_package(key: str, pair: tuple[str, str], expected: float) -> float:
-    reference, reconstruction = pair
-    off = PACKAGE_IS_OFF.get((key, reconstruction), 0.0)
-    return expected + PACKAGE_IS_OFF.get((key, reconstruction, reference), off)
+def pair(case: Case) -> tuple[AudioBatch, AudioBatch]:
+    return (
+        read("visqol/testdata", case.reference),
+        read("visqol/testdata", case.reconstruction),
+    )
 
 
 def by_package(key: str, reference: AudioBatch, reconstruction: AudioBatch) -> float:
@@ -99,37 +110,26 @@ def by_package(key: str, reference: AudioBatch, reconstruction: AudioBatch) -> f
     return metric.score(prepared, reconstruction=second, sample_rate=rate).value
 
 
-@pytest.mark.parametrize("pair", AUDIO_CASES, ids=lambda pair: pair[1].split("/")[-1])
-def test_visqol_in_audio_mode(pair: tuple[str, str]) -> None:
-    reference, reconstruction = (read("visqol/testdata", name) for name in pair)
-    expected = expected_of_package("visqol_audio", pair, AUDIO_CASES[pair])
-    theirs = by_package("visqol_audio", reference, reconstruction)
-    assert theirs == pytest.approx(expected, abs=1e-5)
+@pytest.mark.parametrize("case", AUDIO_CASES + SPEECH_CASES, ids=str)
+def test_the_package_gives_what_the_reference_program_gives(case: Case) -> None:
+    reference, reconstruction = pair(case)
+    theirs = by_package(case.key, reference, reconstruction)
+    assert theirs == pytest.approx(case.expected + case.package_off, abs=1e-5)
 
 
-@pytest.mark.parametrize("pair", AUDIO_CASES, ids=lambda pair: pair[1].split("/")[-1])
-def test_the_tensor_program_on_the_same_pairs(pair: tuple[str, str]) -> None:
+@pytest.mark.parametrize("case", AUDIO_CASES, ids=str)
+def test_the_tensor_program_gives_what_the_package_gives(case: Case) -> None:
     """At the reference's length, to which the engine brings every reconstruction."""
-    reference, reconstruction = (read("visqol/testdata", name) for name in pair)
+    reference, reconstruction = pair(case)
     fitted = fit_lengths(reconstruction, reference.lengths)
-    rule, metric = definition("visqol_audio").channels, backend("visqol_audio", "torch")
+    rule, metric = definition(case.key).channels, backend(case.key, "torch")
     assert isinstance(metric, DeviceBackend)
     (ours,) = metric.score(
         metric.prepare(batch_under(rule, reference)), reconstruction=batch_under(rule, fitted)
     )
-    assert ours.value == pytest.approx(by_package("visqol_audio", reference, fitted), abs=1e-6)
-    if reference.lengths == reconstruction.lengths:
-        assert ours.value == pytest.approx(AUDIO_CASES[pair], abs=1e-5)
-
-
-@pytest.mark.parametrize("pair", SPEECH_CASES, ids="-".join)
-def test_visqol_in_speech_mode(pair: tuple[str, str]) -> None:
-    reference, reconstruction = (read("visqol/testdata", name) for name in pair)
-    for key, known in zip(SPEECH_KEYS, SPEECH_CASES[pair], strict=True):
-        if known is not None:
-            expected = expected_of_package(key, pair, known)
-            theirs = by_package(key, reference, reconstruction)
-            assert theirs == pytest.approx(expected, abs=1e-5)
+    assert ours.value == pytest.approx(by_package(case.key, reference, fitted), abs=1e-6)
+    if torch.equal(reference.lengths, reconstruction.lengths):
+        assert ours.value == pytest.approx(case.expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("key", "expected"), [("pesq_wb", 1.0832337), ("pesq_nb", 1.6072081)])
