@@ -26,7 +26,7 @@ def metric(key: str, name: str, unit: str, direction: str, *more: Any) -> Metric
     return MetricDefinition(
         key=key, version=1, name=name, unit=unit, direction=Direction(direction), lower=lower,
         upper=upper, identity=identity, domains=domains, sample_rate=None, minimum_seconds=0.25,
-        needs_alignment=False, joint_channels=False, definition="for tests",
+        needs_alignment=False, definition="for tests",
     )  # fmt: skip
 
 

@@ -104,8 +104,8 @@ def warmed(metric: Metric) -> PoolBackend:
     return built
 
 
-def _prepare(backend: PoolBackend, channels: Channels, rate: int) -> list[Any]:
-    return [backend.prepare(channel, rate) for channel in channels]
+def _prepare(backend: PoolBackend, signals: Sequence[Channels], rate: int) -> list[Any]:
+    return [backend.prepare(signal, rate) for signal in signals]
 
 
 class _Prepared:
@@ -162,19 +162,20 @@ def _score(
     metric: Metric, clip: str, reference: Channels, reconstruction: Channels, rate: int
 ) -> Score:
     from rdbench.metrics.base import Scope
-    from rdbench.metrics.channels import average_channels
+    from rdbench.metrics.channels import average_channels, signals_under
 
-    built = warmed(metric)
+    built, rule = warmed(metric), metric.definition.channels
+    signals = signals_under(rule, reconstruction)
     if metric.definition.scope is Scope.CLIP_ALONE:
-        prepared: Sequence[Any] = [None] * len(reconstruction)
+        prepared: Sequence[Any] = [None] * len(signals)
     else:
         prepared = _prepared_references().get(
-            (metric, clip, rate), partial(_prepare, built, reference, rate)
+            (metric, clip, rate), partial(_prepare, built, signals_under(rule, reference), rate)
         )
     return average_channels(
         [
-            built.score(item, reconstruction=channel, sample_rate=rate)
-            for item, channel in zip(prepared, reconstruction, strict=True)
+            built.score(item, reconstruction=signal, sample_rate=rate)
+            for item, signal in zip(prepared, signals, strict=True)
         ]
     )
 

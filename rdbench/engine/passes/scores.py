@@ -21,6 +21,7 @@ from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Work
 from rdbench.engine.plan.families import Columns
 from rdbench.metrics.base import DeviceBackend, PoolBackend, Scope
+from rdbench.metrics.channels import batch_under
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score, Status
 
@@ -175,7 +176,8 @@ class _Scoring:
         alone = metric.definition.scope is Scope.CLIP_ALONE
         try:
             prepared = None if alone else self._batch.prepared(metric, self._indices)
-            return backend.score(prepared, reconstruction=self._at(self._batch.rate_of(metric)))
+            audio = batch_under(metric.definition.channels, self._at(self._batch.rate_of(metric)))
+            return backend.score(prepared, reconstruction=audio)
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:  # a metric may be anyone's: its fault is a row

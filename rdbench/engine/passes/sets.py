@@ -17,6 +17,7 @@ from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.metrics.base import SetBackend
+from rdbench.metrics.channels import batch_under
 from rdbench.metrics.sets.score import score_set
 from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights
 from rdbench.store.schema import Kind, Quantity
@@ -106,7 +107,9 @@ class SetMetricsPass(Pass):
                 continue
             rate = metric.definition.sample_rate or audio.sample_rate
             try:
-                features = backend.feature(resample_batch(audio, rate))
+                features = backend.feature(
+                    batch_under(metric.definition.channels, resample_batch(audio, rate))
+                )
             except Exception as error:  # a metric may be anyone's: its fault is a row
                 if len(work.clips) > 1:
                     for position in range(len(work.clips)):

@@ -54,7 +54,6 @@ def _definition(key: str, name: str, formula: str, citation: str = "") -> Metric
         sample_rate=None,
         minimum_seconds=0.0,
         needs_alignment=True,
-        joint_channels=False,
         definition=f"{formula}, per channel at the protocol's rate, cut to ±{CAP_DB:g} dB",
         citation=citation,
     )

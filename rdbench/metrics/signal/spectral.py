@@ -92,7 +92,6 @@ def _definition(
         sample_rate=rate,
         minimum_seconds=_SHORTEST_REFLECTED / rate if rate else 0.0,
         needs_alignment=aligned,
-        joint_channels=False,
         definition=definition,
         citation=citation,
     )
