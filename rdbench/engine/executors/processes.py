@@ -295,7 +295,6 @@ def serve(
     """A host's process: measures what it is given until the connection is closed."""
     from rdbench.engine.executors.pool import AtOnce, worker_pool
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run that started this one ends it
     enter(*around)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         watch.arm(BUILD_SECONDS)
