@@ -11,10 +11,8 @@ import errno
 import os
 import re
 import uuid
-from functools import partial
 from pathlib import Path
 
-from rdbench.interrupts import before_the_end
 from rdbench.types import StoreError
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
@@ -30,7 +28,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         try:
-            with before_the_end(partial(_discard, temporary)), temporary.open("wb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
