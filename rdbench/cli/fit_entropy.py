@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.interrupts import before_the_end
 
 
 def command(
@@ -36,7 +37,8 @@ def command(
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
     known = Tables.load(out) if extend else None
-    tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code, known=known)
+    with before_the_end(progress.stop):
+        tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code, known=known)
     tables.save(out)
     if not quiet:
         count = len(tables.entries)

@@ -28,6 +28,7 @@ from rdbench.engine.plan.metrics import metrics_by_key, not_valid, resolve_metri
 from rdbench.engine.plan.migrate import is_of_version_1, renamed
 from rdbench.engine.plan.systems import System, build_systems, take_up
 from rdbench.engine.progress import Progress
+from rdbench.interrupts import before_the_end
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class _Run:
         _check_folder(self.folder)
         self._say_notes()
         old = is_of_version_1(self.folder)
-        with RunWriter(self.folder) as writer:
+        with RunWriter(self.folder) as writer, before_the_end(writer.flush):
             if old:
                 self._rename_old_rows(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=False)

@@ -326,7 +326,6 @@ def serve(
         watch.arm(BUILD_SECONDS)
         connection.send((_BUILDING, name))
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run that started this one ends it
     enter(*around)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         watch.arm(BUILD_SECONDS)
