@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -51,16 +51,27 @@ class Desk:
         self._systems: dict[str, System] = {}
         self._steps: dict[StepId, Step] = {}
 
-    def build(self, *, alone: bool) -> None:
+    def build(
+        self,
+        *,
+        alone: bool,
+        unbuilt: Mapping[str, str],
+        tell: Callable[[str], None],
+    ) -> None:
         """Builds every codec, so that no clip is charged for it; `unbuilt` tells which cannot be.
 
-        alone: whether metrics of packages run in this process too. Raises what the device's library
-        does where the device cannot be used.
+        alone: whether metrics of packages run in this process too. unbuilt: why systems are left
+        out. tell: called with each system before it is built, and with "" after the last. Raises
+        what the device's library does where the device cannot be used.
         """
         import torch
 
         torch.zeros(1, device=self.device).sum().item()
+        self.unbuilt = dict(unbuilt)
         for name in self._setups:
+            if name in unbuilt:
+                continue
+            tell(name)
             try:
                 self.system(name)
             except Exception as error:  # no room on the device, say: the other systems go on
@@ -69,6 +80,7 @@ class Desk:
                 self.unbuilt[name] = (
                     f"{where}: {'' if said else f'{type(error).__name__}: '}{error}"
                 )
+        tell("")
         if alone:
             for one in self.passes.all:
                 one.warm_up()

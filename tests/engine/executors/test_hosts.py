@@ -78,6 +78,21 @@ def test_a_codec_that_a_device_cannot_hold_costs_its_own_rows(clips: Path, tmp_p
     assert again.failed == 0  # another device had room
 
 
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_codec_that_ends_its_process_while_it_is_built_costs_its_own_rows(
+    clips: Path, tmp_path: Path, device: str
+) -> None:
+    dying = fake("DiesWhenMovedTo", options={"device": device})
+    run(clips, tmp_path, fake("Quantizer"), dying, {"codec": "identity"}, device=device)
+    found = rows(tmp_path)
+    lost = found["system"] == "DiesWhenMovedTo"
+    assert set(found[lost]["status"]) == {"failed"}
+    said = f"cannot be built on {device}: its process died (signal SIGSEGV)"
+    assert found[lost]["reason"].str.contains(said, regex=False).all()
+    assert set(found["system"]) == {"Quantizer", "DiesWhenMovedTo", "identity"}
+    assert set(found[~lost]["status"]) == {"ok"}
+
+
 class Taken:
     """An intake that keeps what comes."""
 
