@@ -7,8 +7,8 @@ taken as its mean, so that a level does not ring.
 
 Samples that came from outside of the clip, and the first and last of it whose value between samples
 hangs on what lies outside, are not known; `spans` tells which are. Where a clip breaks off at the
-level y, interpolation is wrong by y/2πn at the nth sample from there, so that past `MARGIN` samples
-the error of a clip of a second has less than 10⁻¹⁰ of its energy.
+level y, interpolation is wrong by up to y/2πn at the nth sample from there. What is left of that
+past `MARGIN` samples is 60 dB below three seconds of noise in 95 % of the band (40 in all of it).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from functools import cache
 
 import torch
 
-from rdbench.audio.resample import masked
 from rdbench.types import AudioBatch
 
 MARGIN = 32
@@ -29,18 +28,21 @@ MARGIN = 32
 def advance(audio: AudioBatch, delays: Sequence[float]) -> AudioBatch:
     """Each clip earlier by its delay in samples, as long as before; zero where nothing is known.
 
-    One delay for all channels of a clip. A clip is what it would be alone.
+    One delay for all channels of a clip. Clips of one length are moved together, so that each is
+    what it would be alone.
     """
-    whole, fraction = split(delays, audio.samples.device)
-    samples = masked(audio.samples, audio.lengths)
-    if bool((fraction != 0).any()):
-        mean = means(samples, audio.lengths)
-        size = fast_size(samples.shape[-1] + 2 * MARGIN)
-        spectrum = torch.fft.rfft(masked(samples - mean, audio.lengths), size)
-        between = torch.fft.irfft(turned(spectrum, fraction, size), size) + mean
-        between = between[..., : samples.shape[-1]]
-        samples = torch.where(fraction[:, None, None] != 0, between, samples)
-    return AudioBatch(read_on(samples, whole, audio.lengths), audio.lengths, audio.sample_rate)
+    moved = torch.zeros_like(audio.samples)
+    for length, indices in by_length(audio.lengths):
+        own = [delays[index] for index in indices]
+        samples = audio.samples[indices, :, :length]
+        if any(delay != round(delay) for delay in own):
+            mean = samples.mean(-1, keepdim=True)
+            size = fast_size(length + 2 * MARGIN)
+            between = read_between(torch.fft.rfft(samples - mean, size), own, size, length) + mean
+            fractions = torch.tensor([delay != round(delay) for delay in own])
+            samples = torch.where(fractions.to(samples.device)[:, None, None], between, samples)
+        moved[indices, :, :length] = read_on(samples, [round(delay) for delay in own])
+    return AudioBatch(moved, audio.lengths, audio.sample_rate)
 
 
 def spans(lengths: torch.Tensor, delays: Sequence[float]) -> list[tuple[int, int]]:
@@ -57,49 +59,61 @@ def spans(lengths: torch.Tensor, delays: Sequence[float]) -> list[tuple[int, int
     return found
 
 
+def leaves_half(lengths: torch.Tensor, delays: Sequence[float]) -> list[bool]:
+    """Whether at least half of each clip is known after `advance`."""
+    return [
+        2 * (stop - start) >= length
+        for (start, stop), length in zip(spans(lengths, delays), lengths.tolist(), strict=True)
+    ]
+
+
 def cut(audio: AudioBatch, parts: Sequence[tuple[int, int]]) -> AudioBatch:
     """The samples from `start` to before `stop` of each clip, one (start, stop) for each."""
     lengths = torch.tensor([stop - start for start, stop in parts], dtype=torch.int64)
-    starts = torch.tensor([start for start, _ in parts], device=audio.samples.device)
     longest = int(lengths.max()) if len(parts) else 0
-    moved = read_on(audio.samples, starts, audio.lengths)[..., :longest]
-    return AudioBatch(masked(moved, lengths), lengths, audio.sample_rate)
+    samples = audio.samples.new_zeros((audio.clips, audio.channels, longest))
+    for index, (start, stop) in enumerate(parts):
+        samples[index, :, : stop - start] = audio.samples[index, :, start:stop]
+    return AudioBatch(samples, lengths, audio.sample_rate)
 
 
-def split(delays: Sequence[float], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Delays as the nearest whole samples, int64, and the rest, float32, each (clips,)."""
-    whole = [round(delay) for delay in delays]
-    rest = [delay - samples for delay, samples in zip(delays, whole, strict=True)]
-    return torch.tensor(whole, device=device), torch.tensor(rest, device=device)
+def by_length(lengths: torch.Tensor) -> list[tuple[int, list[int]]]:
+    """(length, indices of the clips that have it), in the order of clips."""
+    found: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths.tolist()):
+        found.setdefault(length, []).append(index)
+    return list(found.items())
 
 
-def turned(spectrum: torch.Tensor, fraction: torch.Tensor, size: int) -> torch.Tensor:
-    """The spectrum (clips, channels, bins) of `size` samples, each clip earlier by its fraction."""
+def read_between(
+    spectrum: torch.Tensor, delays: Sequence[float], size: int, time: int
+) -> torch.Tensor:
+    """Samples t + f of each clip in the place of its samples t < time; f is its delay's fraction.
+
+    spectrum: (clips, rows, bins), from transforms of `size` samples.
+    """
+    fraction = torch.tensor([delay - round(delay) for delay in delays], device=spectrum.device)
     phase = frequencies(spectrum, size) * fraction[:, None, None]
-    return spectrum * torch.polar(torch.ones_like(phase), phase)
+    turned = spectrum * torch.polar(torch.ones_like(phase), phase)
+    return torch.fft.irfft(turned, size)[..., :time]
+
+
+def read_on(samples: torch.Tensor, whole: Sequence[int]) -> torch.Tensor:
+    """Sample t + whole of each clip in the place of sample t; zero where there is none."""
+    if not any(whole):
+        return samples
+    moved, time = torch.zeros_like(samples), samples.shape[-1]
+    for index, lag in enumerate(whole):
+        start, stop = max(0, -lag), min(time, time - lag)
+        if stop > start:
+            moved[index, :, start:stop] = samples[index, :, start + lag : stop + lag]
+    return moved
 
 
 def frequencies(spectrum: torch.Tensor, size: int) -> torch.Tensor:
     """Of the bins of a transform of `size` samples, in radians per sample, float32 (bins,)."""
     bins = torch.arange(spectrum.shape[-1], device=spectrum.device)
     return 2 * math.pi / size * bins
-
-
-def read_on(samples: torch.Tensor, whole: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Sample t + whole (clips,) of each clip in the place of sample t; zero outside of the clip."""
-    if not bool(whole.any()):
-        return masked(samples, lengths)
-    time = samples.shape[-1]
-    index = torch.arange(time, device=samples.device) + whole[:, None]
-    inside = (index >= 0) & (index < lengths.to(samples.device)[:, None])
-    index = index.clamp(0, max(time - 1, 0))[:, None].expand_as(samples)
-    return torch.where(inside[:, None], samples.gather(-1, index), 0.0)
-
-
-def means(samples: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Of each channel over its clip's own samples, past which it is zero: (clips, channels, 1)."""
-    counts = lengths.to(samples.device).clamp(min=1)[:, None, None]
-    return samples.sum(-1, keepdim=True) / counts
 
 
 @cache

@@ -41,7 +41,6 @@ class Desk:
         self.passes = Passes(setup.passes)
         self.protocols = setup.protocols
         self.timeout = setup.timeout
-        self.align = setup.align
         self.batch_seconds = setup.batch_seconds
         self.audio_names: dict[tuple[StepId | None, str], str] = {}
         self.clips_at_once = 1

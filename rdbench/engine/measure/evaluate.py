@@ -19,6 +19,7 @@ import torch
 from rdbench.audio.load import load_excerpt
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.code import code
+from rdbench.engine.measure.decoded import Decoded
 from rdbench.engine.measure.kept import FROM_KEPT, load_kept
 from rdbench.engine.measure.native import CodedClip, code_clip
 from rdbench.engine.plan.clips import batches_of
@@ -288,5 +289,6 @@ class Evaluation:
         if not all(finite):
             usable = [position for position, good in enumerate(finite) if good]
             work, audio = work.part(usable), audio.select(usable)
+        decoded = Decoded(audio, batch, batch.places(work.clips))
         for one in self._desk.passes.wanting(work, Needs.DECODED):
-            one.on_decoded(work, batch, audio, self._desk)
+            one.on_decoded(work, decoded, self._desk)

@@ -26,11 +26,11 @@ from rdbench.types import Score
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
     from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.decoded import Decoded
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.open import OpenUnits
     from rdbench.engine.plan.systems import Step, StepId
-    from rdbench.types import AudioBatch
 
 
 class Needs(IntEnum):
@@ -244,11 +244,8 @@ class Pass(ABC):
     def on_encoded(self, work: Work, encoding: Encoding) -> None:
         """Measures what is wanted of what was encoded; what it raises fails its quantities."""
 
-    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
-        """Measures what is wanted of a reconstruction, whose clips are those of `work`.
-
-        The batch holds their references, by name among others.
-        """
+    def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
+        """Measures what is wanted of a reconstruction, whose clips are those of `work` in order."""
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterable[Result]:
         """Measures the units of a set; what it raises fails them."""
