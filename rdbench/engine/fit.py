@@ -152,7 +152,6 @@ def fit_tables(
         threads=spec.protocol.threads,
         timeout=spec.timeouts.unit_seconds,
         batch_seconds=0.0,
-        align=False,
     )
     places = [HostPlace("cpu")] * workers if where == "cpu" else [HostPlace(where, workers)]
     intake = _Payloads(progress)

@@ -129,8 +129,7 @@ class Setup:
     """What all shards of a run share.
 
     protocols: by domain. threads: of torch. timeout: seconds that one clip may take in one step.
-    batch_seconds: audio that goes through a model together, 0 for one clip at a time. align:
-    whether reconstructions are scored after removing their residual delay.
+    batch_seconds: audio that goes through a model together, 0 for one clip at a time.
     """
 
     systems: tuple[SystemSetup, ...]
@@ -139,7 +138,6 @@ class Setup:
     threads: int
     timeout: float
     batch_seconds: float
-    align: bool
 
     def packed(self) -> bytes:
         """As it travels."""

@@ -77,6 +77,8 @@ class _OldKeys:
             return
         step = self._step(unit.step)
         if unit.clip is not None:
+            if unit.quantity.key == "residual_delay":
+                return  # which was of whole samples
             what = self._what(unit.step, unit.quantity, plan)
             yield self._hash(f"{self._run}|{step}|{_clip(unit.clip)}|{what}")
         elif unit.of is not None and unit.quantity.kind is not Kind.COST:
@@ -94,10 +96,10 @@ class _OldKeys:
         fitted = key == RateKind.KL and quantity.model != KL_PRIOR
         if kind is Kind.RATE and (key == RateKind.ENTROPY or fitted):
             return f"bits/1/{quantity.model}{self._fit(step, quantity, plan)}"
-        if kind is Kind.METRIC and key != "residual_delay":
+        if kind is Kind.METRIC:
             identity = plan.families.owner(quantity).depends(step, quantity)
             return digest(identity[:4])
-        return key if kind is Kind.METRIC else f"{kind.value}/{key}"
+        return f"{kind.value}/{key}"
 
     @staticmethod
     def _fit(step: Step, quantity: Quantity, plan: Plan) -> str:
