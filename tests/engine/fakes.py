@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -345,6 +346,15 @@ class RefusedBy(OfDevices):
     def to(self, device: torch.device | str) -> Codec:
         if str(device) == self.device:
             raise RuntimeError("no room on the device")
+        return super().to(device)
+
+
+class DiesWhenMovedTo(OfDevices):
+    """Takes its process along when it is moved there; the one that plans moves nothing."""
+
+    def to(self, device: torch.device | str) -> Codec:
+        if str(device) == self.device:
+            os.kill(os.getpid(), signal.SIGSEGV)
         return super().to(device)
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from rdbench.engine.measure.batch import as_array
 from rdbench.engine.measure.native import keep_audio
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.families import Columns, Needs
 from rdbench.store import audio as store
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score

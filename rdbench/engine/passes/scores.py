@@ -17,7 +17,9 @@ from rdbench.audio.align import residual_delay
 from rdbench.audio.resample import resample_batch
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.native import failed, score_clip, warmed
-from rdbench.engine.plan.passes import Columns, Pass, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.families import Columns
 from rdbench.metrics.base import DeviceBackend, PoolBackend, Scope
 from rdbench.metrics.channels import batch_under
 from rdbench.store.schema import Kind, Quantity
@@ -37,6 +39,7 @@ class ScoresPass(Pass):
 
     metrics: Mapping[str, Sequence[Metric]]
     name = "scores"
+    scores = True
 
     def owns(self, quantity: Quantity) -> bool:
         """The residual delay and the metrics of clips."""
@@ -177,7 +180,7 @@ class _Scoring:
             return backend.score(prepared, reconstruction=audio)
         except torch.cuda.OutOfMemoryError:
             raise
-        except Exception as error:
+        except Exception as error:  # a metric may be anyone's: its fault is a row
             if len(self._indices) == 1:
                 return [failed(metric, error)]
         # One bad clip must not cost the others of its batch.

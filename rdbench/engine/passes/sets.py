@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.audio.resample import resample_batch
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
+from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.metrics.base import SetBackend
 from rdbench.metrics.channels import batch_under
 from rdbench.metrics.sets.score import score_set
@@ -39,6 +41,7 @@ class SetMetricsPass(Pass):
 
     metrics: Mapping[str, Sequence[Metric]]
     name = "sets"
+    scores = True
 
     def owns(self, quantity: Quantity) -> bool:
         """Values, their replicates, and the features that they are made of."""
@@ -107,7 +110,7 @@ class SetMetricsPass(Pass):
                 features = backend.feature(
                     batch_under(metric.definition.channels, resample_batch(audio, rate))
                 )
-            except Exception as error:
+            except Exception as error:  # a metric may be anyone's: its fault is a row
                 if len(work.clips) > 1:
                     for position in range(len(work.clips)):
                         self._record(work.part([position]), audio.select([position]))

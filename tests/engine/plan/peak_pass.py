@@ -10,8 +10,10 @@ import numpy as np
 
 from rdbench.engine.measure.batch import Batch
 from rdbench.engine.measure.desk import Desk
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.clips import PlannedClip
-from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.plan.families import Columns, SetUnits
 from rdbench.engine.plan.systems import Step
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score
