@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NUMBER = r"(?:tensor\(|np\.float\d+\()?(-?\d[\d.]*(?:e[+-]?\d+)?)[^<]*"
+NUMBER = r"(?:tensor\(|np\.float\d+\()?(-?\d[\d.]*(?:e[+-]?\d+)?)(?:, dtype=[\w.]+)?\)?"
 BOUND = re.compile(rf"^\(?{NUMBER} (<=?) {NUMBER}")
 
 
@@ -35,13 +35,13 @@ class Largest:
     """Of all comparisons of one line."""
 
     comparisons: int = 0
-    absolute: float = 0.0
+    absolute: float = float("nan")
     relative: float = float("nan")
     bound: str = ""
 
     def add(self, absolute: float, relative: float, bound: str = "") -> None:
         self.comparisons += 1
-        self.absolute = max(self.absolute, absolute)
+        self.absolute = float(np.fmax(self.absolute, absolute))
         self.relative = float(np.fmax(self.relative, relative))
         self.bound = bound or self.bound
 
@@ -62,8 +62,7 @@ class Recorder:
         """`assert x < bound`, read from pytest's own account of it."""
         found = BOUND.match(expl)
         if found and "<" in orig and (place := _place(lineno)):
-            value = abs(float(found[1]))
-            self._line(place).add(value, float("nan"), f"{found[2]} {found[3]}")
+            self._line(place).add(float(found[1]), float("nan"), f"{found[2]} {found[3]}")
 
     def compared(self, actual: Any, expected: Any, bound: str) -> None:
         """One comparison that passed, at the line of the test that made it."""
@@ -72,7 +71,7 @@ class Recorder:
             one, two = (np.asarray(_plain(side), dtype=np.float64) for side in (actual, expected))
         except (TypeError, ValueError):
             return  # no numbers
-        if place is None or one.size == 0 or two.size == 0:
+        if place is None or one.size == 0 or two.size == 0 or np.isnan(two).all():
             return
         gap = np.where(one == two, 0.0, np.abs(one - two))
         largest = float(np.nanmax(gap, initial=0.0))

@@ -23,14 +23,16 @@ def test_every_test_that_the_page_names_is_there() -> None:
 
 
 def test_every_row_is_measured_by_a_test_of_its_table() -> None:
-    """The last cell of a row numbers the lines below its table."""
-    numbered = set(re.findall(r"^(\d+)\. ", PAGE, re.MULTILINE))
-    rows = [line.split("|")[-2].strip() for line in PAGE.splitlines() if line.startswith("| ")]
-    cells = [cell for cell in rows if cell not in ("by", "")]
-    for cell in cells:
-        assert cell == "–" or set(re.findall(r"\d+", cell)) <= numbered, cell
-    used = {number for cell in cells for number in re.findall(r"\d+", cell)}
-    assert used == numbered
+    """The last cell of a row numbers the lines below its table, and no line is left over."""
+    sections = [part for part in PAGE.split("\n## ") if "\n| claim |" in part]
+    assert len(sections) > 5
+    for section in sections:
+        below = re.findall(r"^(\d+)\. ", section, re.MULTILINE)
+        assert below == [str(n) for n in range(1, len(below) + 1)]
+        rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+        cells = [row.split("|")[-2].strip() for row in rows]
+        assert all(cell == "–" or re.fullmatch(r"\d+(, \d+)*", cell) for cell in cells), cells
+        assert {number for cell in cells for number in re.findall(r"\d+", cell)} == set(below)
 
 
 def test_deviations_are_measured_beside_the_bounds_of_tests() -> None:
