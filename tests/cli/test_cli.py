@@ -168,6 +168,6 @@ def test_a_run_in_the_background_of_a_script_is_stopped_by_sigterm_alone(project
         running.wait(0.2)
     running.terminate()
     _, rest = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "interrupted" in rest
+    assert running.returncode == 143
+    assert "terminated" in rest
     assert "Traceback" not in rest
