@@ -256,17 +256,23 @@ class Project:
 
 @dataclass
 class Tally:
-    """The signals of one phase, and what was found."""
+    """The signals of one phase, and what was found.
+
+    finished: how often the command was run to its end after the signals of a chain, of which the
+    last was in this phase; whole: how often it then left what it leaves undisturbed.
+    """
 
     signals: int = 0
     well: int = 0
     tracebacks: int = 0
     slowest: float = 0.0
+    finished: int = 0
+    whole: int = 0
     findings: list[str] = field(default_factory=list)
 
 
 def interrupt_at_random(
-    project: Project,
+    folder: Path,
     commands: Sequence[Command],
     generator: Any,
     *,
@@ -277,10 +283,12 @@ def interrupt_at_random(
 
     After `chain` of them at most, the command that had them is run to its end, and must be whole.
     """
+    project = Project(folder)
     seconds = project.prepare(commands)
     phases = [(command, phase) for command in commands for phase, _ in command.phases]
     tallies = {phase: Tally() for _, phase in phases}
     since: dict[str, int] = {}
+    last: dict[str, str] = {}
     sent = turn = 0
     for command in commands:
         project.begin_again(command)
@@ -297,12 +305,12 @@ def interrupt_at_random(
         sent += 1
         since[command.name] = since.get(command.name, 0) + 1
         _count(tallies[ended.phase], ended)
-        if since[command.name] == chain:
-            del since[command.name]
-            _finish(project, command, tallies[ended.phase])
+        last[command.name] = ended.phase
+        if since[command.name] % chain == 0:
+            _finish(project, command, tallies[last.pop(command.name)])
     for command in commands:
-        if command.name in since:
-            _finish(project, command, tallies[command.phases[-1][0]])
+        if command.name in last:
+            _finish(project, command, tallies[last[command.name]])
     return tallies
 
 
@@ -313,11 +321,15 @@ def _count(tally: Tally, ended: Ended) -> None:
     tally.slowest = max(tally.slowest, ended.seconds)
     if not ended.well or ended.left:
         tally.findings.append(str(ended))
+        print("FOUND:", ended, flush=True)
 
 
 def _finish(project: Project, command: Command, tally: Tally) -> None:
+    tally.finished += 1
     if problem := project.whole(command):
         tally.findings.append(problem)
+    else:
+        tally.whole += 1
     project.begin_again(command)
 
 
