@@ -35,6 +35,7 @@ sys.path[:0] = [
         FAULTS / "interrupted",
         FAULTS / "environments",
         REPOSITORY / "tests" / "engine",
+        REPOSITORY / "tests",
     )
 ]
 

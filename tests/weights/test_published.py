@@ -163,7 +163,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     for name in ("HOME", "XDG_CACHE_HOME", "RDBENCH_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    with pytest.raises(WeightsError, match="there is no home folder .* set RDBENCH_CACHE"):
+    with pytest.raises(WeightsError, match=r"there is no home folder .* set RDBENCH_CACHE"):
         cache_folder()
 
 

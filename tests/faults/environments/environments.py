@@ -8,18 +8,16 @@ or what the environment does not allow is said in one sentence, with exit code 2
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from terminals import in_a_terminal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SPEC = """name: small
@@ -117,7 +115,7 @@ ENVIRONMENTS = (
         refused="has 300 characters",
     ),
     # Limits.
-    Environment("4 GiB of address space", "ulimit -v 4194304; $RUN"),
+    Environment("6 GiB of address space", "ulimit -v 6291456; $RUN"),
     Environment("1 GiB of address space", "ulimit -v 1048576; $RUN", refused="memory"),
     Environment("64 open files", "ulimit -n 64; $RUN"),
     Environment("16 open files", "ulimit -n 16; $RUN", refused="Too many open files"),
@@ -219,7 +217,7 @@ class Trials:
         environment = {**os.environ, "PATH": self._path, "PYTHONPATH": str(REPOSITORY)}
         command = ["bash", "-c", script]
         if columns:
-            return _in_a_terminal(command, home, environment, columns)
+            return in_a_terminal(command, columns, environment, home)
         done = subprocess.run(
             command, cwd=home, env=environment, timeout=LIMIT, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -259,25 +257,6 @@ def _files(run: Path) -> set[str]:
     """The tables and figures of a run."""
     found = (path.relative_to(run) for path in run.rglob("*.*") if path.suffix != ".parquet")
     return {str(path) for path in found}
-
-
-def _in_a_terminal(
-    command: Sequence[str], home: Path, environment: dict[str, str], columns: int
-) -> tuple[int, str]:
-    """Exit code and all that came to a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        command, cwd=home, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    said = b""
-    with contextlib.suppress(OSError):  # the last one that had the terminal has gone
-        while read := os.read(ours, 65536):
-            said += read
-    os.close(ours)
-    return process.wait(), said.decode(errors="backslashreplace").replace("\r\n", "\n")
 
 
 @dataclass
