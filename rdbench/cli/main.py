@@ -95,7 +95,7 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         what = f"{error.filename} cannot be used" if error.filename else "the system refuses"
-        why = error.strerror or type(error).__name__
+        why = error.strerror or str(error) or type(error).__name__
         return f"{what} ({why}); check names, permissions, limits and the disk"
     if isinstance(error, ImportError):
         return (

@@ -21,9 +21,9 @@ from terminals import in_a_terminal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SPEC = """name: small
-corpus: {kind: embedded, limit: 2}
+corpus: {kind: embedded, domains: [speech], limit: 2}
 protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: 1.0}
-metrics: {default: [si_sdr, lsd]}
+metrics: {default: [si_sdr]}
 systems:
   - {codec: identity}
   - {name: coded, codec: opus, points: [16]}
@@ -84,7 +84,11 @@ ENVIRONMENTS = (
     _with("TMPDIR that is not there", "TMPDIR=/nowhere"),
     Environment("TMPDIR that is a file", "touch t; TMPDIR=$PWD/t $RUN"),
     Environment("TMPDIR that cannot be written", f"mkdir -m 500 t; TMPDIR=$PWD/t {USER} $RUN"),
-    Environment("TMPDIR with a long name", f"mkdir {LONG[:150]}; TMPDIR=$PWD/{LONG[:150]} $RUN"),
+    Environment(
+        "TMPDIR with a long name",
+        f"mkdir {LONG[:150]}; TMPDIR=$PWD/{LONG[:150]} $RUN",
+        refused="set TMPDIR to a folder with a shorter one",
+    ),
     Environment("the current folder deleted", "mkdir gone; cd gone; rmdir ../gone; $RUN"),
     Environment("the current folder not readable", f"mkdir x; cd x; chmod 000 .; {USER} $RUN"),
     Environment("umask 0", "umask 0; $RUN"),
