@@ -102,22 +102,19 @@ def clips(
     shape: Shape,
     group: np.ndarray,
     within: float,
-    samples: int,
-    lengths: np.ndarray,
+    seconds: np.ndarray,
 ) -> np.ndarray:
     """Everything that is measured: score, difference, bits, seconds, and the scores of the eleven
-    points of two curves, (15, samples, clips). group: of each clip. lengths: seconds of the clips,
-    (corpora, clips), of one corpus after the other.
+    points of two curves, (15, samples, clips). group: of each clip. seconds: (samples, clips).
     """
-    size = samples, len(group)
-    groups = samples, int(group.max()) + 1
+    size = seconds.shape
+    groups = len(seconds), int(group.max()) + 1
 
     def effect() -> np.ndarray:
         own = np.sqrt(1 - within) * shape(rng, size)
         return own + np.sqrt(within) * shape(rng, groups)[:, group]
 
     hard, other = effect(), effect()
-    seconds = lengths[np.arange(samples) % len(lengths)]
     points = []
     for kbps, half in ((ANCHOR_KBPS, 8.0), (TEST_KBPS, 6.0)):
         level = half * np.exp(0.3 * hard) * np.exp(0.08 * other)
@@ -140,7 +137,7 @@ def truth(shape: Shape, within: float) -> np.ndarray:
     rng, alone = np.random.default_rng(2**31), np.arange(AT_ONCE)
     total = np.zeros(15)
     for _ in range(TRUE_CLIPS // AT_ONCE):
-        total += clips(rng, shape, alone, within, 1, corpora(rng, 1, AT_ONCE)).sum(axis=(1, 2))
+        total += clips(rng, shape, alone, within, corpora(rng, 1, AT_ONCE)).sum(axis=(1, 2))
     mean = total / (TRUE_CLIPS // AT_ONCE * AT_ONCE)
     return np.array([0.0, 0.0, mean[2] / mean[3], bd_rate(mean[4:, None])[0]])
 
@@ -175,7 +172,9 @@ def coverage(
     held, given, left = np.zeros(4), np.zeros(4), samples
     while left:
         part = min(left, max(1, AT_ONCE // len(group)))
-        sums = np.add.reduceat(clips(rng, shape, group, within, part, lengths), starts, axis=2)
+        sums = np.add.reduceat(
+            clips(rng, shape, group, within, lengths[np.arange(part) % CORPORA]), starts, axis=2
+        )
         for number, (low, high) in enumerate(ends(sums, sizes)):
             held[number] += ((low <= true[number]) & (true[number] <= high)).sum()
             given[number] += np.isfinite(low).sum()

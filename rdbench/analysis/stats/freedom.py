@@ -40,7 +40,7 @@ COMMON = (0.0, 0.5, 0.75, 1.0)
 """The share of the variance of θ that comes from what clips of a group have in common."""
 LEVEL = 0.95
 FURTHEST = 0.015
-"""How far from `LEVEL` normal scores may be covered; other scores are given as much again."""
+"""How far from `LEVEL` normal scores may be covered: it leaves room for scores of other shapes."""
 LEAST = 2.0
 """Degrees of freedom of three equal groups, with less than which no interval was of use."""
 SIZES = 48
@@ -115,7 +115,7 @@ def _fewer(sizes: Array, counts: Array) -> tuple[Array, Array]:
         return sizes, counts
     logs = np.log(sizes)
     place = np.minimum((logs - logs[0]) / (logs[-1] - logs[0]) * SIZES, SIZES - 1).astype(int)
-    together = np.bincount(place, counts)
+    together = np.bincount(place, counts).astype(np.float64)
     means = np.bincount(place, counts * sizes)
     there = together > 0
     return means[there] / together[there], together[there]
