@@ -268,8 +268,8 @@ def few_groups(points: pd.DataFrame) -> str:
     if not 1 < groups < ENOUGH:
         return ""
     return (
-        f"Only {groups} groups of clips: the intervals may be too narrow, and say little about other "
-        "clips."
+        f"Only {groups} groups of clips: the intervals may be too narrow, and say little about "
+        "other clips."
     )
 
 
