@@ -24,7 +24,8 @@ import torch
 
 from rdbench.audio.clip import Clip
 from rdbench.audio.resample import context, resample, resampled_length
-from rdbench.types import AudioError, SpecError
+from rdbench.identity import CheckedFile, FileHash
+from rdbench.types import AudioError, ChangedError, SpecError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -141,15 +142,19 @@ def read(
         return _frames(file, str(path), first, count), int(file.samplerate)
 
 
-def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
+def load_excerpt(clip: Clip, protocol: ExcerptProtocol, planned: FileHash | None = None) -> Excerpt:
     """The excerpt of `clip` under `protocol`: the middle of it, where the clip is longer.
+
+    planned: what the file held when the run was planned; whatever is read of it now is held against
+    that.
 
     A clip that is not longer than the excerpt is kept whole, with a note. Mono is the mean of the
     channels; mono becomes stereo by doubling; from more than two channels, stereo is the first
     two as left and right, each averaged with the mean of all others.
-    Raises AudioError as `read` does, its message naming the clip.
+    Raises AudioError as `read` does, its message naming the clip, and ChangedError for a file that
+    does not hold what was planned.
     """
-    with _opened(clip.path, clip.name) as file:
+    with _opened(clip.path, clip.name, planned) as file:
         first, count = _part(file, clip.name, clip.start, clip.duration)
         native = int(file.samplerate)
         rate = protocol.sample_rate
@@ -167,7 +172,9 @@ def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
 
 
 @contextmanager
-def _opened(path: Path, name: str | None = None) -> Iterator[soundfile.SoundFile]:
+def _opened(
+    path: Path, name: str | None = None, planned: FileHash | None = None
+) -> Iterator[soundfile.SoundFile]:
     """Opens a file and checks its header; what libsndfile says becomes one sentence."""
     import soundfile
 
@@ -177,7 +184,7 @@ def _opened(path: Path, name: str | None = None) -> Iterator[soundfile.SoundFile
     if path.stat().st_size == 0:
         raise AudioError(f"{name} cannot be read: the file is empty (0 bytes)")
     try:
-        with soundfile.SoundFile(path) as file:
+        with _source(path, name, planned) as source, soundfile.SoundFile(source) as file:
             _check_header(file, name)
             yield file
     except soundfile.SoundFileError as error:
@@ -187,6 +194,20 @@ def _opened(path: Path, name: str | None = None) -> Iterator[soundfile.SoundFile
         ) from error
     except OSError as error:
         raise AudioError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _source(path: Path, name: str, planned: FileHash | None) -> Iterator[Path | CheckedFile]:
+    """What libsndfile is to read; in the end, whether that was what was planned."""
+    if planned is None:
+        yield path
+        return
+    with CheckedFile(path, planned) as file:
+        try:
+            yield file
+        finally:  # whatever else was found wrong with a file that was changed comes of that
+            if file.changed:
+                raise ChangedError.of(name)
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:

@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Any
 from rdbench.types import AudioBatch, RunsOn, Score
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -103,7 +105,7 @@ class Backend(ABC):
 
     Filled in by the registry, for keys and cards: options, as the spec sets them; model_sha256, of
     the model file among them ("" where there is none); source, hashes of the code of a metric that
-    is not rdbench's own (empty for those that are).
+    is not rdbench's own (empty for those that are); files, those that were hashed for either.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Backend(ABC):
     options: Mapping[str, Any] = MappingProxyType({})
     model_sha256: str = ""
     source: tuple[str, ...] = ()
+    files: Mapping[Path, str] = MappingProxyType({})
 
     @property
     @abstractmethod

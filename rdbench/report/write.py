@@ -17,9 +17,12 @@ def write_all(
 
     Raises StoreError for a folder that is no run, or cannot be read or written; RdbenchError for a
     configuration that names what the run does not have.
+
+    What is written into `folder` is noted there in the end (`rdbench.report.state`).
     """
     from rdbench.analysis.aggregate import run_points
     from rdbench.analysis.runs import read_run
+    from rdbench.report import state
     from rdbench.report.config import configured
     from rdbench.report.figures.write import write_figures
     from rdbench.report.tables.run_tables import run_tables
@@ -28,6 +31,8 @@ def write_all(
     from rdbench.store.traces import read_traces
 
     config = config or ReportConfig()
+    inside = out is None or Path(out).absolute() == Path(folder).absolute()
+    made_from = state.digest(folder)
     whole = read_run(folder)
     run = configured(whole, config)
     points = run_points(run)
@@ -42,7 +47,11 @@ def write_all(
         unfinished=unfinished_text(whole),
         seed=config.seed,
     )
+    if inside:
+        state.begin(folder)
     written = write_tables(out or folder, tables)
     made, notes = write_figures(out or folder, points=points, manifest=run.manifest, config=config)
+    if inside:
+        state.end(folder, made_from, [*written, *made])
     text = summary_text(tables)
     return "\n\n".join([text.rstrip(), *notes]) + "\n", [*written, *made]

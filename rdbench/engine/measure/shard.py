@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from rdbench.engine.plan.passes import Pass, Result, SetWork
 from rdbench.engine.plan.systems import CodecRecipe, StepId, System
+from rdbench.types import ChangedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.rate.coded import LatentCoder
@@ -109,12 +112,14 @@ class Sink(Protocol):
 class SystemSetup:
     """What makes a system in another process.
 
+    files: those of a codec that is not rdbench's own, with what they held when the run was planned.
     info: what is known of the codec. coder: of the latent, where one was fitted.
     """
 
     spec: SystemSpec
     recipe: CodecRecipe
     source: tuple[str, ...]
+    files: Mapping[Path, str]
     info: CodecInfo
     coder: LatentCoder | None
 
@@ -123,13 +128,19 @@ class SystemSetup:
         """The set-up of a system that could be built here."""
         assert system.info is not None
         coder = getattr(system.codec, "coder", None)
-        return cls(system.spec, system.recipe, system.source, system.info, coder)
+        return cls(
+            system.spec, system.recipe, system.source, system.files, system.info, coder
+        )  # fmt: skip
 
     def build(self) -> System:
-        """The system with a codec of its own."""
+        """The system with a codec of its own; raises ChangedError for one of other weights."""
         from rdbench.codecs.posterior.base import PosteriorCodec
+        from rdbench.engine.plan.source import name_weights
 
         codec = self.recipe.build()
+        name_weights(codec)
+        if codec.info.weights_sha256 != self.info.weights_sha256:
+            raise ChangedError.of(f"the file that {self.spec.name} has its weights from")
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
             codec.coder = self.coder

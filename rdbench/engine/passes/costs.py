@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork
 from rdbench.store.schema import Kind, Quantity
-from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
+from rdbench.types import AudioBatch, ChangedError, RdbenchError, RunsOn, Score
 
 if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
@@ -88,7 +88,10 @@ class CostsPass(Pass):
 
     def _time(self, work: SetWork, step: Step, desk: Desk) -> Timing | str:
         assert step.system.codec is not None
-        references = [audio for clip in work.clips if (audio := _reference(clip, step, desk))]
+        try:
+            references = [audio for clip in work.clips if (audio := _reference(clip, step, desk))]
+        except ChangedError as error:
+            return str(error)
         if not references:
             return "no clip could be loaded for this system"
         on_device = step.system.codec.info.runs_on is RunsOn.DEVICE
@@ -181,7 +184,9 @@ def _reference(clip: PlannedClip, step: Step, desk: Desk) -> AudioBatch | None:
     assert step.system.info is not None
     device = desk.device if step.system.info.runs_on is RunsOn.DEVICE else "cpu"
     try:
-        excerpt = load_excerpt(clip.clip, desk.protocols[clip.domain])
+        excerpt = load_excerpt(clip.clip, desk.protocols[clip.domain], clip.file)
+    except ChangedError:
+        raise
     except (RdbenchError, OSError, RuntimeError):
         return None  # the clip has failed rows already
     samples = excerpt.samples[None].to(device)

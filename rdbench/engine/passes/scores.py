@@ -23,6 +23,8 @@ from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score, Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.metrics import Metric
     from rdbench.engine.plan.systems import Step
@@ -63,6 +65,10 @@ class ScoresPass(Pass):
         if quantity == RESIDUAL_DELAY:
             return [self.name, align.VERSION]
         return self._by_quantity()[quantity].identity()
+
+    def files(self) -> Mapping[str, Mapping[Path, str]]:
+        """Those of the metrics."""
+        return {one.key: dict(one.files) for one in self._by_quantity().values()}
 
     def warm_up(self) -> None:
         """Builds every backend, and compiles those of packages."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rdbench.engine.plan.digests import clip_seed, digest
-from rdbench.identity import file_sha256
+from rdbench.identity import FileHash, hash_file
 from rdbench.types import AudioError
 
 if TYPE_CHECKING:
@@ -22,13 +22,15 @@ class PlannedClip:
     """A clip with the identity of its content.
 
     content: digest of the file's bytes and the part that is used; "" where it cannot be read.
-    failure: why it cannot be read.
+    failure: why it cannot be read. file: what the file held, so that whoever loads it later knows
+    whether it still does.
     """
 
     clip: Clip
     content: str
     seed: int
     failure: str = ""
+    file: FileHash | None = None
 
     @property
     def name(self) -> str:
@@ -81,19 +83,20 @@ def unread_manifest(spec: BenchmarkSpec) -> str:
 
 def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
     """Identifies the content of every clip; a file that cannot be read becomes a failure."""
-    hashes: dict[str, str] = {}
+    hashes: dict[str, FileHash] = {}
     planned = []
     for clip in corpus.clips:
         path = str(clip.path)
         try:
             if path not in hashes:
-                hashes[path] = file_sha256(clip.path)
+                hashes[path] = hash_file(clip.path)
         except OSError as error:
             reason = f"{clip.name} cannot be read: {error.strerror or error}"
             planned.append(PlannedClip(clip, "", 0, reason))
             continue
-        content = digest([hashes[path], clip.start, clip.duration])
-        planned.append(PlannedClip(clip, content, clip_seed(seed, content)))
+        file = hashes[path]
+        content = digest([file.sha256, clip.start, clip.duration])
+        planned.append(PlannedClip(clip, content, clip_seed(seed, content), file=file))
     return planned
 
 

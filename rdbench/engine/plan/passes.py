@@ -24,6 +24,8 @@ from rdbench.store.schema import Quantity
 from rdbench.types import Score
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.engine.measure.batch import Batch
     from rdbench.engine.measure.code import Encoding
     from rdbench.engine.measure.desk import Desk
@@ -230,6 +232,12 @@ class Pass(ABC):
     def depends(self, step: Step | None, quantity: Quantity) -> Any:
         """What a value depends on beside step, clips and protocol, as JSON: part of its key."""
         return [self.name]
+
+    def files(self) -> Mapping[str, Mapping[Path, str]]:
+        """By key of quantities, the files that their values come of, with what they held when they
+        were planned: of code that is not rdbench's own, and of models.
+        """
+        return {}
 
     def by_groups(self, quantity: Quantity) -> bool:
         """Whether a quantity of a set depends on which of its clips are of one group."""
