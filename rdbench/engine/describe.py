@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.environment import cores, hardware, machine_name, versions
+from rdbench.engine.environment import cores, hardware, machine_name, provenance, versions
 from rdbench.engine.measure.channels import policy
 from rdbench.engine.plan.systems import variant_cards
 from rdbench.types import CodecError
@@ -32,6 +32,8 @@ def manifest(
     finished: str | None,
 ) -> dict[str, Any]:
     """Everything beside the rows, to be written as JSON.
+
+    `versions` and `hardware` are those of the last start; rows name theirs in `provenance`.
 
     finished: ISO 8601 in UTC, None while the run goes on.
     """
@@ -67,6 +69,7 @@ def manifest(
         "variants": variant_cards(plan.systems),
         "plan": plan.manifest(),
         "versions": versions(),
+        "provenance": dict([provenance(devices[0])]),
         "hardware": hardware(devices[0]),
     }
 

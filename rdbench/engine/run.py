@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rdbench.engine.devices import default_workers, resolve_devices
-from rdbench.engine.environment import machine_name
+from rdbench.engine.environment import machine_name, provenance
 from rdbench.engine.plan.clips import (
     PlannedClip,
     batches_of,
@@ -246,7 +246,8 @@ class _Run:
         )
         writer.relabel(review.relabel)
         known = set(found.table["unit_key"].to_pylist()) - lost
-        intake = RunIntake(plan, review, writer, self.progress, known=known)
+        name, _ = provenance(self.devices[0])
+        intake = RunIntake(plan, review, writer, self.progress, known=known, provenance=name)
         self.progress.start(review.asked, review.done)
         self._say_failures(plan, review)
         try:

@@ -27,7 +27,7 @@ def write_all(
     from rdbench.report.figures.write import write_figures
     from rdbench.report.tables.run_tables import run_tables
     from rdbench.report.tables.write import summary_text, write_tables
-    from rdbench.report.text.status import read_notes, unfinished_text
+    from rdbench.report.text.status import caveats, read_notes
     from rdbench.store.traces import read_traces
 
     config = config or ReportConfig()
@@ -44,7 +44,7 @@ def write_all(
         pairs=config.pairs,
         traces=read_traces(folder),
         notes=read_notes(folder),
-        unfinished=unfinished_text(whole),
+        caveats=caveats(whole),
         seed=config.seed,
     )
     if inside:

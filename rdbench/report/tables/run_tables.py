@@ -50,7 +50,7 @@ class DomainTables:
 class RunTables:
     """All tables of a run, before they are Markdown, LaTeX or HTML.
 
-    notes: on clips. unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
+    notes: on clips. caveats: sentences on the run (`rdbench.report.text.status.caveats`).
     """
 
     card: RunCard
@@ -60,7 +60,7 @@ class RunTables:
     bd: BdRates
     channels: pd.DataFrame
     notes: Table | None = None
-    unfinished: str = ""
+    caveats: tuple[str, ...] = ()
 
     @property
     def all(self) -> list[Table]:
@@ -82,7 +82,7 @@ def run_tables(
     pairs: Sequence[tuple[str, str]] | None = None,
     traces: pd.DataFrame | None = None,
     notes: pd.DataFrame | None = None,
-    unfinished: str = "",
+    caveats: tuple[str, ...] = (),
     seed: int = 0,
 ) -> RunTables:
     """The tables of a run.
@@ -91,7 +91,7 @@ def run_tables(
     `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and
     between `pairs` of curves, and for what is in bold; neither without it. traces: of
     `rdbench.store.traces`, for what is said of latent channels. notes: of
-    `rdbench.report.text.status.read_notes`. unfinished: as in `RunTables`. seed: of
+    `rdbench.report.text.status.read_notes`. caveats: as in `RunTables`. seed: of
     the draws that say how surely curves cross. Raises RdbenchError for a
     curve that is not there.
     """
@@ -129,7 +129,7 @@ def run_tables(
         )  # fmt: skip
     costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
     noted = None if notes is None or notes.empty else notes_table(notes)
-    return RunTables(card, points, domains, costs, bd, channels, noted, unfinished)
+    return RunTables(card, points, domains, costs, bd, channels, noted, caveats)
 
 
 def domains_of(points: pd.DataFrame) -> list[str]:
