@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from rdbench.audio.clip import Clip
+from rdbench.audio.clip import Clip, name_problem, readable
 from rdbench.audio.resample import context, resample, resampled_length
 from rdbench.identity import CheckedFile, FileHash
 from rdbench.types import AudioError, ChangedError, SpecError
@@ -178,7 +178,9 @@ def _opened(
     """Opens a file and checks its header; what libsndfile says becomes one sentence."""
     import soundfile
 
-    name = name or str(path)
+    name = name or readable(str(path))
+    if problem := name_problem(path):
+        raise AudioError(f"{name} cannot be read: {problem}")
     if not path.is_file():
         raise AudioError(f"{name} cannot be read: there is no file {str(path)!r}")
     if path.stat().st_size == 0:

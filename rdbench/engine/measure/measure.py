@@ -45,7 +45,14 @@ class _Checked:
     def __init__(self, sink: Sink, desk: Desk) -> None:
         self._sink = sink
         self._desk = desk
-        self.at, self.say = sink.at, sink.say
+
+    def at(self, system: str, point: str) -> None:
+        """The work has come to this system and point."""
+        self._sink.at(system, point)
+
+    def say(self, message: str) -> None:
+        """Something worth one line."""
+        self._sink.say(message)
 
     def deliver(self, results: Sequence[Result]) -> None:
         """Takes results."""

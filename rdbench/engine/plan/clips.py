@@ -83,16 +83,20 @@ def unread_manifest(spec: BenchmarkSpec) -> str:
 
 def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
     """Identifies the content of every clip; a file that cannot be read becomes a failure."""
+    from rdbench.audio.clip import name_problem
+
     hashes: dict[str, FileHash] = {}
     planned = []
     for clip in corpus.clips:
         path = str(clip.path)
+        reason = name_problem(clip.path)
         try:
-            if path not in hashes:
+            if path not in hashes and not reason:
                 hashes[path] = hash_file(clip.path)
         except OSError as error:
-            reason = f"{clip.name} cannot be read: {error.strerror or error}"
-            planned.append(PlannedClip(clip, "", 0, reason))
+            reason = error.strerror or str(error)
+        if reason:
+            planned.append(PlannedClip(clip, "", 0, f"{clip.name} cannot be read: {reason}"))
             continue
         file = hashes[path]
         content = digest([file.sha256, clip.start, clip.duration])
