@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import numpy as np
 import torch
 
 from rdbench.audio.clip import Clip, name_problem, readable
 from rdbench.audio.resample import context, resample, resampled_length
+from rdbench.audio.streams import as_libsndfile_needs
 from rdbench.identity import CheckedFile, FileHash
 from rdbench.types import AudioError, ChangedError, SpecError
 
@@ -186,9 +187,12 @@ def _opened(
     if path.stat().st_size == 0:
         raise AudioError(f"{name} cannot be read: the file is empty (0 bytes)")
     try:
-        with _source(path, name, planned) as source, soundfile.SoundFile(source) as file:
-            _check_header(file, name)
-            yield file
+        with _source(path, name, planned) as source:
+            needed = as_libsndfile_needs(source, name)
+            as_it_is = planned is None and needed is source
+            with soundfile.SoundFile(path if as_it_is else needed) as file:
+                _check_header(file, name)
+                yield file
     except soundfile.SoundFileError as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise AudioError(
@@ -199,14 +203,15 @@ def _opened(
 
 
 @contextmanager
-def _source(path: Path, name: str, planned: FileHash | None) -> Iterator[Path | CheckedFile]:
-    """What libsndfile is to read; in the end, whether that was what was planned."""
+def _source(path: Path, name: str, planned: FileHash | None) -> Iterator[BinaryIO]:
+    """An open file; in the end, whether it held what was planned."""
     if planned is None:
-        yield path
+        with path.open("rb") as plain:
+            yield plain
         return
     with CheckedFile(path, planned) as file:
         try:
-            yield file
+            yield cast("BinaryIO", file)
         finally:  # whatever else was found wrong with a file that was changed comes of that
             if file.changed:
                 raise ChangedError.of(name)

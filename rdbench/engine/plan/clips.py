@@ -23,7 +23,7 @@ class PlannedClip:
 
     content: digest of the file's bytes and the part that is used; "" where it cannot be read.
     failure: why it cannot be read. file: what the file held, so that whoever loads it later knows
-    whether it still does.
+    whether it still does. twin: an earlier clip with the same audio, "" for most.
     """
 
     clip: Clip
@@ -31,6 +31,7 @@ class PlannedClip:
     seed: int
     failure: str = ""
     file: FileHash | None = None
+    twin: str = ""
 
     @property
     def name(self) -> str:
@@ -86,6 +87,7 @@ def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
     from rdbench.audio.clip import name_problem
 
     hashes: dict[str, FileHash] = {}
+    firsts: dict[tuple[str, int, int | None], str] = {}
     planned = []
     for clip in corpus.clips:
         path = str(clip.path)
@@ -100,8 +102,16 @@ def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
             continue
         file = hashes[path]
         content = digest([file.sha256, clip.start, clip.duration])
-        planned.append(PlannedClip(clip, content, clip_seed(seed, content), file=file))
+        first = firsts.setdefault(_part(file, clip), clip.name)
+        twin = first if first != clip.name else ""
+        planned.append(PlannedClip(clip, content, clip_seed(seed, content), file=file, twin=twin))
     return planned
+
+
+def _part(file: FileHash, clip: Clip) -> tuple[str, int, int | None]:
+    """Names the audio of a clip: times that differ by less than a microsecond are one."""
+    lasts = None if clip.duration is None else round(clip.duration * 1e6)
+    return file.sha256, round(clip.start * 1e6), lasts
 
 
 def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, ExcerptProtocol]:
