@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rdbench.report.config import ReportConfig
 
 
 def write_all(
-    folder: Path, *, out: Path | None = None, config: ReportConfig | None = None
+    folder: Path,
+    *,
+    out: Path | None = None,
+    config: ReportConfig | None = None,
+    at: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, list[Path]]:
     """Writes tables and figures of a run; returns the terminal's text and the files.
 
     folder: the run. out: where to write, by default into `folder`. config: what is shown and how
-    (`rdbench.report.config`). Scores that listeners gave are a metric like the others.
+    (`rdbench.report.config`). Scores that listeners gave are a metric like the others. at: told
+    what is begun, since with thousands of points each takes its time.
 
     Raises StoreError for a folder that is no run, or cannot be read or written; RdbenchError for a
     configuration that names what the run does not have.
@@ -32,10 +38,12 @@ def write_all(
 
     config = config or ReportConfig()
     inside = out is None or Path(out).absolute() == Path(folder).absolute()
+    at("reading the run")
     made_from = state.digest(folder)
     whole = read_run(folder)
     run = configured(whole, config)
     points = run_points(run)
+    at("comparing curves for the tables")
     tables = run_tables(
         points,
         run.manifest,
@@ -50,7 +58,9 @@ def write_all(
     if inside:
         state.begin(folder)
     written = write_tables(out or folder, tables)
-    made, notes = write_figures(out or folder, points=points, manifest=run.manifest, config=config)
+    made, notes = write_figures(
+        out or folder, points=points, manifest=run.manifest, config=config, at=at
+    )
     if inside:
         state.end(folder, made_from, [*written, *made])
     text = summary_text(tables)

@@ -15,6 +15,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
+from rdbench.engine.executors.temporary import claim
+
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -43,6 +45,7 @@ class ServerContext(ForkServerContext):
 
 def start_server() -> ServerContext:
     """Starts, once, the process that workers are forked from; it imports while others go on."""
+    claim()
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
