@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.environment import cores, hardware, machine_name, provenance, versions
+from rdbench.engine.environment import cores, hardware, machine_name, provenance
 from rdbench.engine.measure.channels import policy
 from rdbench.engine.plan.systems import variant_cards
 from rdbench.types import CodecError
@@ -39,6 +39,7 @@ def manifest(
     """
     from rdbench.audio.resample import RESAMPLER
 
+    name, told = provenance(devices[0])
     return {
         "name": spec.name,
         "description": spec.description,
@@ -68,8 +69,8 @@ def manifest(
         "systems": {system.name: _system(system, spec) for system in plan.systems},
         "variants": variant_cards(plan.systems),
         "plan": plan.manifest(),
-        "versions": versions(),
-        "provenance": dict([provenance(devices[0])]),
+        "versions": told["versions"],
+        "provenance": {name: told},
         "hardware": hardware(devices[0]),
     }
 

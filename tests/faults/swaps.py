@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from rdbench.types import AudioBatch, Encoded, OperatingPoint  # noqa: E402
 
 TARGETS = ("clip", "weights", "option")
 HOW = ("in place", "replaced")
+HALVES = "in two halves"
+"""In place too, as a slow disk or network does it."""
 VARIABLE = "RDBENCH_TEST_SWAP"
 
 
@@ -41,7 +44,10 @@ class LateReader(Quantizer):
         self.file = Path(file)
 
     def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
-        taken = float(self.file.read_text().split()[0])
+        text = self.file.read_text()
+        if not text.endswith("\n"):
+            raise ValueError("the file is not written to its end")
+        taken = float(text)
         return super().encode(replace(audio, samples=audio.samples - taken), point)
 
 
@@ -100,7 +106,12 @@ class Inputs:
 
 def put(path: Path, content: bytes, how: str) -> None:
     """Overwrites a file as a training job does, or puts another one in its place."""
-    if how == "replaced":
+    if how == HALVES:
+        with path.open("wb", buffering=0) as file:
+            file.write(content[: len(content) // 2])
+            time.sleep(0.02)
+            file.write(content[len(content) // 2 :])
+    elif how == "replaced":
         beside = path.with_name(f"{path.name}.beside")
         beside.write_bytes(content)
         beside.replace(path)
@@ -261,7 +272,10 @@ class Tally:
 
 
 def check(folder: Path, references: References, tally: Tally, what: str) -> None:
-    """Looks at the rows of a run of which an input was swapped."""
+    """Looks at the rows of a run of which an input was swapped.
+
+    What failed must say so; what was half written when it was read may have other reasons.
+    """
     from rdbench.store.reader import read_rows
 
     rows = read_rows(folder)
@@ -270,7 +284,8 @@ def check(folder: Path, references: References, tally: Tally, what: str) -> None
     tally.noticed += bool(len(failed))
     tally.wrong += [f"{what}: {one}" for one in references.wrong(folder)]
     others = [one for one in set(failed["reason"]) if "was changed while the run went" not in one]
-    tally.unexplained += [f"{what}: {one}" for one in others]
+    if HALVES not in what:
+        tally.unexplained += [f"{what}: {one}" for one in others]
 
 
 def check_next(  # noqa: PLR0917
@@ -281,3 +296,39 @@ def check_next(  # noqa: PLR0917
     if end["end"] != "finished" or end["failed"]:
         tally.unfinished.append(f"{what}: the next run {end}")
     tally.unfinished += [f"{what}: {one}" for one in references.unfinished(trial.folder, new)]
+
+
+def swap_at_random(
+    children: Any, inputs: Inputs, folder: Path, references: References, rng: Any, *, swaps: int
+) -> Tally:
+    """Swaps one input of each run at a random moment; every other run is then gone on with."""
+    import shutil
+
+    tally, seconds = Tally(), 2.0
+    while tally.swaps < swaps:
+        shutil.rmtree(folder, ignore_errors=True)
+        inputs.reset()
+        trial = inputs.trial(folder, workers=2)
+        target = TARGETS[int(rng.integers(len(TARGETS)))]
+        how = (*HOW, HALVES)[int(rng.integers(3))]
+        moment = float(rng.uniform(0.0, seconds))
+        child, pipe = children.start(trial, folder.with_suffix(".reports"))
+        pipe.recv()
+        began = time.monotonic()
+        over = pipe.poll(moment)
+        if not over:
+            inputs.put(target, "new", how)
+        end = pipe.recv()
+        child.join()
+        seconds = 0.5 * (seconds + time.monotonic() - began)
+        if over:  # the run was over before: the machine is less busy now
+            continue
+        what = f"swap {tally.swaps}, {target} {how} after {moment:.3f} s"
+        if end["end"] != "finished":
+            tally.swaps += 1
+            tally.unfinished.append(f"{what}: {end}")
+            continue
+        check(folder, references, tally, what)
+        if tally.swaps % 2:
+            check_next(children, trial, references, target, tally, what)
+    return tally
