@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.interrupts import before_the_end
 
 
 def command(
@@ -18,6 +19,9 @@ def command(
     option: CodecOptions = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     allow_code: AllowCode = False,
+    extend: Annotated[
+        bool, typer.Option(help="Keep what the file has, and fit only what it lacks.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fits token tables, priors and latent coders on the clips of SPEC.
@@ -27,11 +31,14 @@ def command(
     """
     from rdbench.cli.progress import make_progress, set_up_logging
     from rdbench.engine.fit import fit_tables
+    from rdbench.rate.tables import Tables
 
     set_up_logging(verbose=0, quiet=quiet)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
-    tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code)
+    known = Tables.load(out) if extend else None
+    with before_the_end(progress.stop):
+        tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code, known=known)
     tables.save(out)
     if not quiet:
         count = len(tables.entries)

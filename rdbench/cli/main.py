@@ -1,16 +1,19 @@
 """The entry point `rdbench`: one subcommand per module, errors as one sentence.
 
-Exit codes: 0 every unit done, 1 some units failed, 2 usage (something that the user can mend before
-any work), 130 interrupted.
+Exit codes: 0 every unit done, 1 some units failed, 2 usage (something that the user can mend, on
+this machine or in what was asked), 70 a fault of rdbench itself, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, NoReturn
 
 import typer
 
+from rdbench import interrupts
 from rdbench.cli import (
     check,
     compare,
@@ -29,6 +32,7 @@ from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
 USAGE = 2
+FAULT = 70
 
 app = typer.Typer(
     name="rdbench",
@@ -70,8 +74,27 @@ def main(
 
 def entry() -> None:
     """Runs the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    # No command opens a window, and matplotlib ends its import over a name that it does not know.
+    os.environ.pop("MPLBACKEND", None)
     try:
         app()
     except RdbenchError as error:
-        typer.echo(f"rdbench: {error}", err=True)
-        sys.exit(USAGE)
+        _end(str(error), USAGE)
+    except OSError as error:
+        what = f"{error.filename} cannot be used" if error.filename else "the system refuses"
+        _end(
+            f"{what} ({error.strerror or error}); check names, permissions, limits and the disk",
+            USAGE,
+        )
+    except MemoryError:
+        _end("there is no more memory for this process; raise its limit (`ulimit -v`)", USAGE)
+    except Exception:  # a mistake in rdbench, for whoever mends it; 1 would say that units failed
+        traceback.print_exc()
+        _end("this is a fault of rdbench; please report it with the lines above", FAULT)
+    finally:
+        interrupts.leave()
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"rdbench: {sentence}", err=True)
+    sys.exit(code)

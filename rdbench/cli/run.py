@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Annotated
 import typer
 
 from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.interrupts import AGAIN, before_the_end
 
 FAILED = 1
-INTERRUPTED = 130
 TABLE = "table.md"
 
 
@@ -87,24 +86,21 @@ def command(
     )
     if allow_code:  # as a script finds the modules beside it
         sys.path.insert(0, str(spec.parent.absolute()))
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        summary = run_benchmark(benchmark, folder, how, make_progress(quiet=quiet))
-    except KeyboardInterrupt:
-        kept = f"{folder} keeps what was measured" if folder.exists() else "nothing was measured"
-        typer.echo(f"rdbench: interrupted; {kept}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    if not stands(folder):
-        write_report(folder, quiet=quiet)
-    elif not quiet:
-        typer.echo(
-            f"{folder} was finished: nothing was measured, its tables and figures stand "
-            f"(`rdbench report {folder}` makes them again)\n{folder / TABLE}"
-        )
+    progress = make_progress(quiet=quiet)
+    with before_the_end(progress.stop), before_the_end(lambda: _kept(folder)):
+        summary = run_benchmark(benchmark, folder, how, progress)
+        if not stands(folder):
+            write_report(folder, quiet=quiet)
+        elif not quiet:
+            typer.echo(
+                f"{folder} was finished: nothing was measured, its tables and figures stand "
+                f"(`rdbench report {folder}` makes them again)\n{folder / TABLE}"
+            )
     if summary.failed:
         typer.echo(failures_text(folder, summary.failed), err=True)
         raise typer.Exit(FAILED)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _kept(folder: Path) -> str:
+    kept = f"{folder} keeps what was measured" if folder.exists() else "nothing was measured"
+    return f"{kept}; {AGAIN}"

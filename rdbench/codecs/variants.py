@@ -45,8 +45,9 @@ class LatentRequest:
 class LatentVariant:
     """A variant of a continuous latent.
 
-    make: makes what the decoder is given, (clips, channels, frames). needs_scale: whether the
-    posterior must have a scale.
+    make: makes what the decoder is given, (clips, channels, frames). It is timed as the decoder's
+    work, but for what it charges to the encoder (`rdbench.stopwatch`), as `LatentCoder.code` does.
+    needs_scale: whether the posterior must have a scale.
     """
 
     variant: Variant

@@ -13,14 +13,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rdbench.engine.plan.passes import Needs, Pass, Result, Work
-from rdbench.rate.tables import Entry, Tables
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, Work
+from rdbench.engine.plan.families import Needs
+from rdbench.rate.tables import Entry, Tables, TablesError
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
     from rdbench.engine.executors.base import Loss
-    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, StepId, System
@@ -117,12 +119,15 @@ def fit_tables(
     *,
     device: str = "auto",
     allow_code: bool = False,
+    known: Tables | None = None,
 ) -> Tables:
     """Encodes the clips of `spec` with each of its systems and fits what can be fitted.
 
+    known: tables to extend: their entries stay as they are, and what they lack is fitted.
+
     Raises SpecError, CodecError or AudioError for what the user can mend, CodecError also where
-    no system has tokens or a posterior. A system that cannot be built, and a clip that cannot be
-    encoded, is said and left out.
+    no system has tokens or a posterior, TablesError where `known` were fitted on other clips. A
+    system that cannot be built, and a clip that cannot be encoded, is said and left out.
     """
     from rdbench.engine.devices import default_workers, resolve_device
     from rdbench.engine.executors.processes import HostPlace, Processes
@@ -135,6 +140,10 @@ def fit_tables(
     where = resolve_device(device)
     workers = default_workers(where, spec.protocol.threads)
     steps = list(_steps(build_systems(spec, allow_code=allow_code), progress))
+    if known is not None:
+        steps = [step for step in steps if not _is_known(step, known)]
+        if not steps:
+            return known
     setup = Setup(
         systems=tuple(SystemSetup.of(s) for s in dict.fromkeys(step.system for step in steps)),
         passes=(PayloadPass(),),
@@ -142,7 +151,6 @@ def fit_tables(
         threads=spec.protocol.threads,
         timeout=spec.timeouts.unit_seconds,
         batch_seconds=0.0,
-        align=False,
     )
     places = [HostPlace("cpu")] * workers if where == "cpu" else [HostPlace(where, workers)]
     intake = _Payloads(progress)
@@ -153,7 +161,7 @@ def fit_tables(
             executor.run(shards, intake)
     finally:
         progress.stop()
-    entries, used = [], set[str]()
+    entries, used = list(known.entries if known else ()), set[str]()
     for step in steps:
         found = intake.found.get(step.id, {})
         if found:
@@ -162,14 +170,25 @@ def fit_tables(
             ordered = [found[clip.name] for clip in clips if clip.name in found]
             entries.append(entry_of(info.name, info.weights_sha256, step.point.name, ordered))
             used |= found.keys()
-    if not entries:
+    if not used:
         raise CodecError(
             "none of the systems has tokens or a posterior, so there is nothing to fit; "
             "name a neural codec or a VAE in the spec"
         )
     hashes = sorted({clip.file.sha256 for clip in clips if clip.file and clip.name in used})
+    if known is not None and set(known.fitted_on) != set(hashes):
+        raise TablesError(
+            f"the tables to extend were fitted on other clips ({len(known.fitted_on)} files, here "
+            f"{len(hashes)}); give the same clips, or fit all anew"
+        )
     about = {"spec": spec.name, "corpus": corpus.name, "clips": len(used)}
     return Tables(tuple(entries), tuple(hashes), about)
+
+
+def _is_known(step: Step, tables: Tables) -> bool:
+    info = step.system.info
+    assert info is not None
+    return tables.get(info.name, info.weights_sha256, [step.point.name]) is not None
 
 
 def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:

@@ -32,6 +32,7 @@ import numpy as np
 from rdbench.rate.prior import Moments
 from rdbench.rate.stream import Stream, StreamError, require
 from rdbench.rate.validate import PayloadError, check_posterior, clip_name
+from rdbench.stopwatch import Side, charged_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,22 +94,28 @@ class LatentCoder(ABC):
     def code(self, posterior: Posterior, names: Sequence[str] | None = None) -> list[CodedLatent]:
         """Every clip of a posterior, encoded, framed, and decoded from the frame alone.
 
+        Where it is timed, making a stream is charged to the encoder and reading it to the decoder.
         Raises PayloadError, naming the clip, for a posterior that cannot be coded.
         """
-        check_posterior(posterior, names)
-        mean = posterior.mean.detach().cpu().double().numpy()
-        scale = posterior.scale
-        scales = None if scale is None else scale.detach().cpu().double().numpy()
+        with charged_to(Side.NOBODY):
+            check_posterior(posterior, names)
+        with charged_to(Side.ENCODER):
+            mean = posterior.mean.detach().cpu().double().numpy()
+            scale = posterior.scale
+            scales = None if scale is None else scale.detach().cpu().double().numpy()
         results = []
         for index, frames in enumerate(posterior.frames.tolist()):
-            noise = None
-            if scales is not None:
-                noise = np.sqrt(np.square(scales[index, :, :frames]).mean(axis=1))
-            try:
-                stream, ideal = self.encode(mean[index, :, :frames], noise)
-            except PayloadError as error:
-                raise PayloadError(f"{clip_name(index, names)}: {error}") from None
-            values = self.decode(Stream.from_bytes(stream.to_bytes()))
+            with charged_to(Side.ENCODER):
+                noise = None
+                if scales is not None:
+                    noise = np.sqrt(np.square(scales[index, :, :frames]).mean(axis=1))
+                try:
+                    stream, ideal = self.encode(mean[index, :, :frames], noise)
+                except PayloadError as error:
+                    raise PayloadError(f"{clip_name(index, names)}: {error}") from None
+                sent = stream.to_bytes()
+            with charged_to(Side.DECODER):
+                values = self.decode(Stream.from_bytes(sent))
             results.append(CodedLatent(stream, values, ideal))
         return results
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ class Tables:
             )
 
     def save(self, path: Path) -> None:
-        """Writes the file."""
+        """Writes the file, whole or not at all."""
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -96,8 +97,10 @@ class Tables:
             "fitted_on": sorted(self.fitted_on),
             "entries": [_entry_json(entry) for entry in self.entries],
         }
+        temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
         try:
-            Path(path).write_text(json.dumps(content, separators=(",", ":")) + "\n")
+            temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+            temporary.replace(path)
         except OSError as error:
             raise TablesError(f"cannot write {path} ({error.strerror})") from None
 
@@ -106,7 +109,7 @@ class Tables:
         """Reads a file; raises TablesError for anything but one that `save` wrote."""
         try:
             with Path(path).open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
+                raw = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
         except OSError as error:
             raise TablesError(
                 f"cannot read the entropy tables {path} ({error.strerror}); make them with "

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rdbench.analysis.listeners.ratings import FOLDER as LISTENERS
 from rdbench.identity import file_sha256
-from rdbench.store.atomic import cannot_write, write_atomic
+from rdbench.store.atomic import cannot_write, remove_leftovers, write_atomic
 from rdbench.store.attachments import FOLDERS
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import MEASUREMENTS, list_parts
@@ -28,15 +28,24 @@ NAME = ".shown.json"
 MAX_BYTES = 2**22
 CHANGES_ALWAYS = ("updated", "finished")
 """Keys of a manifest that differ between two runs of which the second did nothing."""
+_IN_THE_FOLDER = (NAME, "table.md", "table.csv")
+_BELOW = ("tables", "figures", "figures/data")
 _FOLDERS = (MEASUREMENTS, FOLDERS[Kind.TRACE])
 
 
 def begin(folder: Path) -> None:
-    """Says that the tables and figures of a run are being made; raises StoreError."""
+    """Says that the tables and figures of a run are being made; raises StoreError.
+
+    What a killed report was writing goes.
+    """
     try:
         (folder / NAME).unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(folder / NAME, error) from error
+    remove_leftovers(folder, only=_IN_THE_FOLDER)
+    for name in _BELOW:
+        if (folder / name).is_dir():
+            remove_leftovers(folder / name)
 
 
 def end(folder: Path, made_from: str, written: Iterable[Path]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ def read_content(part: Part) -> bytes:
     """
     try:
         with part.path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            # No more than it has: what is asked for is reserved, and a limit may not allow it.
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(min(size, MAX_BYTES) + 1)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -27,7 +27,7 @@ def test_no_time_left_is_told_of_the_first_steps(
     assert started == "rdbench: 1000 clip evaluations, 500 found in the folder"
     assert "left" not in first
     # 20 of 500 in 80 s: what was found in the folder cost no time.
-    assert second.endswith(": 0.2 per second, 0:32:00 left")
+    assert second.endswith(": 0:32:00 left, 0.2 per second")
 
 
 def test_what_takes_long_says_so_and_what_is_quick_says_nothing(

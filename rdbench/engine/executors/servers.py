@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
+from rdbench import streams
 from rdbench.engine.executors.temporary import claim
 
 THREAD_VARIABLES = (
@@ -50,9 +53,14 @@ def start_server() -> ServerContext:
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    resource_tracker.ensure_running()  # which, at its start, lets the signals through again
+    # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
+    # it blocked from their birth, as everything has that is forked from the server.
+    let_through = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         ensure_running()  # the server takes the environment that it finds, its libraries too
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, let_through)
         for name, value in kept.items():
             if value is None:
                 del os.environ[name]
@@ -74,6 +82,7 @@ def enter(environment: Mapping[str, str], path: Sequence[str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = path
+    streams.hold()
 
 
 @contextlib.contextmanager

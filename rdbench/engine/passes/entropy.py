@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
+from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
 from rdbench.rate.measure import entropy_rates, prior_rates, side_bits
@@ -26,8 +28,8 @@ from rdbench.types import KL_PRIOR, CodecError, Posterior, Rate, RateKind, Score
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rdbench.engine.measure.code import Encoding
     from rdbench.engine.measure.desk import Desk
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, System
     from rdbench.rate.tables import Entry, Tables

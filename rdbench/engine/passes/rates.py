@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.families import Columns, Needs
 from rdbench.store.schema import Kind, Quantity
 from rdbench.store.traces import AXES
 from rdbench.types import KL_PRIOR, Rate, RateKind, Score
 
 if TYPE_CHECKING:
-    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.plan.systems import Step
 
 # Kinds that one payload has beside its headline.
