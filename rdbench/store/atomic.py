@@ -11,11 +11,12 @@ import errno
 import os
 import re
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 
 from rdbench.types import StoreError
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -53,11 +54,16 @@ def make_folder(folder: Path) -> None:
             _sync_folder(parent)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of a killed writer; call it only while holding the lock."""
+def remove_leftovers(folder: Path, only: Collection[str] | None = None) -> None:
+    """Removes the temporary files of a killed writer, or those for some names.
+
+    Nobody else may write these files meanwhile: that is what the lock of a run is for. Raises
+    StoreError.
+    """
     try:
         for path in folder.iterdir():
-            if _TEMPORARY.fullmatch(path.name):
+            found = _TEMPORARY.fullmatch(path.name)
+            if found and (only is None or found[1] in only):
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error

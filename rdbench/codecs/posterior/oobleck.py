@@ -110,6 +110,8 @@ def _load(weights: str, subfolder: str) -> Any:
                 f"codec 'oobleck': {where} has {kind.replace('_', ' ')}, the first of them "
                 f"{sorted(map(str, found[kind]))[0]!r}; fetch the weights again"
             )
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # they may lie in the file, and would change with it
     return model.float().eval()
 
 

@@ -19,6 +19,7 @@ from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from rdbench import streams
+from rdbench.engine.executors.temporary import claim
 from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
@@ -49,6 +50,7 @@ class ServerContext(ForkServerContext):
 
 def start_server() -> ServerContext:
     """Starts, once, the process that workers are forked from; it imports while others go on."""
+    claim()
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
