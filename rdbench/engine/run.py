@@ -186,11 +186,12 @@ class _Run:
         for sentence in entropy.unfitted(systems):
             self.progress.say(sentence)
         costs = self.spec.costs
+        align = self.spec.protocol.alignment == "residual"
         return [
             RatesPass(frames=self.spec.traces or self.options.traces),
             entropy,
-            ScoresPass(of_scope(sets=False)),
-            SetMetricsPass(of_scope(sets=True)),
+            ScoresPass(of_scope(sets=False), align),
+            SetMetricsPass(of_scope(sets=True), align),
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),
             NotesPass(),
             CostsPass(
@@ -212,8 +213,8 @@ class _Run:
         if keys:
             writer.rekey(keys)
             self.progress.say(
-                f"{self.folder} was made by an earlier rdbench: {len(keys)} rows got new keys, and "
-                "none is measured again"
+                f"{self.folder} was made by an earlier rdbench: {len(keys)} rows got new keys, "
+                "and are not measured again"
             )
 
     def _machines(self) -> tuple[str, ...]:
@@ -289,7 +290,6 @@ class _Run:
             threads=protocol.threads,
             timeout=timeout,
             batch_seconds=0.0 if self._on_cores else self.options.batch_seconds,
-            align=protocol.alignment == "residual",
         )
         if self._on_cores:
             places = [HostPlace("cpu")] * self.workers

@@ -29,7 +29,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,18 @@ class ChannelRule(StrEnum):
     JOINT = "joint"
 
 
+class Alignment(Enum):
+    """What a metric sees of a reconstruction that has come too late or too early.
+
+    NONE: it, as decoded. MOVED: it without its delay, at full length. EXACT: the same, and on both
+    sides only the samples that are known after the move.
+    """
+
+    NONE = auto()
+    MOVED = auto()
+    EXACT = auto()
+
+
 @dataclass(frozen=True)
 class MetricDefinition:
     """What a metric key means.
@@ -82,12 +94,15 @@ class MetricDefinition:
     domains: domains on which it is valid; empty means every domain.
     sample_rate: the rate at which it is defined; None: the protocol's.
     minimum_seconds: shorter clips score `undefined` (of a set: are left out of it).
-    needs_alignment: whether a delay of a few samples ruins it.
+    needs_alignment: whether a fraction of a sample changes it. It is scored without the residual
+        delay then, on the samples that both sides have.
+    joint_channels: whether it is defined on all channels at once.
     definition: one sentence with the source.
     channels: how a clip of several channels gets one score.
     scope: what has one value.
     options: what a spec may set, by name; `MODEL_FILE` among them means that it takes a model file.
     minimum_clips: a smaller set is `undefined`.
+    as_decoded: whether the residual delay is left in, even where a protocol removes it from all.
     """
 
     key: str
@@ -108,6 +123,13 @@ class MetricDefinition:
     scope: Scope = Scope.CLIP
     options: tuple[str, ...] = ()
     minimum_clips: int = 1
+    as_decoded: bool = False
+
+    def alignment(self, *, everywhere: bool) -> Alignment:
+        """What it sees; everywhere: whether the protocol removes the residual delay from all."""
+        if self.needs_alignment and self.scope is Scope.CLIP:
+            return Alignment.EXACT
+        return Alignment.MOVED if everywhere and not self.as_decoded else Alignment.NONE
 
 
 class Backend(ABC):

@@ -13,8 +13,11 @@ Write = Callable[[float], str]
 
 
 def score_text(metric: MetricCard) -> Write:
-    """Writes values of `metric`: three decimals for ratios and distances, two for the rest."""
-    narrow = metric.upper <= 1.0 or (not metric.unit and not math.isfinite(metric.upper))
+    """Writes values of `metric`: three decimals for ratios, distances and delays (a hundredth of a
+    millisecond is half a sample), two for the rest.
+    """
+    distance = not metric.unit and not math.isfinite(metric.upper)
+    narrow = metric.upper <= 1.0 or distance or metric.unit == "ms"
     decimals = 3 if narrow else 2
 
     def write(value: float) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
@@ -18,6 +19,7 @@ from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from rdbench import streams
+from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -57,6 +59,13 @@ def start_server() -> ServerContext:
     let_through = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         ensure_running()  # the server takes the environment that it finds, its libraries too
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise RdbenchError(  # what Python says of a socket, which has room for 107 bytes
+            f"processes cannot be started: the path of {tempfile.gettempdir()} is too long; "
+            "set TMPDIR to a folder with a shorter one"
+        ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_through)
         for name, value in kept.items():

@@ -54,9 +54,8 @@ class Desk:
     """What a pass finds in its process while it measures.
 
     device: where models and tensor metrics run. protocols: by domain. timeout: seconds that one
-    clip may take in one step. align: whether reconstructions are scored after removing their
-    residual delay. rest: called whenever a step is reached, with the seconds until which the next
-    one must be; a watchdog takes it.
+    clip may take in one step. rest: called whenever a step is reached, with the seconds until which
+    the next one must be; a watchdog takes it.
     """
 
     sink: Sink
@@ -68,13 +67,11 @@ class Desk:
         protocols: Mapping[str, ExcerptProtocol],
         timeout: float,
         *,
-        align: bool,
         rest: Callable[[float], None] | None = None,
     ) -> None:
         self.device = device
         self.protocols = protocols
         self.timeout = timeout
-        self.align = align
         self.audio_names: dict[tuple[StepId | None, str], str] = {}
         self.clips_at_once = 1
         self._rest = rest

@@ -18,6 +18,7 @@ import torch
 from rdbench.audio.load import load_excerpt
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.code import code
+from rdbench.engine.measure.decoded import Decoded
 from rdbench.engine.measure.kept import FROM_KEPT, load_kept
 from rdbench.engine.measure.native import CodedClip, code_clip
 from rdbench.engine.measure.passes import wanting
@@ -291,5 +292,6 @@ class Evaluation:
         if not all(finite):
             usable = [position for position, good in enumerate(finite) if good]
             work, audio = work.part(usable), audio.select(usable)
+        decoded = Decoded(audio, batch, batch.places(work.clips))
         for one in wanting(self._workshop.passes, work, Needs.DECODED):
-            one.on_decoded(work, batch, audio, self._workshop)
+            one.on_decoded(work, decoded, self._workshop)

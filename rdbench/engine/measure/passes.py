@@ -19,12 +19,12 @@ from rdbench.engine.plan.families import Families, Family, Needs
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
+    from rdbench.engine.measure.decoded import Decoded
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.work import Result, SetWork, Work
     from rdbench.engine.plan.systems import Step
     from rdbench.store.schema import Quantity
-    from rdbench.types import AudioBatch
 
 
 class Pass(Family):
@@ -39,11 +39,8 @@ class Pass(Family):
     def on_encoded(self, work: Work, encoding: Encoding) -> None:
         """Measures what is wanted of what was encoded; what it raises fails its quantities."""
 
-    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
-        """Measures what is wanted of a reconstruction, whose clips are those of `work`.
-
-        The batch holds their references, by name among others.
-        """
+    def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
+        """Measures what is wanted of a reconstruction, whose clips are those of `work` in order."""
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterable[Result]:
         """Measures the units of a set; what it raises fails them."""

@@ -20,7 +20,7 @@ from rdbench.engine.plan.systems import CodecRecipe, StepId, System
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
-    from rdbench.rate.coded import LatentCoder
+    from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.spec.model import SystemSpec
     from rdbench.store.audio import Kept
     from rdbench.store.schema import Quantity
@@ -97,21 +97,21 @@ class Shard:
 class SystemSetup:
     """What makes a system in another process.
 
-    info: what is known of the codec. coder: of the latent, where one was fitted.
+    info: what is known of the codec. fitted: to its latent on other clips, where that was done.
     """
 
     spec: SystemSpec
     recipe: CodecRecipe
     source: tuple[str, ...]
     info: CodecInfo
-    coder: LatentCoder | None
+    fitted: FittedLatent | None
 
     @classmethod
     def of(cls, system: System) -> SystemSetup:
         """The set-up of a system that could be built here."""
         assert system.info is not None
-        coder = getattr(system.codec, "coder", None)
-        return cls(system.spec, system.recipe, system.source, system.info, coder)
+        fitted = getattr(system.codec, "fitted", None)
+        return cls(system.spec, system.recipe, system.source, system.info, fitted)
 
     def build(self) -> System:
         """The system with a codec of its own."""
@@ -120,7 +120,7 @@ class SystemSetup:
         codec = self.recipe.build()
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
-            codec.coder = self.coder
+            codec.fitted = self.fitted
         return System(self.spec, self.recipe, codec, "", self.source)
 
 
@@ -129,8 +129,7 @@ class Setup:
     """What all shards of a run share.
 
     protocols: by domain. threads: of torch. timeout: seconds that one clip may take in one step.
-    batch_seconds: audio that goes through a model together, 0 for one clip at a time. align:
-    whether reconstructions are scored after removing their residual delay.
+    batch_seconds: audio that goes through a model together, 0 for one clip at a time.
     """
 
     systems: tuple[SystemSetup, ...]
@@ -139,7 +138,6 @@ class Setup:
     threads: int
     timeout: float
     batch_seconds: float
-    align: bool
 
     def packed(self) -> bytes:
         """As it travels."""

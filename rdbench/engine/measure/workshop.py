@@ -23,7 +23,7 @@ class Workshop(Desk):
         import torch
 
         setup: Setup = pickle.loads(packed)
-        super().__init__(device, setup.protocols, setup.timeout, align=setup.align, rest=rest)
+        super().__init__(device, setup.protocols, setup.timeout, rest=rest)
         torch.set_num_threads(setup.threads)
         full_precision()
         self.packed = packed

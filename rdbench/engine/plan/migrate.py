@@ -77,6 +77,8 @@ class _OldKeys:
             return
         step = self._step(unit.step)
         if unit.clip is not None:
+            if unit.quantity.key == "residual_delay":
+                return  # which was of whole samples
             what = self._what(unit.step, unit.quantity, plan)
             yield self._hash(f"{self._run}|{step}|{_clip(unit.clip)}|{what}")
         elif unit.of is not None and unit.quantity.kind is not Kind.COST:
@@ -94,10 +96,10 @@ class _OldKeys:
         fitted = key == RateKind.KL and quantity.model != KL_PRIOR
         if kind is Kind.RATE and (key == RateKind.ENTROPY or fitted):
             return f"bits/1/{quantity.model}{self._fit(step, quantity, plan)}"
-        if kind is Kind.METRIC and key != "residual_delay":
+        if kind is Kind.METRIC:
             identity = plan.families.owner(quantity).depends(step, quantity)
             return digest(identity[:4])
-        return key if kind is Kind.METRIC else f"{kind.value}/{key}"
+        return f"{kind.value}/{key}"
 
     @staticmethod
     def _fit(step: Step, quantity: Quantity, plan: Plan) -> str:
@@ -113,7 +115,7 @@ class _OldKeys:
             if system.recipe.name in _ANCHORS and not version:
                 version = "1"
             codec = info and [version, info.weights_sha256, *system.source]
-            named = [f"{coder.name} {getattr(coder, 'digest', '')}"] if coder else []
+            named = [f"{coder.name} {coder.digest}"] if coder else []
             self._steps[step.id] = digest(
                 [
                     system.name,

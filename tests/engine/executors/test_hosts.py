@@ -137,7 +137,7 @@ def measured(devices: Sequence[str], count: int) -> Taken:
     }
     systems = build_systems(BenchmarkSpec.model_validate(spec), allow_code=True)
     made = tuple(SystemSetup.of(system) for system in systems)
-    setup = Setup(made, (SizePass(),), {}, 1, 60.0, 0.0, align=False)
+    setup = Setup(made, (SizePass(),), {}, 1, 60.0, 0.0)
     places = [HostPlace(device, 1) for device in devices]
     taken = Taken()
     with closing(Processes(setup, places, time_limit=60.0)) as executor:

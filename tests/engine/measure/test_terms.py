@@ -42,7 +42,7 @@ def test_a_set_may_take_as_long_as_its_clips_may(
 ) -> None:
     setup = Setup(
         systems=(), passes=(Sums(),), protocols={}, threads=1, timeout=2.0,
-        batch_seconds=0.0, align=False,
+        batch_seconds=0.0,
     )  # fmt: skip
     terms: list[float] = []
     workshop = Workshop(setup.packed(), rest=terms.append)

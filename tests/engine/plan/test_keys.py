@@ -20,7 +20,7 @@ CHANGES = {
     "rdbench.rate.trace.VERSION": {"trace/frame"},
     "rdbench.rate.entropy.VERSION": {"rate/entropy"},
     "rdbench.rate.usage.VERSION": USAGE,
-    "rdbench.audio.align.VERSION": {"metric/residual_delay"},
+    "rdbench.audio.align.VERSION": {"metric/residual_delay", "metric/snr"},
     "rdbench.engine.passes.costs.VERSION": {f"cost/{key}" for key in UNITS},
 }
 
