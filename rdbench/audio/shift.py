@@ -124,7 +124,7 @@ def fast_size(needed: int) -> int:
     >>> fast_size(49601), fast_size(1)
     (50000, 2)
     """
-    found = []
+    found: list[int] = []
     for fives in range(needed.bit_length()):
         for threes in range(needed.bit_length()):
             odd = 5**fives * 3**threes

@@ -56,8 +56,8 @@ def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None
         for name, *cells in rows:
             named = zip(titles[1:], cells, strict=True)
             said = "; ".join(f"{title}: {cell}" for title, cell in named if cell)
-            indented = textwrap.fill(said, columns, initial_indent="  ", subsequent_indent="  ")
-            typer.echo(f"{name}\n{indented}")
+            lines = textwrap.wrap(said, max(columns - 2, 1), break_on_hyphens=False)
+            typer.echo("\n  ".join([name, *lines]))
         return
     for row in (titles, *rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,8 +1,9 @@
 """Fits entropy tables on the clips of a spec: `rdbench fit-entropy`.
 
 Of every system with tokens the static tables (of a nested codec at its highest point, the others
-being cut from it); of every system with a posterior the factorised Gaussian prior and the latent
-coder. The clips must be others than those that will be scored: their files' hashes are kept.
+being cut from it); of every system with a posterior the factorised Gaussian prior and what its
+streams rest on: steps, distributions, and a profile of frames. The clips must be others than those
+that will be scored: their files' hashes are kept.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rdbench.store.schema import Kind, Quantity
 from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
+    from rdbench.codecs.base import Codec
     from rdbench.engine.executors.base import Loss
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.shard import Shard
@@ -165,10 +167,9 @@ def fit_tables(
     for step in steps:
         found = intake.found.get(step.id, {})
         if found:
-            info = step.system.info
-            assert info is not None
+            assert step.system.codec is not None
             ordered = [found[clip.name] for clip in clips if clip.name in found]
-            entries.append(entry_of(info.name, info.weights_sha256, step.point.name, ordered))
+            entries.append(entry_of(step.system.codec.to(where), step.point.name, ordered))
             used |= found.keys()
     if not used:
         raise CodecError(
@@ -236,20 +237,24 @@ def _check(encoded: Encoded, name: str) -> None:
         check_posterior(encoded.payload, [name] * encoded.clips)
 
 
-def entry_of(codec: str, weights_sha256: str, point: str, found: Sequence[Encoded]) -> Entry:
+def entry_of(codec: Codec, point: str, found: Sequence[Encoded]) -> Entry:
     """Fits one entry on what a codec made of clips; raises CodecError where that cannot be."""
-    from rdbench.rate.coded import FittedCoder
+    from rdbench.codecs.posterior.base import PosteriorCodec
+    from rdbench.codecs.posterior.gain import decoder_gain
+    from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.rate.prior import GaussianPrior, Moments
     from rdbench.rate.static import StaticTables
     from rdbench.rate.validate import clip_codes
 
+    entry = Entry(codec.info.name, codec.info.weights_sha256, point)
     tokens = [item.payload for item in found if isinstance(item.payload, Tokens)]
     if tokens:
         sizes = [stream.codebook_sizes for stream in tokens[0].streams]
         clips = (clip for item in tokens for clip in clip_codes(item))
-        return Entry(codec, weights_sha256, point, tokens=StaticTables.fit(clips, sizes))
+        return replace(entry, tokens=StaticTables.fit(clips, sizes))
+    assert isinstance(codec, PosteriorCodec)
     posteriors = [item.payload for item in found if isinstance(item.payload, Posterior)]
     moments = Moments.of(posteriors)
     prior = None if posteriors[0].scale is None else GaussianPrior.fit(moments)
-    latent = FittedCoder.fit(posteriors, moments)
-    return Entry(codec, weights_sha256, point, prior=prior, latent=latent)
+    latent = FittedLatent.fit(posteriors, moments, decoder_gain(codec, posteriors, moments))
+    return replace(entry, prior=prior, latent=latent)

@@ -2,8 +2,8 @@
 
 JSON. Every entry belongs to one codec with its weights and one operating point (for a nested codec
 its highest, the lower ones being cut from it) and holds static token tables, or a fitted prior and
-a fitted latent coder. `fitted_on` are the SHA-256 of the files that were used: whoever scores one
-of them with these tables is refused.
+what latents are coded with. `fitted_on` are the SHA-256 of the files that were used: whoever scores
+one of them with these tables is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rdbench.rate.coded import FittedCoder
+from rdbench.rate.coded.fitted import FittedLatent
 from rdbench.rate.prior import GaussianPrior
 from rdbench.rate.static import StaticTables
 from rdbench.types import RdbenchError
@@ -44,7 +44,7 @@ class Entry:
     point: str
     tokens: StaticTables | None = None
     prior: GaussianPrior | None = None
-    latent: FittedCoder | None = None
+    latent: FittedLatent | None = None
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,19 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "point": entry.point,
         "tokens": entry.tokens.as_json() if entry.tokens else None,
         "prior": [prior.mean.tolist(), prior.scale.tolist()] if prior else None,
-        "latent": entry.latent.as_json() if entry.latent else None,
+        **(entry.latent or FittedLatent()).as_json(),
     }
 
 
 def _entry(item: dict[str, Any]) -> Entry:
-    tokens, prior, latent = item["tokens"], item["prior"], item["latent"]
+    tokens, prior = item["tokens"], item["prior"]
     return Entry(
         str(item["codec"]),
         str(item["weights_sha256"]),
         str(item["point"]),
         None if tokens is None else StaticTables.from_json(tokens),
         None if prior is None else _prior(*prior),
-        None if latent is None else FittedCoder.from_json(latent),
+        None if item["latent"] is None else FittedLatent.from_json(item),
     )
 
 

@@ -54,6 +54,10 @@ BUILT_IN: Mapping[str, VariantCard] = {
         VariantCard("sample", "sample", True),
         VariantCard("mean", "mean", False),
         VariantCard("coded", "stream", True, RateKind.CODED),
+        VariantCard("coded_rd", "stream", True, RateKind.CODED),
+        VariantCard("coded_dither", "stream", True, RateKind.CODED),
+        VariantCard("coded_trellis", "stream", True, RateKind.CODED),
+        VariantCard("coded_sample", "stream", True, RateKind.CODED),
         VariantCard("noise_0.5", "noise", False),
         VariantCard("noise_2", "noise", False),
     )

@@ -16,10 +16,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from rdbench.identity import file_sha256
+from rdbench.interrupts import before_the_end
 from rdbench.types import WeightsError
 from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
 
@@ -56,11 +58,19 @@ class WeightsFile:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG)."""
+    """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG).
+
+    Raises WeightsError for a user who has none of them.
+    """
     if own := os.environ.get("RDBENCH_CACHE"):
         return Path(own).expanduser() / "weights"
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        raise WeightsError(
+            "there is no home folder to keep published weights in; set RDBENCH_CACHE to a folder"
+        ) from None
 
 
 def locate(weights: str | os.PathLike[str], file: WeightsFile) -> Path:
@@ -94,9 +104,15 @@ def fetch(
             checkpoint, or of another hash than the published one.
     """
     target = (cache_dir or cache_folder()) / file.filename
-    if target.is_file():
-        _check_hash(target, target, file)
-        return target
+    try:
+        if target.is_file():
+            _check_hash(target, target, file)
+            return target
+    except OSError as error:
+        raise WeightsError(
+            f"the weights file {target} cannot be read ({error.strerror}); change its permissions "
+            "and those of its folders, or set RDBENCH_CACHE to another folder"
+        ) from error
     if urllib.parse.urlsplit(file.url).scheme != "https":
         raise WeightsError(f"{file.url} is not an https address; weights are fetched by https only")
     # Not a `tempfile`: the result keeps the permissions that the user's umask gives.
@@ -110,7 +126,7 @@ def fetch(
             f"set RDBENCH_CACHE to a folder that can"
         ) from error
     try:
-        with out:
+        with out, before_the_end(partial(temporary.unlink, missing_ok=True)):
             _download(file, target, out, opener or _open_https)
             out.flush()
             os.fsync(out.fileno())

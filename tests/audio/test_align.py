@@ -101,10 +101,10 @@ def test_noise_of_coding_moves_the_delay_little() -> None:
     assert found == [pytest.approx(-0.56, abs=0.01)]
 
 
-def test_a_clip_of_which_too_little_is_left_has_a_whole_delay() -> None:
+def test_a_clip_of_which_too_little_is_left_has_the_delay_of_its_correlation() -> None:
     clip, late = pair(100, 0.4, top=0.5)
     found = residual_delay(reference=batch_of(clip), reconstruction=batch_of(late))
-    assert found == [0.0]
+    assert found == [pytest.approx(0.4, abs=0.05)]
 
 
 @pytest.mark.parametrize("delay", [-800, -1, 0, 1, 312, 1600])
@@ -170,7 +170,7 @@ def test_padding_and_neighbours_do_not_matter() -> None:
         for index, length in enumerate(batch.lengths.tolist()):
             batch.samples[index, :, length:] = 9.0
     found = residual_delay(reference=reference, reconstruction=late)
-    assert found == [100, -60, 30, 5]
+    assert found == pytest.approx([100, -60, 30, 5], abs=0.011)
 
 
 def test_the_search_ends_where_it_is_told() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
@@ -19,6 +20,7 @@ from typing import Any
 
 from rdbench import streams
 from rdbench.engine.executors.temporary import claim
+from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -27,6 +29,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 """What the numeric libraries of a worker read; each is 1 there."""
+SWEEPING = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""What the tracker of semaphores says when it takes away those of processes that were ended."""
 
 _starting = threading.Lock()
 
@@ -51,14 +55,24 @@ def start_server() -> ServerContext:
     claim()
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
-    kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    resource_tracker.ensure_running()  # which, at its start, lets the signals through again
+    quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
+    changed = dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONWARNINGS": quiet}
+    kept = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
     # it blocked from their birth, as everything has that is forked from the server.
-    let_through = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    let_through = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        resource_tracker.ensure_running()  # which lets it through again after its own start
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         ensure_running()  # the server takes the environment that it finds, its libraries too
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise RdbenchError(  # what Python says of a socket, which has room for 107 bytes
+            f"processes cannot be started: the path of {tempfile.gettempdir()} is too long; "
+            "set TMPDIR to a folder with a shorter one"
+        ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_through)
         for name, value in kept.items():

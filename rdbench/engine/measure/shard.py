@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
-    from rdbench.rate.coded import LatentCoder
+    from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.spec.model import SystemSpec
     from rdbench.store.audio import Kept
     from rdbench.store.schema import Quantity
@@ -101,7 +101,7 @@ class SystemSetup:
     """What makes a system in another process.
 
     files: those of a codec that is not rdbench's own, with what they held when the run was planned.
-    info: what is known of the codec. coder: of the latent, where one was fitted.
+    info: what is known of the codec. fitted: to its latent on other clips, where that was done.
     """
 
     spec: SystemSpec
@@ -109,15 +109,15 @@ class SystemSetup:
     source: tuple[str, ...]
     files: Mapping[Path, str]
     info: CodecInfo
-    coder: LatentCoder | None
+    fitted: FittedLatent | None
 
     @classmethod
     def of(cls, system: System) -> SystemSetup:
         """The set-up of a system that could be built here."""
         assert system.info is not None
-        coder = getattr(system.codec, "coder", None)
+        fitted = getattr(system.codec, "fitted", None)
         return cls(
-            system.spec, system.recipe, system.source, system.files, system.info, coder
+            system.spec, system.recipe, system.source, system.files, system.info, fitted
         )  # fmt: skip
 
     def build(self) -> System:
@@ -131,7 +131,7 @@ class SystemSetup:
             raise ChangedError.of(f"the file that {self.spec.name} has its weights from")
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
-            codec.coder = self.coder
+            codec.fitted = self.fitted
         return System(self.spec, self.recipe, codec, "", self.source)
 
 

@@ -245,7 +245,7 @@ class EntropyPass(Pass):
 
 
 def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedClip]) -> Tables:
-    """Reads fitted tables, and gives their latent coders to the codecs that they are for.
+    """Reads fitted tables, and gives codecs what was fitted to their latents.
 
     Raises TablesError for a file that cannot be used, or that was fitted on one of `clips`.
     """
@@ -262,7 +262,7 @@ def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedCl
                 if (entry.codec, entry.weights_sha256) == (
                     codec.info.name, codec.info.weights_sha256,
                 ):  # fmt: skip
-                    codec.coder = entry.latent
+                    codec.fitted = entry.latent
     return tables
 
 

@@ -127,7 +127,7 @@ class Keys:
                 dict(step.point.settings),
                 [step.decoded, variant.source, variant.digest],
                 self._seed if variant.seeded else None,
-                coder and [coder.name, getattr(coder, "digest", "")],
+                coder and [coder.name, coder.digest],
             ]
         )
 

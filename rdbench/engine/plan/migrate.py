@@ -115,7 +115,7 @@ class _OldKeys:
             if system.recipe.name in _ANCHORS and not version:
                 version = "1"
             codec = info and [version, info.weights_sha256, *system.source]
-            named = [f"{coder.name} {getattr(coder, 'digest', '')}"] if coder else []
+            named = [f"{coder.name} {coder.digest}"] if coder else []
             self._steps[step.id] = digest(
                 [
                     system.name,

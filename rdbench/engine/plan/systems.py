@@ -169,7 +169,8 @@ class Step:
         """What codes the latent, where the variant is decoded from a stream."""
         if self.variant.rate is not RateKind.CODED:
             return None
-        coder: LatentCoder | None = getattr(self.system.codec, "latent_coder", None)
+        make = getattr(self.system.codec, "latent_coder", None)
+        coder: LatentCoder | None = make(self.variant) if make else None
         return coder
 
     def __str__(self) -> str:

@@ -23,6 +23,9 @@ from rdbench.store.validate import validate_run
 STORED = Path(__file__).parent / "stored_v1"
 """A spec, and the run that the last rdbench of version 1 (commit 5faa602) made of it."""
 POINTS = 5
+STEPS = 7
+ANEW = ("si_sdr", "residual_delay")
+CLIPS = 2
 COSTS = 4
 """Of each point, in version 1."""
 
