@@ -264,7 +264,9 @@ def _long_corpus(folder: Path, clips: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(REPOSITORY / "tests" / "engine")}
+    """Of processes that use this checkout, and the codecs of its tests."""
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "engine")])
+    return os.environ | {"PYTHONPATH": path}
 
 
 def _rdbench(folder: Path, *arguments: str) -> tuple[str, tuple[float, float]]:

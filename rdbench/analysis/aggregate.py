@@ -400,9 +400,9 @@ def _rates_on(
         sums = part.groupby("sampling_group", sort=True)[["numerator", "denominator"]].sum()
         over, under = (sums[column].to_numpy()[None] for column in sums)
         made = ratio_intervals(over, under, logarithmic=np.array([True]), confidence=confidence)
-        numbers = (float(made[name][0]) for name in ("value", "low", "high"))
-        found.append((str(kind), str(model), *numbers))
-    return tuple(found)  # type: ignore[arg-type]
+        value, low, high = (float(made[name][0]) for name in ("value", "low", "high"))
+        found.append((str(kind), str(model), value, low, high))
+    return tuple(found)
 
 
 def _use_rates_of_scores(joined: pd.DataFrame) -> None:

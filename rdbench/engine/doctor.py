@@ -177,7 +177,7 @@ def _metric(key: str, reference: AudioBatch) -> Finding:
     try:
         used = backend(key)
         score = score_pair(used, reference=audio, reconstruction=audio).value
-    except Exception as error:
+    except Exception as error:  # what is looked for is whether it raises
         fault = f"it cannot be computed ({type(error).__name__}: {error})"
         return Finding("metrics", key, "failed", f"{fault}; leave it out of the spec, or install "
                        "its package again")  # fmt: skip

@@ -104,7 +104,7 @@ class _Dac(PublishedCodec):
         try:
             with without_memory():
                 model = DAC(**arguments)
-        except Exception as error:
+        except Exception as error:  # arguments from a file: the package may raise anything
             raise WeightsError(
                 f"weights file {checkpoint.filename} records arguments of which no DAC can be "
                 f"built; give the checkpoint of {self.name}"

@@ -98,7 +98,7 @@ def _load(weights: str, subfolder: str) -> Any:
         model, found = AutoencoderOobleck.from_pretrained(
             weights, subfolder=subfolder or None, use_safetensors=True, output_loading_info=True
         )
-    except Exception as error:
+    except Exception as error:  # diffusers raises what its parts raise
         raise WeightsError(
             f"codec 'oobleck' cannot load {where} ({type(error).__name__}: {_first_line(error)}); "
             "give a folder with config.json and diffusion_pytorch_model.safetensors, or a hub id "

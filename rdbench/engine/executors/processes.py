@@ -185,7 +185,7 @@ class _Host:
             where = f"the process for {self._place.device}"
             try:
                 connection = self._connected()
-            except Exception as error:
+            except Exception as error:  # whatever starting raises, the shard goes to another
                 reason = f"{where} could not be started: {type(error).__name__}: {error}"
                 self._events.put((self, _LOST, Loss(reason, final=True)))
                 continue
@@ -302,7 +302,7 @@ def serve(
         try:
             desk = Desk(setup, place.device, rest=watch.arm)
             desk.build(alone=not place.workers)
-        except Exception as error:
+        except Exception as error:  # told to the parent, which has the ladder
             reason = f"the process for {place.device} could not be set up"
             connection.recv()
             connection.send((_BROKEN, f"{reason}: {type(error).__name__}: {error}"))
@@ -320,7 +320,7 @@ def serve(
                     raise
                 except RdbenchError as error:
                     ended = (_RAISED, str(error))
-                except Exception as error:
+                except Exception as error:  # the shard's loss, and not the process's
                     ended = (_RAISED, f"{type(error).__name__}: {error}")
                 watch.disarm()
                 connection.send(ended)

@@ -135,7 +135,7 @@ class _Coding:
         for one, quantities in passes.wanting(work, Needs.ENCODED).items():
             try:
                 one.on_encoded(work, encoding)
-            except Exception as error:
+            except Exception as error:  # a codec's payload may be anything: its fault is a row
                 if isinstance(error, torch.cuda.OutOfMemoryError):
                     raise
                 reason = (

@@ -39,7 +39,7 @@ def _measure_set(work: SetWork, desk: Desk) -> None:
     desk.at(step)
     try:
         found = list(desk.passes.named(work.owner).on_set(work, step, desk))
-    except Exception as error:
+    except Exception as error:  # a set's fault is its row, with the reason
         reason = f"{work.owner} of {step} raised {type(error).__name__}: {error}"
         found = work.failed(Score.failed(reason))
     desk.clips_at_once = 1

@@ -153,7 +153,7 @@ def score_clip(
     for metric, rate in metrics:
         try:
             scores.append(_score(metric, clip, references[rate], reconstruction[rate], rate))
-        except Exception as error:
+        except Exception as error:  # a metric may be anyone's: its fault is a row
             scores.append(failed(metric, error))
     return scores
 

@@ -175,7 +175,7 @@ class _Scoring:
             return backend.score(prepared, reconstruction=self._at(self._batch.rate_of(metric)))
         except torch.cuda.OutOfMemoryError:
             raise
-        except Exception as error:
+        except Exception as error:  # a metric may be anyone's: its fault is a row
             if len(self._indices) == 1:
                 return [failed(metric, error)]
         # One bad clip must not cost the others of its batch.

@@ -104,7 +104,7 @@ class SetMetricsPass(Pass):
             rate = metric.definition.sample_rate or audio.sample_rate
             try:
                 features = backend.feature(resample_batch(audio, rate))
-            except Exception as error:
+            except Exception as error:  # a metric may be anyone's: its fault is a row
                 if len(work.clips) > 1:
                     for position in range(len(work.clips)):
                         self._record(work.part([position]), audio.select([position]))
