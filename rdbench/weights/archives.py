@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_METADATA = 10_000
 """Most values in what stands beside the tensors."""
+_BLOCK = 2**24  # bytes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 Contents = tuple[Any, Mapping[str, Any]]
@@ -137,8 +138,9 @@ def _filled(storage: Storage, record: IO[bytes]) -> torch.Tensor:
     if storage.size:
         target = memoryview(raw.numpy())
         filled = 0
-        while count := record.readinto(target[filled:]):  # type: ignore[attr-defined]
-            filled += count
+        while block := record.read(min(_BLOCK, storage.size - filled)):
+            target[filled : filled + len(block)] = block
+            filled += len(block)
         if filled < storage.size:
             raise ValueError("it is cut short")
     values: torch.Tensor = raw.view(getattr(torch, storage.dtype))

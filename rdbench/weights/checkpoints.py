@@ -1,8 +1,8 @@
 """Other people's checkpoints as data: reading them without running what is in them.
 
 A checkpoint is a table of tensors with a few plain values beside it. `read_checkpoint` reads the
-two formats in which such tables are published, PyTorch's (`torch.load` with `weights_only=True`,
-so no code in the file runs) and safetensors; everything else is refused with one sentence.
+two formats in which such tables are published, PyTorch's (interpreted as data, so no code in the
+file runs: `rdbench.weights.archives`) and safetensors; everything else is refused with one sentence.
 `load_strict` fills a model that was built on the `meta` device, so that nothing is allocated before
 names and shapes are known to fit, and no weight stays random.
 """
@@ -12,17 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.files import open_regular
 from rdbench.identity import file_sha256
 from rdbench.types import WeightsError
+from rdbench.weights.archives import read_legacy, read_zip
 from rdbench.weights.formats import MAX_ENTRIES, check_format, reason_of
-from rdbench.weights.pickles import check_legacy_pickle, check_zip_pickle
 
 if TYPE_CHECKING:
     import torch
@@ -50,38 +50,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     source = Path(path)
     try:
-        kind = check_format(source, str(source))
-        if kind != "safetensors":
-            (check_zip_pickle if kind == "zip" else check_legacy_pickle)(source, str(source))
-        digest = file_sha256(source)
-        raw, metadata = (_read_safetensors if kind == "safetensors" else _read_torch)(source)
+        with open_regular(source) as stream:
+            kind = check_format(stream, str(source))
+            digest = file_sha256(source)
+            if kind == "safetensors":
+                raw, metadata = _read_safetensors(source)
+            else:
+                read = read_zip if kind == "zip" else read_legacy
+                raw, metadata = read(stream, str(source))
     except OSError as error:
         raise WeightsError(f"weights file {source} cannot be read: {reason_of(error)}") from error
     return Checkpoint(_tensors(raw, source), digest, source.name, metadata)
-
-
-def _read_torch(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch raises many kinds for damaged and for hostile files
-        found = re.search(r"GLOBAL\s+`?([\w.]+)", str(error))
-        if found:
-            raise WeightsError(
-                f"weights file {path} holds code or objects ({found[1]}) beside tensors, which "
-                f"are never loaded; use a checkpoint of plain tensors"
-            ) from error
-        raise WeightsError(
-            f"weights file {path} is damaged or not a checkpoint ({_first_line(error)}); "
-            f"fetch it again"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        metadata = content.get("metadata", {})
-        return content["state_dict"], metadata if isinstance(metadata, Mapping) else {}
-    return content, {}
 
 
 def _first_line(error: BaseException) -> str:

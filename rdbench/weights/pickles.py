@@ -11,6 +11,7 @@ share a hash fill a dictionary for hours. So views are held against their storag
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -164,8 +165,9 @@ class Pickles:
         elif module == "torch" and name in ITEM_BYTES:
             self.push(name)
         else:
+            shown = re.sub(r"[^\w.]", "?", full[:80])
             raise WeightsError(
-                f"weights file {self._name} holds code or objects ({full[:80]!r}) beside tensors, "
+                f"weights file {self._name} holds code or objects ({shown}) beside tensors, "
                 "which are never loaded; use a checkpoint of plain tensors"
             )
 

@@ -114,7 +114,8 @@ def fetch(
             _download(file, target, out, opener or _open_https)
             out.flush()
             os.fsync(out.fileno())
-        check_format(temporary, file.url)
+        with temporary.open("rb") as stream:
+            check_format(stream, file.url)
         _check_hash(temporary, target, file)
         temporary.replace(target)
     finally:
