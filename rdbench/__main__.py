@@ -1,4 +1,16 @@
-"""`python -m rdbench`: the command line."""
+"""`python -m rdbench`: the command line.
+
+`python -m` puts the current folder first on the import path. It is taken away, unless rdbench
+itself lies there: what a folder of somebody else's holds is no module of this program. (What Python
+imports before this line, `python -P -m rdbench` or the command `rdbench` keep away too.)
+"""
+
+import os
+import sys
+
+if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 (pathlib may lie here)
+    if os.path.dirname(os.path.dirname(os.path.abspath(__file__))) != sys.path[0]:  # noqa: PTH100, PTH120
+        del sys.path[0]
 
 from rdbench.cli.main import entry
 

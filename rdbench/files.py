@@ -17,7 +17,7 @@ from typing import BinaryIO
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a regular file for reading; raises OSError for all else, without waiting for it."""
     try:
-        _check(os.stat(path), path)  # first: to open some devices is to do something
+        _check(Path(path).stat(), path)  # first: to open some devices is to do something
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except ValueError as error:  # a null character, half a surrogate pair
         raise OSError(errno.EINVAL, "no file can have this name") from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.analysis.extent import check_extent
 from rdbench.analysis.listeners.ratings import rating_cards, rating_rows, read_ratings
 from rdbench.analysis.sets import SetScore, read_sets
 from rdbench.store.reader import read_manifest, read_rows
@@ -95,6 +96,7 @@ def read_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     run = Run(folder.resolve().name, read_rows(folder), read_manifest(folder))
+    check_extent(run.rows, run.name)
     run = replace(run, sets=read_sets(folder, run.metrics))
     ratings = read_ratings(folder)
     return run if ratings is None else with_ratings(run, ratings)

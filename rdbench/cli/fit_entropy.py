@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.cli.options import (
+    AllowCode,
+    CodecOptions,
+    DataFolder,
+    Limit,
+    Quiet,
+    find_code,
+    read_spec,
+)
 
 
 def command(
@@ -29,6 +37,8 @@ def command(
     from rdbench.engine.fit import fit_tables
 
     set_up_logging(verbose=0, quiet=quiet)
+    if allow_code:
+        find_code(spec)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
     tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import signal
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.cli.options import (
+    AllowCode,
+    CodecOptions,
+    DataFolder,
+    Limit,
+    Quiet,
+    find_code,
+    read_spec,
+)
 
 FAILED = 1
 INTERRUPTED = 130
@@ -86,8 +93,8 @@ def command(
         keep_audio=keep_audio,
         traces=traces,
     )
-    if allow_code:  # as a script finds the modules beside it
-        sys.path.insert(0, str(spec.parent.absolute()))
+    if allow_code:
+        find_code(spec)
     signal.signal(signal.SIGTERM, _interrupt)
     before = _shown(folder)
     try:

@@ -102,8 +102,8 @@ def _load(name: str, path: str) -> Callable[..., Any]:
         factory: object = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
         raise CodecError(
-            f"codec {name!r} cannot be imported ({error}); rdbench looks in the current folder, in "
-            "PYTHONPATH and among the installed packages"
+            f"codec {name!r} cannot be imported ({error}); rdbench looks beside the spec, in the "
+            "current folder, in PYTHONPATH and among the installed packages"
         ) from error
     except AttributeError as error:
         there = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]

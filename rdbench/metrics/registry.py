@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from rdbench.files import user_path
 from rdbench.identity import file_sha256, source_of
 from rdbench.metrics.base import (
     MODEL_FILE,
@@ -127,7 +128,7 @@ def _model_file(key: str, options: Mapping[str, Any]) -> tuple[Path | None, int]
     value = options.get(MODEL_FILE)
     if value is None:
         return None, 0
-    path = Path(str(value)).expanduser()
+    path = user_path(str(value))
     if not path.is_file():
         raise SpecError(
             f"metric {key!r}: there is no model file {path}; give its path in the option "

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from rdbench.files import open_regular
 from rdbench.models.config import AutoencoderConfig
 from rdbench.types import WeightsError
 
@@ -169,8 +170,9 @@ def load(path: Path) -> tuple[Autoencoder, Header]:
 
 def _raw_header(path: Path) -> dict[str, Any]:
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
             start = file.read(8)
             _refuse_other_formats(path, start)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

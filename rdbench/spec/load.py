@@ -10,6 +10,7 @@ The names of metrics and codecs belong to registries of other rooms, so the call
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Collection, Hashable
@@ -20,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rdbench.files import read_file
 from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
@@ -122,14 +124,15 @@ def yaml_data(path: Path, what: str) -> Any:
     Raises SpecError where it cannot be read, is no YAML, or is larger than any such file.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_file(path, MAX_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise SpecError(
+                f"{what} {path} is larger than {MAX_BYTES // 1024} KiB; it is no {what}"
+            ) from None
         raise SpecError(
             f"{what} {path} cannot be read ({error.strerror}); give the path of a YAML file"
         ) from None
-    if len(raw) > MAX_BYTES:
-        raise SpecError(f"{what} {path} is larger than {MAX_BYTES // 1024} KiB; it is no {what}")
     try:
         content = yaml.load(raw.decode("utf-8"), Loader=_Loader)
     except yaml.MarkedYAMLError as error:

@@ -22,6 +22,7 @@ from rdbench.store.parts import (
     MEASUREMENTS,
     Part,
     PartFolder,
+    columns_in,
     list_parts,
     read_all,
     read_content,
@@ -155,12 +156,22 @@ def lost_keys(run: Path, *kinds: Kind) -> set[str]:
     return lost
 
 
-def damaged_parts(run: Path, kind: Kind) -> list[str]:
-    """A sentence for each part of a kind of attachments that is not what was written."""
+def damaged_parts(
+    run: Path, kind: Kind, columns: pa.Schema, check: Callable[[pa.Table], object] = len
+) -> list[str]:
+    """A sentence for each part of a kind of attachments that is not what was written.
+
+    Whether a row tells of its content or not. check: of a table, raises StoreError. A part of an
+    older rdbench may have other columns, and no unit of today's.
+    """
     problems = []
     for part in list_parts(Path(run) / FOLDERS[kind], strict=False):
         try:
-            read_content(part)
+            content = read_content(part)
+            there = columns_in(part, content, columns)
+            table = unpack(part, content, there)
+            if there == columns:
+                check(table)
         except FileNotFoundError:
             continue
         except StoreError as error:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class RunLock:
         self.folder = folder
         path = folder / LOCK_NAME
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = _opened(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
@@ -62,7 +63,10 @@ class RunLock:
         if self._descriptor is None:
             return
         text = json.dumps(self._text).encode()
-        # On a full disk the lock holds all the same; only what it tells is missing.
+        # On a full disk the lock holds all the same, and where the file has another name too, in
+        # somebody's folder: only what it tells is missing.
+        if os.fstat(self._descriptor).st_nlink > 1:
+            return
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
@@ -104,7 +108,7 @@ class Session:
 def session_of(folder: Path) -> Session | None:
     """The last session of the run in `folder`; None where none can be told."""
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+        descriptor = _opened(folder / LOCK_NAME, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -121,6 +125,21 @@ def session_of(folder: Path) -> Session | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path, flags: int) -> int:
+    """A descriptor of a lock, which is a file, and neither a link to one nor a pipe."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
 
 
 def _take(descriptor: int) -> None:

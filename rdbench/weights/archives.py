@@ -132,14 +132,15 @@ def _contents(content: Any, read: _Read) -> Contents:
 
 def _filled(storage: Storage, record: IO[bytes]) -> torch.Tensor:
     """The values of a storage, one after the other."""
+    import numpy as np
     import torch
 
     raw = torch.empty(storage.size, dtype=torch.uint8)
     if storage.size:
-        target = memoryview(raw.numpy())
+        target = raw.numpy()
         filled = 0
         while block := record.read(min(_BLOCK, storage.size - filled)):
-            target[filled : filled + len(block)] = block
+            target[filled : filled + len(block)] = np.frombuffer(block, np.uint8)
             filled += len(block)
         if filled < storage.size:
             raise ValueError("it is cut short")

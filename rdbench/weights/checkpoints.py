@@ -1,8 +1,8 @@
 """Other people's checkpoints as data: reading them without running what is in them.
 
 A checkpoint is a table of tensors with a few plain values beside it. `read_checkpoint` reads the
-two formats in which such tables are published, PyTorch's (interpreted as data, so no code in the
-file runs: `rdbench.weights.archives`) and safetensors; everything else is refused with one sentence.
+two formats in which such tables are published, PyTorch's (interpreted, so that no code in the file
+runs: `rdbench.weights.archives`) and safetensors; everything else is refused with one sentence.
 `load_strict` fills a model that was built on the `meta` device, so that nothing is allocated before
 names and shapes are known to fit, and no weight stays random.
 """

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from rdbench.files import user_path
 from rdbench.identity import file_sha256
 from rdbench.types import WeightsError
 from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
@@ -58,7 +59,7 @@ class WeightsFile:
 def cache_folder() -> Path:
     """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG)."""
     if own := os.environ.get("RDBENCH_CACHE"):
-        return Path(own).expanduser() / "weights"
+        return user_path(own) / "weights"
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
 
@@ -70,7 +71,7 @@ def locate(weights: str | os.PathLike[str], file: WeightsFile) -> Path:
     """
     if weights == PRETRAINED:
         return fetch(file)
-    path = Path(weights).expanduser()
+    path = user_path(weights)
     if path.is_dir():
         path = path / file.filename
     if not path.is_file():

@@ -58,7 +58,7 @@ def test_the_steps_are_those_of_a_careful_writer(undisturbed: Undisturbed) -> No
     assert "unlink" in {kind for kind, _ in steps}  # parts were merged
     for place in renamed:
         name = steps[place][1]
-        assert steps[place - 3 : place] == [("create", name), ("write", name), ("fsync", name)]
+        assert steps[place - 3 : place] == [("open", name), ("write", name), ("fsync", name)]
         assert steps[place + 1][0] == "fsync"
 
 

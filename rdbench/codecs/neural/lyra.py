@@ -26,6 +26,7 @@ from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import check_audio
 from rdbench.codecs.neural.residual import cut_codebooks, only_stream
 from rdbench.codecs.points import resolve
+from rdbench.files import user_path
 from rdbench.identity import file_sha256
 from rdbench.native import stderr_held
 from rdbench.types import (
@@ -195,7 +196,7 @@ def _files(models: str | Path | None) -> tuple[Path, Path, Path]:
             f"codec 'lyra' needs the option `models`: a folder with {', '.join(FILES)}, "
             f"from {SOURCE}"
         )
-    folder = Path(models).expanduser()
+    folder = user_path(models)
     for name in FILES:
         if not (folder / name).is_file():
             raise WeightsError(

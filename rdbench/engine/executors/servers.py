@@ -2,6 +2,10 @@
 
 Processes are forked from a server that has imported what they need and done nothing else, so
 that they share its memory, start in milliseconds, and inherit no thread or lock of this process.
+
+Python would put the current folder first on the server's import path, and run whatever lies there
+under the name of a module (`signal.py`, a folder `rdbench`). The server starts in safe-path mode
+and imports the rdbench that this process has.
 """
 
 from __future__ import annotations
@@ -9,11 +13,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
+from pathlib import Path
 from typing import Any
+
+import rdbench
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -45,8 +53,11 @@ def start_server() -> ServerContext:
     """Starts, once, the process that workers are forked from; it imports while others go on."""
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
-    kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    wanted = dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONSAFEPATH": "1"}
+    if own := _own_path():
+        wanted["PYTHONPATH"] = own
+    kept = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         ensure_running()  # the server takes the environment that it finds, its libraries too
     finally:
@@ -56,6 +67,21 @@ def start_server() -> ServerContext:
             else:
                 os.environ[name] = value
     return context
+
+
+def _own_path() -> str:
+    """PYTHONPATH with the folder of this rdbench, where the server would find none or another.
+
+    That is where it was found by way of a script's folder, of `python -m` in a checkout, or of what
+    was put on the path since; "" else.
+    """
+    root = Path(rdbench.__file__).resolve().parents[1]
+    given = os.environ.get("PYTHONPATH", "")
+    installed = sysconfig.get_paths()
+    known = [*given.split(os.pathsep), installed["purelib"], installed["platlib"]]
+    if root in (Path(entry).resolve() for entry in known):
+        return ""
+    return os.pathsep.join(filter(None, (str(root), given)))
 
 
 def surroundings() -> tuple[dict[str, str], list[str]]:

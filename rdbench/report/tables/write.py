@@ -44,7 +44,7 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
         "table.csv": csv_table(tables).to_csv(index=False, lineterminator="\n"),
     }
     if tables.all:
-        make_folder(folder / "tables")
+        make_folder(folder / "tables", within=folder)
         texts |= {f"tables/{slug(table.name)}.tex": latex([table]) for table in tables.all}
         texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
     if tables.bd.rows is not None:
@@ -54,7 +54,7 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
         texts["tables/kl_per_channel.csv"] = named.to_csv(index=False, lineterminator="\n")
     written = []
     for name, text in texts.items():
-        write_atomic(folder / name, text.encode("utf-8", errors="replace"))
+        write_atomic(folder / name, text.encode("utf-8", errors="replace"), within=folder)
         written.append(folder / name)
     return written
 

@@ -1,11 +1,13 @@
 """Checkpoints that promise what they do not hold: tensors come from inspected bytes, or not at all.
 
 `torch.load` is never called: whatever a file says, the tensors are those that its inspected table
-describes over its own bytes, or the file is refused with one sentence, at once and in little memory.
+describes over its own bytes, or the file is refused with one sentence, at once and in little
+memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import pickle
 import resource
@@ -22,6 +24,7 @@ from torch_files import Storage, View, archive, legacy, pickled, values, zipped
 from rdbench.types import WeightsError
 from rdbench.weights.checkpoints import Checkpoint, read_checkpoint
 from rdbench.weights.formats import MAX_BYTES
+from rdbench.weights.pickles import ITEM_BYTES
 
 SECONDS = 10.0
 MEMORY = 256e6
@@ -58,11 +61,10 @@ def refused(path: Path, said: str = ".") -> None:
 
 
 def read_or_refused(path: Path) -> Checkpoint | None:
-    try:
+    with contextlib.suppress(WeightsError):
         return read_checkpoint(path)
-    except WeightsError as error:
-        assert "\n" not in str(error)
-        return None
+    refused(path)
+    return None
 
 
 # -- which entry counts
@@ -99,9 +101,7 @@ def test_records_that_differ_in_case_alone_are_not_taken_for_each_other(tmp_path
 def test_a_file_of_another_byte_order_is_refused(tmp_path: Path) -> None:
     entries = [("archive/data.pkl", pickled(TABLE)), ("archive/data/0", GOOD)]
     refused(zipped(tmp_path / "w.pt", [*entries, ("archive/byteorder", b"big")]), "byte order")
-    found = read_checkpoint(
-        zipped(tmp_path / "v.pt", [*entries, ("archive/byteorder", b"little")])
-    )
+    found = read_checkpoint(zipped(tmp_path / "v.pt", [*entries, ("archive/byteorder", b"little")]))
     assert found.state["w"].tolist() == [1, 2, 3, 4]
 
 
@@ -272,7 +272,7 @@ def test_metadata_stays_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped_", [True, False])
 def test_what_torch_saves_is_what_is_read(tmp_path: Path, zipped_: bool) -> None:
-    kinds = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"]
+    kinds = [kind for kind in ITEM_BYTES if kind != "bool"]
     state = {kind: (10 * torch.randn(3, 5)).to(getattr(torch, kind)) for kind in kinds}
     state |= {"bool": torch.tensor([True, False]), "shared": state["float32"].t()}
     torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped_)
