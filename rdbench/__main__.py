@@ -8,11 +8,12 @@ imports before this line, `python -P -m rdbench` or the command `rdbench` keep a
 import os
 import sys
 
-if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109 (pathlib may lie here)
-    if os.path.dirname(os.path.dirname(os.path.abspath(__file__))) != sys.path[0]:  # noqa: PTH100, PTH120
-        del sys.path[0]
+# Not `pathlib`, which may lie there.
+_own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+if not sys.flags.safe_path and sys.path[0] == os.getcwd() != _own:  # noqa: PTH109
+    del sys.path[0]
 
-from rdbench.cli.main import entry
+from rdbench.cli.main import entry  # noqa: E402
 
 if __name__ == "__main__":
     entry()

@@ -9,6 +9,7 @@ import typer
 
 from rdbench.cli.options import (
     AllowCode,
+    AllowDownload,
     CodecOptions,
     DataFolder,
     Limit,
@@ -26,6 +27,7 @@ def command(
     option: CodecOptions = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     allow_code: AllowCode = False,
+    allow_download: AllowDownload = False,
     quiet: Quiet = False,
 ) -> None:
     """Fits token tables, priors and latent coders on the clips of SPEC.
@@ -41,7 +43,13 @@ def command(
         find_code(spec)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
-    tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code)
+    tables = fit_tables(
+        benchmark,
+        progress,
+        device=device,
+        allow_code=allow_code,
+        allow_download=allow_download,
+    )
     tables.save(out)
     if not quiet:
         count = len(tables.entries)

@@ -24,6 +24,7 @@ from rdbench.cli import (
     status,
     train,
     validate,
+    weights,
 )
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
@@ -51,6 +52,7 @@ app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
 app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
+app.add_typer(weights.app, name="weights")
 
 
 def _version(wanted: bool) -> None:

@@ -26,6 +26,13 @@ CodecOptions = Annotated[
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
 ]
+AllowDownload = Annotated[
+    bool,
+    typer.Option(
+        "--allow-download",
+        help="Fetch published weights that are not on this machine (docs/weights.md).",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")]
 
 

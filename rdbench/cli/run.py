@@ -11,6 +11,7 @@ import typer
 
 from rdbench.cli.options import (
     AllowCode,
+    AllowDownload,
     CodecOptions,
     DataFolder,
     Limit,
@@ -68,6 +69,7 @@ def command(
         bool, typer.Option("--traces", help="Leave bits per frame in RUN/traces.")
     ] = False,
     allow_code: AllowCode = False,
+    allow_download: AllowDownload = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -89,6 +91,7 @@ def command(
         workers=workers,
         batch_seconds=batch_seconds,
         allow_code=allow_code,
+        allow_download=allow_download,
         costs=costs.value,
         keep_audio=keep_audio,
         traces=traces,

@@ -117,6 +117,7 @@ def fit_tables(
     *,
     device: str = "auto",
     allow_code: bool = False,
+    allow_download: bool = False,
 ) -> Tables:
     """Encodes the clips of `spec` with each of its systems and fits what can be fitted.
 
@@ -135,7 +136,10 @@ def fit_tables(
     clips = plan_clips(corpus, seed=spec.protocol.seed)
     where = resolve_device(device)
     workers = default_workers(where, spec.protocol.threads)
-    steps = list(_steps(build_systems(spec, allow_code=allow_code), progress))
+    systems = build_systems(
+        spec, allow_code=allow_code, fetching=progress.say if allow_download else None
+    )
+    steps = list(_steps(systems, progress))
     setup = Setup(
         systems=tuple(SystemSetup.of(s) for s in dict.fromkeys(step.system for step in steps)),
         passes=(PayloadPass(),),

@@ -1,5 +1,7 @@
 """Published weights as files: what they are, where they lie, and how they are downloaded.
 
+Nothing is downloaded that nobody asked for by name: `locate` finds what is in the cache, and raises
+`NotFetchedError` with what can be fetched; `rdbench weights fetch` and `--allow-download` do that.
 `fetch` downloads a file through a temporary name and checks its hash where its authors publish one.
 General downloaders (pooch) follow redirects to http, take files of any size, and know no beginnings
 of hashes, which is all that some authors publish.
@@ -17,7 +19,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from rdbench.files import user_path
 from rdbench.identity import file_sha256
@@ -64,13 +66,64 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
 
 
-def locate(weights: str | os.PathLike[str], file: WeightsFile) -> Path:
-    """The file that `weights` means: "pretrained" (fetched where absent), or an existing path.
+class Download(Protocol):
+    """What is published and can be fetched."""
 
-    A folder means the published name within it. Raises WeightsError where there is no such file.
+    @property
+    def name(self) -> str:
+        """What `rdbench weights fetch` is told."""
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """Downloads it into the cache; `say` is told from where, its size, revision and hash.
+
+        Raises WeightsError.
+        """
+
+
+@dataclass(frozen=True)
+class PublishedDownload:
+    """The published file of a codec."""
+
+    name: str
+    file: WeightsFile
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """See `Download`; the revision is part of the address."""
+        say(f"fetching {self.file.filename} from {self.file.url}")
+        path = fetch(self.file)
+        say(
+            f"{path}: {path.stat().st_size} bytes, SHA-256 {file_sha256(path)} "
+            f"({self.file.hash_note})"
+        )
+
+
+class NotFetchedError(WeightsError):
+    """Published weights that are not on this machine. download: what fetches them."""
+
+    def __init__(self, message: str, download: Download) -> None:
+        super().__init__(message, download)
+        self.download = download
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def locate(weights: str | os.PathLike[str], file: WeightsFile, codec: str) -> Path:
+    """The file that `weights` means: "pretrained" (the one in the cache), or an existing path.
+
+    A folder means the published name within it. Raises NotFetchedError where the published file is
+    not in the cache, and WeightsError where there is no such file.
     """
     if weights == PRETRAINED:
-        return fetch(file)
+        target = cache_folder() / file.filename
+        if not target.is_file():
+            raise NotFetchedError(
+                f"weights file {file.filename} is not on this machine; `rdbench weights fetch "
+                f"{codec}` or --allow-download fetches it from {file.url}",
+                PublishedDownload(codec, file),
+            )
+        _check_hash(target, target, file)
+        return target
     path = user_path(weights)
     if path.is_dir():
         path = path / file.filename

@@ -61,7 +61,7 @@ def test_module_and_class_needs_permission() -> None:
     [
         (
             "no.such.module:X",
-            "cannot be imported .*; rdbench looks beside the spec, in the current folder",
+            "cannot be imported .*; rdbench looks beside the spec, in the current",
         ),
         ("rdbench.codecs.anchors:Identiti", "did you mean 'Identity'?"),
         ("rdbench.codecs.anchors:torch", "has no 'torch'"),
