@@ -26,6 +26,7 @@ from rdbench.cli import (
     validate,
     weights,
 )
+from rdbench.text import printable
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
@@ -75,5 +76,5 @@ def entry() -> None:
     try:
         app()
     except RdbenchError as error:
-        typer.echo(f"rdbench: {error}", err=True)
+        typer.echo(f"rdbench: {printable(str(error))}", err=True)
         sys.exit(USAGE)

@@ -29,7 +29,8 @@ from rdbench.analysis.sets import SetScore
 from rdbench.files import read_file
 from rdbench.store.atomic import make_folder, write_atomic
 from rdbench.store.manifest import parsed
-from rdbench.store.schema import COLUMNS, Kind
+from rdbench.store.schema import COLUMNS, TEXT_COLUMNS, Kind
+from rdbench.text import printable
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def write_baseline(path: Path, run: Run) -> None:
 
 def baseline_text(run: Run) -> str:
     """The whole of the file."""
+    run = _printable(run)
     kept = run.rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value])
     rows = run.rows[(run.rows["clip"] != "") & kept]
     keyed = rows.assign(
@@ -118,13 +120,45 @@ def read_baseline(path: Path) -> Run:
 
 
 def rounded(run: Run) -> Run:
-    """The run with values and seconds at the digits that a baseline keeps."""
+    """The run with values and seconds at the digits that a baseline keeps, and its names."""
+    run = _printable(run)
     rows = run.rows.assign(
         value=_at_digits(run.rows["value"].to_numpy(float)),
         seconds=_at_digits(run.rows["seconds"].to_numpy(float)),
     )
     sets = tuple(replace(one, left_out=_at_digits(one.left_out, SET_DIGITS)) for one in run.sets)
     return replace(run, rows=rows, sets=sets)
+
+
+def _printable(run: Run) -> Run:
+    """The run with names as a baseline has them: without characters that act on a terminal."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, str):
+            return printable(value)
+        if isinstance(value, Mapping):
+            return {shown(key): shown(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(shown(item) for item in value)
+        return value
+
+    names = {name: run.rows[name].unique() for name in TEXT_COLUMNS}
+    if all(shown(name) == name for some in names.values() for name in some):
+        return run
+    renamed = {
+        name: run.rows[name].map({old: shown(old) for old in some}) for name, some in names.items()
+    }
+    sets = tuple(
+        replace(
+            one,
+            point=shown(one.point),
+            domain=shown(one.domain),
+            key=shown(one.key),
+            clips=shown(one.clips),
+        )
+        for one in run.sets
+    )
+    return replace(run, rows=run.rows.assign(**renamed), manifest=shown(run.manifest), sets=sets)
 
 
 def _at_digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = DIGITS) -> Any:

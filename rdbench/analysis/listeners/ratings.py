@@ -27,6 +27,7 @@ from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.schema import COLUMNS
 from rdbench.store.variants import VariantCard, variants_of
 from rdbench.suggest import nearest
+from rdbench.text import printable
 from rdbench.types import RdbenchError, StoreError
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _by_condition(
             found[f"{system}/{point}"] = key
             if count[system] == 1:
                 found[system] = key
-    return found
+    return {printable(name): key for name, key in found.items()} | found
 
 
 def _clip_names(rows: pd.DataFrame) -> dict[str, str]:
@@ -238,7 +239,8 @@ def _clip_names(rows: pd.DataFrame) -> dict[str, str]:
         for name in names:
             short.setdefault(str(getattr(PurePosixPath(name), part)), []).append(name)
         found |= {key: full[0] for key, full in short.items() if len(full) == 1}
-    return found | {name: name for name in names}
+    found |= {name: name for name in names}
+    return {printable(name): full for name, full in found.items()} | found
 
 
 def _known(name: str, known: Mapping[str, Any], what: str) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbench.analysis.listeners.answers import read_table
+from rdbench.text import from_cell
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _key(path: Path) -> dict[tuple[str, str, str], tuple[str, str, str]]:
         )
     return {
         (row["test"], row["trial"], row["stimulus"]): (
-            row["clip"], row["condition"], row["against"],
+            from_cell(row["clip"]), from_cell(row["condition"]), from_cell(row["against"]),
         )
         for _, row in rows
     }  # fmt: skip

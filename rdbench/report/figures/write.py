@@ -21,6 +21,7 @@ from rdbench.report.figures.rate_quality import (
 )
 from rdbench.report.figures.style import Look, card_styles, figure_style
 from rdbench.report.names import slug
+from rdbench.report.spreadsheet import spreadsheet
 from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _write_numbers(stem: Path, numbers: Sequence[pd.DataFrame], within: Path | N
     folder = stem.parent / "data"
     make_folder(folder, within=within or stem.parent)
     path = folder / f"{stem.name}.csv"
-    text = pd.concat(numbers, ignore_index=True).to_csv(index=False, lineterminator="\n")
+    text = spreadsheet(pd.concat(numbers, ignore_index=True))
     write_atomic(path, text.encode("utf-8", errors="replace"), within=within or stem.parent)
     return path
 

@@ -37,6 +37,7 @@ from rdbench.store.atomic import make_folder, trusted, write_atomic
 from rdbench.store.audio import kept_audio, read_audio
 from rdbench.store.variants import variants_of
 from rdbench.suggest import nearest
+from rdbench.text import cell
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -352,7 +353,10 @@ def _write(run: Path, out: Path, made: _Folder) -> list[Path]:
     sink = io.StringIO()
     writer = csv.DictWriter(sink, KEY_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(made.key)
+    writer.writerows(
+        {name: cell(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in made.key
+    )
     key, config = out / "key.csv", served / f"configs/{made.name}.yaml"
     contents: Mapping[Path, bytes] = {
         config: made.files.pop(f"configs/{made.name}.yaml"),

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from foreign_changes import changed
+from fuzz import Subject
 from sound_run import make_sound, manifest, rows
+
+SECONDS = 120.0
 
 
 def commands(run: Path, sound: Path, folder: Path, *, figures: bool) -> list[list[str]]:
@@ -144,3 +147,8 @@ def warm_up(folder: Path) -> None:
     shutil.copytree(sound, home / "run")
     read_all(home / "run", sound, home, figures=True)
     shutil.rmtree(home)
+
+
+def subject() -> Subject:
+    """The cases as `fuzz.fuzz` takes them: each is a dozen commands."""
+    return Subject("folder", read_case, warm_up, seconds=SECONDS)
