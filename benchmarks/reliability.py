@@ -1,6 +1,6 @@
 """Measures the figures of docs/reliability.md, and writes them there.
 
-    python benchmarks/reliability.py --kills 500 --steps --fuzz 20000 --units 100000
+    python benchmarks/reliability.py --kills 500 --steps --fuzz 20000 --folders 10000 --units 100000
 
 Every part may be run alone, and replaces its own table; a part that is not asked for keeps the
 table of its last run. The work is that of tests/faults, which the tests do in small.
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / "tests" / "faults"), str(REPOSITORY / "tests" / "engine")]
+sys.path[:0] = [str(REPOSITORY / "tests" / name) for name in ("faults", "faults/hostile", "engine")]
 
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0, help="kills at random moments")
     parser.add_argument("--steps", action="store_true", help="fail at every injected step")
     parser.add_argument("--fuzz", type=int, default=0, help="mutated files, over all formats")
+    parser.add_argument("--folders", type=int, default=0, help="changed run folders of others")
     parser.add_argument("--units", type=int, default=0, help="units of the long run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, default=PAGE)
@@ -52,6 +53,7 @@ def main() -> None:
             (options.kills, lambda: kills(folder / "kills", options.kills, options.seed)),
             (options.steps, lambda: steps(folder / "steps")),
             (options.fuzz, lambda: fuzzing(options.fuzz, options.seed)),
+            (options.folders, lambda: folders(options.folders, options.seed)),
             (options.units, lambda: units(folder / "units", options.units)),
         ):
             if wanted:
@@ -190,6 +192,27 @@ def fuzzing(count: int, seed: int) -> tuple[str, list[str], list[str]]:
         print(table[-1], flush=True)
     table.append(f"| all | {total} | {sum(1 for _ in findings)} findings | | | |")
     return "fuzz", table, findings
+
+
+# -- run folders of others
+
+
+def folders(count: int, seed: int) -> tuple[str, list[str], list[str]]:
+    """Changed run folders, each given to every command that reads one."""
+    from foreign_folders import subject
+    from fuzz import fuzz
+
+    cases = [f"{seed} {case}".encode() for case in range(count)]
+    result = fuzz(subject(), range(count), contents=cases)
+    table = [
+        "| folders | crashes, or files changed outside | hangs | slowest, all commands "
+        "| most memory of the process |",
+        "|---|---|---|---|---|",
+        f"| {result.cases} | {len(result.crashes)} | {len(result.hangs)} "
+        f"| {result.slowest:.1f} s | {result.peak_bytes / 1e6:.0f} MB "
+        f"(idle {result.idle_bytes / 1e6:.0f} MB) |",
+    ]
+    return "folders", table, [*result.crashes, *result.hangs]
 
 
 # -- long runs
