@@ -204,9 +204,9 @@ class Stages:
         import torch
 
         from rdbench.engine.measure.code import code
+        from rdbench.engine.measure.passes import Passes
         from rdbench.engine.passes.rates import RatesPass
         from rdbench.engine.passes.scores import ScoresPass
-        from rdbench.engine.plan.passes import Passes
         from rdbench.types import RunsOn
 
         passes = Passes([RatesPass(), ScoresPass({batch.domain: metrics})])
@@ -224,8 +224,8 @@ class Stages:
     @staticmethod
     def _works(system: Any, batch: Any, passes: Any) -> list[Any]:
         """Everything that the passes ask of a clip in the steps of a system."""
+        from rdbench.engine.measure.work import Work
         from rdbench.engine.plan.open import OpenUnits
-        from rdbench.engine.plan.passes import Work
 
         wanted = OpenUnits()
         for step in system.steps:

@@ -1,6 +1,7 @@
 """Measures the figures of docs/reliability.md, and writes them there.
 
-    python benchmarks/reliability.py --kills 500 --steps --fuzz 20000 --folders 10000 --units 100000
+    python benchmarks/reliability.py --kills 500 --steps --fuzz 20000 --folders 10000 \
+        --units 100000 --signals 200 --environments
 
 Every part may be run alone, and replaces its own table; a part that is not asked for keeps the
 table of its last run. The work is that of tests/faults, which the tests do in small.
@@ -26,7 +27,18 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / "tests" / name) for name in ("faults", "faults/hostile", "engine")]
+FAULTS = REPOSITORY / "tests" / "faults"
+sys.path[:0] = [
+    str(folder)
+    for folder in (
+        FAULTS,
+        FAULTS / "interrupted",
+        FAULTS / "environments",
+        FAULTS / "hostile",
+        REPOSITORY / "tests" / "engine",
+        REPOSITORY / "tests",
+    )
+]
 
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
@@ -43,6 +55,8 @@ def main() -> None:
     parser.add_argument("--fuzz", type=int, default=0, help="mutated files, over all formats")
     parser.add_argument("--folders", type=int, default=0, help="changed run folders of others")
     parser.add_argument("--units", type=int, default=0, help="units of the long run")
+    parser.add_argument("--signals", type=int, default=0, help="signals at random moments")
+    parser.add_argument("--environments", action="store_true", help="run on odd machines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
@@ -55,6 +69,8 @@ def main() -> None:
             (options.fuzz, lambda: fuzzing(options.fuzz, options.seed)),
             (options.folders, lambda: folders(options.folders, options.seed)),
             (options.units, lambda: units(folder / "units", options.units)),
+            (options.signals, lambda: signals(folder / "s", options.signals, options.seed)),
+            (options.environments, lambda: environments(folder / "e")),
         ):
             if wanted:
                 sound &= report(options.page, *part())
@@ -213,6 +229,49 @@ def folders(count: int, seed: int) -> tuple[str, list[str], list[str]]:
         f"(idle {result.idle_bytes / 1e6:.0f} MB) |",
     ]
     return "folders", table, [*result.crashes, *result.hangs]
+
+
+# -- signals and environments
+
+
+def signals(folder: Path, count: int, seed: int) -> tuple[str, list[str], list[str]]:
+    """SIGINT and SIGTERM at random moments of every phase of the commands."""
+    from interruptions import COMMANDS, interrupt_at_random
+
+    generator = np.random.default_rng(seed)
+    tallies = interrupt_at_random(folder, COMMANDS, generator, signals=count)
+    table = [
+        "| phase | signals | one sentence, right code | tracebacks | slowest end "
+        "| next runs | whole |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for phase, one in tallies.items():
+        table.append(
+            f"| {phase} | {one.signals} | {one.well} | {one.tracebacks} | {one.slowest:.1f} s "
+            f"| {one.finished} | {one.whole} |"
+        )
+    every = tallies.values()
+    table.append(
+        f"| all | {sum(one.signals for one in every)} | {sum(one.well for one in every)} "
+        f"| {sum(one.tracebacks for one in every)} | {max(one.slowest for one in every):.1f} s "
+        f"| {sum(one.finished for one in every)} | {sum(one.whole for one in every)} |"
+    )
+    return "signals", table, [finding for one in every for finding in one.findings]
+
+
+def environments(folder: Path) -> tuple[str, list[str], list[str]]:
+    """A small run on odd machines, in odd terminals, by odd users."""
+    from environments import ENVIRONMENTS, try_all
+
+    tally = try_all(folder, ENVIRONMENTS)
+    table = [
+        "| environments | ended whole | refused in one sentence | tracebacks | lost rows "
+        "| differing tables |",
+        "|---|---|---|---|---|---|",
+        f"| {len(ENVIRONMENTS)} | {tally.well} | {tally.refused} | {tally.tracebacks} "
+        f"| {tally.lost} | {tally.differing} |",
+    ]
+    return "environments", table, tally.findings
 
 
 # -- long runs

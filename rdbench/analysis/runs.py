@@ -16,6 +16,7 @@ from rdbench.analysis.listeners.ratings import rating_cards, rating_rows, read_r
 from rdbench.analysis.sets import SetScore, read_sets
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.status import planned_rows, statuses
+from rdbench.store.variants import variants_of
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Run:
 
     ratings: what listeners gave, with the columns of
     `rdbench.analysis.listeners.ratings.RATING_COLUMNS`, or None. sets: what the values of sets of
-    clips are made of.
+    clips are made of. seeds: rows of variants that were drawn with other seeds than the protocol's,
+    or None; `rows` are without them.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Run:
     manifest: Mapping[str, Any]
     ratings: pd.DataFrame | None = None
     sets: tuple[SetScore, ...] = ()
+    seeds: pd.DataFrame | None = None
 
     @property
     def systems(self) -> Mapping[str, Any]:
@@ -95,9 +98,18 @@ def read_run(folder: Path) -> Run:
     Raises StoreError for a folder that is no run or cannot be read.
     """
     folder = Path(folder)
-    run = Run(folder.resolve().name, read_rows(folder), read_manifest(folder))
-    check_extent(run.rows, run.name)
-    run = replace(run, sets=read_sets(folder, run.metrics))
+    rows, manifest = read_rows(folder), read_manifest(folder)
+    check_extent(rows, folder.resolve().name)
+    others = {name for name, card in variants_of(manifest).items() if card.of}
+    apart = rows["variant"].isin(others)
+    sets = read_sets(folder, _mapping(manifest.get("metrics")))
+    run = Run(
+        folder.resolve().name,
+        rows[~apart].reset_index(drop=True),
+        manifest,
+        sets=tuple(one for one in sets if one.point[3] not in others),
+        seeds=rows[apart].reset_index(drop=True) if apart.any() else None,
+    )
     ratings = read_ratings(folder)
     return run if ratings is None else with_ratings(run, ratings)
 
@@ -135,7 +147,13 @@ def missing_rows(run: Run) -> tuple[list[Unit], int]:
     asked = _planned(run.manifest)
     if not asked:
         return [], 0
-    there = statuses({name: run.rows[name].astype(str).tolist() for name in _NAMES_A_ROW})
+    there = statuses(
+        {
+            name: [text for rows in (run.rows, run.seeds) if rows is not None
+                   for text in rows[name].astype(str)]
+            for name in _NAMES_A_ROW
+        }
+    )  # fmt: skip
     return [unit for unit in asked if unit not in there], len(asked)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Point = tuple[str, str, str, str]
 POINT = ("system", "curve", "point", "variant")
 SET = "set"
+MAX_BYTES = 2**28
+"""Most bytes of what the values of a metric are made of: a few thousand numbers each."""
 JACKKNIFE, BOOTSTRAP = "jackknife", "bootstrap"
 
 
@@ -77,7 +79,7 @@ def _read(folder: Path, key: str) -> list[SetScore]:
     arrays = {
         model: {
             (_point(vars(one)), one.domain): _of_groups(one)
-            for one in read_features(folder, Quantity(Kind.FEATURE, key, model))
+            for one in read_features(folder, Quantity(Kind.FEATURE, key, model), most=MAX_BYTES)
         }
         for model in (JACKKNIFE, BOOTSTRAP)
     }

@@ -17,6 +17,7 @@ from rdbench.cli.options import (
     find_code,
     read_spec,
 )
+from rdbench.interrupts import before_the_end
 
 
 def command(
@@ -28,6 +29,9 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     allow_code: AllowCode = False,
     allow_download: AllowDownload = False,
+    extend: Annotated[
+        bool, typer.Option(help="Keep what the file has, and fit only what it lacks.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fits token tables, priors and latent coders on the clips of SPEC.
@@ -37,19 +41,23 @@ def command(
     """
     from rdbench.cli.progress import make_progress, set_up_logging
     from rdbench.engine.fit import fit_tables
+    from rdbench.rate.tables import Tables
 
     set_up_logging(verbose=0, quiet=quiet)
     if allow_code:
         find_code(spec)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
-    tables = fit_tables(
-        benchmark,
-        progress,
-        device=device,
-        allow_code=allow_code,
-        allow_download=allow_download,
-    )
+    known = Tables.load(out) if extend else None
+    with before_the_end(progress.stop):
+        tables = fit_tables(
+            benchmark,
+            progress,
+            device=device,
+            allow_code=allow_code,
+            allow_download=allow_download,
+            known=known,
+        )
     tables.save(out)
     if not quiet:
         count = len(tables.entries)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -46,16 +49,19 @@ def metrics(
 
 
 def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*titles, box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns:
-        column.overflow = "fold"  # never cut
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    """A line for each row, or where the terminal is too narrow for that, a paragraph."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    columns = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > columns:
+        for name, *cells in rows:
+            named = zip(titles[1:], cells, strict=True)
+            said = "; ".join(f"{title}: {cell}" for title, cell in named if cell)
+            lines = textwrap.wrap(said, max(columns - 2, 1), break_on_hyphens=False)
+            typer.echo("\n  ".join([name, *lines]))
+        return
+    for row in (titles, *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo(line.rstrip())
 
 
 def _selftest() -> int:

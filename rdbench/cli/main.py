@@ -1,16 +1,19 @@
 """The entry point `rdbench`: one subcommand per module, errors as one sentence.
 
-Exit codes: 0 every unit done, 1 some units failed, 2 usage (something that the user can mend before
-any work), 130 interrupted.
+Exit codes: 0 every unit done, 1 some units failed, 2 usage (something that the user can mend, on
+this machine or in what was asked), 70 a mistake in rdbench itself, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
+from rdbench import interrupts
 from rdbench.cli import (
     check,
     compare,
@@ -31,6 +34,8 @@ from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
 USAGE = 2
+FAULT = 70
+IS_FAULT = "this is a mistake in rdbench; please report it with the lines above"
 
 app = typer.Typer(
     name="rdbench",
@@ -72,9 +77,34 @@ def main(
 
 
 def entry() -> None:
-    """Runs the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    """Runs the command line; what a user or this machine can mend is one sentence on stderr."""
+    # No command opens a window, and matplotlib ends its import over a name that it does not know.
+    os.environ.pop("MPLBACKEND", None)
     try:
         app()
-    except RdbenchError as error:
-        typer.echo(f"rdbench: {printable(str(error))}", err=True)
-        sys.exit(USAGE)
+    except Exception as error:  # whatever it is, the command ends here and says why
+        sentence = _sentence(error)
+        if sentence is None:
+            traceback.print_exception(error)
+        typer.echo(f"rdbench: {printable(sentence or IS_FAULT)}", err=True)
+        sys.exit(FAULT if sentence is None else USAGE)
+    finally:
+        interrupts.leave()
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to mend, or None for a mistake in rdbench, which whoever mends it wants to see whole."""
+    if isinstance(error, RdbenchError):
+        return str(error)
+    if isinstance(error, OSError):
+        what = f"{error.filename} cannot be used" if error.filename else "the system refuses"
+        why = error.strerror or str(error) or type(error).__name__
+        return f"{what} ({why}); check names, permissions, limits and the disk"
+    if isinstance(error, ImportError):
+        return (
+            f"a package cannot be loaded here ({error}); install rdbench again, or raise the "
+            "memory limit of this process (`ulimit -v`)"
+        )
+    if isinstance(error, MemoryError):
+        return "there is no more memory for this process; raise its limit (`ulimit -v`)"
+    return None

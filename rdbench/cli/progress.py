@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rdbench.engine.progress import Progress
 from rdbench.report.text.status import clock
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 SECONDS_BETWEEN_LINES = 10.0
+BAR_COLUMNS, ROOM_FOR_A_BAR = 40, 60
+"""The longest bar, and the narrowest terminal that has one."""
+FEWEST_COLUMNS = 8
+"""Below which where the work is cannot be told."""
 ENOUGH = 20
 """Steps done before a time left is told: the first ones wait for models and processes."""
 
@@ -27,20 +37,43 @@ def make_progress(*, quiet: bool) -> Progress:
     """The progress that fits where stderr goes."""
     if quiet:
         return Progress()
-    return BarProgress() if sys.stderr.isatty() else LineProgress()
+    moves = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    return BarProgress() if moves else LineProgress()
+
+
+class _Pace:
+    """How much is done, how fast, and what is left. total, done: steps."""
+
+    def __init__(self) -> None:
+        self.total = self.done = self._found = 0
+        self._began = time.monotonic()
+
+    def start(self, total: int, done: int) -> None:
+        self.total, self.done, self._found = total, done, done
+        self._began = time.monotonic()
+
+    def facts(self) -> list[str]:
+        """The count; when enough is done to tell, also the time left and the speed."""
+        count = f"{self.done}/{self.total}"
+        measured, elapsed = self.done - self._found, time.monotonic() - self._began
+        if measured < ENOUGH or elapsed <= 0:
+            return [count]
+        speed = measured / elapsed
+        left = clock((self.total - self.done) / speed)
+        return [count, f"{left} left", f"{speed:.1f} per second"]
 
 
 class LineProgress(Progress):
     """Plain lines, for logs."""
 
     def __init__(self) -> None:
-        self._total = self._done = self._found = 0
+        self._pace = _Pace()
         self._point = ""
-        self._began = self._said = 0.0
+        self._said = 0.0
 
     def start(self, total: int, done: int) -> None:
-        self._total, self._done, self._found = total, done, done
-        self._began = self._said = time.monotonic()
+        self._pace.start(total, done)
+        self._said = time.monotonic()
         found = f", {done} found in the folder" if done else ""
         self._line(f"{total} clip evaluations{found}")
 
@@ -50,8 +83,8 @@ class LineProgress(Progress):
             self._report()
 
     def advance(self, steps: int = 1) -> None:
-        self._done += steps
-        finished = self._done == self._total
+        self._pace.done += steps
+        finished = self._pace.done == self._pace.total
         if finished or time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self._report()
 
@@ -60,14 +93,8 @@ class LineProgress(Progress):
 
     def _report(self) -> None:
         self._said = time.monotonic()
-        elapsed = self._said - self._began
-        measured = self._done - self._found
-        text = f"{self._done}/{self._total} {self._point}"
-        if measured >= ENOUGH and elapsed > 0:
-            speed = measured / elapsed
-            left = clock((self._total - self._done) / speed)
-            text += f": {speed:.1f} per second, {left} left"
-        self._line(text)
+        count, *more = self._pace.facts()
+        self._line(f"{count} {self._point}" + (f": {', '.join(more)}" if more else ""))
 
     @staticmethod
     def _line(text: str) -> None:
@@ -76,49 +103,70 @@ class LineProgress(Progress):
 
 
 class BarProgress(Progress):
-    """A bar with system, point, evaluations per second and time left."""
+    """One line of a terminal: a bar, the count, the time left, the speed, and where the work is.
+
+    A narrow terminal has no bar, and of the others the first that fit.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bar
+        from rich.live import Live
 
-        self._bar = Bar(
-            TextColumn("[progress.description]{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task("planning", total=None, speed="")
-        self._measured = 0
-        self._began = 0.0
+        self._pace = _Pace()
+        self._where = ""
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, get_renderable=self._shown)
 
     def start(self, total: int, done: int) -> None:
-        self._began = time.monotonic()
-        self._bar.update(self._task, total=total, completed=done)
-        self._bar.start()
+        self._pace.start(total, done)
+        self._live.start()
 
     def at(self, system: str, point: str) -> None:
-        self._bar.update(self._task, description=f"{system} {point}")
+        self._where = f"{system} {point}"
 
     def advance(self, steps: int = 1) -> None:
-        self._measured += steps
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        self._bar.update(
-            self._task, advance=steps, speed=f"{self._measured / elapsed:.1f} per second"
-        )
+        self._pace.done += steps
 
     def say(self, message: str) -> None:
-        self._bar.console.print(message, markup=False, highlight=False)
+        self._console.print(message, markup=False, highlight=False)
 
     def stop(self) -> None:
-        self._bar.stop()
+        self._live.stop()
+
+    def _shown(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        width = self._console.width
+        bar = min(BAR_COLUMNS, width // 5) if width >= ROOM_FOR_A_BAR else 0
+        said = fitted(self._pace.facts(), self._where, width - bar - (bar > 0))
+        line = Table.grid(padding=(0, 1, 0, 0))
+        total = max(self._pace.total, 1)
+        done = self._pace.done if self._pace.total else total
+        cells = [ProgressBar(total=total, completed=done, width=bar)] if bar else []
+        line.add_row(*cells, Text(said, no_wrap=True, overflow="crop"))
+        return line
+
+
+def fitted(facts: Sequence[str], where: str, width: int) -> str:
+    """As many of `facts` as `width` columns have room for, the first in any case, then `where`.
+
+    >>> fitted(["8/90", "0:09:10 left", "0.1 per second"], "opus 12 kbps", 24)
+    '8/90, 0:09:10 left'
+    >>> fitted(["8/90", "0:09:10 left", "0.1 per second"], "opus 12 kbps", 28)
+    '8/90, 0:09:10 left  opus 12…'
+    """
+    from rich.text import Text
+
+    said = facts[0]
+    for fact in facts[1:]:
+        if len(said) + len(fact) + 2 > width:
+            break
+        said += f", {fact}"
+    room = width - len(said) - 2
+    if room < FEWEST_COLUMNS:
+        return said
+    shown = Text(where)
+    shown.truncate(room, overflow="ellipsis")
+    return f"{said}  {shown.plain}".rstrip()

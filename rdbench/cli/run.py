@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +18,9 @@ from rdbench.cli.options import (
     find_code,
     read_spec,
 )
+from rdbench.interrupts import AGAIN, before_the_end
 
 FAILED = 1
-INTERRUPTED = 130
 TABLE = "table.md"
 CHANGES_ALWAYS = ("updated", "finished")
 """Keys of a manifest that differ between two runs of which the second did nothing."""
@@ -98,21 +97,17 @@ def command(
     )
     if allow_code:
         find_code(spec)
-    signal.signal(signal.SIGTERM, _interrupt)
     before = _shown(folder)
-    try:
-        summary = run_benchmark(benchmark, folder, how, make_progress(quiet=quiet))
-    except KeyboardInterrupt:
-        kept = f"{folder} keeps what was measured" if folder.exists() else "nothing was measured"
-        typer.echo(f"rdbench: interrupted; {kept}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    if before is None or before != _shown(folder):
-        write_report(folder, quiet=quiet)
-    elif not quiet:
-        typer.echo(
-            f"{folder} was finished: nothing was measured, its tables and figures stand "
-            f"(`rdbench report {folder}` makes them again)\n{folder / TABLE}"
-        )
+    progress = make_progress(quiet=quiet)
+    with before_the_end(progress.stop), before_the_end(lambda: _kept(folder)):
+        summary = run_benchmark(benchmark, folder, how, progress)
+        if before is None or before != _shown(folder):
+            write_report(folder, quiet=quiet)
+        elif not quiet:
+            typer.echo(
+                f"{folder} was finished: nothing was measured, its tables and figures stand "
+                f"(`rdbench report {folder}` makes them again)\n{folder / TABLE}"
+            )
     if summary.failed:
         typer.echo(failures_text(folder, summary.failed), err=True)
         raise typer.Exit(FAILED)
@@ -130,5 +125,6 @@ def _shown(folder: Path) -> object:
     return told, [part.path.name for part in list_parts(folder / MEASUREMENTS)]
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _kept(folder: Path) -> str:
+    kept = f"{folder} keeps what was measured" if folder.exists() else "nothing was measured"
+    return f"{kept}; {AGAIN}"

@@ -1,9 +1,11 @@
 """The variants by name: what may be decoded from an `Encoded`, and how a latent is made for it.
 
 A variant of a posterior has a function that makes the decoder's latent: the mean, a sample, what
-the decodable stream decodes to, the mean with noise of a stated size,
+a decodable stream decodes to, the mean with noise of a stated size,
 
     z = μ + k σ ε,    ε ~ N(0, I) from a generator seeded for each clip (k = 1: a sample)
+
+A variant with a stream has a coder too (`rdbench.rate.coded`), and so a rate of its own.
 
 A package adds variants by entry points of the group `rdbench.variants`: the name is the variant's,
 the value names a `LatentVariant` (`module:NAME`). Specs name variants under `variants`.
@@ -18,12 +20,22 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from rdbench.suggest import nearest
-from rdbench.types import CODED, CODES, MEAN, SAMPLE, Posterior, SpecError, Variant
+from rdbench.types import (
+    CODED,
+    CODES,
+    MEAN,
+    SAMPLE,
+    Posterior,
+    RateKind,
+    SpecError,
+    Variant,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from rdbench.rate.coded import LatentCoder
+    from rdbench.rate.coded.fitted import FittedLatent, MakeCoder
 
 
 ENTRY_POINT_GROUP = "rdbench.variants"
@@ -33,7 +45,8 @@ ENTRY_POINT_GROUP = "rdbench.variants"
 class LatentRequest:
     """For what a latent is made.
 
-    clip_seeds: one for each clip of the posterior. coder: what codes the latent of this codec.
+    clip_seeds: one for each clip of the posterior. coder: what codes the latent of this codec under
+    this variant.
     """
 
     posterior: Posterior
@@ -45,13 +58,16 @@ class LatentRequest:
 class LatentVariant:
     """A variant of a continuous latent.
 
-    make: makes what the decoder is given, (clips, channels, frames). needs_scale: whether the
-    posterior must have a scale.
+    make: makes what the decoder is given, (clips, channels, frames). It is timed as the decoder's
+    work, but for what it charges to the encoder (`rdbench.stopwatch`), as `LatentCoder.code` does.
+    needs_scale: whether the posterior must have a scale. coder: makes the coder of a stream, of
+    what was fitted to the latent; None is plain rounding.
     """
 
     variant: Variant
     make: Callable[[LatentRequest], torch.Tensor]
     needs_scale: bool = False
+    coder: MakeCoder | None = None
 
 
 def variant(name: str) -> Variant:
@@ -69,6 +85,13 @@ def variants_of_latents(*, scale: bool) -> tuple[Variant, ...]:
 def make_latent(variant: Variant, request: LatentRequest) -> torch.Tensor:
     """What the decoder is given under `variant`, (clips, channels, frames)."""
     return _latent_variant(variant.name).make(request)
+
+
+def latent_coder(variant: Variant, fitted: FittedLatent) -> LatentCoder:
+    """The coder of a variant's stream; raises CodecError where it needs what was not fitted."""
+    from rdbench.rate.coded.fitted import rounding
+
+    return (_latent_variant(variant.name).coder or rounding)(fitted)
 
 
 def _latent_variant(name: str) -> LatentVariant:
@@ -103,7 +126,8 @@ def _stream(request: LatentRequest) -> torch.Tensor:
     from rdbench.codecs.batches import pad_stack
 
     posterior = request.posterior
-    coded = [torch.from_numpy(clip.values) for clip in request.coder.code(posterior)]
+    clips = request.coder.code(posterior, seeds=request.clip_seeds)
+    coded = [torch.from_numpy(clip.values) for clip in clips]
     return pad_stack(coded)[0].to(posterior.mean.device)
 
 
@@ -126,10 +150,27 @@ def _noise(variant: Variant, factor: float) -> LatentVariant:
     return LatentVariant(variant, partial(_noisy, factor=factor), needs_scale=True)
 
 
+def _coded(name: str, coder: str, *, seeded: bool = True, scale: bool = False) -> LatentVariant:
+    """coder: the name of its maker in `rdbench.rate.coded.fitted`, which loads compiled code."""
+
+    def make(fitted: FittedLatent) -> LatentCoder:
+        from rdbench.rate.coded import fitted as makers
+
+        found: LatentCoder = getattr(makers, coder)(fitted)
+        return found
+
+    kind = Variant(name, "stream", transmitted=True, rate=RateKind.CODED, seeded=seeded)
+    return LatentVariant(kind, _stream, needs_scale=scale, coder=make)
+
+
 _BUILT_IN = (
     _noise(SAMPLE, 1.0),
     LatentVariant(MEAN, _mean),
     LatentVariant(CODED, _stream),
+    _coded("coded_rd", "water", seeded=False),
+    _coded("coded_dither", "dithered"),
+    _coded("coded_trellis", "trellis"),
+    _coded("coded_sample", "relative", scale=True),
     _noise(Variant("noise_0.5", "noise", seeded=True), 0.5),
     _noise(Variant("noise_2", "noise", seeded=True), 2.0),
 )

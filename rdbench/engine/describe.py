@@ -57,6 +57,7 @@ def manifest(
             "cores": cores(),
             "determinism": _determinism(devices[0]),
         },
+        "costs": plan.families.named("costs").protocol(),
         "corpus": {
             "name": corpus.name,
             "description": corpus.description,

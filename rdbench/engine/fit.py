@@ -1,8 +1,9 @@
 """Fits entropy tables on the clips of a spec: `rdbench fit-entropy`.
 
 Of every system with tokens the static tables (of a nested codec at its highest point, the others
-being cut from it); of every system with a posterior the factorised Gaussian prior and the latent
-coder. The clips must be others than those that will be scored: their files' hashes are kept.
+being cut from it); of every system with a posterior the factorised Gaussian prior and what its
+streams rest on: steps, distributions, and a profile of frames. The clips must be others than those
+that will be scored: their files' hashes are kept.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rdbench.engine.plan.passes import Needs, Pass, Result, Work
-from rdbench.rate.tables import Entry, Tables
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, Work
+from rdbench.engine.plan.families import Needs
+from rdbench.rate.tables import Entry, Tables, TablesError
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
+    from rdbench.codecs.base import Codec
     from rdbench.engine.executors.base import Loss
-    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, StepId, System
@@ -118,12 +122,15 @@ def fit_tables(
     device: str = "auto",
     allow_code: bool = False,
     allow_download: bool = False,
+    known: Tables | None = None,
 ) -> Tables:
     """Encodes the clips of `spec` with each of its systems and fits what can be fitted.
 
+    known: tables to extend: their entries stay as they are, and what they lack is fitted.
+
     Raises SpecError, CodecError or AudioError for what the user can mend, CodecError also where
-    no system has tokens or a posterior. A system that cannot be built, and a clip that cannot be
-    encoded, is said and left out.
+    no system has tokens or a posterior, TablesError where `known` were fitted on other clips. A
+    system that cannot be built, and a clip that cannot be encoded, is said and left out.
     """
     from rdbench.engine.devices import default_workers, resolve_device
     from rdbench.engine.executors.processes import HostPlace, Processes
@@ -140,6 +147,10 @@ def fit_tables(
         spec, allow_code=allow_code, fetching=progress.say if allow_download else None
     )
     steps = list(_steps(systems, progress))
+    if known is not None:
+        steps = [step for step in steps if not _is_known(step, known)]
+        if not steps:
+            return known
     setup = Setup(
         systems=tuple(SystemSetup.of(s) for s in dict.fromkeys(step.system for step in steps)),
         passes=(PayloadPass(),),
@@ -147,7 +158,6 @@ def fit_tables(
         threads=spec.protocol.threads,
         timeout=spec.timeouts.unit_seconds,
         batch_seconds=0.0,
-        align=False,
     )
     places = [HostPlace("cpu")] * workers if where == "cpu" else [HostPlace(where, workers)]
     intake = _Payloads(progress)
@@ -158,23 +168,33 @@ def fit_tables(
             executor.run(shards, intake)
     finally:
         progress.stop()
-    entries, used = [], set[str]()
+    entries, used = list(known.entries if known else ()), set[str]()
     for step in steps:
         found = intake.found.get(step.id, {})
         if found:
-            info = step.system.info
-            assert info is not None
+            assert step.system.codec is not None
             ordered = [found[clip.name] for clip in clips if clip.name in found]
-            entries.append(entry_of(info.name, info.weights_sha256, step.point.name, ordered))
+            entries.append(entry_of(step.system.codec.to(where), step.point.name, ordered))
             used |= found.keys()
-    if not entries:
+    if not used:
         raise CodecError(
             "none of the systems has tokens or a posterior, so there is nothing to fit; "
             "name a neural codec or a VAE in the spec"
         )
     hashes = sorted({file_sha256(clip.clip.path) for clip in clips if clip.name in used})
+    if known is not None and set(known.fitted_on) != set(hashes):
+        raise TablesError(
+            f"the tables to extend were fitted on other clips ({len(known.fitted_on)} files, here "
+            f"{len(hashes)}); give the same clips, or fit all anew"
+        )
     about = {"spec": spec.name, "corpus": corpus.name, "clips": len(used)}
     return Tables(tuple(entries), tuple(hashes), about)
+
+
+def _is_known(step: Step, tables: Tables) -> bool:
+    info = step.system.info
+    assert info is not None
+    return tables.get(info.name, info.weights_sha256, [step.point.name]) is not None
 
 
 def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
@@ -222,20 +242,24 @@ def _check(encoded: Encoded, name: str) -> None:
         check_posterior(encoded.payload, [name] * encoded.clips)
 
 
-def entry_of(codec: str, weights_sha256: str, point: str, found: Sequence[Encoded]) -> Entry:
+def entry_of(codec: Codec, point: str, found: Sequence[Encoded]) -> Entry:
     """Fits one entry on what a codec made of clips; raises CodecError where that cannot be."""
-    from rdbench.rate.coded import FittedCoder
+    from rdbench.codecs.posterior.base import PosteriorCodec
+    from rdbench.codecs.posterior.gain import decoder_gain
+    from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.rate.prior import GaussianPrior, Moments
     from rdbench.rate.static import StaticTables
     from rdbench.rate.validate import clip_codes
 
+    entry = Entry(codec.info.name, codec.info.weights_sha256, point)
     tokens = [item.payload for item in found if isinstance(item.payload, Tokens)]
     if tokens:
         sizes = [stream.codebook_sizes for stream in tokens[0].streams]
         clips = (clip for item in tokens for clip in clip_codes(item))
-        return Entry(codec, weights_sha256, point, tokens=StaticTables.fit(clips, sizes))
+        return replace(entry, tokens=StaticTables.fit(clips, sizes))
+    assert isinstance(codec, PosteriorCodec)
     posteriors = [item.payload for item in found if isinstance(item.payload, Posterior)]
     moments = Moments.of(posteriors)
     prior = None if posteriors[0].scale is None else GaussianPrior.fit(moments)
-    latent = FittedCoder.fit(posteriors, moments)
-    return Entry(codec, weights_sha256, point, prior=prior, latent=latent)
+    latent = FittedLatent.fit(posteriors, moments, decoder_gain(codec, posteriors, moments))
+    return replace(entry, prior=prior, latent=latent)

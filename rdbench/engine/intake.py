@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.measure.shard import ClipWork
+from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.passes.audio import AUDIO
-from rdbench.engine.plan.passes import Result, SetUnits, SetWork
+from rdbench.engine.plan.families import SetUnits
 from rdbench.store.atomic import changing, remove
 from rdbench.store.features import feature_content
 from rdbench.store.schema import BESIDE, Kind, Labels, Quantity, Row
@@ -175,7 +176,7 @@ class RunIntake:
         one = self.sets[number]
         units, step, feature = one.units, one.units.step.id, one.units.feature
         quantities = tuple(q for q in units.quantities if q in one.open)
-        owner = self._plan.passes.owner(quantities[0]).name
+        owner = self._plan.families.owner(quantities[0]).name
         work = SetWork(number, owner, step, units.domain, units.clips, quantities)
         if feature is None:
             return work
@@ -267,7 +268,7 @@ class RunIntake:
     def _write(self, result: Result, score: Score, key: str, labels: Labels) -> None:
         if score.status is not Status.FAILED:
             self._retire(labels.system)
-        columns = self._plan.passes.owner(result.quantity).columns(result.quantity)
+        columns = self._plan.families.owner(result.quantity).columns(result.quantity)
         row = Row(
             unit_key=key,
             system=labels.system,
@@ -307,7 +308,7 @@ class RunIntake:
             system=step.system.name if step else "",
             curve=step.system.spec.curve if step else "",
             point=step.point.name if step else "",
-            variant=step.variant.name if step else "",
+            variant=step.decoded if step else "",
             clip=clip.name,
             domain=clip.domain,
             group=clip.clip.group,

@@ -28,6 +28,7 @@ from rdbench.engine.plan.metrics import metrics_by_key, not_valid, resolve_metri
 from rdbench.engine.plan.migrate import is_of_version_1, renamed
 from rdbench.engine.plan.systems import System, build_systems, take_up
 from rdbench.engine.progress import Progress
+from rdbench.interrupts import before_the_end
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from rdbench.audio.clip import Corpus
     from rdbench.engine.executors.base import Executor
     from rdbench.engine.intake import RunIntake
+    from rdbench.engine.measure.passes import Pass
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.metrics import Metric
-    from rdbench.engine.plan.passes import Pass
     from rdbench.engine.plan.plan import Plan, Review
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.store.audio import Kept
@@ -127,7 +128,7 @@ class _Run:
         _check_folder(self.folder)
         self._say_notes()
         old = is_of_version_1(self.folder)
-        with RunWriter(self.folder) as writer:
+        with RunWriter(self.folder) as writer, before_the_end(writer.flush):
             if old:
                 self._rename_old_rows(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=False)
@@ -148,20 +149,20 @@ class _Run:
         return systems
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
+        from rdbench.engine.measure.passes import Passes
         from rdbench.engine.plan.keys import Keys
-        from rdbench.engine.plan.passes import Passes
         from rdbench.engine.plan.plan import Plan
 
-        passes = Passes(self._passes(systems, clips))
+        self.passes = Passes(self._passes(systems, clips))
         keys = Keys(
             systems=systems,
             clips=clips,
-            passes=passes,
+            families=self.passes,
             protocol=self.spec.protocol,
             protocols=self.protocols,
             device_class=self.devices[0].partition(":")[0],
         )
-        return Plan(systems, clips, passes, keys)
+        return Plan(systems, clips, self.passes, keys)
 
     def _passes(self, systems: list[System], clips: list[PlannedClip]) -> list[Pass]:
         """Every family of quantities; a new one is added here."""
@@ -188,11 +189,12 @@ class _Run:
         for sentence in entropy.unfitted(systems):
             self.progress.say(sentence)
         costs = self.spec.costs
+        align = self.spec.protocol.alignment == "residual"
         return [
             RatesPass(frames=self.spec.traces or self.options.traces),
             entropy,
-            ScoresPass(of_scope(sets=False)),
-            SetMetricsPass(of_scope(sets=True)),
+            ScoresPass(of_scope(sets=False), align),
+            SetMetricsPass(of_scope(sets=True), align),
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),
             NotesPass(),
             CostsPass(
@@ -200,6 +202,7 @@ class _Run:
                 others=self._machines(),
                 clips=costs.clips if costs.enabled else 0,
                 repeats=costs.repeats,
+                threads=self.spec.protocol.threads,
                 asked=self.options.costs != "none",
             ),
         ]
@@ -213,8 +216,8 @@ class _Run:
         if keys:
             writer.rekey(keys)
             self.progress.say(
-                f"{self.folder} was made by an earlier rdbench: {len(keys)} rows got new keys, and "
-                "none is measured again"
+                f"{self.folder} was made by an earlier rdbench: {len(keys)} rows got new keys, "
+                "and are not measured again"
             )
 
     def _machines(self) -> tuple[str, ...]:
@@ -285,12 +288,11 @@ class _Run:
         protocol, timeout = self.spec.protocol, self.spec.timeouts.unit_seconds
         setup = Setup(
             systems=tuple(SystemSetup.of(system) for system in plan.systems if system.codec),
-            passes=plan.passes.all,
+            passes=self.passes.all,
             protocols=self.protocols,
             threads=protocol.threads,
             timeout=timeout,
             batch_seconds=0.0 if self._on_cores else self.options.batch_seconds,
-            align=protocol.alignment == "residual",
         )
         if self._on_cores:
             places = [HostPlace("cpu")] * self.workers

@@ -4,9 +4,11 @@ A definition says what the number means and never changes without a new `version
 way to compute it (a reference package in the CPU pool, a tensor program on the device), and of one
 of three kinds:
 
-- a `DeviceBackend` sees whole batches as tensors and averages over channels itself;
+- a `DeviceBackend` sees whole batches as tensors and, where a definition says that channels are
+  averaged, scores each of them and averages itself;
 - a `PoolBackend` sees one channel of one clip as a NumPy array in a worker process, which need not
-  import torch, and the engine averages over channels;
+  import torch, and the engine averages over channels (one that is defined on all channels sees all
+  of them at once);
 - a `SetBackend` turns each clip of a batch into features, and the features of a whole set of clips
   into one value (`Scope.SET`).
 
@@ -15,8 +17,9 @@ The first two score clips. With a reference (`Scope.CLIP`), `prepare` is called 
 on the reference is shared. Without (`Scope.CLIP_ALONE`), `prepare` is never called, and `score`
 gets None for what it would have made; references are scored like any reconstruction.
 
-All receive audio that the engine has already brought to the definition's `sample_rate`, reference
-and reconstruction alike, with the protocol's one resampler. The engine also answers `undefined` for
+All receive audio that the engine has already brought to the definition's `sample_rate`, with the
+protocol's one resampler, and to one channel where its `channels` say downmix, reference and
+reconstruction alike. The engine also answers `undefined` for
 clips shorter than `minimum_seconds` and for non-finite reconstructions (`failed`) before any
 backend sees them.
 """
@@ -26,7 +29,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +58,30 @@ class Scope(StrEnum):
     SET = "set"
 
 
+class ChannelRule(StrEnum):
+    """How a clip of several channels gets one score (`rdbench.metrics.channels` applies it).
+
+    averaged: the mean of the channels' scores. downmix: the score of the channels' mean. joint:
+    the metric is defined on all channels at once.
+    """
+
+    AVERAGED = "averaged"
+    DOWNMIX = "downmix"
+    JOINT = "joint"
+
+
+class Alignment(Enum):
+    """What a metric sees of a reconstruction that has come too late or too early.
+
+    NONE: it, as decoded. MOVED: it without its delay, at full length. EXACT: the same, and on both
+    sides only the samples that are known after the move.
+    """
+
+    NONE = auto()
+    MOVED = auto()
+    EXACT = auto()
+
+
 @dataclass(frozen=True)
 class MetricDefinition:
     """What a metric key means.
@@ -67,12 +94,15 @@ class MetricDefinition:
     domains: domains on which it is valid; empty means every domain.
     sample_rate: the rate at which it is defined; None: the protocol's.
     minimum_seconds: shorter clips score `undefined` (of a set: are left out of it).
-    needs_alignment: whether a delay of a few samples ruins it.
+    needs_alignment: whether a fraction of a sample changes it. It is scored without the residual
+        delay then, on the samples that both sides have.
     joint_channels: whether it is defined on all channels at once.
     definition: one sentence with the source.
+    channels: how a clip of several channels gets one score.
     scope: what has one value.
     options: what a spec may set, by name; `MODEL_FILE` among them means that it takes a model file.
     minimum_clips: a smaller set is `undefined`.
+    as_decoded: whether the residual delay is left in, even where a protocol removes it from all.
     """
 
     key: str
@@ -87,12 +117,19 @@ class MetricDefinition:
     sample_rate: int | None
     minimum_seconds: float
     needs_alignment: bool
-    joint_channels: bool
     definition: str
     citation: str = ""
+    channels: ChannelRule = ChannelRule.AVERAGED
     scope: Scope = Scope.CLIP
     options: tuple[str, ...] = ()
     minimum_clips: int = 1
+    as_decoded: bool = False
+
+    def alignment(self, *, everywhere: bool) -> Alignment:
+        """What it sees; everywhere: whether the protocol removes the residual delay from all."""
+        if self.needs_alignment and self.scope is Scope.CLIP:
+            return Alignment.EXACT
+        return Alignment.MOVED if everywhere and not self.as_decoded else Alignment.NONE
 
 
 class Backend(ABC):
@@ -130,11 +167,14 @@ class DeviceBackend(Backend):
 
     @abstractmethod
     def score(self, prepared: Any, *, reconstruction: AudioBatch) -> list[Score]:
-        """One score per clip, channels already averaged (or joint)."""
+        """One score per clip, whatever the channels."""
 
 
 class PoolBackend(Backend):
-    """Computes a metric on one mono clip, in a worker process."""
+    """Computes a metric on one signal, in a worker process.
+
+    A signal is one channel (time,), or all of a clip's (channels, time) where they are joint.
+    """
 
     runs_on = RunsOn.POOL
 
@@ -142,14 +182,14 @@ class PoolBackend(Backend):
         """Called once in a new worker, so that compilation is not charged to a clip."""
 
     def prepare(self, reference: npt.NDArray[np.float32], sample_rate: int) -> Any:
-        """Work on one reference channel (time,) that every reconstruction shares."""
+        """Work on one signal of a reference that every reconstruction shares."""
         return reference
 
     @abstractmethod
     def score(
         self, prepared: Any, *, reconstruction: npt.NDArray[np.float32], sample_rate: int
     ) -> Score:
-        """The score of one reconstruction channel (time,), both at `sample_rate` hertz."""
+        """The score of one signal of a reconstruction, both at `sample_rate` hertz."""
 
 
 Distance = Callable[["npt.NDArray[np.float64]"], "npt.NDArray[np.float64]"]

@@ -1,15 +1,45 @@
-"""The one rule by which scores of channels become the score of a clip.
+"""The rules by which a clip of several channels becomes one score.
 
-A metric that is not defined on all channels at once is computed per channel and averaged. A
-channel without a score leaves its clip without one: the mean over the others would be the score
-of another clip.
+`ChannelRule.AVERAGED`: each channel is scored, and the clip's score is the mean. A channel without
+a score leaves its clip without one: the mean over the others would be the score of another clip.
+`DOWNMIX`: the channels are averaged to one before anything is scored. `JOINT`: all channels are
+scored at once. The engine applies the rule of a metric's definition to reference and reconstruction
+alike, so that every backend of a key follows the same one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from rdbench.types import Score, Status
+from rdbench.metrics.base import ChannelRule
+from rdbench.types import AudioBatch, Score, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def batch_under(rule: ChannelRule, audio: AudioBatch) -> AudioBatch:
+    """What a device or set backend sees of a batch: one channel where the rule is a downmix."""
+    if rule is not ChannelRule.DOWNMIX or audio.channels == 1:
+        return audio
+    return replace(audio, samples=audio.samples.mean(dim=1, keepdim=True))
+
+
+def signals_under(
+    rule: ChannelRule, samples: npt.NDArray[np.float32]
+) -> list[npt.NDArray[np.float32]]:
+    """What a pool backend sees of one clip (channels, time), one call for each.
+
+    Its channels (time,), their mean (time,), or all of it (channels, time).
+    """
+    if rule is ChannelRule.JOINT:
+        return [samples]
+    if rule is ChannelRule.DOWNMIX:
+        return [samples.mean(axis=0)]
+    return list(samples)
 
 
 def average_channels(scores: Sequence[Score]) -> Score:

@@ -37,7 +37,7 @@ ENTRY_POINT_GROUP = "rdbench.metrics"
 # Which module defines a key, so that listing keys imports nothing. "mel_dac_*" and the like are
 # listed one by one: a key is a promise.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "rdbench.metrics.signal.snr": ("snr", "si_sdr"),
+    "rdbench.metrics.signal.snr": ("snr", "si_sdr", "snr_unaligned", "si_sdr_unaligned"),
     "rdbench.metrics.signal.spectral": (
         "mel_dac_16k",
         "mel_dac_24k",

@@ -92,11 +92,15 @@ def coded_rates(
     *,
     label: str | None = None,
     names: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[Rate]:
-    """Bits of each clip's coded latent, plus side information; raises CodecError as `code` does."""
+    """Bits of each clip's coded latent, plus side information; raises CodecError as `code` does.
+
+    seeds: one for each clip, those that it is decoded with.
+    """
     if not isinstance(encoded.payload, Posterior):
         raise CodecError(f"{type(encoded.payload).__name__} has no latent to be coded")
-    bits = [float(clip.bits) for clip in coder.code(encoded.payload, names)]
+    bits = [float(clip.bits) for clip in coder.code(encoded.payload, names, seeds)]
     side, seconds = side_bits(encoded), _seconds(encoded)
     return _rates(RateKind.CODED, bits, side, seconds, label or coder.name)
 

@@ -2,14 +2,15 @@
 
 JSON. Every entry belongs to one codec with its weights and one operating point (for a nested codec
 its highest, the lower ones being cut from it) and holds static token tables, or a fitted prior and
-a fitted latent coder. `fitted_on` are the SHA-256 of the files that were used: whoever scores one
-of them with these tables is refused.
+what latents are coded with. `fitted_on` are the SHA-256 of the files that were used: whoever scores
+one of them with these tables is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rdbench.files import read_file
-from rdbench.rate.coded import FittedCoder
+from rdbench.rate.coded.fitted import FittedLatent
 from rdbench.rate.prior import GaussianPrior
 from rdbench.rate.static import StaticTables
 from rdbench.types import RdbenchError
@@ -44,7 +45,7 @@ class Entry:
     point: str
     tokens: StaticTables | None = None
     prior: GaussianPrior | None = None
-    latent: FittedCoder | None = None
+    latent: FittedLatent | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Tables:
             )
 
     def save(self, path: Path) -> None:
-        """Writes the file."""
+        """Writes the file, whole or not at all."""
         content = {
             "format": FORMAT,
             "version": VERSION,
@@ -97,8 +98,10 @@ class Tables:
             "fitted_on": sorted(self.fitted_on),
             "entries": [_entry_json(entry) for entry in self.entries],
         }
+        temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
         try:
-            Path(path).write_text(json.dumps(content, separators=(",", ":")) + "\n")
+            temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+            temporary.replace(path)
         except OSError as error:
             raise TablesError(f"cannot write {path} ({error.strerror})") from None
 
@@ -141,19 +144,19 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "point": entry.point,
         "tokens": entry.tokens.as_json() if entry.tokens else None,
         "prior": [prior.mean.tolist(), prior.scale.tolist()] if prior else None,
-        "latent": entry.latent.as_json() if entry.latent else None,
+        **(entry.latent or FittedLatent()).as_json(),
     }
 
 
 def _entry(item: dict[str, Any]) -> Entry:
-    tokens, prior, latent = item["tokens"], item["prior"], item["latent"]
+    tokens, prior = item["tokens"], item["prior"]
     return Entry(
         str(item["codec"]),
         str(item["weights_sha256"]),
         str(item["point"]),
         None if tokens is None else StaticTables.from_json(tokens),
         None if prior is None else _prior(*prior),
-        None if latent is None else FittedCoder.from_json(latent),
+        None if item["latent"] is None else FittedLatent.from_json(item),
     )
 
 

@@ -12,6 +12,7 @@ Used of the manifest (all optional):
               `rdbench.report.config` adds
     variants  name -> what was decoded under it (`rdbench.store.variants`)
     corpus    its name, or a mapping with name or description
+    costs     how times were taken
     protocol  mapping; its values (or mappings by domain) appear in the caption
 """
 
@@ -115,8 +116,9 @@ class RunCard:
     """A run as a report describes it; `systems` and `metrics` in the spec's order.
 
     variants: what was decoded under each name, what can be transmitted first. machine: the run's
-    own, "" where the manifest names none. palette: the curves in the order in which they are given
-    colours, where it is not `curves`. domains: names to show instead of those in the rows.
+    own, "" where the manifest names none. timing: how its times were taken, as the manifest tells
+    it. palette: the curves in the order in which they are given colours, where it is not `curves`.
+    domains: names to show instead of those in the rows.
     """
 
     systems: Mapping[str, SystemCard]
@@ -126,6 +128,7 @@ class RunCard:
     protocol_brief: str = ""
     variants: Mapping[str, VariantCard] = field(default_factory=dict)
     machine: str = ""
+    timing: Mapping[str, Any] = field(default_factory=dict)
     palette: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
 
@@ -215,6 +218,7 @@ def describe(points: pd.DataFrame, manifest: Mapping[str, Any]) -> RunCard:
         _protocol(_mapping(manifest.get("protocol")), brief=True),
         dict(sorted(variants.items(), key=lambda v: (not v[1].transmitted, bool(v[1].rate)))),
         str(_mapping(manifest.get("execution")).get("machine") or ""),
+        _mapping(manifest.get("costs")),
         tuple(map(str, manifest.get("palette") or ())),
         {str(k): str(v) for k, v in _mapping(manifest.get("domains")).items()},
     )

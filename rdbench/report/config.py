@@ -157,7 +157,11 @@ def configured(run: Run, config: ReportConfig) -> Run:
     if ratings is not None:
         ratings = ratings[~ratings["system"].isin(hidden)]
         ratings = ratings.assign(curve=_curves(ratings, cards))
-    return replace(run, rows=rows, manifest=manifest, ratings=ratings)
+    seeds = run.seeds
+    if seeds is not None:
+        seeds = seeds.assign(curve=_curves(seeds, cards))
+        seeds = _chosen_rows(seeds[~seeds["system"].isin(hidden)], run, config)
+    return replace(run, rows=rows, manifest=manifest, ratings=ratings, seeds=seeds)
 
 
 def _all_systems(run: Run) -> dict[str, Mapping[str, Any]]:

@@ -13,8 +13,11 @@ Write = Callable[[float], str]
 
 
 def score_text(metric: MetricCard) -> Write:
-    """Writes values of `metric`: three decimals for ratios and distances, two for the rest."""
-    narrow = metric.upper <= 1.0 or (not metric.unit and not math.isfinite(metric.upper))
+    """Writes values of `metric`: three decimals for ratios, distances and delays (a hundredth of a
+    millisecond is half a sample), two for the rest.
+    """
+    distance = not metric.unit and not math.isfinite(metric.upper)
+    narrow = metric.upper <= 1.0 or distance or metric.unit == "ms"
     decimals = 3 if narrow else 2
 
     def write(value: float) -> str:
@@ -44,6 +47,14 @@ def with_interval(write: Write, value: float, low: float, high: float) -> str:
     return f"{write(value)} [{write(low)}, {write(high)}]"
 
 
+def spread_text(value: float) -> str:
+    """A standard deviation, with two digits and no exponent."""
+    if not math.isfinite(value) or value <= 0:
+        return "0" if value == 0 else NONE
+    exponent = int(f"{value:.1e}".partition("e")[2])
+    return f"{value:.{max(0, 1 - exponent)}f}"
+
+
 def percent_text(value: float) -> str:
     """A change in percent with its sign: one decimal, none from 1000 on."""
     shown = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0f}"
@@ -67,6 +78,7 @@ def cost_title(key: str, unit: str) -> str:
     name = {
         "encode_rtf": "encode, real-time factor",
         "decode_rtf": "decode, real-time factor",
+        "clip_length": "clips",
     }.get(key, key.replace("_", " "))
     unit = {"bytes": "MiB", "byte": "MiB", "B": "MiB"}.get(unit, unit)
     return clean(f"{name} ({unit})" if unit not in ("", "1", "s/s") else name)

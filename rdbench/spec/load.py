@@ -335,6 +335,8 @@ def _complaint(kind: str, location: tuple[int | str, ...], value: Any, error: Er
         text = f"is {_shown(value)}; {nearest(str(value), choices, many='choose from')}"
     elif kind == "string_pattern_mismatch":
         text = f"is {_shown(value)}; use a name without slashes, and without a dot at its end"
+    elif kind == "string_too_long":
+        text = f"has {len(value)} characters; use at most {context['max_length']}"
     elif kind in ("dict_type", "model_type", "model_attributes_type"):
         text = f"must be a mapping of keys, not {_type_name(value)}"
     elif kind == "too_short":

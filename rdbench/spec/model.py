@@ -203,6 +203,8 @@ class SystemSpec(_Model):
     points: kbps (numbers) or names of points (text); None is the codec's default.
     options: for the codec; see `BenchmarkSpec.options_for` for paths.
     domains: the domains it is run on; None is all. variants: None is the codec's default.
+    seeds: by variant that draws at random, with how many seeds it is decoded and scored; scores
+        stand on the protocol's alone, the others say how much they depend on it.
     """
 
     codec: Annotated[str, StringConstraints(min_length=1)]
@@ -213,6 +215,7 @@ class SystemSpec(_Model):
     options: dict[str, Any] = Field(default_factory=dict)
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     variants: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    seeds: dict[Name, Count] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -240,7 +243,7 @@ class CostSpec(_Model):
 
     enabled: bool = True
     clips: Count = 2
-    repeats: Count = 3
+    repeats: Count = 5
 
 
 class EntropySpec(_Model):

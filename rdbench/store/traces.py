@@ -90,20 +90,14 @@ def read_traces(run: Path) -> pd.DataFrame:
             f"the traces of {run} are of names of more than {MAX_LABELS} characters; restore the "
             "measurements from a copy"
         )
-    left = MAX_ENTRIES
-
-    def framed(table: pa.Table) -> pd.DataFrame:
-        nonlocal left
-        left -= len(table)
-        if left < 0:
-            raise StoreError(
-                f"{run} has more than {MAX_ENTRIES} entries of traces, which are not read at once; "
-                "run fewer clips, or without --traces"
-            )
-        frame: pd.DataFrame = table.to_pandas()
-        return frame
-
-    frames = attached(run, Kind.TRACE, labels["unit_key"], trace_columns(), framed)
+    frames = attached(
+        run,
+        Kind.TRACE,
+        labels["unit_key"],
+        trace_columns(),
+        lambda table: table.to_pandas(),
+        most={"rows": MAX_ENTRIES},
+    )
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
     entries = pd.concat(frames, ignore_index=True).merge(labels, on="unit_key")

@@ -16,7 +16,8 @@ class VariantCard:
     source: where the decoder's input comes from ("codes", "mean", "sample", "stream", "noise", and
     whatever a plugin names). transmitted: whether one can transmit it at a stated rate. rate: the
     kind of rate that belongs to it; "" is the system's headline kind. digest: of an input that
-    comes from outside of the codec.
+    comes from outside of the codec. of: the variant that it is, drawn with another seed; "" where
+    it is drawn with the protocol's, or not at all.
     """
 
     name: str
@@ -24,11 +25,12 @@ class VariantCard:
     transmitted: bool
     rate: str = ""
     digest: str = ""
+    of: str = ""
 
     @property
     def headline(self) -> bool:
         """Whether it is the system's own point, which tables and figures show without a suffix."""
-        return self.transmitted and not self.rate
+        return self.transmitted and not self.rate and not self.of
 
     def as_dict(self) -> dict[str, Any]:
         """The card as manifests hold it under its name."""
@@ -37,7 +39,12 @@ class VariantCard:
             "transmitted": self.transmitted,
             "rate": str(self.rate),
             "digest": self.digest,
-        }
+        } | ({"of": self.of} if self.of else {})
+
+
+def with_seed(variant: str, seed: int) -> str:
+    """What rows call a variant that is drawn with another seed than the protocol's (0)."""
+    return f"{variant}@{seed}" if seed else variant
 
 
 BUILT_IN: Mapping[str, VariantCard] = {
@@ -47,6 +54,10 @@ BUILT_IN: Mapping[str, VariantCard] = {
         VariantCard("sample", "sample", True),
         VariantCard("mean", "mean", False),
         VariantCard("coded", "stream", True, RateKind.CODED),
+        VariantCard("coded_rd", "stream", True, RateKind.CODED),
+        VariantCard("coded_dither", "stream", True, RateKind.CODED),
+        VariantCard("coded_trellis", "stream", True, RateKind.CODED),
+        VariantCard("coded_sample", "stream", True, RateKind.CODED),
         VariantCard("noise_0.5", "noise", False),
         VariantCard("noise_2", "noise", False),
     )
@@ -72,6 +83,7 @@ def variants_of(manifest: Mapping[str, Any]) -> dict[str, VariantCard]:
                 card.get("transmitted") is True,
                 str(card.get("rate") or ""),
                 str(card.get("digest") or ""),
+                str(card.get("of") or ""),
             )
             for name, card in told.items()
         },

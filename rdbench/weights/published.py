@@ -18,11 +18,13 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from rdbench.files import user_path
 from rdbench.identity import file_sha256
+from rdbench.interrupts import before_the_end
 from rdbench.types import WeightsError
 from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
 
@@ -59,11 +61,19 @@ class WeightsFile:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG)."""
+    """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG).
+
+    Raises WeightsError for a user who has none of them.
+    """
     if own := os.environ.get("RDBENCH_CACHE"):
         return user_path(own) / "weights"
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        raise WeightsError(
+            "there is no home folder to keep published weights in; set RDBENCH_CACHE to a folder"
+        ) from None
 
 
 class Download(Protocol):
@@ -116,13 +126,12 @@ def locate(weights: str | os.PathLike[str], file: WeightsFile, codec: str) -> Pa
     """
     if weights == PRETRAINED:
         target = cache_folder() / file.filename
-        if not target.is_file():
+        if not _is_cached(target, file):
             raise NotFetchedError(
                 f"weights file {file.filename} is not on this machine; `rdbench weights fetch "
                 f"{codec}` or --allow-download fetches it from {file.url}",
                 PublishedDownload(codec, file),
             )
-        _check_hash(target, target, file)
         return target
     path = user_path(weights)
     if path.is_dir():
@@ -148,8 +157,7 @@ def fetch(
             checkpoint, or of another hash than the published one.
     """
     target = (cache_dir or cache_folder()) / file.filename
-    if target.is_file():
-        _check_hash(target, target, file)
+    if _is_cached(target, file):
         return target
     if urllib.parse.urlsplit(file.url).scheme != "https":
         raise WeightsError(f"{file.url} is not an https address; weights are fetched by https only")
@@ -164,7 +172,7 @@ def fetch(
             f"set RDBENCH_CACHE to a folder that can"
         ) from error
     try:
-        with out:
+        with out, before_the_end(partial(temporary.unlink, missing_ok=True)):
             _download(file, target, out, opener or _open_https)
             out.flush()
             os.fsync(out.fileno())
@@ -175,6 +183,20 @@ def fetch(
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def _is_cached(target: Path, file: WeightsFile) -> bool:
+    """Whether the published file is in the cache; raises WeightsError for another one there."""
+    try:
+        if not target.is_file():
+            return False
+        _check_hash(target, target, file)
+    except OSError as error:
+        raise WeightsError(
+            f"the weights file {target} cannot be read ({error.strerror}); change its permissions "
+            "and those of its folders, or set RDBENCH_CACHE to another folder"
+        ) from error
+    return True
 
 
 def _download(file: WeightsFile, target: Path, out: IO[bytes], opener: Opener) -> None:

@@ -147,11 +147,8 @@ def test_ctrl_c_stops_within_seconds_and_the_run_goes_on_later(project: Path) ->
     _, rest = running.communicate(timeout=60)
     # Two seconds are promised on an idle machine; this one may be busy with other tests.
     assert time.monotonic() - began < 20
-    # A shell sees 130 either way: where the signal fell into code that `exec` runs from a text (a
-    # dataclass being imported, say), CPython ends the process by the signal, whatever caught it.
-    assert running.returncode in {130, -signal.SIGINT}
-    assert "interrupted" in rest
-    assert "Traceback" not in rest
+    assert running.returncode == 130
+    assert rest.splitlines()[-1].startswith("rdbench: interrupted; results/small keeps")
     assert rdbench("run", "spec.yaml", "-q", cwd=project).returncode == 0
 
 
@@ -168,6 +165,5 @@ def test_a_run_in_the_background_of_a_script_is_stopped_by_sigterm_alone(project
         running.wait(0.2)
     running.terminate()
     _, rest = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "interrupted" in rest
-    assert "Traceback" not in rest
+    assert running.returncode == 143
+    assert rest.splitlines()[-1].startswith("rdbench: terminated; results/small keeps")

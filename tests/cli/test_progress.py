@@ -1,11 +1,16 @@
-"""What a long run says on a log."""
+"""What a long run says on a log, and on terminals of every width."""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+
 import pytest
+from terminals import in_a_terminal
 
 from rdbench.cli import progress
-from rdbench.cli.progress import ENOUGH, LineProgress
+from rdbench.cli.progress import ENOUGH, LineProgress, fitted
 
 
 def test_no_time_left_is_told_of_the_first_steps(
@@ -24,4 +29,53 @@ def test_no_time_left_is_told_of_the_first_steps(
     assert started == "rdbench: 1000 clip evaluations, 500 found in the folder"
     assert "left" not in first
     # 20 of 500 in 80 s: what was found in the folder cost no time.
-    assert second.endswith(": 0.2 per second, 0:32:00 left")
+    assert second.endswith(": 0:32:00 left, 0.2 per second")
+
+
+CHILD = """
+import time
+from rdbench.cli.progress import make_progress
+progress = make_progress(quiet=False)
+progress.start(total=480, done=100)
+progress.at("vae_of_a_long_name", "12.5 kbps")
+time.sleep(0.1)
+progress.advance(120)
+progress.say("a note")
+progress.stop()
+"""
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def last_lines(columns: int, **more: str) -> list[str]:
+    """What CHILD leaves on a terminal of so many columns, each time a line was written anew."""
+    environment = {**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **more}
+    code, shown = in_a_terminal([sys.executable, "-c", CHILD], columns, environment)
+    assert code == 0, shown
+    lines = re.split("[\r\n]+", CONTROLS.sub("", shown))
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("columns", [8, 20, 40, 80, 200])
+def test_the_count_is_seen_on_a_terminal_of_any_width(columns: int) -> None:
+    lines = last_lines(columns)
+    assert max(map(len, lines)) <= columns
+    assert "220/480" in lines[-1]
+    assert "[" not in "".join(lines)  # no markup that was not understood
+    assert ("left" in lines[-1]) == (columns >= 40)
+    assert "per second" in lines[-1] or columns < 80
+    assert ("vae_of_a_long_name 12.5 kbps" in lines[-1]) == (columns == 200)
+    assert ("━" in lines[-1]) == (columns >= 60)
+
+
+def test_a_terminal_that_cannot_go_back_gets_lines() -> None:
+    lines = last_lines(80, TERM="dumb")
+    assert lines == ["rdbench: 480 clip evaluations, 100 found in the folder", "rdbench: a note"]
+
+
+def test_what_does_not_fit_is_left_out_the_count_last() -> None:
+    facts = ["123/480", "1:02:03 left", "0.1 per second"]
+    for width in range(1, 100):
+        said = fitted(facts, "opus 音楽 12 kbps", width)
+        assert said.startswith("123/480")
+        assert len(said) <= max(width, len("123/480"))
+        assert "12 kbps" in said or width < len(", ".join(facts)) + 2 + len("opus 音楽 12 kbps") + 2

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from doc_sandbox import ROOT
@@ -28,13 +29,26 @@ def test_the_readme_counts_the_clips_and_groups_of_the_run() -> None:
     assert f"{len(clips)} real speech clips in {len(groups)} groups" in text
 
 
-def test_rates_and_scores_of_the_models_page_are_of_the_same_clips() -> None:
-    """1.41 kbps of whole clips stood beside scores of excerpts, whose rate is 1.52."""
-    place = ROOT / "benchmarks" / "model_table.py"
-    spec = importlib.util.spec_from_file_location("model_table", place)
+def script(name: str) -> ModuleType:
+    """A script of `benchmarks`, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_rates_and_scores_of_the_models_page_are_of_the_same_clips() -> None:
+    """1.41 kbps of whole clips stood beside scores of excerpts, whose rate is 1.52."""
+    table = script("model_table")
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    assert "\n".join(script.lines(script.TABLE)) in page
+    assert "\n".join(table.lines(table.TABLE)) in page
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_run() -> None:
+    """It named the metric by which the sign differs on one row, and left out the others."""
+    table = script("headline_table")
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, printed = page.split("<!-- printed by benchmarks/headline_table.py -->")
+    assert printed.partition("<!-- end -->")[0].strip() == "\n".join(table.lines(table.RUN))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -348,6 +350,15 @@ class RefusedBy(OfDevices):
         return super().to(device)
 
 
+class DiesWhenMovedTo(OfDevices):
+    """Takes its process along when it is moved there; the one that plans moves nothing."""
+
+    def to(self, device: torch.device | str) -> Codec:
+        if str(device) == self.device:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().to(device)
+
+
 class SlowOn(OfDevices):
     """Takes three seconds to be moved there."""
 
@@ -355,3 +366,19 @@ class SlowOn(OfDevices):
         if str(device) == self.device:
             time.sleep(3)
         return super().to(device)
+
+
+class Late(Quantizer):
+    """Decodes `delay` samples late, which need not be whole and which it does not declare."""
+
+    def __init__(self, *, delay: float, points: Sequence[float | str] | None = None) -> None:
+        super().__init__(points=points)
+        self.delay = delay
+
+    def decode(self, decoder_input: DecoderInput) -> AudioBatch:
+        audio = super().decode(decoder_input)
+        time = audio.samples.shape[-1]
+        spectrum = torch.fft.rfft(audio.samples.double(), 2 * time)
+        turn = torch.exp(-1j * math.pi * self.delay / time * torch.arange(spectrum.shape[-1]))
+        late = torch.fft.irfft(spectrum * turn, 2 * time)[..., :time]
+        return replace(audio, samples=late.float())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,14 @@ class Tiny(PosteriorCodec):
 
     def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
         return (z.transpose(1, 2) @ self.basis.T).flatten(1)[:, None]
+
+
+class Other(Tiny):
+    """The same under another name."""
+
+    def __init__(self, *, points: object = None) -> None:
+        super().__init__(points=points)
+        self.info = replace(self.info, name="other")
 
 
 @pytest.fixture
@@ -139,6 +148,26 @@ def test_a_prior_fitted_again_renews_its_rows_and_the_plan_tells_priors_apart(
     assert {model for kind, key, model in asked if (kind, key) == ("rate", "kl")} == set(after)
     counts = run_status(project / "out").counts
     assert counts.done == counts.asked
+
+
+def test_tables_are_extended_by_what_they_lack_and_stay_as_they_are(project: Path) -> None:
+    text = (project / "spec.yaml").read_text()
+
+    def fitted(spec: str, known: Tables | None) -> Tables:
+        (project / "spec.yaml").write_text(spec)
+        read = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
+        return fit_tables(read, Progress(), device="cpu", allow_code=True, known=known)
+
+    first = fitted(text, None)
+    assert fitted(text, first) is first
+    more = text + f'  - {{codec: "{__name__}:Other", name: other}}\n'
+    both = fitted(more, first)
+    assert both.entries[0] is first.entries[0]
+    assert [entry.codec for entry in both.entries] == ["tiny", "other"]
+    assert (both.fitted_on, both.label) == (first.fitted_on, first.label)
+    (project / "clips" / "b.wav").unlink()
+    with pytest.raises(TablesError, match=r"other clips \(2 files, here 1\)"):
+        fitted(more, first)
 
 
 def test_nothing_to_fit_is_said(project: Path) -> None:

@@ -48,7 +48,7 @@ DEFINITIONS = tuple(
     MetricDefinition(
         key=key, version=1, name=key, unit="", direction=Direction.HIGHER, lower=-math.inf,
         upper=math.inf, identity=math.nan, domains=(), sample_rate=None, minimum_seconds=0.0,
-        needs_alignment=False, joint_channels=False, definition="fails",
+        needs_alignment=False, definition="fails",
     )
     for key in FAULTS
 )  # fmt: skip

@@ -26,7 +26,7 @@ from helper_of_metric import BASE
 
 def meant(key, scope, options=()):
     return MetricDefinition(key, 1, key, "", Direction.HIGHER, 0.0, 1.0, 0.5, (), None, 0.0, False,
-                            False, "a number from a file", scope=scope, options=options)
+                            "a number from a file", scope=scope, options=options)
 
 DEFINITIONS = (
     meant("from_file", Scope.CLIP_ALONE, ("weights", "scale")),

@@ -17,7 +17,7 @@ from rdbench.types import Score
 
 DEFINITIONS = (
     MetricDefinition("constant", 1, "Constant", "", Direction.HIGHER, 0.0, 1.0, 0.5, (), None,
-                     0.0, False, False, "always one half"),
+                     0.0, False, "always one half"),
 )
 
 class Half(PoolBackend):

@@ -12,6 +12,7 @@ from rdbench.rate.oracles import LEVELS, ORACLES, SPECTRUM, curve, gaussian_chec
 @pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: oracle.__name__)
 def test_the_oracle_holds(oracle) -> None:  # type: ignore[no-untyped-def]
     for check in oracle():
+        assert check.measured == pytest.approx(check.expected, abs=check.tolerance), check
         assert check.passed, check
 
 

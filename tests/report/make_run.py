@@ -26,7 +26,7 @@ def metric(key: str, name: str, unit: str, direction: str, *more: Any) -> Metric
     return MetricDefinition(
         key=key, version=1, name=name, unit=unit, direction=Direction(direction), lower=lower,
         upper=upper, identity=identity, domains=domains, sample_rate=None, minimum_seconds=0.25,
-        needs_alignment=False, joint_channels=False, definition="for tests",
+        needs_alignment=False, definition="for tests",
     )  # fmt: skip
 
 
@@ -105,7 +105,8 @@ def make_frame() -> pd.DataFrame:
                     }  # fmt: skip
                     rows += rate_rows(where, headline, kbps)
                     rows += score_rows(where, kbps, half)
-            rows += cost_rows({**owner, "variant": variants[0]}, kbps)
+            for variant in variants:
+                rows += cost_rows({**owner, "variant": variant}) if variant != "mean" else []
     return pd.DataFrame([row.as_dict() for row in rows], columns=list(COLUMNS))
 
 
@@ -149,13 +150,15 @@ def score_rows(where: dict[str, Any], kbps: float, half: float) -> list[Row]:
     return rows
 
 
-def cost_rows(owner: dict[str, Any], kbps: float) -> list[Row]:
+def cost_rows(owner: dict[str, Any]) -> list[Row]:
     where = {**owner, "clip": "", "domain": "", "group": "", "seconds": 0.0}
-    model = owner["system"].startswith(("vae", "rvq"))
-    costs = {
-        "encode_rtf": (0.031 if model else 0.012, "s/s"),
-        "decode_rtf": (0.044 if model else 0.004, "s/s"),
-    }
+    model, stream = owner["system"].startswith(("vae", "rvq")), owner["variant"] == "coded"
+    times = {"encode_rtf": 0.031 if model else 0.012, "decode_rtf": 0.044 if model else 0.004}
+    costs = {"clip_length": (4.0, "s")}
+    for key, value in times.items():
+        middle = value + 0.1 * stream
+        for end, factor in {"": 1.0, "_q1": 0.9, "_q3": 1.2}.items():
+            costs[f"{key}{end}"] = (factor * middle, "s/s")
     if model:
         costs |= {"parameters": (2_790_432, "1"), "device_memory_peak": (151.3 * 2**20, "byte")}
     return [
@@ -177,6 +180,14 @@ def make_manifest() -> dict[str, Any]:
             item.key: asdict(item) | {"direction": item.direction.value} for item in METRICS
         },
         "corpus": {"name": "synthetic scores"},
+        "costs": {
+            "version": 2,
+            "clips": 2,
+            "batch": 1,
+            "warm_up": 1,
+            "repeats": 5,
+            "threads": 1,
+        },
         "protocol": {
             "fingerprint": "5e1f",
             "sample_rate": {"default": 16000},

@@ -45,7 +45,8 @@ def test_tables_show_the_costs_of_the_runs_own_machine(
 ) -> None:
     tables = run_tables(two_machines, manifest(machine))
     assert tables.costs is not None
-    assert tables.costs.notes == [
+    assert tables.costs.notes[0].startswith("Real-time factors are")
+    assert tables.costs.notes[1:] == [
         f"Measured on {shown}.",
         f"Costs were also measured on other machines, and are not shown: {other}.",
     ]

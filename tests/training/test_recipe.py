@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rdbench.models.config import RvqConfig
 from rdbench.training.objectives import TargetKl
 from rdbench.training.recipe import load, parse
 from rdbench.types import SpecError
@@ -36,6 +37,15 @@ def test_the_sweep_is_the_one_that_is_shown() -> None:
         if isinstance(recipe.objective, TargetKl) and name != "base"
     }
     assert targets == {"vae_1k5": 1.5, "vae_3k": 3, "vae_6k": 6, "vae_12k": 12, "vae_24k": 24}
+    # 0.5 kbps a codebook of 32 entries at 100 frames a second
+    codebooks = {
+        name: recipe.model.bottleneck.codebooks
+        for name, recipe in recipes.items()
+        if isinstance(recipe.model.bottleneck, RvqConfig) and not recipe.model.bottleneck.dropout
+    }
+    assert {name: count / 2 for name, count in codebooks.items()} == {
+        name.replace("vae", "rvq"): kbps for name, kbps in targets.items()
+    }
     tuned = [recipe for name, recipe in recipes.items() if name != "base"]
     assert len({(r.steps, r.model.backbone, r.data, r.init_from) for r in tuned}) == 1
 

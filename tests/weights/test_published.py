@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,28 @@ def test_an_unwritable_cache_folder_is_named(tmp_path: Path) -> None:
         fetch(published(), cache_dir=tmp_path / "file" / "cache", opener=no_network)
 
 
+def test_a_cache_that_cannot_be_looked_into_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    with pytest.raises(WeightsError, match=r"model-w.th cannot be read \(Permission denied\)"):
+        fetch(published(), cache_dir=tmp_path, opener=no_network)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "RDBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(WeightsError, match=r"there is no home folder .* set RDBENCH_CACHE"):
+        cache_folder()
+
+
 def test_the_cache_folder_follows_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -156,8 +179,8 @@ def test_the_cache_folder_follows_the_environment(
 
 def test_a_path_may_be_a_file_or_a_folder_and_must_exist(tmp_path: Path, checkpoint: Path) -> None:
     file = published()
-    assert locate(checkpoint, file) == checkpoint
+    assert locate(checkpoint, file, "codec") == checkpoint
     with pytest.raises(WeightsError, match=r"model-w.th does not exist; give the path"):
-        locate(tmp_path, file)
+        locate(tmp_path, file, "codec")
     (tmp_path / "model-w.th").write_bytes(b"PK")
-    assert locate(str(tmp_path), file) == tmp_path / "model-w.th"
+    assert locate(str(tmp_path), file, "codec") == tmp_path / "model-w.th"

@@ -29,6 +29,7 @@ from rdbench.codecs.points import resolve
 from rdbench.files import user_path
 from rdbench.identity import file_sha256
 from rdbench.native import stderr_held
+from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
     AudioBatch,
     CodecInfo,
@@ -180,7 +181,8 @@ def _interpreter(model: Path) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        with stderr_held():  # LiteRT notes on it which delegate it uses
+        # Models are read once where a codec is used; LiteRT notes on stderr which delegate it uses.
+        with charged_to(Side.NOBODY), stderr_held():
             interpreter = Interpreter(model_path=str(model), num_threads=1)
             interpreter.allocate_tensors()
         return interpreter

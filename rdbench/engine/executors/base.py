@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.shard import Shard
-    from rdbench.engine.plan.passes import Result
+    from rdbench.engine.measure.work import Result
 
 TRIES = 2
 """How often a process may be lost with the smallest shard before that has failed."""

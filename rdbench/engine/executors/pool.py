@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.executors.servers import enter, start_server, surroundings
 
@@ -27,32 +27,6 @@ if TYPE_CHECKING:
 QUEUED_PER_WORKER = 4
 # How often a job may be aborted by the end of another's worker before it is given up.
 ABORTED = 5
-
-
-class Jobs(Protocol):
-    """What jobs are given to: the pool, or a worker's own stand-in for it.
-
-    here: whether they run in this process.
-    """
-
-    here: bool
-
-    def submit(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        timeout: float,
-        done: Callable[[Any], None],
-        lost: Callable[[str], None],
-        tries: int = 2,
-    ) -> None:
-        """Queues a job; see `WorkerPool.submit`."""
-
-    def drain(self, *, block: bool = False) -> None:
-        """Runs the callbacks of finished jobs."""
-
-    def wait(self) -> None:
-        """Runs callbacks until no job is outstanding."""
 
 
 @dataclass(eq=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import signal
 
 MODULES = (
     "torch",
@@ -30,9 +29,6 @@ MODULES = (
     "pesq",
     "scipy.signal",
 )
-
-# Ctrl-C goes to every process of the terminal; the run that started this one ends it.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 for _module in MODULES:
     with contextlib.suppress(ImportError):

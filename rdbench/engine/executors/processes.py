@@ -25,7 +25,7 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -33,15 +33,15 @@ from typing import TYPE_CHECKING, Any
 from rdbench.engine.executors import watch
 from rdbench.engine.executors.base import Intake, Loss, after_loss
 from rdbench.engine.executors.servers import enter, start_server, surroundings
-from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.measure import measure
 from rdbench.engine.measure.shard import Setup, Shard
+from rdbench.engine.measure.workshop import Workshop
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from rdbench.engine.plan.passes import Result
+    from rdbench.engine.measure.work import Result
 
 BUILD_SECONDS = 900.0
 """How long a process may take to import and to build codecs, which no clip is charged for."""
@@ -51,7 +51,8 @@ SHARDS_PER_DEVICE = 4
 """Into how many shards the clips of a device are cut: enough that devices end together, few enough
 that a device seldom waits for the last worker of one."""
 
-_READY, _RESULTS, _AT, _SAY, _DONE = "ready", "results", "at", "say", "done"
+_BUILDING, _READY = "building", "ready"
+_RESULTS, _AT, _SAY, _DONE = "results", "at", "say", "done"
 _RAISED, _BROKEN, _LOST = "raised", "broken", "lost"
 
 
@@ -155,6 +156,8 @@ class _Host:
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
         self._ready = self._ended = False
+        self._building = ""
+        self._unbuilt: dict[str, str] = {}
         self._guard = threading.Lock()
 
     def give(self, shard: Shard) -> None:
@@ -182,40 +185,51 @@ class _Host:
 
     def _speak(self) -> None:
         while (shard := self._given.get()) is not None:
-            where = f"the process for {self._place.device}"
+            loss = self._measured(shard)
+            if loss is not None:
+                self._events.put((self, _LOST, loss))
+
+    def _measured(self, shard: Shard) -> Loss | None:
+        """Has a shard measured; why it was lost, or None where it ended as it should.
+
+        A codec that ends the process while it is built is left out of the next one.
+        """
+        where = f"the process for {self._place.device}"
+        while True:
             try:
                 connection = self._connected()
             except Exception as error:  # whatever starting raises, the shard goes to another
                 reason = f"{where} could not be started: {type(error).__name__}: {error}"
-                self._events.put((self, _LOST, Loss(reason, final=True)))
-                continue
+                return Loss(reason, final=True)
             try:
-                loss = self._through(connection, shard)
+                return self._through(connection, shard)
+            except (EOFError, OSError):
+                code = self._exit_code()
+                if not self._building:
+                    return self._why_it_died(code)
+                self._unbuilt[self._building] = self._why_it_is_not_built(code)
             except Exception as error:  # what is half read is of no use to the next shard
                 self._abandon()
-                loss = Loss(f"{where} was not understood: {type(error).__name__}: {error}")
-            if loss is not None:
-                self._events.put((self, _LOST, loss))
+                return Loss(f"{where} was not understood: {type(error).__name__}: {error}")
 
     def _through(self, connection: Connection, shard: Shard) -> Loss | None:
-        """Has a shard measured; why it was lost, or None where it ended as it should."""
-        try:
-            connection.send(shard)
-            while True:
-                what, content = connection.recv()
-                if what == _READY:
-                    self._ready = True
-                    continue
-                if what == _BROKEN:
-                    self._abandon()
-                    return Loss(content, final=True)
-                if what == _RAISED:
-                    return Loss(content)
+        """Speaks of a shard with the process; raises EOFError or OSError where that has died."""
+        connection.send(shard)
+        while True:
+            what, content = connection.recv()
+            if what == _BUILDING:
+                self._building = content
+            elif what == _READY:
+                self._ready, self._building = True, ""
+            elif what == _BROKEN:
+                self._abandon()
+                return Loss(content, final=True)
+            elif what == _RAISED:
+                return Loss(content)
+            else:
                 self._events.put((self, what, content))
                 if what == _DONE:
                     return None
-        except (EOFError, OSError):
-            return self._why_it_died()
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -229,32 +243,40 @@ class _Host:
         # The server has never used a device, so that what is forked from it may.
         context = start_server()
         ours, theirs = context.Pipe()
-        arguments = (theirs, self._setup, self._place, surroundings())
+        arguments = (theirs, self._setup, self._place, self._unbuilt, surroundings())
         process = context.Process(
             target=serve, args=arguments, name=f"rdbench {self._place.device}"
         )
         process.start()
         theirs.close()
-        self._process, self._ready = process, False
+        self._process, self._ready, self._building = process, False, ""
         connection: Connection = ours
         return connection
 
-    def _why_it_died(self) -> Loss:
+    def _exit_code(self) -> int | None:
+        """The exit code of a process that has died."""
         process = self._process
         assert process is not None
         process.join(timeout=5.0)
         self._abandon()
-        if watch.ran_out(process.exitcode) and not self._ready:
+        return process.exitcode
+
+    def _why_it_died(self, code: int | None) -> Loss:
+        if watch.ran_out(code) and not self._ready:
             limit = f"{BUILD_SECONDS:g} s"
             return Loss(
                 f"the process for {self._place.device} was not set up within {limit}", final=True
             )
-        if watch.ran_out(process.exitcode):
+        if watch.ran_out(code):
             limit = f"{self._time_limit:g} s (timeouts.unit_seconds)"
             return Loss(f"no answer within {limit}; its worker was ended", timed_out=True)
-        code = process.exitcode
-        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-        return Loss(f"its worker process died, each time that it was tried ({how})")
+        return Loss(f"its worker process died, each time that it was tried ({_said(code)})")
+
+    def _why_it_is_not_built(self, code: int | None) -> str:
+        what = f"{self._building} cannot be built on {self._place.device}"
+        if watch.ran_out(code):
+            return f"{what}: it was not done within {BUILD_SECONDS:g} s"
+        return f"{what}: its process died ({_said(code)})"
 
     def _abandon(self) -> None:
         """Ends what is left of the process; the next shard starts another."""
@@ -265,6 +287,10 @@ class _Host:
         if process is not None:
             process.kill()
             process.join()
+
+
+def _said(code: int | None) -> str:
+    return f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
 
 
 class _Sender:
@@ -290,18 +316,22 @@ def serve(
     connection: Connection,
     setup: bytes,
     place: HostPlace,
+    unbuilt: Mapping[str, str],
     around: tuple[dict[str, str], list[str]],
 ) -> None:
     """A host's process: measures what it is given until the connection is closed."""
     from rdbench.engine.executors.pool import AtOnce, worker_pool
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run that started this one ends it
+    def building(name: str) -> None:
+        watch.arm(BUILD_SECONDS)
+        connection.send((_BUILDING, name))
+
     enter(*around)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         watch.arm(BUILD_SECONDS)
         try:
-            desk = Desk(setup, place.device, rest=watch.arm)
-            desk.build(alone=not place.workers)
+            workshop = Workshop(setup, place.device, rest=watch.arm)
+            workshop.build(alone=not place.workers, unbuilt=unbuilt, tell=building)
         except Exception as error:  # told to the parent, which has the ladder
             reason = f"the process for {place.device} could not be set up"
             connection.recv()
@@ -310,12 +340,12 @@ def serve(
         watch.disarm()
         connection.send((_READY, None))
         sender = _Sender(connection)
-        with AtOnce() if not place.workers else worker_pool(place.workers, desk.beat) as jobs:
+        with AtOnce() if not place.workers else worker_pool(place.workers, workshop.beat) as jobs:
             while True:
                 shard: Shard = connection.recv()
                 ended: tuple[str, str | None] = (_DONE, None)
                 try:
-                    measure(shard, desk, jobs, sender)
+                    measure(shard, workshop, jobs, sender)
                 except (BrokenPipeError, ConnectionResetError):
                     raise
                 except RdbenchError as error:

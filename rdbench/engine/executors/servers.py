@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import sysconfig
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
 import rdbench
+from rdbench import streams
+from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -58,9 +63,21 @@ def start_server() -> ServerContext:
         wanted["PYTHONPATH"] = own
     kept = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
+    resource_tracker.ensure_running()  # which, at its start, lets the signals through again
+    # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
+    # it blocked from their birth, as everything has that is forked from the server.
+    let_through = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         ensure_running()  # the server takes the environment that it finds, its libraries too
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise RdbenchError(  # what Python says of a socket, which has room for 107 bytes
+            f"processes cannot be started: the path of {tempfile.gettempdir()} is too long; "
+            "set TMPDIR to a folder with a shorter one"
+        ) from error
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, let_through)
         for name, value in kept.items():
             if value is None:
                 del os.environ[name]
@@ -97,6 +114,7 @@ def enter(environment: Mapping[str, str], path: Sequence[str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = path
+    streams.hold()
 
 
 @contextlib.contextmanager

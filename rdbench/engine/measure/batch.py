@@ -9,6 +9,7 @@ import torch
 
 from rdbench.audio.resample import resample_batch
 from rdbench.metrics.base import DeviceBackend
+from rdbench.metrics.channels import batch_under
 from rdbench.types import AudioBatch
 
 if TYPE_CHECKING:
@@ -70,15 +71,17 @@ class Batch:
 
     def prepared(self, metric: Metric, indices: Sequence[int]) -> Any:
         """The backend's work on the references at `indices`, kept where all are asked for."""
-        backend = metric.backend
+        backend, rule = metric.backend, metric.definition.channels
         assert isinstance(backend, DeviceBackend)
         rate = self.rate_of(metric)
         if len(indices) < len(self.clips):
             if rate in self._rates:
-                return backend.prepare(self._rates[rate].select(indices))
-            return backend.prepare(resample_batch(self.part(indices), rate))
+                part = self._rates[rate].select(indices)
+            else:
+                part = resample_batch(self.part(indices), rate)
+            return backend.prepare(batch_under(rule, part))
         if metric not in self._prepared:
-            self._prepared[metric] = backend.prepare(self.reference_at(rate))
+            self._prepared[metric] = backend.prepare(batch_under(rule, self.reference_at(rate)))
         return self._prepared[metric]
 
 

@@ -25,7 +25,11 @@ from rdbench.engine.measure.channels import (
     spread,
     spread_seeds,
 )
-from rdbench.engine.plan.passes import Needs, Passes, Work
+from rdbench.engine.measure.encoding import Encoding
+from rdbench.engine.measure.passes import Passes, wanting
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.digests import other_seed
+from rdbench.engine.plan.families import Needs
 from rdbench.rate import rates as measure_rates
 from rdbench.types import (
     AudioBatch,
@@ -36,30 +40,6 @@ from rdbench.types import (
     RateKind,
     RdbenchError,
 )
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What a codec made of a batch at one point.
-
-    encoded: one item for each clip, or one for each channel of each clip, as `policy` says.
-    channels: of the reference. rates: those that follow from the payload, per clip.
-    """
-
-    codec: Codec
-    encoded: Encoded
-    policy: ChannelPolicy
-    channels: int
-    rates: Mapping[RateKind, Sequence[Rate]]
-
-    def gathered(self, kind: RateKind, rates: Sequence[Rate]) -> list[Rate]:
-        """Rates of the encoded items as rates of clips."""
-        return gather_rates({kind: rates}, self.policy, self.channels)[kind]
-
-    def items(self, clip: int) -> range:
-        """The encoded items of one clip."""
-        each = self.channels if self.policy is ChannelPolicy.PER_CHANNEL else 1
-        return range(clip * each, (clip + 1) * each)
 
 
 @dataclass(frozen=True)
@@ -114,7 +94,7 @@ class _Coding:
             failure = self._measure(work, encoding, passes)
             if failure and len(work.clips) > 1:  # one bad clip must not cost the others
                 yield Outcome(work, None, failure)
-            elif passes.wanting(work, Needs.DECODED):
+            elif wanting(passes, work, Needs.DECODED):
                 yield self._decoded(work, encoding, point)
 
     def _encoding(self, point: OperatingPoint) -> Encoding:
@@ -132,7 +112,7 @@ class _Coding:
         Returns the reason, or "".
         """
         reason = ""
-        for one, quantities in passes.wanting(work, Needs.ENCODED).items():
+        for one, quantities in wanting(passes, work, Needs.ENCODED).items():
             try:
                 one.on_encoded(work, encoding)
             except Exception as error:  # a codec's payload may be anything: its fault is a row
@@ -174,7 +154,8 @@ class _Coding:
         assert self._native is not None
         assert work.step is not None
         channels = self._reference.channels
-        seeds = spread_seeds(self._seeds, self._policy, channels)
+        drawn = [other_seed(seed, work.step.seed) for seed in self._seeds]
+        seeds = spread_seeds(drawn, self._policy, channels)
         codec = self._codec
         try:
             wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds)

@@ -1,114 +1,82 @@
-"""What a process keeps between the shards of a run: codecs on their device, passes, protocols."""
+"""What a pass finds in its process while it measures."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING
-
-from rdbench.engine.environment import full_precision
-from rdbench.engine.measure.shard import Setup
-from rdbench.engine.plan.passes import Passes
-from rdbench.engine.plan.systems import Step, StepId, System
-from rdbench.types import RdbenchError
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from rdbench.engine.executors.pool import Jobs
-    from rdbench.engine.measure.shard import Sink
+    from rdbench.audio.load import ExcerptProtocol
+    from rdbench.engine.measure.work import Result
+    from rdbench.engine.plan.systems import StepId
+
+
+class Sink(Protocol):
+    """Where a shard's results go."""
+
+    def deliver(self, results: Sequence[Result]) -> None:
+        """Takes results."""
+
+    def at(self, system: str, point: str) -> None:
+        """The work has come to this system and point."""
+
+    def say(self, message: str) -> None:
+        """Something worth one line."""
+
+
+class Jobs(Protocol):
+    """What jobs are given to: the pool, or a worker's own stand-in for it.
+
+    here: whether they run in this process.
+    """
+
+    here: bool
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        timeout: float,
+        done: Callable[[Any], None],
+        lost: Callable[[str], None],
+        tries: int = 2,
+    ) -> None:
+        """Queues a job; see `WorkerPool.submit`."""
+
+    def drain(self, *, block: bool = False) -> None:
+        """Runs the callbacks of finished jobs."""
+
+    def wait(self) -> None:
+        """Runs callbacks until no job is outstanding."""
 
 
 class Desk:
-    """What a process keeps between the shards of a run.
+    """What a pass finds in its process while it measures.
 
-    device: where models and tensor metrics run. rest: called whenever a step is reached, with the
-    seconds until which the next one must be; a watchdog takes it.
+    device: where models and tensor metrics run. protocols: by domain. timeout: seconds that one
+    clip may take in one step. rest: called whenever a step is reached, with the seconds until which
+    the next one must be; a watchdog takes it.
     """
 
     sink: Sink
     jobs: Jobs
 
     def __init__(
-        self, packed: bytes, device: str = "cpu", rest: Callable[[float], None] | None = None
+        self,
+        device: str,
+        protocols: Mapping[str, ExcerptProtocol],
+        timeout: float,
+        *,
+        rest: Callable[[float], None] | None = None,
     ) -> None:
-        import torch
-
-        setup: Setup = pickle.loads(packed)
-        torch.set_num_threads(setup.threads)
-        full_precision()
         self.device = device
-        self.packed = packed
-        self.passes = Passes(setup.passes)
-        self.protocols = setup.protocols
-        self.timeout = setup.timeout
-        self.align = setup.align
-        self.batch_seconds = setup.batch_seconds
+        self.protocols = protocols
+        self.timeout = timeout
         self.audio_names: dict[tuple[StepId | None, str], str] = {}
         self.clips_at_once = 1
-        self.unbuilt: dict[str, str] = {}
         self._rest = rest
-        self._setups = {one.spec.name: one for one in setup.systems}
-        self._systems: dict[str, System] = {}
-        self._steps: dict[StepId, Step] = {}
-
-    def build(self, *, alone: bool) -> None:
-        """Builds every codec, so that no clip is charged for it; `unbuilt` tells which cannot be.
-
-        alone: whether metrics of packages run in this process too. Raises what the device's library
-        does where the device cannot be used.
-        """
-        import torch
-
-        torch.zeros(1, device=self.device).sum().item()
-        for name in self._setups:
-            try:
-                self.system(name)
-            except Exception as error:  # no room on the device, say: the other systems go on
-                where = f"{name} cannot be built on {self.device}"
-                said = isinstance(error, RdbenchError)
-                self.unbuilt[name] = (
-                    f"{where}: {'' if said else f'{type(error).__name__}: '}{error}"
-                )
-        if alone:
-            for one in self.passes.all:
-                one.warm_up()
-
-    def system(self, name: str) -> System:
-        """A system, its codec built once and on its device."""
-        if name not in self._systems:
-            built = self._setups[name].build()
-            assert built.codec is not None
-            built.codec.to(self.device)
-            self._systems[name] = built
-            self._steps |= {step.id: step for step in built.steps}
-        return self._systems[name]
-
-    def step(self, step: StepId) -> Step:
-        """A step of a system of this run."""
-        self.system(step[0])
-        return self._steps[step]
-
-    @property
-    def system_names(self) -> tuple[str, ...]:
-        """The systems in the order of the spec."""
-        return tuple(self._setups)
-
-    def at(self, step: Step) -> None:
-        """Tells which step is reached."""
-        self.beat()
-        self.sink.at(step.system.name, step.point.name)
 
     def beat(self) -> None:
         """Gives what runs now another term."""
         if self._rest:
             self._rest(self.timeout * self.clips_at_once)
-
-
-@lru_cache(maxsize=1)
-def desk_of(setup: bytes) -> Desk:
-    """The desk of a worker beside a device, made once in a process: on the CPU, one thread."""
-    import torch
-
-    desk = Desk(setup)
-    torch.set_num_threads(1)
-    return desk

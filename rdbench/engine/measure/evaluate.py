@@ -1,10 +1,9 @@
 """Evaluates the clips of a shard: from files to results.
 
 References of one length go through the systems together. Model codecs and tensor metrics run here,
-on the desk's device; packet codecs and the metrics of packages where the desk's native jobs run:
-in worker processes beside a device, here where there is none. A step that fails in a batch is tried
-clip by clip, so that one bad clip does not cost its neighbours; out of device memory, batches are
-halved.
+on the workshop's device; packet codecs and the metrics of packages where its jobs run: in worker
+processes beside a device, here where there is none. A step that fails in a batch is tried clip by
+clip, so that one bad clip does not cost its neighbours; out of device memory, batches are halved.
 """
 
 from __future__ import annotations
@@ -19,17 +18,20 @@ import torch
 from rdbench.audio.load import load_excerpt
 from rdbench.engine.measure.batch import Batch, as_array
 from rdbench.engine.measure.code import code
+from rdbench.engine.measure.decoded import Decoded
 from rdbench.engine.measure.kept import FROM_KEPT, load_kept
 from rdbench.engine.measure.native import CodedClip, code_clip
+from rdbench.engine.measure.passes import wanting
+from rdbench.engine.measure.work import Result, Work
 from rdbench.engine.plan.clips import batches_of
+from rdbench.engine.plan.families import Needs
 from rdbench.engine.plan.open import OpenUnits
-from rdbench.engine.plan.passes import Needs, Result, Work
 from rdbench.types import AudioBatch, RdbenchError, RunsOn
 
 if TYPE_CHECKING:
     from rdbench.audio.load import Excerpt
-    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.measure.shard import ClipWork
+    from rdbench.engine.measure.workshop import Workshop
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, StepId, System
 
@@ -37,10 +39,10 @@ Loaded = tuple["PlannedClip", "Excerpt | str"]
 
 
 class Evaluation:
-    """One shard's clips on a desk."""
+    """One shard's clips in a workshop."""
 
-    def __init__(self, desk: Desk, works: Sequence[ClipWork]) -> None:
-        self._desk = desk
+    def __init__(self, workshop: Workshop, works: Sequence[ClipWork]) -> None:
+        self._workshop = workshop
         self._works = {work.clip.name: work for work in works}
         self._open = OpenUnits()
         self._largest: dict[str, int] = {}
@@ -49,23 +51,23 @@ class Evaluation:
             for step, quantities in work.wanted.items():
                 self._open.add(step, work.clip.name, quantities)
             for step, name in work.audio_names.items():
-                desk.audio_names[step, work.clip.name] = name
+                workshop.audio_names[step, work.clip.name] = name
 
     def run(self) -> None:
         """Delivers everything that is wanted."""
         for batch in self._batches():
             self._evaluate(batch)
-        self._desk.jobs.wait()
-        self._desk.clips_at_once = 1
+        self._workshop.jobs.wait()
+        self._workshop.clips_at_once = 1
 
     # -- loading
 
     def _batches(self) -> Iterable[Batch]:
         """Batches of equally long references; the next clips are loaded meanwhile."""
-        desk = self._desk
-        longest = {name: one.excerpt_seconds for name, one in desk.protocols.items()}
+        workshop = self._workshop
+        longest = {name: one.excerpt_seconds for name, one in workshop.protocols.items()}
         clips = [work.clip for work in self._works.values()]
-        parts = batches_of(clips, seconds=desk.batch_seconds, longest=longest)
+        parts = batches_of(clips, seconds=workshop.batch_seconds, longest=longest)
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
             ahead = [loader.submit(self._load_all, part) for part in parts[:1]]
             for following in [*parts[1:], None]:
@@ -83,7 +85,7 @@ class Evaluation:
                 shape = (excerpt.sample_rate, *excerpt.samples.shape)
                 groups.setdefault(shape, []).append((clip, excerpt))
         for members in groups.values():
-            yield Batch([c for c, _ in members], [e for _, e in members], self._desk.device)
+            yield Batch([c for c, _ in members], [e for _, e in members], self._workshop.device)
 
     def _load_all(self, clips: Sequence[PlannedClip]) -> list[Loaded]:
         return [self._load(clip) for clip in clips]
@@ -92,7 +94,7 @@ class Evaluation:
         if planned.failure:
             return planned, planned.failure
         try:
-            return planned, load_excerpt(planned.clip, self._desk.protocols[planned.domain])
+            return planned, load_excerpt(planned.clip, self._workshop.protocols[planned.domain])
         except RdbenchError as error:
             return planned, str(error)
         except Exception as error:  # a file that vanishes, memory that runs out
@@ -100,25 +102,25 @@ class Evaluation:
 
     def _fail_clip(self, clip: PlannedClip, reason: str) -> None:
         for step in self._works[clip.name].wanted:
-            self._work(self._desk.step(step) if step else None, [clip], 0.0).fail(0, reason)
+            self._work(self._workshop.step(step) if step else None, [clip], 0.0).fail(0, reason)
 
     def _work(self, step: Step | None, clips: Sequence[PlannedClip], seconds: float) -> Work:
         return Work(step, clips, seconds, self._open, self._deliver)
 
     def _deliver(self, results: Sequence[Result]) -> None:
-        self._desk.sink.deliver(results)
+        self._workshop.sink.deliver(results)
 
     # -- systems
 
     def _evaluate(self, batch: Batch) -> None:
-        desk = self._desk
-        desk.clips_at_once = len(batch.clips)
+        workshop = self._workshop
+        workshop.clips_at_once = len(batch.clips)
         self._taken.clear()
         references = self._work(None, batch.clips, batch.seconds)
-        for one in desk.passes.all:
-            one.on_reference(references, batch, desk)
+        for one in workshop.passes.all:
+            one.on_reference(references, batch, workshop)
         wanted = {s[0] for c in batch.clips for s in self._works[c.name].wanted if s is not None}
-        systems = [desk.system(name) for name in desk.system_names if name in wanted]
+        systems = [workshop.system(name) for name in workshop.system_names if name in wanted]
         for system in systems:
             self._score_kept(system, batch)
         native = [system for system in systems if self._is_native(system)]
@@ -128,11 +130,11 @@ class Evaluation:
         for system in systems:
             if system not in native:
                 self._run_here(system, batch, range(len(batch.clips)))
-                desk.jobs.drain()
+                workshop.jobs.drain()
 
     def _is_native(self, system: System) -> bool:
         assert system.info is not None
-        return system.info.runs_on is RunsOn.POOL and not self._desk.jobs.here
+        return system.info.runs_on is RunsOn.POOL and not self._workshop.jobs.here
 
     def _steps(self, system: System, clip: PlannedClip) -> list[Step]:
         """What is open of a clip, and not on its way already."""
@@ -163,7 +165,7 @@ class Evaluation:
 
     def _from_kept(self, step: Step, clip: PlannedClip) -> bool:
         """Whether all that is open of a clip can be measured on audio that was kept."""
-        passes = self._desk.passes
+        passes = self._workshop.passes
         wanted = self._open.wanted(step.id, clip.name)
         return all(passes.owner(quantity).takes_kept(quantity) for quantity in wanted)
 
@@ -197,11 +199,11 @@ class Evaluation:
         clips = [batch.clips[index] for index in indices]
         works = [self._work(step, clips, batch.seconds) for step in steps]
         failed = False
-        self._desk.at(steps[0])
+        self._workshop.at(steps[0])
         with torch.inference_mode():
-            for outcome in code(system.codec, batch.part(indices), works, self._desk.passes):
+            for outcome in code(system.codec, batch.part(indices), works, self._workshop.passes):
                 assert outcome.work.step is not None
-                self._desk.at(outcome.work.step)
+                self._workshop.at(outcome.work.step)
                 if outcome.audio is None and len(clips) > 1:
                     failed = True
                     continue
@@ -211,7 +213,7 @@ class Evaluation:
                     outcome.work.fail(0, outcome.failure)
                 else:
                     self._score(outcome.work, batch, outcome.audio)
-                self._desk.jobs.drain()
+                self._workshop.jobs.drain()
         return failed
 
     def _halve(self, system: System, batch: Batch, indices: Sequence[int], reason: str) -> None:
@@ -223,7 +225,9 @@ class Evaluation:
         half = (len(indices) + 1) // 2
         if half < self._largest.get(system.name, len(indices)):
             self._largest[system.name] = half
-            self._desk.sink.say(f"{system.name}: out of device memory; batches of {half} from here")
+            self._workshop.sink.say(
+                f"{system.name}: out of device memory; batches of {half} from here"
+            )
         self._run_here(system, batch, indices[:half])
         self._run_here(system, batch, indices[half:])
 
@@ -242,7 +246,7 @@ class Evaluation:
                 if self._open.close(result.step, result.clip, result.quantity):
                     self._deliver([result])
             for one in coded:
-                self._desk.at(self._desk.step(one.step))
+                self._workshop.at(self._workshop.step(one.step))
                 if one.samples is None:
                     works[one.step].fail(0, one.failure)
                 else:
@@ -259,14 +263,14 @@ class Evaluation:
                 return
             works[steps[0].id].fail(0, f"{steps[0]}: {reason}")
 
-        self._desk.jobs.submit(
+        self._workshop.jobs.submit(
             code_clip,
-            self._desk.packed,
+            self._workshop.packed,
             steps[0].system.name,
             clip,
             (as_array(batch.reference, index), batch.reference.sample_rate),
             {step.id: self._open.wanted(step.id, clip.name) for step in steps},
-            timeout=self._desk.timeout * len(steps),
+            timeout=self._workshop.timeout * len(steps),
             done=done,
             lost=lost,
             tries=tries,
@@ -288,5 +292,6 @@ class Evaluation:
         if not all(finite):
             usable = [position for position, good in enumerate(finite) if good]
             work, audio = work.part(usable), audio.select(usable)
-        for one in self._desk.passes.wanting(work, Needs.DECODED):
-            one.on_decoded(work, batch, audio, self._desk)
+        decoded = Decoded(audio, batch, batch.places(work.clips))
+        for one in wanting(self._workshop.passes, work, Needs.DECODED):
+            one.on_decoded(work, decoded, self._workshop)

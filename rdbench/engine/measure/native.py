@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rdbench.engine.measure.work import Result
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.metrics import Metric
-    from rdbench.engine.plan.passes import Result
     from rdbench.engine.plan.systems import StepId
     from rdbench.metrics.base import PoolBackend
     from rdbench.store.schema import Quantity
@@ -66,12 +66,12 @@ def code_clip(
     import torch
 
     from rdbench.engine.measure.code import code
-    from rdbench.engine.measure.desk import desk_of
+    from rdbench.engine.measure.work import Work
+    from rdbench.engine.measure.workshop import workshop_of
     from rdbench.engine.plan.open import OpenUnits
-    from rdbench.engine.plan.passes import Work
     from rdbench.types import AudioBatch
 
-    desk = desk_of(setup)
+    workshop = workshop_of(setup)
     samples, sample_rate = audio
     lengths = torch.tensor([samples.shape[-1]], dtype=torch.int64)
     # A copy: what arrived may be a view that its sender takes back.
@@ -81,11 +81,11 @@ def code_clip(
     for step_id, quantities in wanted.items():
         opened.add(step_id, clip.name, quantities)
         seconds = samples.shape[-1] / sample_rate
-        works.append(Work(desk.step(step_id), [clip], seconds, opened, results.extend))
-    codec = desk.system(system).codec
+        works.append(Work(workshop.step(step_id), [clip], seconds, opened, results.extend))
+    codec = workshop.system(system).codec
     assert codec is not None
     with torch.inference_mode():
-        for outcome in code(codec, reference, works, desk.passes):
+        for outcome in code(codec, reference, works, workshop.passes):
             assert outcome.work.step is not None
             made = None if outcome.audio is None else outcome.audio.samples[0].numpy()
             coded.append(CodedClip(outcome.work.step.id, made, outcome.failure))
@@ -104,8 +104,8 @@ def warmed(metric: Metric) -> PoolBackend:
     return built
 
 
-def _prepare(backend: PoolBackend, channels: Channels, rate: int) -> list[Any]:
-    return [backend.prepare(channel, rate) for channel in channels]
+def _prepare(backend: PoolBackend, signals: Sequence[Channels], rate: int) -> list[Any]:
+    return [backend.prepare(signal, rate) for signal in signals]
 
 
 class _Prepared:
@@ -162,19 +162,20 @@ def _score(
     metric: Metric, clip: str, reference: Channels, reconstruction: Channels, rate: int
 ) -> Score:
     from rdbench.metrics.base import Scope
-    from rdbench.metrics.channels import average_channels
+    from rdbench.metrics.channels import average_channels, signals_under
 
-    built = warmed(metric)
+    built, rule = warmed(metric), metric.definition.channels
+    signals = signals_under(rule, reconstruction)
     if metric.definition.scope is Scope.CLIP_ALONE:
-        prepared: Sequence[Any] = [None] * len(reconstruction)
+        prepared: Sequence[Any] = [None] * len(signals)
     else:
         prepared = _prepared_references().get(
-            (metric, clip, rate), partial(_prepare, built, reference, rate)
+            (metric, clip, rate), partial(_prepare, built, signals_under(rule, reference), rate)
         )
     return average_channels(
         [
-            built.score(item, reconstruction=channel, sample_rate=rate)
-            for item, channel in zip(prepared, reconstruction, strict=True)
+            built.score(item, reconstruction=signal, sample_rate=rate)
+            for item, signal in zip(prepared, signals, strict=True)
         ]
     )
 

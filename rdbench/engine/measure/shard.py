@@ -2,24 +2,25 @@
 
 A shard is a few clips of one domain with what is wanted of each, or a set of clips with the arrays
 that its values are made of. It names clips, systems and passes; what it needs beside that is the
-run's `Setup`, which a process reads once and makes a `Desk` of: codecs on their device, passes,
+run's `Setup`, which a process reads once and makes a `Workshop` of: codecs on their device, passes,
 protocols. `rdbench.engine.measure.measure` gives results to a sink as they come.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from rdbench.engine.plan.passes import Pass, Result, SetWork
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import SetWork
 from rdbench.engine.plan.systems import CodecRecipe, StepId, System
 
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
-    from rdbench.rate.coded import LatentCoder
+    from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.spec.model import SystemSpec
     from rdbench.store.audio import Kept
     from rdbench.store.schema import Quantity
@@ -92,38 +93,25 @@ class Shard:
         return [Shard(clips=(replace(work, wanted=part),)) for part in parts]
 
 
-class Sink(Protocol):
-    """Where a shard's results go."""
-
-    def deliver(self, results: Sequence[Result]) -> None:
-        """Takes results."""
-
-    def at(self, system: str, point: str) -> None:
-        """The work has come to this system and point."""
-
-    def say(self, message: str) -> None:
-        """Something worth one line."""
-
-
 @dataclass(frozen=True)
 class SystemSetup:
     """What makes a system in another process.
 
-    info: what is known of the codec. coder: of the latent, where one was fitted.
+    info: what is known of the codec. fitted: to its latent on other clips, where that was done.
     """
 
     spec: SystemSpec
     recipe: CodecRecipe
     source: tuple[str, ...]
     info: CodecInfo
-    coder: LatentCoder | None
+    fitted: FittedLatent | None
 
     @classmethod
     def of(cls, system: System) -> SystemSetup:
         """The set-up of a system that could be built here."""
         assert system.info is not None
-        coder = getattr(system.codec, "coder", None)
-        return cls(system.spec, system.recipe, system.source, system.info, coder)
+        fitted = getattr(system.codec, "fitted", None)
+        return cls(system.spec, system.recipe, system.source, system.info, fitted)
 
     def build(self) -> System:
         """The system with a codec of its own."""
@@ -132,7 +120,7 @@ class SystemSetup:
         codec = self.recipe.build()
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
-            codec.coder = self.coder
+            codec.fitted = self.fitted
         return System(self.spec, self.recipe, codec, "", self.source)
 
 
@@ -141,8 +129,7 @@ class Setup:
     """What all shards of a run share.
 
     protocols: by domain. threads: of torch. timeout: seconds that one clip may take in one step.
-    batch_seconds: audio that goes through a model together, 0 for one clip at a time. align:
-    whether reconstructions are scored after removing their residual delay.
+    batch_seconds: audio that goes through a model together, 0 for one clip at a time.
     """
 
     systems: tuple[SystemSetup, ...]
@@ -151,7 +138,6 @@ class Setup:
     threads: int
     timeout: float
     batch_seconds: float
-    align: bool
 
     def packed(self) -> bytes:
         """As it travels."""

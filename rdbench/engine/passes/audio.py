@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 from rdbench.engine.measure.batch import as_array
 from rdbench.engine.measure.native import keep_audio
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.families import Columns, Needs
 from rdbench.store import audio as store
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, Score
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
+    from rdbench.engine.measure.decoded import Decoded
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.systems import Step
 
@@ -63,9 +66,9 @@ class AudioPass(Pass):
         """Keeps the references of a batch that are not kept yet."""
         self._keep(work, batch.part(batch.places(work.clips)), desk)
 
-    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
-        """Keeps the reconstructions."""
-        self._keep(work, audio, desk)
+    def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
+        """Keeps the reconstructions, as decoded."""
+        self._keep(work, decoded.audio, desk)
 
     def needs(self, quantity: Quantity) -> Needs:
         """A reconstruction."""

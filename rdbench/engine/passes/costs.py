@@ -1,70 +1,112 @@
 """What an operating point costs to run, measured while nothing else of the run goes on.
 
-Single clips, warmed up, timed around work that is synchronised with the device, in a shard of their
-own. The real-time factor is seconds of computing per second of audio (below 1: faster than real
-time); the median over clips and repeats is kept. Device memory is the peak of the allocator; on a
-CPU it is undefined. All clips are of one domain. A cost belongs to the machine that it was measured
-on; those of other machines stay.
+Clips one at a time, in a shard of their own. Each is coded once to warm up and then `repeats`
+times: encoded, made into the decoder's input under the variant, and decoded. The clock is read when
+the device has done its work. The real-time factor is seconds of computing per second of audio
+(below 1: faster than real time); rows hold the median over clips and repeats, and both quartiles.
+
+Costs are the codec's own. What rdbench does for its own purposes, before and after the codec or in
+an adapter, is charged to nobody: loading and resampling, layouts of channels, the reading of
+models, container files. What the decoder is given belongs to the variant: a stream is made at the
+encoder's cost and read at the decoder's (`rdbench.stopwatch`), so that each variant that can be
+transmitted has costs of its own. Device memory is the peak of the allocator; on a CPU it is
+undefined. All clips are of one domain.
+
+A cost belongs to the machine that it was measured on; those of other machines stay.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork
+import numpy as np
+
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork
+from rdbench.engine.plan.families import Columns, SetUnits
+from rdbench.stopwatch import Side, Stopwatch, charged_to
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
 
 if TYPE_CHECKING:
-    from rdbench.codecs.base import Codec
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, System
 
 ENCODE = "encode_rtf"
 DECODE = "decode_rtf"
+QUARTILES = {"": 50, "_q1": 25, "_q3": 75}
+"""Of what is timed, by the end of its key: the median and the quartiles, in percent."""
+CLIP = "clip_length"
 PARAMETERS = "parameters"
 MEMORY = "device_memory_peak"
-UNITS = {ENCODE: "s/s", DECODE: "s/s", PARAMETERS: "1", MEMORY: "byte"}
-VERSION = 1
+UNITS = {
+    **{f"{key}{end}": "s/s" for key in (ENCODE, DECODE) for end in QUARTILES},
+    CLIP: "s",
+    PARAMETERS: "1",
+    MEMORY: "byte",
+}
+VERSION = 2
 """Raised when the way of measuring changes what is measured."""
+WARM_UP = 1
+"""How often each clip is coded before it is timed."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of computing per second of audio, one value per timed run; peak bytes on a GPU."""
+    """Seconds of computing per second of audio, one value per timed run; peak bytes on a GPU.
+
+    clip_seconds: mean length of the clips.
+    """
 
     encode: tuple[float, ...]
     decode: tuple[float, ...]
     memory_bytes: int | None
+    clip_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class CostsPass(Pass):
     """machine: names this one. others: machines of which the run has costs.
 
-    clips: how many are timed, 0 for none at all. repeats: timed runs of each. asked: whether costs
-    of this machine are wanted now.
+    clips: how many are timed, 0 for none at all. repeats: timed runs of each. threads: of the
+    process that codes. asked: whether costs of this machine are wanted now.
     """
 
     machine: str
     others: tuple[str, ...]
     clips: int
     repeats: int
+    threads: int
     asked: bool = True
     name = "costs"
+
+    def protocol(self) -> dict[str, Any]:
+        """How times are taken, as the manifest tells it; empty where none are."""
+        if not self.clips:
+            return {}
+        return {
+            "version": VERSION,
+            "clips": self.clips,
+            "batch": 1,
+            "warm_up": WARM_UP,
+            "repeats": self.repeats,
+            "threads": self.threads,
+        }
 
     def owns(self, quantity: Quantity) -> bool:
         """Costs."""
         return quantity.kind is Kind.COST
 
     def of_set(self, step: Step, clips: Sequence[PlannedClip]) -> Sequence[SetUnits]:
-        """Every cost of each point, by one variant, on the first clips of the first domain."""
-        if step.system.codec is None or not step.first or not self.clips:
+        """Every cost of each point on the first clips of the first domain, by its first variant
+        and by each that can be transmitted.
+        """
+        if step.system.codec is None or not self.clips:
+            return []
+        if not (step.first or step.variant.transmitted):
             return []
         chosen = tuple(cost_clips(step.system, clips, self.clips))
         wanted = [Quantity(Kind.COST, key, self.machine) for key in UNITS] if self.asked else []
@@ -76,8 +118,8 @@ class CostsPass(Pass):
         return Columns(UNITS[quantity.key], quantity.model)
 
     def depends(self, step: Step | None, quantity: Quantity) -> Any:
-        """The way of measuring; machine and clips are in the key."""
-        return [self.name, VERSION]
+        """The way of measuring; machine, clips and threads are in the key."""
+        return [self.name, VERSION, self.repeats]
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
         """Times one point."""
@@ -111,10 +153,10 @@ def time_codec(
     references: Sequence[AudioBatch],
     *,
     repeats: int,
-    device: str,
-    beat: Callable[[], None],
+    device: str = "",
+    beat: Callable[[], None] = lambda: None,
 ) -> Timing:
-    """Times encode and decode of each reference (one clip each), after one warm-up.
+    """Times encoding and decoding of each reference (one clip each).
 
     device: "cuda…" to synchronise with it and read its peak memory, "" on the CPU. beat: called
     before each run.
@@ -125,52 +167,41 @@ def time_codec(
         torch.cuda.reset_peak_memory_stats(device)
     encode: list[float] = []
     decode: list[float] = []
-    assert step.system.codec is not None
+    lengths = [one.samples.shape[-1] / one.sample_rate for one in references]
     with torch.inference_mode():
-        for reference in references:
-            seconds = reference.samples.shape[-1] / reference.sample_rate
-            works = _works(step.system.codec, step, reference)
-            for work, times in zip(works, (encode, decode), strict=True):
-                elapsed = _timed(work, repeats, device, beat)
-                times += [one / seconds for one in elapsed]
+        for reference, seconds in zip(references, lengths, strict=True):
+            code_once = _coding(step, reference)
+            for run in range(WARM_UP + repeats):
+                beat()
+                watch = Stopwatch(lambda: torch.cuda.synchronize(device) if device else None)
+                with watch.running():
+                    code_once()
+                if run >= WARM_UP:
+                    encode.append(watch.seconds[Side.ENCODER] / seconds)
+                    decode.append(watch.seconds[Side.DECODER] / seconds)
     memory = torch.cuda.max_memory_allocated(device) if device else None
-    return Timing(tuple(encode), tuple(decode), memory)
+    return Timing(tuple(encode), tuple(decode), memory, float(np.mean(lengths)))
 
 
-def _works(
-    codec: Codec, step: Step, reference: AudioBatch
-) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def _coding(step: Step, reference: AudioBatch) -> Callable[[], None]:
+    """Encodes and decodes what the codec gets of a reference, each charged to its side."""
     from rdbench.audio.resample import resample_batch
     from rdbench.engine.measure.channels import policy, spread, spread_seeds
 
+    codec = step.system.codec
+    assert codec is not None
     how = policy(codec.info, reference.channels)
     rate = codec.info.native_rate(reference.sample_rate)
     native = resample_batch(spread(reference, how), rate)
     seeds = spread_seeds([0], how, reference.channels)
-    encoded = codec.encode(native, step.point)
-    return (
-        lambda: codec.encode(native, step.point),
-        lambda: codec.decode(codec.decoder_input(encoded, step.variant, seeds)),
-    )
 
+    def run() -> None:
+        with charged_to(Side.ENCODER):
+            encoded = codec.encode(native, step.point)
+        with charged_to(Side.DECODER):
+            codec.decode(codec.decoder_input(encoded, step.variant, seeds))
 
-def _timed(
-    work: Callable[[], Any], repeats: int, device: str, beat: Callable[[], None]
-) -> list[float]:
-    import torch
-
-    elapsed = []
-    for run in range(repeats + 1):
-        beat()
-        if device:
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        work()
-        if device:
-            torch.cuda.synchronize(device)
-        if run:  # the first one warms up
-            elapsed.append(time.perf_counter() - start)
-    return elapsed
+    return run
 
 
 def _reference(clip: PlannedClip, step: Step, desk: Desk) -> AudioBatch | None:
@@ -196,10 +227,15 @@ def _parameters(step: Step) -> Score:
 
 def _scores(timing: Timing | str) -> dict[str, Score]:
     if isinstance(timing, str):
-        return dict.fromkeys((ENCODE, DECODE, MEMORY), Score.failed(timing))
+        return dict.fromkeys(UNITS, Score.failed(timing))
     memory = timing.memory_bytes
+    times = {ENCODE: timing.encode, DECODE: timing.decode}
     return {
-        ENCODE: Score(statistics.median(timing.encode)),
-        DECODE: Score(statistics.median(timing.decode)),
+        **{
+            f"{key}{end}": Score(float(np.percentile(found, share)))
+            for key, found in times.items()
+            for end, share in QUARTILES.items()
+        },
+        CLIP: Score(timing.clip_seconds),
         MEMORY: Score.undefined("runs on the CPU") if memory is None else Score(float(memory)),
     }

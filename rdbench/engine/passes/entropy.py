@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
+from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.identity import file_sha256
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
@@ -27,8 +29,8 @@ from rdbench.types import KL_PRIOR, CodecError, Posterior, Rate, RateKind, Score
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rdbench.engine.measure.code import Encoding
     from rdbench.engine.measure.desk import Desk
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step, System
     from rdbench.rate.tables import Entry, Tables
@@ -244,7 +246,7 @@ class EntropyPass(Pass):
 
 
 def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedClip]) -> Tables:
-    """Reads fitted tables, and gives their latent coders to the codecs that they are for.
+    """Reads fitted tables, and gives codecs what was fitted to their latents.
 
     Raises TablesError for a file that cannot be used, or that was fitted on one of `clips`.
     """
@@ -261,7 +263,7 @@ def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedCl
                 if (entry.codec, entry.weights_sha256) == (
                     codec.info.name, codec.info.weights_sha256,
                 ):  # fmt: skip
-                    codec.coder = entry.latent
+                    codec.fitted = entry.latent
     return tables
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Pass, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import Score, Status
 

@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Work
+from rdbench.engine.measure.channels import spread_seeds
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Work
+from rdbench.engine.plan.families import Columns, Needs
 from rdbench.store.schema import Kind, Quantity
 from rdbench.store.traces import AXES
 from rdbench.types import KL_PRIOR, Rate, RateKind, Score
 
 if TYPE_CHECKING:
-    from rdbench.engine.measure.code import Encoding
+    from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.plan.systems import Step
 
 # Kinds that one payload has beside its headline.
@@ -65,7 +68,7 @@ class RatesPass(Pass):
         if quantity.kind is Kind.TRACE:
             parts.append(trace.VERSION)
         if step is not None and (coder := step.coder):
-            parts += [coded.VERSION, coder.name, getattr(coder, "digest", "")]
+            parts += [coded.VERSION, coder.name, coder.digest]
         return parts
 
     def on_encoded(self, work: Work, encoding: Encoding) -> None:
@@ -119,5 +122,6 @@ def _measured(work: Work, encoding: Encoding) -> Mapping[RateKind, Sequence[Rate
     if coder is None:
         return encoding.rates
     names = [clip.name for i, clip in enumerate(work.clips) for _ in encoding.items(i)]
-    found = coded_rates(encoding.encoded, coder, names=names)
+    seeds = spread_seeds([clip.seed for clip in work.clips], encoding.policy, encoding.channels)
+    found = coded_rates(encoding.encoded, coder, names=names, seeds=seeds)
     return {RateKind.CODED: encoding.gathered(RateKind.CODED, found)}

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdbench.audio.resample import resample_batch
-from rdbench.engine.plan.passes import Columns, Needs, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
+from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.metrics.base import SetBackend
+from rdbench.metrics.channels import batch_under
 from rdbench.metrics.sets.score import score_set
 from rdbench.resampling import RESAMPLES, domain_seed, group_names, resample_weights
 from rdbench.store.schema import Kind, Quantity
@@ -22,6 +25,7 @@ from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.batch import Batch
+    from rdbench.engine.measure.decoded import Decoded
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.metrics import Metric
@@ -34,10 +38,14 @@ BOOTSTRAP, JACKKNIFE = "bootstrap", "jackknife"
 
 @dataclass(frozen=True, eq=False)
 class SetMetricsPass(Pass):
-    """metrics: by domain, those with one value for a set of clips."""
+    """metrics: by domain, those with one value for a set of clips. align: whether the residual
+    delay is removed from reconstructions first.
+    """
 
     metrics: Mapping[str, Sequence[Metric]]
+    align: bool = False
     name = "sets"
+    scores = True
 
     def owns(self, quantity: Quantity) -> bool:
         """Values, their replicates, and the features that they are made of."""
@@ -79,40 +87,47 @@ class SetMetricsPass(Pass):
     def depends(self, step: Step | None, quantity: Quantity) -> Any:
         """The metric's identity; of replicates, how many there are."""
         resampled = [RESAMPLES] if quantity.model == BOOTSTRAP else []
-        return [*self._by_key()[quantity.key].identity(), *resampled]
+        identity = self._by_key()[quantity.key].identity(everywhere=self.align)
+        return [*identity, *resampled]
 
     def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
         """Records the features of references."""
-        self._record(work, batch.part(batch.places(work.clips)))
+        audio = batch.part(batch.places(work.clips))
+        for metric in self._open(work):
+            self._record(work, audio, metric)
 
-    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
+    def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
         """Records the features of reconstructions."""
-        self._record(work, audio)
+        for metric in self._open(work):
+            compared = decoded.compared(metric.definition, everywhere=self.align)
+            self._record(work, compared.audio, metric)
 
-    def _record(self, work: Work, audio: AudioBatch) -> None:
-        for metric in self.metrics[work.clips[0].domain]:
-            quantity, backend = _feature(metric), metric.backend
-            assert isinstance(backend, SetBackend)
-            if not work.wants(quantity):
-                continue
-            shortest = metric.definition.minimum_seconds
-            if work.seconds < shortest:
-                reason = f"{work.seconds:.3f} s is shorter than the {shortest:g} s needed"
+    def _open(self, work: Work) -> list[Metric]:
+        """The metrics of which features are wanted."""
+        return [one for one in self.metrics[work.clips[0].domain] if work.wants(_feature(one))]
+
+    def _record(self, work: Work, audio: AudioBatch, metric: Metric) -> None:
+        quantity, backend = _feature(metric), metric.backend
+        assert isinstance(backend, SetBackend)
+        shortest = metric.definition.minimum_seconds
+        if work.seconds < shortest:
+            reason = f"{work.seconds:.3f} s is shorter than the {shortest:g} s needed"
+            for position in range(len(work.clips)):
+                work.record(position, quantity, Score.undefined(reason))
+            return
+        rate = metric.definition.sample_rate or audio.sample_rate
+        try:
+            layout = batch_under(metric.definition.channels, resample_batch(audio, rate))
+            features = backend.feature(layout)
+        except Exception as error:  # the backend may be someone else's: its own rows fail
+            if len(work.clips) > 1:
                 for position in range(len(work.clips)):
-                    work.record(position, quantity, Score.undefined(reason))
-                continue
-            rate = metric.definition.sample_rate or audio.sample_rate
-            try:
-                features = backend.feature(resample_batch(audio, rate))
-            except Exception as error:  # a metric may be anyone's: its fault is a row
-                if len(work.clips) > 1:
-                    for position in range(len(work.clips)):
-                        self._record(work.part([position]), audio.select([position]))
-                    continue
-                work.fail(0, f"{metric.key} raised {type(error).__name__}: {error}", [quantity])
-                continue
-            for position, feature in enumerate(features):
-                work.record(position, quantity, Score(float(len(feature))), feature)
+                    self._record(work.part([position]), audio.select([position]), metric)
+                return
+            work.fail(0, f"{metric.key} raised {type(error).__name__}: {error}", [quantity])
+            return
+        for position, feature in enumerate(features):
+            work.record(position, quantity, Score(float(len(feature))), feature)
 
     def by_groups(self, quantity: Quantity) -> bool:
         """Replicates, which are drawn by groups in the order of their names."""

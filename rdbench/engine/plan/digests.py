@@ -19,3 +19,8 @@ def clip_seed(seed: int, content: str) -> int:
     seed: of the protocol. content: the digest of the clip's audio.
     """
     return int(digest([seed, content])[:16], 16) >> 1
+
+
+def other_seed(seed: int, number: int) -> int:
+    """The seed of a clip when it is drawn for with seed `number`; the clip's own for 0."""
+    return clip_seed(number, str(seed)) if number else seed

@@ -21,7 +21,7 @@ from rdbench.engine.plan.digests import digest
 if TYPE_CHECKING:
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
-    from rdbench.engine.plan.passes import Passes
+    from rdbench.engine.plan.families import Families, Family
     from rdbench.engine.plan.systems import Step, StepId, System
     from rdbench.spec.model import ProtocolSpec
     from rdbench.store.schema import Quantity
@@ -40,7 +40,7 @@ class Keys:
         *,
         systems: Sequence[System],
         clips: Sequence[PlannedClip],
-        passes: Passes,
+        families: Families[Family],
         protocol: ProtocolSpec,
         protocols: Mapping[str, ExcerptProtocol],
         device_class: str,
@@ -48,7 +48,7 @@ class Keys:
         from rdbench.audio import load
         from rdbench.audio.resample import RESAMPLER
 
-        self._passes = passes
+        self._families = families
         self._seed = protocol.seed
         run = [
             load.VERSION,
@@ -95,7 +95,7 @@ class Keys:
 
         The domain's name is with them, because it is the seed by which groups are drawn.
         """
-        if not self._passes.owner(quantity).by_groups(quantity):
+        if not self._families.owner(quantity).by_groups(quantity):
             return ""
         groups: dict[str, list[str]] = {}
         for clip in clips:
@@ -106,7 +106,7 @@ class Keys:
     def _quantity(self, step: Step | None, quantity: Quantity) -> str:
         where = (step.id if step else None, quantity)
         if where not in self._quantities:
-            depends = self._passes.owner(quantity).depends(step, quantity)
+            depends = self._families.owner(quantity).depends(step, quantity)
             parts = [quantity.kind.value, quantity.key, quantity.model, depends]
             self._quantities[where] = digest(parts)
         return self._quantities[where]
@@ -125,9 +125,9 @@ class Keys:
                 info and [info.version, info.weights_sha256, *system.source],
                 step.point.name,
                 dict(step.point.settings),
-                [variant.name, variant.source, variant.digest],
+                [step.decoded, variant.source, variant.digest],
                 self._seed if variant.seeded else None,
-                coder and [coder.name, getattr(coder, "digest", "")],
+                coder and [coder.name, coder.digest],
             ]
         )
 

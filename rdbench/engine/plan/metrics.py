@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rdbench.metrics.base import MODEL_FILE
+from rdbench.metrics.base import MODEL_FILE, Alignment
 from rdbench.types import SpecError
 
 if TYPE_CHECKING:
@@ -39,12 +39,19 @@ class Metric:
         """What computes it, built once in a process."""
         return _built(self)
 
-    def identity(self) -> list[Any]:
-        """All that a value depends on, for keys."""
+    def identity(self, *, everywhere: bool = False) -> list[Any]:
+        """All that a value depends on, for keys.
+
+        everywhere: whether the protocol removes the residual delay before every metric.
+        """
+        from rdbench.audio import align
+
         backend = self.backend
+        aligned = self.definition.alignment(everywhere=everywhere) is not Alignment.NONE
         return [
             self.key, self.definition.version, backend.name, backend.version,
             dict(backend.options), backend.model_sha256, *backend.source,
+            *([align.VERSION] if aligned else []),
         ]  # fmt: skip
 
     def card(self) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 Keys of version 1 held the names of systems, curves, clips and groups, and no version of rdbench's
 own rates, delays and traces. The values that those first versions gave are still the same, so a row
-whose old key can be made from today's plan is the same unit. Costs are known by their step alone
-(their machine was hashed): they stay where the step is unchanged, as of a machine without a name.
-This module can go once nobody has runs of that version.
+whose old key can be made from today's plan is the same unit. Costs are not: they are measured
+otherwise today. This module can go once nobody has runs of that version.
 """
 
 from __future__ import annotations
@@ -48,27 +47,7 @@ def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) ->
             for key in old.of(unit, plan):
                 pairs.setdefault(key, unit.key)
     held = set(index.table["unit_key"].to_pylist())
-    found = {key: new for key, new in pairs.items() if key in held}
-    places = index.places(found)
-    systems, points = (index.table[name].to_pylist() for name in ("system", "point"))
-    measured = {(systems[place], points[place]) for place in places.tolist()}
-    return found | _costs(plan, index, measured)
-
-
-def _costs(plan: Plan, index: Index, measured: set[tuple[str, str]]) -> dict[str, str]:
-    """Costs of the steps that have other rows under their old keys."""
-    rows = {
-        (row["system"], row["point"], row["key"]): row["unit_key"]
-        for row in index.table.select(["system", "point", "kind", "key", "unit_key"]).to_pylist()
-        if row["kind"] == Kind.COST and (row["system"], row["point"]) in measured
-    }
-    found = {}
-    for units in plan.sets():
-        for unit in plan.units_of_set(units):
-            where = (units.step.system.name, units.step.point.name, unit.quantity.key)
-            if unit.quantity.kind is Kind.COST and not unit.quantity.model and where in rows:
-                found[rows[where]] = unit.key
-    return found
+    return {key: new for key, new in pairs.items() if key in held}
 
 
 class _OldKeys:
@@ -90,6 +69,8 @@ class _OldKeys:
             return
         step = self._step(unit.step)
         if unit.clip is not None:
+            if unit.quantity.key == "residual_delay":
+                return  # which was of whole samples
             what = self._what(unit.step, unit.quantity, plan)
             yield self._hash(f"{self._run}|{step}|{_clip(unit.clip)}|{what}")
         elif unit.of is not None and unit.quantity.kind is not Kind.COST:
@@ -107,16 +88,16 @@ class _OldKeys:
         fitted = key == RateKind.KL and quantity.model != KL_PRIOR
         if kind is Kind.RATE and (key == RateKind.ENTROPY or fitted):
             return f"bits/1/{quantity.model}{self._fit(step, quantity, plan)}"
-        if kind is Kind.METRIC and key != "residual_delay":
-            identity = plan.passes.owner(quantity).depends(step, quantity)
+        if kind is Kind.METRIC:
+            identity = plan.families.owner(quantity).depends(step, quantity)
             return digest(identity[:4])
-        return key if kind is Kind.METRIC else f"{kind.value}/{key}"
+        return f"{kind.value}/{key}"
 
     @staticmethod
     def _fit(step: Step, quantity: Quantity, plan: Plan) -> str:
         if quantity.kind is not Kind.RATE:
             return ""
-        fitted = plan.passes.owner(quantity).depends(step, quantity)[-1]
+        fitted = plan.families.owner(quantity).depends(step, quantity)[-1]
         return f"/{fitted}" if fitted else ""
 
     def _step(self, step: Step) -> str:
@@ -126,7 +107,7 @@ class _OldKeys:
             if system.recipe.name in _ANCHORS and not version:
                 version = "1"
             codec = info and [version, info.weights_sha256, *system.source]
-            named = [f"{coder.name} {getattr(coder, 'digest', '')}"] if coder else []
+            named = [f"{coder.name} {coder.digest}"] if coder else []
             self._steps[step.id] = digest(
                 [
                     system.name,
@@ -136,7 +117,7 @@ class _OldKeys:
                     codec,
                     step.point.name,
                     dict(step.point.settings),
-                    step.variant.name,
+                    step.decoded,
                     self._seed if step.variant.seeded else None,
                     *named,
                 ]

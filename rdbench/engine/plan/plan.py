@@ -1,4 +1,4 @@
-"""The plan of a run: every unit that its passes ask for, and what a folder has of them.
+"""The plan of a run: every unit that its families ask for, and what a folder has of them.
 
 Keys, resume, the manifest's plan, what is retired and re-labelled, and shards are computed from it
 and nowhere else. A unit is one quantity of one subject (a clip, or a set of clips) in one step, or
@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rdbench.engine.plan.families import Families, Family, SetUnits
 from rdbench.engine.plan.open import OpenUnits
-from rdbench.engine.plan.passes import Passes, SetUnits
 from rdbench.store.schema import BESIDE, LABELS, Labels, Quantity
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Unit:
             system=step.system.name if step else "",
             curve=step.system.spec.curve if step else "",
             point=step.point.name if step else "",
-            variant=step.variant.name if step else "",
+            variant=step.decoded if step else "",
             clip=self.clip.name if self.clip else "",
             domain=self.domain,
             group=self.clip.clip.group if self.clip else "",
@@ -85,12 +85,12 @@ class Plan:
         self,
         systems: Sequence[System],
         clips: Sequence[PlannedClip],
-        passes: Passes,
+        families: Families[Family],
         keys: Keys,
     ) -> None:
         self.systems = systems
         self.clips = clips
-        self.passes = passes
+        self.families = families
         self._keys = keys
         self.steps: dict[StepId, Step] = {s.id: s for system in systems for s in system.steps}
         self.by_name = {clip.name: clip for clip in clips}
@@ -98,8 +98,8 @@ class Plan:
     def units(self) -> Iterator[list[Unit]]:
         """Every unit, those of one subject together."""
         for clip in self.clips:
-            asked = [q for one in self.passes.all for q in one.of_reference(clip.domain)]
-            more = [q for one in self.passes.all for q in one.reference_may_have(clip.domain)]
+            asked = [q for one in self.families.all for q in one.of_reference(clip.domain)]
+            more = [q for one in self.families.all for q in one.reference_may_have(clip.domain)]
             yield self._of_clip(None, clip, asked, more)
         for system in self.systems:
             for step in system.steps:
@@ -115,7 +115,7 @@ class Plan:
         for system in self.systems:
             clips = [clip for clip in self.clips if system.takes(clip.domain)]
             for step in system.steps:
-                for one in self.passes.all:
+                for one in self.families.of_step(step):
                     yield from one.of_set(step, clips)
 
     def units_of_set(self, found: SetUnits) -> list[Unit]:
@@ -237,8 +237,9 @@ class Plan:
 
     def _of_step(self, step: Step, domain: str) -> tuple[list[Quantity], list[Quantity]]:
         """What is asked of a clip of `domain` in a step, and what else it may have."""
-        asked = [q for one in self.passes.all for q in one.of_clip(step, domain)]
-        return asked, [q for one in self.passes.all for q in one.may_stay(step, domain)]
+        families = self.families.of_step(step)
+        asked = [q for one in families for q in one.of_clip(step, domain)]
+        return asked, [q for one in families for q in one.may_stay(step, domain)]
 
     def _domains(self, system: System) -> list[str]:
         return [d for d in dict.fromkeys(c.domain for c in self.clips) if system.takes(d)]
@@ -313,7 +314,7 @@ def _entry(
     return {
         "system": step.system.name,
         "point": step.point.name,
-        "variant": step.variant.name,
+        "variant": step.decoded,
         "domain": domain,
         "each": listed(each),
         "whole": listed(whole),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.plan.source import name_weights, source_of
+from rdbench.store.variants import VariantCard, with_seed
 from rdbench.types import (
     CODES,
     CodecError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
 
 StepId = tuple[str, str, str]
-"""Names a step within its run: system, point, variant."""
+"""Names a step within its run: system, point, variant (as rows call it)."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,13 @@ class System:
 
     @property
     def steps(self) -> list[Step]:
-        """Every point under every variant, cheapest point first."""
-        variants = self.variants
-        return [Step(self, point, variant) for point in self.points for variant in variants]
+        """Every point under every variant with every seed, cheapest point first."""
+        decoded = [
+            (variant, seed)
+            for variant in self.variants
+            for seed in range(self.spec.seeds.get(variant.name, 1))
+        ]
+        return [Step(self, point, *one) for point in self.points for one in decoded]
 
     @property
     def first_steps(self) -> list[Step]:
@@ -125,16 +130,25 @@ class System:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One system at one operating point under one variant."""
+    """One system at one operating point under one variant.
+
+    seed: with which of several seeds a variant draws that draws at random; 0 is the protocol's.
+    """
 
     system: System
     point: OperatingPoint
     variant: Variant
+    seed: int = 0
 
     @property
     def id(self) -> StepId:
         """Names the step within its run."""
-        return self.system.name, self.point.name, self.variant.name
+        return self.system.name, self.point.name, self.decoded
+
+    @property
+    def decoded(self) -> str:
+        """What rows call the variant, with the number of the seed behind it where there is one."""
+        return with_seed(self.variant.name, self.seed)
 
     @property
     def rate_kind(self) -> RateKind | None:
@@ -144,14 +158,15 @@ class Step:
     @property
     def first(self) -> bool:
         """Whether its variant stands for what was encoded, of which there is one for a point."""
-        return self.variant == self.system.variants[0]
+        return self.variant == self.system.variants[0] and not self.seed
 
     @property
     def coder(self) -> LatentCoder | None:
         """What codes the latent, where the variant is decoded from a stream."""
         if self.variant.rate is not RateKind.CODED:
             return None
-        coder: LatentCoder | None = getattr(self.system.codec, "latent_coder", None)
+        make = getattr(self.system.codec, "latent_coder", None)
+        coder: LatentCoder | None = make(self.variant) if make else None
         return coder
 
     def __str__(self) -> str:
@@ -216,6 +231,13 @@ def _check_variants(system: System, codec: Codec | None) -> None:
                 f"system {system.name!r}: {codec.info.name} has no variant {variant.name!r}; it "
                 f"has: {', '.join(one.name for one in possible)}"
             )
+    seeded = [variant.name for variant in asked if variant.seeded]
+    for name in system.spec.seeds:
+        if name not in seeded:
+            raise CodecError(
+                f"system {system.name!r}: `seeds` names {name!r}, which is no variant of it that "
+                f"draws at random; it has: {', '.join(seeded) or 'none'}"
+            )
 
 
 def take_up(systems: Sequence[System], manifest: Mapping[str, Any], protocol: str) -> None:
@@ -246,12 +268,15 @@ def take_up(systems: Sequence[System], manifest: Mapping[str, Any], protocol: st
 
 def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:
     """What the manifest says of the variants that are decoded, by name."""
-    from rdbench.store.variants import VariantCard
-
     return {
-        one.name: VariantCard(
-            one.name, one.source, one.transmitted, one.rate or "", one.digest
+        step.decoded: VariantCard(
+            step.decoded,
+            step.variant.source,
+            step.variant.transmitted,
+            step.variant.rate or "",
+            step.variant.digest,
+            step.variant.name if step.seed else "",
         ).as_dict()
         for system in systems
-        for one in system.variants
+        for step in system.steps
     }

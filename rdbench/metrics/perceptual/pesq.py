@@ -7,6 +7,13 @@ never x but the listening quality that the Recommendations map it to (MOS-LQO):
     narrow band, P.862.1:  0.999 + 4 / (1 + exp(-1.4945 x + 4.6607))    identity 4.5486
     wide band,   P.862.2:  0.999 + 4 / (1 + exp(-1.3669 x + 3.8224))    identity 4.6439
 
+Versions: the package is the ITU's C code of October 2005, whose wide band is that of P.862.2
+(2007). Corrigendum 2 to P.862 (March 2018) corrects the level of the loudness model, in wide band
+alone. The package `pesqc2` has it; no other open program had it in 2025 (Torcoli et al.), so that
+published scores are mostly without it, as these are. On the pair of files that comes with both
+packages (babble at 0 dB) `pesqc2` gives 1.513 in wide band where `pesq` gives 1.083, and both give
+1.607 in narrow band. Wide-band scores with and without it never compare.
+
 Conventions:
 - `pesq_wb` at 16 kHz, `pesq_nb` at 8 kHz, each from audio that the engine has resampled;
 - the package divides both signals by their common peak and PESQ itself levels them, so gain and
@@ -17,7 +24,8 @@ Conventions:
   at most, so clips of many minutes are not for it.
 
 Rix, Beerends, Hollier and Hekstra, "Perceptual evaluation of speech quality", ICASSP 2001;
-ITU-T P.862 (2001), P.862.1 (2003), P.862.2 (2007).
+ITU-T P.862 (2001), P.862.1 (2003), P.862.2 (2007), P.862 Corrigendum 2 (2018); Torcoli, Halimeh and
+Habets, "Navigating PESQ: up-to-date versions and open implementations", arXiv 2505.19760.
 """
 
 from __future__ import annotations
@@ -25,8 +33,9 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, PoolBackend
+from rdbench.metrics.base import BackendFactory, MetricDefinition, PoolBackend
 from rdbench.metrics.packages import distribution_version, finite, without_signal
+from rdbench.metrics.perceptual.speech import speech_score
 from rdbench.types import Score
 
 if TYPE_CHECKING:
@@ -36,45 +45,28 @@ if TYPE_CHECKING:
 _SHORTEST_SECONDS = 0.25  # the package's BufferTooShortError
 
 
-def _definition(
-    key: str, *, name: str, rate: int, ceiling: float, definition: str, citation: str
-) -> MetricDefinition:
-    return MetricDefinition(
-        key=key,
-        version=1,
-        name=name,
-        unit="MOS-LQO",
-        direction=Direction.HIGHER,
-        lower=0.999,
-        upper=ceiling,
-        identity=ceiling,
-        domains=("speech",),
-        sample_rate=rate,
-        minimum_seconds=_SHORTEST_SECONDS,
-        needs_alignment=False,
-        joint_channels=False,
-        definition=definition,
-        citation=citation,
-    )
-
-
-# The ceilings are the mappings above at x = 4.5.
+_WIDE, _NARROW = 4.643889, 4.548639  # the mappings above at x = 4.5
+_definition = partial(speech_score, unit="MOS-LQO", lower=0.999, minimum_seconds=_SHORTEST_SECONDS)
 DEFINITIONS: tuple[MetricDefinition, ...] = (
     _definition(
-        "pesq_wb",
+        key="pesq_wb",
         name="PESQ (wide band)",
-        rate=16000,
-        ceiling=4.643889,
-        definition="wide-band PESQ at 16 kHz, mapped to MOS-LQO by P.862.2",
-        citation="ITU-T P.862.2 (2007); Rix et al., ICASSP 2001",
+        upper=_WIDE,
+        identity=_WIDE,
+        sample_rate=16000,
+        definition="wide-band PESQ at 16 kHz, mapped to MOS-LQO by P.862.2 of 2007, without "
+        "Corrigendum 2 of 2018 (with it scores are higher)",
+        citation="ITU-T P.862.2 (2007), as the package pesq; Rix et al., ICASSP 2001",
     ),
     _definition(
-        "pesq_nb",
+        key="pesq_nb",
         name="PESQ (narrow band)",
-        rate=8000,
-        ceiling=4.548639,
-        definition="narrow-band PESQ at 8 kHz, mapped to MOS-LQO by P.862.1",
-        citation="ITU-T P.862 (2001) and P.862.1 (2003); Rix et al., ICASSP 2001",
+        upper=_NARROW,
+        identity=_NARROW,
+        sample_rate=8000,
+        definition="narrow-band PESQ at 8 kHz, mapped to MOS-LQO by P.862.1 of 2003 (Corrigendum 2 "
+        "of 2018 changes nothing here)",
+        citation="ITU-T P.862 (2001), P.862.1 (2003), as the package pesq; Rix et al., ICASSP 2001",
     ),
 )
 

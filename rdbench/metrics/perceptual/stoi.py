@@ -32,14 +32,9 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from rdbench.metrics.base import (
-    BackendFactory,
-    DeviceBackend,
-    Direction,
-    MetricDefinition,
-    PoolBackend,
-)
+from rdbench.metrics.base import BackendFactory, DeviceBackend, MetricDefinition, PoolBackend
 from rdbench.metrics.packages import distribution_version, finite, without_signal
+from rdbench.metrics.perceptual.speech import speech_score
 from rdbench.types import Score
 
 if TYPE_CHECKING:
@@ -57,42 +52,30 @@ _SEED = 0
 _PROCESS = threading.Lock()
 
 
-def _definition(key: str, name: str, definition: str, citation: str) -> MetricDefinition:
-    return MetricDefinition(
-        key=key,
-        version=1,
-        name=name,
-        unit="",
-        direction=Direction.HIGHER,
-        lower=-1.0,
-        upper=1.0,
-        identity=1.0,
-        domains=("speech",),
-        sample_rate=None,
-        minimum_seconds=_SHORTEST_SECONDS,
-        needs_alignment=False,
-        joint_channels=False,
-        definition=definition,
-        citation=citation,
-    )
-
-
+_definition = partial(
+    speech_score,
+    unit="",
+    lower=-1.0,
+    upper=1.0,
+    identity=1.0,
+    sample_rate=None,
+    minimum_seconds=_SHORTEST_SECONDS,
+)
+_AT_10K = "at 10 kHz, resampled from the protocol's rate by pystoi's own resampler"
 DEFINITIONS: tuple[MetricDefinition, ...] = (
     _definition(
-        "stoi",
-        "STOI",
-        "short-time objective intelligibility at 10 kHz, resampled from the protocol's rate by "
-        "pystoi's own resampler",
-        "Taal et al., An algorithm for intelligibility prediction of time-frequency weighted "
-        "noisy speech, IEEE TASLP 19(7), 2011",
+        key="stoi",
+        name="STOI",
+        definition=f"short-time objective intelligibility {_AT_10K}",
+        citation="Taal et al., An algorithm for intelligibility prediction of time-frequency "
+        "weighted noisy speech, IEEE TASLP 19(7), 2011",
     ),
     _definition(
-        "estoi",
-        "ESTOI",
-        "extended short-time objective intelligibility at 10 kHz, resampled from the protocol's "
-        "rate by pystoi's own resampler",
-        "Jensen and Taal, An algorithm for predicting the intelligibility of speech masked by "
-        "modulated noise maskers, IEEE/ACM TASLP 24(11), 2016",
+        key="estoi",
+        name="ESTOI",
+        definition=f"extended short-time objective intelligibility {_AT_10K}",
+        citation="Jensen and Taal, An algorithm for predicting the intelligibility of speech "
+        "masked by modulated noise maskers, IEEE/ACM TASLP 24(11), 2016",
     ),
 )
 

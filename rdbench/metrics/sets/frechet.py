@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import (
     BackendFactory,
+    ChannelRule,
     Direction,
     Distance,
     MetricDefinition,
@@ -79,12 +80,12 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
         sample_rate=None,
         minimum_seconds=WINDOW_SECONDS,
         needs_alignment=False,
-        joint_channels=True,
         definition=f"Fréchet distance between Gaussians of the levels of {BANDS} mel bands in "
         f"windows of {WINDOW_SECONDS:g} s, of all references and of all reconstructions of a "
         "domain at the protocol's rate",
         citation="Dowson and Landau, J. Multivariate Analysis 12, 1982; Kilgour et al., Fréchet "
         "Audio Distance, Interspeech 2019, arXiv 1812.08466 (there with embeddings)",
+        channels=ChannelRule.JOINT,
         scope=Scope.SET,
         minimum_clips=2,
     ),

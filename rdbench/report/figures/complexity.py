@@ -85,16 +85,24 @@ def draw_complexity(
 def with_costs(data: pd.DataFrame, points: pd.DataFrame, card: RunCard) -> pd.DataFrame:
     """`data` with the columns `real_time_factor` (encoding plus decoding) and `parameters`.
 
-    Costs belong to a point and a machine, whichever variant they were measured with; NaN where not
-    measured.
-    The manifest's count of parameters stands in where the costs have none.
+    Costs belong to a point, a variant and a machine; a variant without its own (the mean) has
+    those of its point's headline, and NaN stands where nothing was measured. The manifest's count
+    of parameters stands in where the costs have none.
     """
     costs, _, _ = machine_costs(points, card.machine)
     costs = costs[np.isfinite(costs["value"])]
-    table = costs.pivot_table(index=OWNER, columns="key", values="value", aggfunc="mean")
+    where = [*OWNER, "variant"]
+    table = costs.pivot_table(index=where, columns="key", values="value", aggfunc="mean")
     table = table.reindex(columns=["encode_rtf", "decode_rtf", SIZE])
     table[TIME] = table["encode_rtf"] + table["decode_rtf"]
-    joined = data.merge(table[[TIME, SIZE]].reset_index(), on=OWNER, how="left")
+    streams = [name for name, variant in card.variants.items() if variant.rate]
+    lenders = table[[TIME, SIZE]].reset_index()
+    lenders = lenders[~lenders["variant"].isin(streams)].drop_duplicates(OWNER)
+    joined = data.merge(table[[TIME, SIZE]].reset_index(), on=where, how="left")
+    lent = data[OWNER].merge(lenders, on=OWNER, how="left").set_index(joined.index)
+    borrows = ~joined["variant"].isin(streams)
+    for key in (TIME, SIZE):
+        joined[key] = joined[key].fillna(lent[key].where(borrows))
     known: Any = joined["system"].map({name: s.parameters for name, s in card.systems.items()})
     joined[SIZE] = joined[SIZE].fillna(known.astype(float))
     return joined

@@ -1,16 +1,17 @@
 """BD-rates of a run's curves, as tables: a row per metric and curve, with what it stands on.
 
-Curves are held against one of them, and those of one family (a VAE and its discrete siblings)
-against each other: two numbers against a third curve are over two ranges of quality, and their
-difference is no comparison. What rests on little of a curve stands in a table of its own.
+Curves are held against one of them, and against each further setting of its codec; those of one
+family (a VAE and its discrete siblings) against each other: two numbers against a third curve are
+over two ranges of quality, and their difference is no comparison. What rests on little of a curve
+stands in a table of its own.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import AT_POINT, bd_table, instead
@@ -18,7 +19,7 @@ from rdbench.analysis.curves.delta import LEAST_SHARE
 from rdbench.analysis.curves.sides import require_curve
 from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
-from rdbench.report.names import clean, listed
+from rdbench.report.names import clean, listed, slug
 from rdbench.report.numbers import NONE, percent_text, score_text
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_references
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
@@ -36,14 +37,22 @@ STREAMS = ", decodable streams"
 class BdRates:
     """rows: of `rdbench.analysis.curves.bd_rate`, the BD-rates by PCHIP. others: the same against
     the curves that are best in something. reference: "" and a reason where there is nothing to
-    compare. pairs: the same between curves of one family.
+    compare. settings: the same against other curves of the reference's codec. pairs: the same
+    between curves of one family.
     """
 
     rows: pd.DataFrame | None
     others: dict[str, pd.DataFrame]
     reference: str
     reason: str = ""
+    settings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     pairs: pd.DataFrame | None = None
+
+    @property
+    def all(self) -> list[pd.DataFrame]:
+        """What is shown; no two curves twice."""
+        found = [self.rows, *self.settings.values(), self.pairs]
+        return [rows for rows in found if rows is not None]
 
 
 def bd_rates(
@@ -56,8 +65,9 @@ def bd_rates(
 ) -> BdRates:
     """BD-rates against the curve `reference`, by default the first curve with three points.
 
-    pairs: curves that are compared with each other besides, by default those whose systems are of
-    one adapter or family. Raises RdbenchError for a curve that is not there.
+    pairs: curves that are compared with each other besides, by default all with each other setting
+    of the reference's codec, and those whose systems are of one adapter or family. Raises
+    RdbenchError for a curve that is not there.
     """
     curves = card.curves
     if reference is not None:
@@ -78,17 +88,22 @@ def bd_rates(
         curve: _headline(bd_table(run, reference=curve, metrics=keys, **shared), card)
         for curve, keys in needed_references(_headline(rows, card)).items()
     }
+    settings: dict[str, pd.DataFrame] = {}
+    for other in _settings(run, card, chosen) if pairs is None else ():
+        against = [curve for curve in curves if curve not in (chosen, *settings)]
+        settings[other] = bd_table(run, reference=other, curves=against, metrics=metrics, **shared)
     between = [
         bd_table(run, reference=other, curves=[curve], metrics=metrics, **shared)
         for curve, other in _pairs(run, card, pairs)
-        if chosen not in (curve, other)
+        if not {chosen, *settings} & {curve, other}
     ]
-    return BdRates(rows, others, chosen, pairs=_joined(between))
+    return BdRates(rows, others, chosen, settings=settings, pairs=_joined(between))
 
 
 def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list[Table]:
     """The tables of one domain: by headline rates and, where those differ in kind, by streams; the
-    same between curves of one family; and, apart, what rests on too little of a curve.
+    same against other settings of the reference and between curves of one family; and, apart, what
+    rests on too little of a curve.
 
     about: corpus and protocol, for the captions.
     """
@@ -97,6 +112,9 @@ def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list
     inside = _shown(found.rows, card, domain)
     against = f"against {card.curve_label(found.reference)}"
     parts = [(inside, "", against)]
+    for other, rows in found.settings.items():
+        which = f"against {card.curve_label(other)}"
+        parts.append((_shown(rows, card, domain), f"_{slug(other)}", which))
     if found.pairs is not None:
         parts.append((_shown(found.pairs, card, domain), "_pairs", "between curves of one family"))
     bold, tests = best_curves(_headline(inside, card), domain, found.others)
@@ -132,12 +150,10 @@ def refusals(found: BdRates, card: RunCard, domain: str) -> list[str]:
     if found.rows is None:
         return [found.reason] if found.reason else []
     fates: dict[tuple[str, str, str], dict[str, None]] = {}
-    for rows in (found.rows, found.pairs):
-        if rows is None:
-            continue
+    for rows in found.all:
         inside = rows[(rows["domain"] == domain) & (rows["reason"] != "") & ~instead(rows)]
         for row in records(inside):
-            if rows is found.pairs and row.variant in card.not_sent:
+            if rows is not found.rows and row.variant in card.not_sent:
                 continue  # said once
             other = "" if rows is found.rows else f" against {card.curve_label(row.reference)}"
             fate = (row.curve, other, row.reason)
@@ -261,6 +277,21 @@ def _notes(part: pd.DataFrame, card: RunCard) -> list[str]:
             "every codeword as equally likely, while a payload is bits that were sent."
         )
     return notes
+
+
+def _settings(run: Run, card: RunCard, chosen: str) -> list[str]:
+    """Other curves of the codec of `chosen`, with the same kind of rate."""
+
+    def kind(curve: str) -> set[tuple[str, str | None]]:
+        return {(s.codec, s.headline) for s in card.systems.values() if s.curve == curve}
+
+    own = kind(chosen)
+    return [
+        curve
+        for curve in card.curves
+        if curve != chosen and kind(curve) == own and all(codec for codec, _ in own)
+        and _points(run, curve) >= FEWEST
+    ]  # fmt: skip
 
 
 def _pairs(

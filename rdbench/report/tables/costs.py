@@ -1,5 +1,5 @@
-"""What coding costs, as a table: a row per point. Costs are measured once per point and machine, so
-that they have no interval and none is in bold.
+"""What coding costs, as a table: a row per point and variant, times with their quartiles over the
+timed runs. Quartiles tell how even the runs were and not how sure a cost is, so none is in bold.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rdbench.analysis.arrays import PointKey
 from rdbench.report.aggregates import machine_costs
 from rdbench.report.cards import RunCard
 from rdbench.report.names import clean
-from rdbench.report.numbers import cost_text, cost_title
+from rdbench.report.numbers import NONE, cost_text, cost_title
 from rdbench.report.tables.rows import POINT_KEY, point_order
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONGEST_MACHINE = 120
+QUARTILES = ("_q1", "_q3")
+"""How the keys of a cost's quartiles end."""
 
 
 def cost_table(points: pd.DataFrame, card: RunCard, *, caption: str) -> Table | None:
     """The costs of all points on one machine; None where none were measured.
 
-    Notes say on which machine, on which others there are costs too, and what has no value.
+    Notes say how and on which machine times were taken, on which others there are costs too, and
+    what has no value.
     """
     costs, machine, others = machine_costs(points, card.machine)
     if costs.empty:
         return None
-    notes = [f"Measured on {clean(machine, longest=LONGEST_MACHINE)}."] if machine else []
+    notes = [how] if (how := timing_text(card)) else []
+    if machine:
+        notes.append(f"Measured on {clean(machine, longest=LONGEST_MACHINE)}.")
     if others:
         named = "; ".join(clean(m or "a machine without a name", longest=60) for m in others)
         notes.append(f"Costs were also measured on other machines, and are not shown: {named}.")
@@ -45,18 +50,51 @@ def cost_table(points: pd.DataFrame, card: RunCard, *, caption: str) -> Table | 
     if {domain for _, domain in rows} != {""}:
         head.append(words("domain", [card.domain_label(d) or "–" for _, d in rows]))
     columns = []
-    for key in dict.fromkeys(costs["key"]):
+    values = {
+        (key, PointKey(*names), domain): value
+        for key, *names, domain, value in costs[["key", *POINT_KEY, "domain", "value"]].itertuples(
+            index=False, name=None
+        )
+    }
+    keys = [key for key in dict.fromkeys(costs["key"]) if not key.endswith(QUARTILES)]
+    for key in sorted(keys, key=lambda key: not key.endswith("_rtf")):  # times first
         part = costs[costs["key"] == key]
         if not np.isfinite(part["value"]).any():
             reasons = "; ".join(dict.fromkeys(clean(r, longest=120) for r in part["reason"] if r))
             notes.append(f"{cost_title(key, '')}: no value ({reasons}).")
             continue
         unit = str(part["unit"].iloc[0])
-        fields = part[[*POINT_KEY, "domain", "value"]].itertuples(index=False, name=None)
-        values = {(PointKey(*names), domain): value for *names, domain, value in fields}
-        cells = [Cell(cost_text(values.get(row, math.nan), unit)) for row in rows]
+
+        def text(what: str, row: tuple[PointKey, str], unit: str = unit) -> str:
+            value = values.get((what, *row), math.nan)
+            return cost_text(value, unit) if math.isfinite(value) else ""
+
+        cells = [
+            Cell(text(key, row) or NONE, text(f"{key}_q1", row), text(f"{key}_q3", row))
+            for row in rows
+        ]
         columns.append(TableColumn(cost_title(key, unit), cells))
     return Table("costs", "Costs", caption, head, columns, notes)
+
+
+def timing_text(card: RunCard) -> str:
+    """How the times of a run were taken, in words; "" where its manifest does not tell."""
+    counts = [card.timing.get(name) for name in ("repeats", "clips", "batch", "threads", "warm_up")]
+    repeats, clips, batch, threads, warm_up = (int(n) if isinstance(n, int) else 0 for n in counts)
+    if not repeats:
+        return ""
+    return (
+        "Real-time factors are seconds of computing per second of audio: median [quartiles] of "
+        f"{_times(repeats, 'run')} on {'each of ' * (clips > 1)}{_times(clips, 'clip')}, "
+        f"{_times(batch, 'clip')} at a time, {_times(threads, 'thread')}, after "
+        f"{_times(warm_up, 'run')} to warm up. Resampling, layouts of channels, files and the "
+        "reading of models are charged to no codec; a stream is made at the encoder's cost and "
+        "read at the decoder's."
+    )
+
+
+def _times(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _rows(costs: pd.DataFrame, card: RunCard) -> list[tuple[PointKey, str]]:

@@ -1,7 +1,7 @@
 """The tables of a run as one page of Markdown.
 
-Per domain the rates, scores, BD-rates and posteriors, then what has no value and why; the costs;
-what the metrics are.
+Per domain the rates, scores, BD-rates, posteriors and the spread over seeds, then what has no value
+and why; the costs; what the metrics are.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def table_page(tables: RunTables) -> str:
         parts += [text for table in part.bd for text in _section(table, table.title)]
         if part.missing:
             parts += ["### Curves without a BD-rate", _bullets(part.missing)]
-        if part.posteriors is not None:
-            parts += _section(part.posteriors, part.posteriors.title)
-            parts.append(textwrap.fill(part.posteriors.caption, PROSE))
+        for table in (part.posteriors, part.seeds):
+            if table is not None:
+                parts += _section(table, table.title)
+                parts.append(textwrap.fill(table.caption, PROSE))
         missing = missing_table(part.inside, card, brief=True)
         if missing.columns:
             parts += [f"### {missing.title}", markdown_table(missing.plain)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.posterior import channel_kl, no_channels
+from rdbench.analysis.seeds import seed_table
 from rdbench.report.cards import RunCard, clips_text, describe, few_groups
 from rdbench.report.names import slug
 from rdbench.report.tables.bd_rates import BdRates, bd_rates, bd_tables, refusals
@@ -16,6 +17,7 @@ from rdbench.report.tables.notes import notes_table
 from rdbench.report.tables.points import NOT_A_RATE, headline_columns, rate_table, score_table
 from rdbench.report.tables.posteriors import posterior_tables
 from rdbench.report.tables.rows import point_keys
+from rdbench.report.tables.seeds import seeds_table
 from rdbench.report.tables.table import Table
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ MEAN_NOTE = (
 class DomainTables:
     """The tables of one domain; missing: sentences on curves without a BD-rate.
 
-    posteriors: diagnostics, None where no posterior was sampled and its mean decoded.
+    posteriors: diagnostics, None where no posterior was sampled and its mean decoded. seeds: how
+    scores spread over seeds, None where nothing was drawn with several.
     """
 
     domain: str
@@ -44,13 +47,15 @@ class DomainTables:
     bd: list[Table]
     missing: list[str]
     posteriors: Table | None = None
+    seeds: Table | None = None
 
 
 @dataclass(frozen=True)
 class RunTables:
     """All tables of a run, before they are Markdown, LaTeX or HTML.
 
-    notes: on clips. unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
+    seeds: of `rdbench.analysis.seeds.seed_table`. notes: on clips. unfinished: the sentence of
+    `rdbench.report.text.status.unfinished_text`.
     """
 
     card: RunCard
@@ -59,6 +64,7 @@ class RunTables:
     costs: Table | None
     bd: BdRates
     channels: pd.DataFrame
+    seeds: pd.DataFrame | None = None
     notes: Table | None = None
     unfinished: str = ""
 
@@ -67,7 +73,7 @@ class RunTables:
         """In the order of a page, but for notes on clips; names are unlike each other."""
         found = []
         for part in self.domains:
-            for table in (part.scores, part.rates, *part.bd, part.posteriors):
+            for table in (part.scores, part.rates, *part.bd, part.posteriors, part.seeds):
                 if table is not None and table.columns:
                     found.append(replace(table, name=f"{table.name}_{slug(part.domain)}"))
         return [*found, *([self.costs] if self.costs and self.costs.columns else [])]
@@ -105,6 +111,7 @@ def run_tables(
     best = best_scores(run, scores, card) if run and measured else {}
     channels = channel_kl(traces, run) if run and traces is not None else no_channels()
     posteriors = posterior_tables(run, card, channels, about=about) if run and measured else {}
+    spread = seed_table(run) if run else None
     domains = []
     for domain in domains_of(points):
         inside = points[points["domain"] == domain]
@@ -125,11 +132,12 @@ def run_tables(
                 bd_tables(bd, card, domain, about=about) if run else [],
                 refusals(bd, card, domain),
                 posteriors.get(domain),
+                None if spread is None else seeds_table(spread, card, domain, about=about),
             )
         )  # fmt: skip
-    costs = cost_table(points, card, caption=f"Costs, each measured once per point. {about}")
+    costs = cost_table(points, card, caption=f"Costs per point and variant. {about}")
     noted = None if notes is None or notes.empty else notes_table(notes)
-    return RunTables(card, points, domains, costs, bd, channels, noted, unfinished)
+    return RunTables(card, points, domains, costs, bd, channels, spread, noted, unfinished)
 
 
 def domains_of(points: pd.DataFrame) -> list[str]:

@@ -37,8 +37,10 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
 
     `folder`/table.md and table.csv have everything; tables/ has LaTeX (`points_<domain>.tex`,
     `rates_…`, `bd_rate_…`, `costs.tex`), one page of HTML, and as CSV the
-    BD-rates and the KL of each latent channel.
+    BD-rates, the spread over seeds, and the KL of each latent channel.
     """
+    import pandas as pd
+
     make_folder(folder)
     texts = {
         "table.md": table_page(tables),
@@ -49,7 +51,9 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
         texts |= {f"tables/{slug(table.name)}.tex": latex([table]) for table in tables.all}
         texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
     if tables.bd.rows is not None:
-        texts["tables/bd_rate.csv"] = spreadsheet(tables.bd.rows)
+        texts["tables/bd_rate.csv"] = spreadsheet(pd.concat(tables.bd.all, ignore_index=True))
+    if tables.seeds is not None and len(tables.seeds):
+        texts["tables/seeds.csv"] = spreadsheet(tables.seeds)
     if len(tables.channels):
         named = tables.channels.rename(columns={"nats": "nats_per_frame"})
         texts["tables/kl_per_channel.csv"] = spreadsheet(named)

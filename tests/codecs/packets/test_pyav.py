@@ -229,6 +229,19 @@ def test_opus_takes_speech_at_its_own_rate_rather_than_upsampled() -> None:
     ]  # fmt: skip
 
 
+def test_frames_and_application_of_opus_are_those_asked_for(speech) -> None:
+    audio = at_rate(speech, 16000)
+    streams = {}
+    for application, duration in (("audio", 20), ("voip", 20), ("voip", 40)):
+        codec = Opus(points=[12], application=application, frame_duration=duration)
+        (stream,) = codec.encode(audio, codec.points[0]).payload.clips
+        # RFC 6716, table 2: configurations 8 to 11 are SILK at 16 kHz, of 10, 20, 40 and 60 ms.
+        assert {packet[0] >> 3 for packet in stream.packets} == {{20: 9, 40: 10}[duration]}
+        streams[application, duration] = stream.packets
+    assert streams["audio", 20] != streams["voip", 20]
+    assert len(streams["voip", 40]) == pytest.approx(len(streams["voip", 20]) / 2, abs=1)
+
+
 # The files of FFmpeg's own muxers, demuxed and decoded by FFmpeg.
 
 

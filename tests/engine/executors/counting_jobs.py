@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rdbench.engine.measure.desk import Desk
-from rdbench.engine.plan.passes import Pass, Result, SetWork
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.plan.systems import Step
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import Score

@@ -60,7 +60,7 @@ def test_where_none_can_be_started_every_unit_says_so(
     ("codec", "reason"),
     [
         ("Raises", "it cannot be built on cpu: .*RuntimeError: the licence server is away"),
-        ("Hangs", "the process for cpu was not set up within 900 s"),
+        ("Hangs", "it cannot be built on cpu: it was not done within 900 s"),
     ],
 )
 def test_every_unit_says_why_processes_could_not_be_set_up(

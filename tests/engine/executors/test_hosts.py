@@ -17,7 +17,7 @@ from rdbench.engine.executors.base import Loss
 from rdbench.engine.executors.pool import worker_pool
 from rdbench.engine.executors.processes import HostPlace, Processes
 from rdbench.engine.measure.shard import Setup, Shard, SystemSetup
-from rdbench.engine.plan.passes import Result, SetWork
+from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.plan.systems import build_systems
 from rdbench.spec.model import BenchmarkSpec
 
@@ -78,6 +78,21 @@ def test_a_codec_that_a_device_cannot_hold_costs_its_own_rows(clips: Path, tmp_p
     assert again.failed == 0  # another device had room
 
 
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_a_codec_that_ends_its_process_while_it_is_built_costs_its_own_rows(
+    clips: Path, tmp_path: Path, device: str
+) -> None:
+    dying = fake("DiesWhenMovedTo", options={"device": device})
+    run(clips, tmp_path, fake("Quantizer"), dying, {"codec": "identity"}, device=device)
+    found = rows(tmp_path)
+    lost = found["system"] == "DiesWhenMovedTo"
+    assert set(found[lost]["status"]) == {"failed"}
+    said = f"cannot be built on {device}: its process died (signal SIGSEGV)"
+    assert found[lost]["reason"].str.contains(said, regex=False).all()
+    assert set(found["system"]) == {"Quantizer", "DiesWhenMovedTo", "identity"}
+    assert set(found[~lost]["status"]) == {"ok"}
+
+
 class Taken:
     """An intake that keeps what comes."""
 
@@ -122,7 +137,7 @@ def measured(devices: Sequence[str], count: int) -> Taken:
     }
     systems = build_systems(BenchmarkSpec.model_validate(spec), allow_code=True)
     made = tuple(SystemSetup.of(system) for system in systems)
-    setup = Setup(made, (SizePass(),), {}, 1, 60.0, 0.0, align=False)
+    setup = Setup(made, (SizePass(),), {}, 1, 60.0, 0.0)
     places = [HostPlace(device, 1) for device in devices]
     taken = Taken()
     with closing(Processes(setup, places, time_limit=60.0)) as executor:

@@ -12,8 +12,10 @@ import pytest
 from rdbench.engine.executors.pool import AtOnce
 from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.measure import measure
+from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.shard import Setup, Shard
-from rdbench.engine.plan.passes import Pass, Result, SetWork
+from rdbench.engine.measure.work import Result, SetWork
+from rdbench.engine.measure.workshop import Workshop
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import Score
 
@@ -40,18 +42,18 @@ def test_a_set_may_take_as_long_as_its_clips_may(
 ) -> None:
     setup = Setup(
         systems=(), passes=(Sums(),), protocols={}, threads=1, timeout=2.0,
-        batch_seconds=0.0, align=False,
+        batch_seconds=0.0,
     )  # fmt: skip
     terms: list[float] = []
-    desk = Desk(setup.packed(), rest=terms.append)
+    workshop = Workshop(setup.packed(), rest=terms.append)
     step = SimpleNamespace(system=SimpleNamespace(name="system"), point=SimpleNamespace(name="p"))
-    monkeypatch.setattr(desk, "step", lambda _: step)
+    monkeypatch.setattr(workshop, "step", lambda _: step)
     results: list[Result] = []
     sink: Any = SimpleNamespace(deliver=results.extend, at=lambda *_: None)
     arrays = {f"{index}.wav": np.ones(2) for index in range(clips)}
     work = SetWork(4, "sums", STEP, "audio", (), (SUM,), arrays)
-    measure(Shard(sets=(work,)), desk, AtOnce(), sink)
+    measure(Shard(sets=(work,)), workshop, AtOnce(), sink)
     assert [(one.set_number, one.score.value) for one in results] == [(4, 2.0 * clips)]
     assert terms[-1] == term
-    desk.beat()
+    workshop.beat()
     assert terms[-1] == 2.0  # what comes next is one clip again

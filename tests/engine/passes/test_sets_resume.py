@@ -135,19 +135,19 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has shards measured here, where what was patched is."""
     from rdbench.engine.executors import processes
     from rdbench.engine.executors.pool import AtOnce
-    from rdbench.engine.measure.desk import Desk
     from rdbench.engine.measure.measure import measure
+    from rdbench.engine.measure.workshop import Workshop
 
     class Here:
         def __init__(self, setup: Any, *_: Any, **__: Any) -> None:
-            self.desk = Desk(setup.packed())
+            self.workshop = Workshop(setup.packed())
 
         def run(self, shards: Any, intake: Any, **_: Any) -> None:
             class Sink:
                 deliver, at, say = intake.take, intake.at, intake.say
 
             for shard in shards:
-                measure(shard, self.desk, AtOnce(), Sink())
+                measure(shard, self.workshop, AtOnce(), Sink())
 
         def close(self) -> None:
             pass

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from rdbench.engine.intake import RunIntake
-from rdbench.engine.plan.passes import Result
+from rdbench.engine.measure.work import Result
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.spec.model import BenchmarkSpec
 from rdbench.store.reader import read_rows

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from rdbench.engine.measure.batch import Batch
+from rdbench.engine.measure.decoded import Decoded
 from rdbench.engine.measure.desk import Desk
+from rdbench.engine.measure.passes import Pass
+from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.clips import PlannedClip
-from rdbench.engine.plan.passes import Columns, Pass, Result, SetUnits, SetWork, Work
+from rdbench.engine.plan.families import Columns, SetUnits
 from rdbench.engine.plan.systems import Step
 from rdbench.store.schema import Kind, Quantity
-from rdbench.types import AudioBatch, Score
+from rdbench.types import Score
 
 PEAK = Quantity(Kind.METRIC, "peak")
 HIGHEST = Quantity(Kind.METRIC, "highest_peak")
@@ -44,8 +46,8 @@ class PeakPass(Pass):
     def columns(self, quantity: Quantity) -> Columns:
         return Columns("1", "numpy")
 
-    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
-        for position, samples in enumerate(audio.samples.cpu().numpy()):
+    def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
+        for position, samples in enumerate(decoded.audio.samples.cpu().numpy()):
             peak = float(np.abs(samples).max())
             work.record(position, PEAK, Score(peak))
             work.record(position, _ARRAY, Score(1.0), np.array([peak]))
@@ -70,6 +72,6 @@ class ArrayPass(Pass):
     def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
         return [SAMPLES]
 
-    def on_decoded(self, work: Work, batch: Batch, audio: AudioBatch, desk: Desk) -> None:
-        for position, samples in enumerate(audio.samples.cpu().numpy()):
+    def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
+        for position, samples in enumerate(decoded.audio.samples.cpu().numpy()):
             work.record(position, SAMPLES, Score(1.0), samples[0, :8].astype(self.dtype))

@@ -1,4 +1,6 @@
-"""A run of version 1 is taken up: what it measured is renamed, and nothing is measured again."""
+"""A run of version 1 is taken up: what it measured is renamed, and nothing but costs is measured
+again, which were measured otherwise then.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from engine_runs import PLACE, Listener, everything
+from engine_runs import PLACE, Listener, everything, retired
 
 from rdbench.cli.options import read_spec
+from rdbench.engine.passes.costs import UNITS
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.store.audio import kept_audio
 from rdbench.store.reader import read_manifest
@@ -19,8 +22,12 @@ from rdbench.store.validate import validate_run
 
 STORED = Path(__file__).parent / "stored_v1"
 """A spec, and the run that the last rdbench of version 1 (commit 5faa602) made of it."""
+POINTS = 5
+STEPS = 7
+ANEW = ("si_sdr", "residual_delay")
+CLIPS = 2
 COSTS = 4
-TIMED = 5
+"""Of each point, in version 1."""
 
 
 @pytest.fixture
@@ -39,13 +46,14 @@ def again(folder: Path, listener: Listener | None = None, **options: str) -> Run
 
 
 def measured(folder: Path) -> pd.DataFrame:
-    """All that was measured, by what it is."""
-    found = everything(folder).sort_values(PLACE).set_index(PLACE)
+    """All that was measured, by what it is, costs aside."""
+    found = everything(folder).query("kind != 'cost'").sort_values(PLACE).set_index(PLACE)
     return found[["value", "seconds", "status", "reason", "curve", "domain", "group", "unit"]]
 
 
 def test_nothing_of_a_run_of_version_1_is_measured_again(folder: Path) -> None:
-    before, keys, traces = measured(folder), everything(folder).index, read_traces(folder)
+    before, traces = measured(folder), read_traces(folder)
+    keys = everything(folder).query("kind != 'cost'").index
     listener = Listener()
     assert again(folder, listener, costs="none").written == 0
     pd.testing.assert_frame_equal(before, measured(folder), check_exact=True)
@@ -56,20 +64,23 @@ def test_nothing_of_a_run_of_version_1_is_measured_again(folder: Path) -> None:
     assert len(kept_audio(folder)) == len(list((STORED / "run" / "audio").iterdir()))
     assert read_manifest(folder)["schema_version"] == 2
     assert validate_run(folder).problems == ()
-    assert not (folder / "retired").exists()
+    assert retired(folder) == COSTS * POINTS
 
     listener.said.clear()
     assert again(folder, listener, costs="none").written == 0
     assert listener.said == []
 
 
-def test_costs_of_this_machine_are_added_to_those_that_were_there(folder: Path) -> None:
-    before = everything(folder).query("kind == 'cost'").set_index(["system", "point", "key"])
-    assert again(folder).written == COSTS * TIMED == len(before)
+def test_costs_are_measured_anew(folder: Path) -> None:
+    before = everything(folder).query("kind == 'cost'")
+    assert len(before) == COSTS * POINTS
+    written = again(folder).written
     now = everything(folder).query("kind == 'cost'")
-    old = now[now["backend"] == ""].set_index(["system", "point", "key"])
-    assert old["value"].sort_index().equals(before["value"].sort_index())
-    assert len(now) == 2 * len(before)
+    streams = now[now["variant"] == "coded"]
+    assert len(streams) == len(UNITS)  # whose costs are not those of the sample
+    assert len(now) == written == len(UNITS) * (POINTS + 1)
+    assert not before.index.isin(now.index).any()
+    assert retired(folder) == len(before)
 
 
 def test_a_start_that_was_interrupted_while_it_renamed_goes_on(

@@ -9,7 +9,7 @@ import pytest
 from engine_runs import fake, make_clips, retired, rows, run
 from peak_pass import HIGHEST, PEAK, SAMPLES, ArrayPass, PeakPass
 
-from rdbench.engine.plan.passes import Pass
+from rdbench.engine.measure.passes import Pass
 from rdbench.engine.run import _Run
 from rdbench.store.features import read_features
 from rdbench.store.reader import read_manifest

@@ -195,7 +195,7 @@ def test_half_a_surrogate_pair_is_named_as_rows_name_it(run: Path) -> None:
 def test_traces_of_long_names_or_many_entries_are_refused(run: Path, monkeypatch: Any) -> None:
     """9.7 KB of traces took 5.7 GB."""
     monkeypatch.setattr("rdbench.store.traces.MAX_ENTRIES", 10)
-    refused(lambda: read_traces(run), "more than 10 entries")
+    refused(lambda: read_traces(run), "more than 10 rows")
     monkeypatch.undo()
 
     def named(table: pa.Table) -> pa.Table:

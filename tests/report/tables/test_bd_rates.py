@@ -21,6 +21,7 @@ from rdbench.report.tables.latex import latex
 from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.table import Cell
+from rdbench.report.tables.write import write_tables
 from rdbench.report.write import write_all
 from rdbench.types import RdbenchError
 
@@ -160,6 +161,40 @@ def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: Ru
     assert not any(t.name.startswith("bd_rate_pairs") for t in none.all)
     with pytest.raises(RdbenchError, match="did you mean 'MP3'"):
         run_tables(points, run.manifest, run=run, reference="Opus", pairs=[("MP4", "Opus")])
+
+
+def test_another_setting_of_the_anchor_has_a_table_of_its_own(
+    synthetic: Run, tmp_path: Path
+) -> None:
+    systems = {
+        name: {**card, "codec": "opus" if name == "mp3" else name.split("_")[0]}
+        for name, card in synthetic.manifest["systems"].items()
+    }
+    run = Run("run", synthetic.rows, {**synthetic.manifest, "systems": systems})
+    found = run_tables(run_points(run), run.manifest, run=run, reference="Opus")
+    against = [t for t in found.all if t.title == "BD-rate against MP3"]
+    table = next(t for t in against if t.name.endswith("_music"))
+    curves = {cell.text for cell in table.head[1].cells}
+    assert "VAE" in curves
+    assert not {"Opus", "MP3"} & curves  # they are compared above
+    expected = bd_table(run, reference="MP3", curves=["VAE"], metrics=["visqol_audio"])
+    row = expected.query(
+        "domain == 'music' and basis == 'headline' and variant == 'sample' "
+        "and quantity == 'bd_rate' and method == 'pchip'"
+    ).iloc[0]
+    cells = line(found, table.name, "ViSQOL audio", "VAE")
+    assert cells["BD-rate (%)"].text == f"{row['value']:+.1f}".replace("-", "−")
+    write_tables(tmp_path, found)
+    written = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")
+    assert set(written["reference"]) == {"Opus", "MP3", "RVQ nested"}  # nested and single are RVQs
+    which = ["domain", "key", "backend", "reference", "curve", "variant", "basis", "quantity"]
+    assert not written.duplicated(which).any()
+
+    # The rates of a discrete sibling of one adapter are of another kind: it is no setting.
+    one = {name: card | {"codec": "own"} for name, card in systems.items()}
+    found = run_tables(run_points(run), run.manifest | {"systems": one}, reference="RVQ nested",
+                       run=Run("run", synthetic.rows, run.manifest | {"systems": one}))  # fmt: skip
+    assert list(found.bd.settings) == ["Lyra v2"]
 
 
 def test_a_system_of_one_rate_is_read_at_its_quality(tables: RunTables) -> None:

@@ -2,7 +2,7 @@
 
 Clips are grouped by exact length, since the Hilbert transform runs over a signal's own length and
 depends on it; within a group everything but the search for the best path and the mapping, which
-are small, runs on the device of the samples. Channels are rows of the batch, scored apart.
+are small, runs on the device of the samples. Clips have one channel, the mean of those they had.
 
 One case is left to the reference package. Where the reconstruction is the reference but for a
 gain, every patch is as similar before as after its fine alignment, to about 1e-14, and which one
@@ -27,7 +27,6 @@ import numpy.typing as npt
 import torch
 
 from rdbench.metrics.base import DeviceBackend
-from rdbench.metrics.channels import average_channels
 from rdbench.metrics.packages import missing
 from rdbench.metrics.perceptual.visqol_torch import (
     alignment,
@@ -85,9 +84,9 @@ class VisqolTorch(DeviceBackend):
 
     def prepare(self, reference: AudioBatch) -> PreparedVisqol:
         """Spectrograms, patches and envelopes of the references."""
-        self._check_rate(reference)
+        self._check(reference)
         groups = [
-            (indices, self._prepare_rows(cut(reference, indices, length).flatten(0, 1).double()))
+            (indices, self._prepare_rows(cut(reference, indices, length)[:, 0].double()))
             for length, indices in equal_lengths(reference, limit=SAMPLES_AT_ONCE)
         ]
         return PreparedVisqol(reference, groups)
@@ -96,17 +95,17 @@ class VisqolTorch(DeviceBackend):
         """One score per clip; raises ValueError where the layout is not the references'."""
         check_match(prepared.reference, reconstruction)
         scores: dict[int, Score] = {}
-        channels = reconstruction.channels
         for indices, rows in prepared.groups:
-            samples = cut(reconstruction, indices, rows.length).flatten(0, 1).double()
-            found = self._score_rows(rows, samples)
-            for position, index in enumerate(indices):
-                scores[index] = average_channels(found[position * channels :][:channels])
+            samples = cut(reconstruction, indices, rows.length)[:, 0].double()
+            scores |= zip(indices, self._score_rows(rows, samples), strict=True)
         return [scores[index] for index in range(reconstruction.clips)]
 
-    def _check_rate(self, audio: AudioBatch) -> None:
-        if audio.sample_rate != self.mode.rate:
-            raise ValueError(f"{self.key} is defined at {self.mode.rate} Hz, not at this rate")
+    def _check(self, audio: AudioBatch) -> None:
+        if (audio.sample_rate, audio.channels) != (self.mode.rate, 1):
+            raise ValueError(
+                f"{self.key} is defined on one channel at {self.mode.rate} Hz, not on "
+                f"{audio.channels} at {audio.sample_rate} Hz; average channels and resample first"
+            )
 
     def _filterbank(self, device: torch.device) -> Filterbank:
         if device not in self._filterbanks:

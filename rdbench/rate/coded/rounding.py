@@ -1,13 +1,17 @@
-"""Posteriors that can be transmitted: the mean, quantized and entropy-coded.
-
-A KL is what a posterior costs in theory. What a decoder can really be sent is
+"""The mean of a posterior, rounded and entropy-coded.
 
     k = round((μ − c) / Δ)        z = c + Δ k
 
 per channel, with the indices k entropy-coded. The decoder does not know σ(x), so the step is one
-that it knows: Δ = √12 σ̄, σ̄² = E[σ²], which gives the error of quantization the variance that
-the posterior's noise had. (Dithering would give it the same distribution too; Agustsson & Theis
-2020.) A latent without scale gets σ̄ = a tenth of the standard deviation of its mean.
+that it knows: Δ = √12 σ̄, σ̄² = E[σ²], or one chosen by rate and distortion
+(`rdbench.rate.coded.water`). A latent without scale gets σ̄ = a tenth of the standard deviation
+of its mean.
+
+An error of rounding has the variance Δ²/12 = σ̄² only where μ spreads over many steps. At low rates
+σ̄ is near the spread of μ, or above it: most indices are zero, the error is −μ itself, and its
+variance falls below that of the posterior's noise (`benchmarks/coded_latents.md` has the measured
+ratios). What is decoded is then no sample of the posterior but another distortion, correlated with
+μ and of too little energy.
 
 `FittedCoder`   c, Δ and the distribution of k are fitted on other clips and known to both ends.
 `SentCoder`     Δ (in quarters of an octave) and the range of k are sent with each clip and counted;
@@ -15,39 +19,45 @@ the posterior's noise had. (Dithering would give it the same distribution too; A
                 clips.
 
 Channels whose index carries less than 0.01 bit on the fitting clips are dead: they are decoded as
-c and cost nothing. What is decoded comes from the stream alone.
+c and cost nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.rate.coded.base import (
+    RELATIVE_NOISE,
+    LatentClip,
+    LatentCoder,
+    clip_means,
+    header_count,
+    put,
+    require_tables,
+    take,
+)
 from rdbench.rate.prior import Moments
 from rdbench.rate.stream import Stream, StreamError, require
-from rdbench.rate.validate import PayloadError, check_posterior, clip_name
+from rdbench.rate.validate import PayloadError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rdbench.rate.coded.base import Floats, Indices
     from rdbench.types import Posterior
 
-    Floats = NDArray[np.float64]
-    Indices = NDArray[np.int64]
-
 VERSION = 1
-"""Raised when a coded latent or the length of its stream changes."""
+"""Raised when a rounded latent or the length of its stream changes."""
 
 FITTED = "fitted steps and distribution"
 SENT = "sent steps, adaptive order-0"
 DEAD_BITS = 0.01
-RELATIVE_NOISE = 0.1
 _SQRT12 = math.sqrt(12.0)
 _PRIOR_COUNT = 8.0
 _WEIGHT = 64.0
@@ -55,62 +65,6 @@ _MAX_ENTRIES = 4096
 _LARGEST_RATIO = 256.0
 _HALF_ESCAPE = 4096
 _MAX_INDEX = _HALF_ESCAPE * _HALF_ESCAPE // 2
-
-
-@dataclass(frozen=True)
-class CodedLatent:
-    """A clip's stream, and the latent decoded from it, float32 (channels, frames).
-
-    ideal_bits: what the probability model says the length should be.
-    """
-
-    stream: Stream
-    values: NDArray[np.float32]
-    ideal_bits: float
-
-    @property
-    def bits(self) -> int:
-        """Bits of the stream that count."""
-        return self.stream.bits
-
-
-class LatentCoder(ABC):
-    """Turns a clip's posterior mean into a stream, and a stream into a latent."""
-
-    name: str
-
-    @abstractmethod
-    def encode(self, mean: Floats, noise: Floats | None) -> tuple[Stream, float]:
-        """The stream of one clip, and its ideal length in bits.
-
-        mean: float64 (channels, frames). noise: σ̄ of the clip per channel, None without a scale.
-        """
-
-    @abstractmethod
-    def decode(self, stream: Stream) -> NDArray[np.float32]:
-        """The latent (channels, frames) of a stream; raises StreamError for one not for it."""
-
-    def code(self, posterior: Posterior, names: Sequence[str] | None = None) -> list[CodedLatent]:
-        """Every clip of a posterior, encoded, framed, and decoded from the frame alone.
-
-        Raises PayloadError, naming the clip, for a posterior that cannot be coded.
-        """
-        check_posterior(posterior, names)
-        mean = posterior.mean.detach().cpu().double().numpy()
-        scale = posterior.scale
-        scales = None if scale is None else scale.detach().cpu().double().numpy()
-        results = []
-        for index, frames in enumerate(posterior.frames.tolist()):
-            noise = None
-            if scales is not None:
-                noise = np.sqrt(np.square(scales[index, :, :frames]).mean(axis=1))
-            try:
-                stream, ideal = self.encode(mean[index, :, :frames], noise)
-            except PayloadError as error:
-                raise PayloadError(f"{clip_name(index, names)}: {error}") from None
-            values = self.decode(Stream.from_bytes(stream.to_bytes()))
-            results.append(CodedLatent(stream, values, ideal))
-        return results
 
 
 @dataclass(frozen=True)
@@ -129,44 +83,51 @@ class Channel:
 class FittedCoder(LatentCoder):
     """Steps and distributions fitted on other clips.
 
-    channels: a `Channel` each, or for a dead one the value that it is decoded as.
+    channels: a `Channel` each, or for a dead one the value that it is decoded as. name: says how
+    the steps were found.
     """
 
-    name = FITTED
-
-    def __init__(self, channels: Sequence[Channel | float]) -> None:
+    def __init__(self, channels: Sequence[Channel | float], name: str = FITTED) -> None:
+        self.name = name
         self.channels = tuple(channels)
         self.digest = hashlib.sha256(repr(self.as_json()).encode()).hexdigest()
         self._models: dict[int, tuple[Any, Floats]] = {}
 
     @classmethod
     def fit(cls, posteriors: Sequence[Posterior], moments: Moments | None = None) -> FittedCoder:
-        """Fits on the posteriors of other clips; raises PayloadError for fewer than two frames."""
+        """Fits on the posteriors of other clips, with steps of √12 σ̄.
+
+        Raises PayloadError for fewer than two frames.
+        """
         moments = moments or Moments.of(posteriors)
-        steps = _steps(moments.noise, moments.spread)
-        rows = np.concatenate(
-            [
-                posterior.mean[index, :, :frames].detach().cpu().double().numpy()
-                for posterior in posteriors
-                for index, frames in enumerate(posterior.frames.tolist())
-            ],
-            axis=1,
-        )
+        rows = np.concatenate(clip_means(posteriors), axis=1)
+        return cls.with_steps(rows, moments, noise_steps(moments))
+
+    @classmethod
+    def with_steps(
+        cls, rows: Floats, moments: Moments, steps: Floats, name: str = FITTED
+    ) -> FittedCoder:
+        """Fits the distributions of given steps, one for each channel.
+
+        rows: the means of the fitting clips (channels, frames). moments: of the same.
+        """
         centre, spread = moments.centre, moments.spread
-        return cls(
-            [_fit_channel(row, float(c), float(d), float(s))
-             for row, c, d, s in zip(rows, centre, steps, spread, strict=True)]
-        )  # fmt: skip
+        channels = [
+            _fit_channel(row, float(c), float(d), float(s))
+            for row, c, d, s in zip(rows, centre, steps, spread, strict=True)
+        ]
+        return cls(channels, name)
 
     @property
     def dead(self) -> int:
         """How many channels are dead."""
         return sum(not isinstance(channel, Channel) for channel in self.channels)
 
-    def encode(self, mean: Floats, noise: Floats | None) -> tuple[Stream, float]:
+    def encode(self, clip: LatentClip) -> tuple[Stream, float]:
         """As in `LatentCoder`; the clip's own noise plays no part."""
         import constriction
 
+        mean = clip.mean
         if len(mean) != len(self.channels):
             raise PayloadError(
                 f"the fitted coder has {len(self.channels)} channels, the posterior {len(mean)}; "
@@ -193,17 +154,16 @@ class FittedCoder(LatentCoder):
             if len(half):
                 encoder.encode(half.astype(np.int32), uniform)
         ideal += 2.0 * math.log2(_HALF_ESCAPE) * len(far)
-        header = {"model": FITTED, "frames": mean.shape[1], "tables": self.digest}
+        header = {"model": self.name, "frames": mean.shape[1], "tables": self.digest}
         return Stream(header, encoder.get_compressed()), ideal
 
     def decode(self, stream: Stream) -> NDArray[np.float32]:
         """As in `LatentCoder`; refuses a stream of other tables."""
         import constriction
 
-        header = require(stream, FITTED)
-        frames = _header_count(header, "frames")
-        if header.get("tables") != self.digest:
-            raise StreamError("the stream was written with other fitted tables; give those")
+        header = require(stream, self.name)
+        frames = header_count(header, "frames")
+        require_tables(header, self.digest)
         decoder = constriction.stream.queue.RangeDecoder(stream.words)
         symbols = {
             number: decoder.decode(self._model(number)[0], frames).astype(np.int64)
@@ -235,10 +195,10 @@ class FittedCoder(LatentCoder):
         ]
 
     @classmethod
-    def from_json(cls, content: Any) -> FittedCoder:
+    def from_json(cls, content: Any, name: str = FITTED) -> FittedCoder:
         """What `as_json` gave; raises PayloadError for anything else."""
         try:
-            return cls([_channel_of(item) for item in content])
+            return cls([_channel_of(item) for item in content], name)
         except (TypeError, ValueError, OverflowError):
             raise PayloadError(
                 "the fitted coder is damaged; run `rdbench fit-entropy` again"
@@ -264,15 +224,16 @@ class SentCoder(LatentCoder):
 
     name = SENT
 
-    def encode(self, mean: Floats, noise: Floats | None) -> tuple[Stream, float]:
+    def encode(self, clip: LatentClip) -> tuple[Stream, float]:
         """As in `LatentCoder`; the step follows the clip's own noise."""
         import constriction
 
+        mean = clip.mean
         # Even a channel whose scale is (nearly) zero must fit into the range that can be sent.
         least = np.abs(mean).max(axis=1) / (_MAX_ENTRIES // 2 - 2)
-        codes = _step_codes(_steps(noise, mean.std(axis=1)), least)
+        codes = step_codes(_steps(clip.noise, mean.std(axis=1)), least)
         indices = np.stack(
-            [_quantize(row, 0.0, _sent_step(code), number)
+            [_quantize(row, 0.0, sent_step(code), number)
              for number, (row, code) in enumerate(zip(mean, codes, strict=True))]
         )  # fmt: skip
         live = (indices != 0).any(axis=1)
@@ -280,9 +241,9 @@ class SentCoder(LatentCoder):
         low, high = (used.min(axis=1), used.max(axis=1)) if live.any() else (used[:, 0],) * 2
         half = _MAX_ENTRIES // 2
         encoder = constriction.stream.queue.RangeEncoder()
-        _put(encoder, live, 2)
+        put(encoder, live, 2)
         for values, entries in ((codes[live], 256), (low + half, 4096), (high + half, 4096)):
-            _put(encoder, values, entries)
+            put(encoder, values, entries)
         ideal = len(live) + 32.0 * int(live.sum())
         if live.any():
             ideal += _adaptive(low, high).encode(encoder, (used - low[:, None]).astype(np.int32))
@@ -294,20 +255,25 @@ class SentCoder(LatentCoder):
         import constriction
 
         header = require(stream, SENT)
-        frames, channels = _header_count(header, "frames"), _header_count(header, "channels")
+        frames, channels = header_count(header, "frames"), header_count(header, "channels")
         decoder = constriction.stream.queue.RangeDecoder(stream.words)
-        live = _take(decoder, channels, 2).astype(bool)
+        live = take(decoder, channels, 2).astype(bool)
         count, half = int(live.sum()), _MAX_ENTRIES // 2
-        codes, low, high = (_take(decoder, count, entries) for entries in (256, 4096, 4096))
+        codes, low, high = (take(decoder, count, entries) for entries in (256, 4096, 4096))
         low, high = low - half, high - half
         values = np.zeros((channels, frames), np.float64)
         if count:
             if (high < low).any():
                 raise StreamError("the stream's ranges are impossible; encode it again")
             used = _adaptive(low, high).decode(decoder, frames) + low[:, None]
-            steps = np.array([_sent_step(code) for code in codes])
+            steps = np.array([sent_step(code) for code in codes])
             values[live] = used * steps[:, None]
         return values.astype(np.float32)
+
+
+def noise_steps(moments: Moments) -> Floats:
+    """Δ = √12 σ̄ of each channel."""
+    return _steps(moments.noise, moments.spread)
 
 
 def _steps(noise: Floats | None, spread: Floats) -> Floats:
@@ -377,7 +343,7 @@ def _channel_of(item: Any) -> Channel | float:
     return channel
 
 
-def _step_codes(steps: Floats, least: Floats) -> Indices:
+def step_codes(steps: Floats, least: Floats) -> Indices:
     """Eight bits each: quarters of an octave, from 2^-40 (for zero as well), none below `least`."""
     codes: Floats
     with np.errstate(divide="ignore"):
@@ -391,7 +357,8 @@ def _step_codes(steps: Floats, least: Floats) -> Indices:
     return np.maximum(codes, 0).astype(np.int64)
 
 
-def _sent_step(code: int) -> float:
+def sent_step(code: int) -> float:
+    """The step of a code of `step_codes`."""
     return float(2.0 ** ((int(code) - 160) / 4.0))
 
 
@@ -399,26 +366,3 @@ def _adaptive(low: Indices, high: Indices) -> Any:
     from rdbench.rate.adaptive import ORDER0, AdaptiveModel
 
     return AdaptiveModel((high - low + 1).tolist(), ORDER0)
-
-
-def _put(encoder: Any, values: NDArray[Any], entries: int) -> None:
-    import constriction
-
-    if len(values):
-        encoder.encode(values.astype(np.int32), constriction.stream.model.Uniform(entries))
-
-
-def _take(decoder: Any, count: int, entries: int) -> Indices:
-    import constriction
-
-    if count == 0:
-        return np.empty(0, np.int64)
-    found = decoder.decode(constriction.stream.model.Uniform(entries), count)
-    return np.asarray(found, np.int64)
-
-
-def _header_count(header: Any, key: str) -> int:
-    value = header.get(key)
-    if type(value) is not int or value < 1:
-        raise StreamError(f"the stream's header has no valid number of {key}; encode it again")
-    return value

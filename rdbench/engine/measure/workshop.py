@@ -1,0 +1,104 @@
+"""What a process keeps between the shards of a run: codecs on their device, passes, protocols."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from rdbench.engine.environment import full_precision
+from rdbench.engine.measure.desk import Desk
+from rdbench.engine.measure.passes import Passes
+from rdbench.engine.measure.shard import Setup
+from rdbench.engine.plan.systems import Step, StepId, System
+from rdbench.types import RdbenchError
+
+
+class Workshop(Desk):
+    """A desk, with what a process keeps between the shards of a run: codecs and passes."""
+
+    def __init__(
+        self, packed: bytes, device: str = "cpu", rest: Callable[[float], None] | None = None
+    ) -> None:
+        import torch
+
+        setup: Setup = pickle.loads(packed)
+        super().__init__(device, setup.protocols, setup.timeout, rest=rest)
+        torch.set_num_threads(setup.threads)
+        full_precision()
+        self.packed = packed
+        self.passes = Passes(setup.passes)
+        self.batch_seconds = setup.batch_seconds
+        self.unbuilt: dict[str, str] = {}
+        self._setups = {one.spec.name: one for one in setup.systems}
+        self._systems: dict[str, System] = {}
+        self._steps: dict[StepId, Step] = {}
+
+    def build(
+        self,
+        *,
+        alone: bool,
+        unbuilt: Mapping[str, str],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Builds every codec, so that no clip is charged for it; `unbuilt` tells which cannot be.
+
+        alone: whether metrics of packages run in this process too. unbuilt: why systems are left
+        out. tell: called with each system before it is built, and with "" after the last. Raises
+        what the device's library does where the device cannot be used.
+        """
+        import torch
+
+        torch.zeros(1, device=self.device).sum().item()
+        self.unbuilt = dict(unbuilt)
+        for name in self._setups:
+            if name in unbuilt:
+                continue
+            tell(name)
+            try:
+                self.system(name)
+            except Exception as error:  # no room on the device, say: the other systems go on
+                where = f"{name} cannot be built on {self.device}"
+                said = isinstance(error, RdbenchError)
+                self.unbuilt[name] = (
+                    f"{where}: {'' if said else f'{type(error).__name__}: '}{error}"
+                )
+        tell("")
+        if alone:
+            for one in self.passes.all:
+                one.warm_up()
+
+    def system(self, name: str) -> System:
+        """A system, its codec built once and on its device."""
+        if name not in self._systems:
+            built = self._setups[name].build()
+            assert built.codec is not None
+            built.codec.to(self.device)
+            self._systems[name] = built
+            self._steps |= {step.id: step for step in built.steps}
+        return self._systems[name]
+
+    def step(self, step: StepId) -> Step:
+        """A step of a system of this run."""
+        self.system(step[0])
+        return self._steps[step]
+
+    @property
+    def system_names(self) -> tuple[str, ...]:
+        """The systems in the order of the spec."""
+        return tuple(self._setups)
+
+    def at(self, step: Step) -> None:
+        """Tells which step is reached."""
+        self.beat()
+        self.sink.at(step.system.name, step.point.name)
+
+
+@lru_cache(maxsize=1)
+def workshop_of(setup: bytes) -> Workshop:
+    """The workshop of a worker beside a device, made once in a process: on the CPU, one thread."""
+    import torch
+
+    workshop = Workshop(setup)
+    torch.set_num_threads(1)
+    return workshop
