@@ -1,6 +1,6 @@
 """Measures the figures of docs/reliability.md, and writes them there.
 
-    python benchmarks/reliability.py --kills 500 --steps --fuzz 20000 --folders 10000 \
+    python benchmarks/reliability.py --kills 500 --steps --swaps 100 --fuzz 20000 --folders 10000 \
         --units 100000 --signals 200 --environments
 
 Every part may be run alone, and replaces its own table; a part that is not asked for keeps the
@@ -52,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=0, help="kills at random moments")
     parser.add_argument("--steps", action="store_true", help="fail at every injected step")
+    parser.add_argument("--swaps", type=int, default=0, help="swaps of inputs at random moments")
     parser.add_argument("--fuzz", type=int, default=0, help="mutated files, over all formats")
     parser.add_argument("--folders", type=int, default=0, help="changed run folders of others")
     parser.add_argument("--units", type=int, default=0, help="units of the long run")
@@ -66,6 +67,7 @@ def main() -> None:
         for wanted, part in (
             (options.kills, lambda: kills(folder / "kills", options.kills, options.seed)),
             (options.steps, lambda: steps(folder / "steps")),
+            (options.swaps, lambda: swaps(folder / "swaps", options.swaps, options.seed)),
             (options.fuzz, lambda: fuzzing(options.fuzz, options.seed)),
             (options.folders, lambda: folders(options.folders, options.seed)),
             (options.units, lambda: units(folder / "units", options.units)),
@@ -146,6 +148,26 @@ def kills(folder: Path, count: int, seed: int) -> tuple[str, list[str], list[str
         f"| {len(tally.differing)} |",
     ]
     return "kills", table, [*tally.lost, *tally.unreadable, *tally.differing]
+
+
+def swaps(folder: Path, count: int, seed: int) -> tuple[str, list[str], list[str]]:
+    """Swaps of a clip, of weights, and of a file that foreign code opens, at random moments."""
+    from small_benchmark import Children
+    from swaps import Inputs, References, swap_at_random
+
+    children, inputs = Children(), Inputs.make(folder / "inputs", clips=3)
+    references = References.measure(children, inputs, folder)
+    tally = swap_at_random(
+        children, inputs, folder / "run", references, np.random.default_rng(seed), swaps=count
+    )
+    table = [
+        "| inputs swapped at random moments | runs with failed units | good rows under the hash of "
+        "another input | failures for another reason | next runs that were not whole |",
+        "|---|---|---|---|---|",
+        f"| {tally.swaps} | {tally.noticed} | {len(tally.wrong)} | {len(tally.unexplained)} "
+        f"| {len(tally.unfinished)} |",
+    ]
+    return "swaps", table, tally.findings
 
 
 def steps(folder: Path) -> tuple[str, list[str], list[str]]:

@@ -125,7 +125,8 @@ def _say(sentence: str) -> None:
 def _end_children() -> None:
     """Ends the processes below this one, and takes away the folder of their sockets.
 
-    What they were doing is lost to them, not to the store.
+    What they were doing is lost to them, not to the store. The tracker of their semaphores stays,
+    since it alone knows them, and ends by itself when it has taken them away.
     """
     if not {"subprocess", "multiprocessing"} & sys.modules.keys():
         return
@@ -133,7 +134,8 @@ def _end_children() -> None:
 
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            child.kill()
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                child.kill()
     if "multiprocessing.forkserver" in sys.modules:
         import shutil
         from multiprocessing.util import get_temp_dir

@@ -47,6 +47,18 @@ class MissingExtraError(RdbenchError):
         )
 
 
+class ChangedError(RdbenchError):
+    """Something that is no longer what it was when the run was planned."""
+
+    @classmethod
+    def of(cls, what: str) -> ChangedError:
+        """The error of a file, or of what was read of one."""
+        return cls(
+            f"{what} was changed while the run went on, and is no longer what was hashed when the "
+            "run was planned; leave it as it is and run again"
+        )
+
+
 class StoreError(RdbenchError):
     """A results folder that cannot be read or written."""
 

@@ -22,7 +22,7 @@ from rdbench.analysis.rate_model import choose, preference
 from rdbench.analysis.runs import planned_clips
 from rdbench.analysis.stats.intervals import CELLS, intervals, spread
 from rdbench.analysis.stats.leave_one_out import columns_of, means, ratio_columns
-from rdbench.store.schema import BESIDE, COLUMNS, Kind
+from rdbench.store.schema import BESIDE, MEASURED, Kind
 from rdbench.store.variants import BUILT_IN, VariantCard
 from rdbench.types import Status, StoreError
 
@@ -175,7 +175,7 @@ def rate_distortion(
 
 def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with `ok`, `sampling_group`, `numerator` and `denominator`, without duplicates."""
-    absent = [column for column in COLUMNS if column not in frame.columns]
+    absent = [column for column in MEASURED if column not in frame.columns]
     if absent:
         raise StoreError(
             f"the measurements lack the columns {', '.join(absent)}; were they made by rdbench?"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from rdbench.resampling import group_names
-from rdbench.store.schema import COLUMNS, Kind
+from rdbench.store.schema import MEASURED, Kind
 from rdbench.store.variants import VariantCard, variants_of
 from rdbench.types import Status, StoreError
 
@@ -135,7 +135,7 @@ def by_domain(run: Run) -> list[DomainScores]:
     that name the same thing twice, the last one counts. Raises StoreError where columns are
     missing.
     """
-    absent = [column for column in COLUMNS if column not in run.rows.columns]
+    absent = [column for column in MEASURED if column not in run.rows.columns]
     if absent:
         raise StoreError(
             f"the measurements lack the columns {', '.join(absent)}; were they made by rdbench?"

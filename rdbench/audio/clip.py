@@ -84,6 +84,24 @@ class Corpus:
         return replace(self, clips=clips, description=part)
 
 
+def readable(text: str) -> str:
+    r"""A name as text: what is no character of it (half a surrogate pair) is spelled out.
+
+    So Python holds the bytes of file names that are not UTF-8.
+
+    >>> readable("caf\udce9.wav")
+    'caf\\udce9.wav'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def name_problem(path: Path) -> str:
+    """What is wrong with the name of a file, "" for one that is text."""
+    if readable(str(path)) == str(path):
+        return ""
+    return "the name of its file, or of a folder above it, is not UTF-8; rename it"
+
+
 def part_name(file: str, start: float, duration: float | None) -> str:
     """The name of a clip: `file`, with `#start+duration` (seconds) where a part is meant.
 

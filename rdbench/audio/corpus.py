@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from rdbench.audio.clip import Clip, Corpus, part_name
+from rdbench.audio.clip import Clip, Corpus, part_name, readable
 from rdbench.files import read_file
 from rdbench.types import AudioError, SpecError
 
@@ -52,15 +52,17 @@ def folder_corpus(
         raise SpecError(f"group_by is {group_by!r}; it must be 'file' or 'folder'")
     clips = []
     for file in _audio_files(folder):
-        name = file.relative_to(folder)
-        parent = name.parent.as_posix() if name.parent.parts else folder.resolve().name
-        group = name.as_posix() if group_by == "file" else parent
-        clips.append(Clip(name.as_posix(), file, domain, group))
+        path = file.relative_to(folder)
+        name = readable(path.as_posix())
+        parent = path.parent.as_posix() if path.parent.parts else folder.resolve().name
+        group = name if group_by == "file" else readable(parent)
+        clips.append(Clip(name, file, domain, group))
     if not clips:
         raise AudioError(
             f"folder {str(path)!r} holds no audio; rdbench reads {', '.join(AUDIO_SUFFIXES)} files"
         )
-    return Corpus(folder.resolve().name, tuple(clips), f"{len(clips)} files of a folder")
+    name = readable(folder.resolve().name)
+    return Corpus(name, tuple(clips), f"{len(clips)} files of a folder")
 
 
 def manifest_corpus(
@@ -98,7 +100,8 @@ def manifest_corpus(
     if not clips:
         raise SpecError(f"manifest {manifest.name} lists no clips; add one line for each")
     name = manifest.resolve().parent.name if manifest.stem == "manifest" else manifest.stem
-    return Corpus(name, tuple(clips), f"{len(clips)} clips of {manifest.name}")
+    about = f"{len(clips)} clips of {readable(manifest.name)}"
+    return Corpus(readable(name), tuple(clips), about)
 
 
 def embedded_corpus() -> Corpus:
@@ -198,12 +201,12 @@ def _clip(row: Mapping[str, Any], where: str, files: _Files, *, domain: str) -> 
     if duration == 0.0:
         raise SpecError(f"{where} has a duration of 0; leave it empty for the rest of the file")
     path = files.locate(file, where)
-    name = part_name(posixpath.normpath(file), start or 0.0, duration)
+    name = part_name(readable(posixpath.normpath(file)), start or 0.0, duration)
     return Clip(
         name=name,
         path=path,
-        domain=_text(row, "domain", where) or domain,
-        group=_text(row, "group", where) or name,
+        domain=readable(_text(row, "domain", where)) or domain,
+        group=readable(_text(row, "group", where)) or name,
         start=start or 0.0,
         duration=duration,
     )

@@ -17,14 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import numpy as np
 import torch
 
-from rdbench.audio.clip import Clip
+from rdbench.audio.clip import Clip, name_problem, readable
 from rdbench.audio.resample import context, resample, resampled_length
-from rdbench.types import AudioError, SpecError
+from rdbench.audio.streams import as_libsndfile_needs
+from rdbench.identity import CheckedFile, FileHash
+from rdbench.types import AudioError, ChangedError, SpecError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -141,15 +143,19 @@ def read(
         return _frames(file, str(path), first, count), int(file.samplerate)
 
 
-def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
+def load_excerpt(clip: Clip, protocol: ExcerptProtocol, planned: FileHash | None = None) -> Excerpt:
     """The excerpt of `clip` under `protocol`: the middle of it, where the clip is longer.
+
+    planned: what the file held when the run was planned; whatever is read of it now is held against
+    that.
 
     A clip that is not longer than the excerpt is kept whole, with a note. Mono is the mean of the
     channels; mono becomes stereo by doubling; from more than two channels, stereo is the first
     two as left and right, each averaged with the mean of all others.
-    Raises AudioError as `read` does, its message naming the clip.
+    Raises AudioError as `read` does, its message naming the clip, and ChangedError for a file that
+    does not hold what was planned.
     """
-    with _opened(clip.path, clip.name) as file:
+    with _opened(clip.path, clip.name, planned) as file:
         first, count = _part(file, clip.name, clip.start, clip.duration)
         native = int(file.samplerate)
         rate = protocol.sample_rate
@@ -167,19 +173,26 @@ def load_excerpt(clip: Clip, protocol: ExcerptProtocol) -> Excerpt:
 
 
 @contextmanager
-def _opened(path: Path, name: str | None = None) -> Iterator[soundfile.SoundFile]:
+def _opened(
+    path: Path, name: str | None = None, planned: FileHash | None = None
+) -> Iterator[soundfile.SoundFile]:
     """Opens a file and checks its header; what libsndfile says becomes one sentence."""
     import soundfile
 
-    name = name or str(path)
+    name = name or readable(str(path))
+    if problem := name_problem(path):
+        raise AudioError(f"{name} cannot be read: {problem}")
     if not path.is_file():
         raise AudioError(f"{name} cannot be read: there is no file {str(path)!r}")
     if path.stat().st_size == 0:
         raise AudioError(f"{name} cannot be read: the file is empty (0 bytes)")
     try:
-        with soundfile.SoundFile(path) as file:
-            _check_header(file, name)
-            yield file
+        with _source(path, name, planned) as source:
+            needed = as_libsndfile_needs(source, name)
+            as_it_is = planned is None and needed is source
+            with soundfile.SoundFile(path if as_it_is else needed) as file:
+                _check_header(file, name)
+                yield file
     except soundfile.SoundFileError as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise AudioError(
@@ -187,6 +200,21 @@ def _opened(path: Path, name: str | None = None) -> Iterator[soundfile.SoundFile
         ) from error
     except OSError as error:
         raise AudioError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _source(path: Path, name: str, planned: FileHash | None) -> Iterator[BinaryIO]:
+    """An open file; in the end, whether it held what was planned."""
+    if planned is None:
+        with path.open("rb") as plain:
+            yield plain
+        return
+    with CheckedFile(path, planned) as file:
+        try:
+            yield cast("BinaryIO", file)
+        finally:  # whatever else was found wrong with a file that was changed comes of that
+            if file.changed:
+                raise ChangedError.of(name)
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:

@@ -42,7 +42,8 @@ def command(
         typer.echo(f"rdbench: {printable(str(error))}", err=True)
         raise typer.Exit(int(Exit.NOT_COMPARABLE)) from None
     if result is not None:
-        write_outputs(result, junit=junit, markdown=markdown, json_path=json)
+        for said in write_outputs(result, junit=junit, markdown=markdown, json_path=json):
+            typer.echo(f"rdbench: {said}", err=True)
         if not quiet:
             typer.echo(gate_text(result), nl=False)
     if update:

@@ -60,8 +60,12 @@ def command(
         seed=seed,
     )
     card = describe(run.rows, run.manifest)
+    said = []
     if markdown is not None:
-        write_text(markdown, comparison_text(tables, card, reference=anchor, layout="markdown"))
+        text = comparison_text(tables, card, reference=anchor, layout="markdown")
+        said.append(write_text(markdown, text))
     if json is not None:
-        write_text(json, json_text(tables))
+        said.append(write_text(json, json_text(tables)))
+    for sentence in filter(None, said):
+        typer.echo(f"rdbench: {sentence}", err=True)
     typer.echo(comparison_text(tables, card, reference=anchor), nl=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ class LineProgress(Progress):
         self._pace.start(total, done)
         self._said = time.monotonic()
         found = f", {done} found in the folder" if done else ""
-        self._line(f"{total} clip evaluations{found}")
+        write_line(f"{total} clip evaluations{found}")
 
     def at(self, system: str, point: str) -> None:
         self._point = f"{system} {point}"
@@ -89,17 +90,51 @@ class LineProgress(Progress):
             self._report()
 
     def say(self, message: str) -> None:
-        self._line(message)
+        write_line(message)
 
     def _report(self) -> None:
         self._said = time.monotonic()
         count, *more = self._pace.facts()
-        self._line(f"{count} {self._point}" + (f": {', '.join(more)}" if more else ""))
+        write_line(f"{count} {self._point}" + (f": {', '.join(more)}" if more else ""))
 
-    @staticmethod
-    def _line(text: str) -> None:
-        sys.stderr.write(f"rdbench: {text}\n")
-        sys.stderr.flush()
+
+def write_line(text: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(f"rdbench: {text}\n")
+    sys.stderr.flush()
+
+
+class Patience:
+    """A line now and then while something goes on of which nothing can be counted.
+
+    Use it as a context manager; `at` says what goes on. The first line comes after
+    `SECONDS_BETWEEN_LINES`, so that what is quick says nothing.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._doing = ""
+        self._ended = threading.Event()
+        self._speaker = threading.Thread(target=self._speak, daemon=True)
+
+    def at(self, doing: str) -> None:
+        """What is begun now."""
+        self._doing = doing
+
+    def __enter__(self) -> Patience:
+        if not self._quiet:
+            self._speaker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if not self._quiet:
+            self._speaker.join()
+
+    def _speak(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(SECONDS_BETWEEN_LINES):
+            write_line(f"{self._doing} ({time.monotonic() - began:.0f} s so far)")
 
 
 class BarProgress(Progress):

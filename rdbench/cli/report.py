@@ -87,9 +87,12 @@ def command(
 
 def write_page(run: Path, *, out: Path | None, config: ReportConfig, quiet: bool) -> None:
     """Writes the HTML report and prints the path of its page unless quiet."""
+    from rdbench.cli.progress import Patience
     from rdbench.report.html.write import write_html
 
-    page, *_ = write_html(run, out, config=config)
+    with Patience(quiet=quiet) as patience:
+        patience.at("writing the page")
+        page, *_ = write_html(run, out, config=config)
     if not quiet:
         typer.echo(page)
 
@@ -98,9 +101,11 @@ def write_report(
     folder: Path, *, out: Path | None = None, config: ReportConfig | None = None, quiet: bool
 ) -> None:
     """Writes tables and figures into `out` (or `folder`); prints what they are unless quiet."""
+    from rdbench.cli.progress import Patience
     from rdbench.report.write import write_all
 
-    text, paths = write_all(folder, out=out, config=config)
+    with Patience(quiet=quiet) as patience:
+        text, paths = write_all(folder, out=out, config=config, at=patience.at)
     if not quiet:
         typer.echo(text)
         for path in shown(paths):

@@ -22,8 +22,6 @@ from rdbench.interrupts import AGAIN, before_the_end
 
 FAILED = 1
 TABLE = "table.md"
-CHANGES_ALWAYS = ("updated", "finished")
-"""Keys of a manifest that differ between two runs of which the second did nothing."""
 
 
 class Costs(StrEnum):
@@ -80,6 +78,7 @@ def command(
     from rdbench.cli.progress import make_progress, set_up_logging
     from rdbench.cli.report import write_report
     from rdbench.engine.run import RunOptions, run_benchmark
+    from rdbench.report.state import stands
     from rdbench.report.text.status import failures_text
 
     set_up_logging(verbose=verbose, quiet=quiet)
@@ -97,11 +96,10 @@ def command(
     )
     if allow_code:
         find_code(spec)
-    before = _shown(folder)
     progress = make_progress(quiet=quiet)
     with before_the_end(progress.stop), before_the_end(lambda: _kept(folder)):
         summary = run_benchmark(benchmark, folder, how, progress)
-        if before is None or before != _shown(folder):
+        if not stands(folder):
             write_report(folder, quiet=quiet)
         elif not quiet:
             typer.echo(
@@ -111,18 +109,6 @@ def command(
     if summary.failed:
         typer.echo(failures_text(folder, summary.failed), err=True)
         raise typer.Exit(FAILED)
-
-
-def _shown(folder: Path) -> object:
-    """What tables and figures are made from; None for a folder without them."""
-    from rdbench.store.manifest import MANIFEST_NAME, read_manifest
-    from rdbench.store.parts import MEASUREMENTS, list_parts
-
-    if not (folder / TABLE).is_file() or not (folder / MANIFEST_NAME).is_file():
-        return None
-    manifest = read_manifest(folder)
-    told = {key: value for key, value in manifest.items() if key not in CHANGES_ALWAYS}
-    return told, [part.path.name for part in list_parts(folder / MEASUREMENTS)]
 
 
 def _kept(folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.environment import cores, hardware, machine_name, versions
+from rdbench.engine.environment import cores, hardware, machine_name, provenance
 from rdbench.engine.measure.channels import policy
 from rdbench.engine.plan.systems import variant_cards
 from rdbench.types import CodecError
@@ -33,10 +33,13 @@ def manifest(
 ) -> dict[str, Any]:
     """Everything beside the rows, to be written as JSON.
 
+    `versions` and `hardware` are those of the last start; rows name theirs in `provenance`.
+
     finished: ISO 8601 in UTC, None while the run goes on.
     """
     from rdbench.audio.resample import RESAMPLER
 
+    name, told = provenance(devices[0])
     return {
         "name": spec.name,
         "description": spec.description,
@@ -67,7 +70,8 @@ def manifest(
         "systems": {system.name: _system(system, spec) for system in plan.systems},
         "variants": variant_cards(plan.systems),
         "plan": plan.manifest(),
-        "versions": versions(),
+        "versions": told["versions"],
+        "provenance": {name: told},
         "hardware": hardware(devices[0]),
     }
 

@@ -42,6 +42,13 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def most_workers() -> int:
+    """How many processes are started at most, whatever a user asks for: each takes memory, and more
+    than the cores can feed gain nothing.
+    """
+    return max(8, 4 * cores())
+
+
 def default_workers(device: str, threads: int) -> int:
     """Worker processes where the user names no number, by the rule of
     `rdbench.engine.executors.processes`.

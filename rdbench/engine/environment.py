@@ -39,6 +39,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def provenance(device: str) -> tuple[str, dict[str, Any]]:
+    """With what rows are measured that may change their digits: a name, and what it stands for.
+
+    The same versions on the same kind of processor have the same name.
+    """
+    found = hardware(device)
+    told = {"versions": versions(), **{key: found[key] for key in ("processor", "accelerator")}}
+    text = json.dumps(told, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8], told
+
+
 def hardware(device: str) -> dict[str, Any]:
     """Processor, cores that this process may use, memory in bytes, and the device's name."""
     import psutil

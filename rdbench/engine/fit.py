@@ -137,7 +137,6 @@ def fit_tables(
     from rdbench.engine.measure.shard import Setup, SystemSetup
     from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
     from rdbench.engine.plan.systems import build_systems
-    from rdbench.identity import file_sha256
 
     corpus = load_corpus(spec)
     clips = plan_clips(corpus, seed=spec.protocol.seed)
@@ -181,7 +180,7 @@ def fit_tables(
             "none of the systems has tokens or a posterior, so there is nothing to fit; "
             "name a neural codec or a VAE in the spec"
         )
-    hashes = sorted({file_sha256(clip.clip.path) for clip in clips if clip.name in used})
+    hashes = sorted({clip.file.sha256 for clip in clips if clip.file and clip.name in used})
     if known is not None and set(known.fitted_on) != set(hashes):
         raise TablesError(
             f"the tables to extend were fitted on other clips ({len(known.fitted_on)} files, here "

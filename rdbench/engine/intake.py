@@ -46,7 +46,8 @@ SHOWN = 3
 class RunIntake:
     """The intake of one run (`rdbench.engine.executors.base.Intake`).
 
-    known: keys of rows that the folder has. written: rows that were written since.
+    known: keys of rows that the folder has. provenance: of the rows that are written now, as the
+    manifest names it. written: how many that were.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class RunIntake:
         progress: Progress,
         *,
         known: Iterable[str] = (),
+        provenance: str = "",
     ) -> None:
         self.written = 0
         self._plan = plan
@@ -65,6 +67,7 @@ class RunIntake:
         self._writer = writer
         self._progress = progress
         self._known = set(known)
+        self._provenance = provenance
         self.sets = [_OpenSet(units, set(quantities)) for units, quantities in review.sets]
         self._transient = {
             one.units.feature for one in self.sets if one.units.feature and not one.units.keep
@@ -286,6 +289,7 @@ class RunIntake:
             backend=columns.backend,
             status=score.status,
             reason=score.reason,
+            provenance=self._provenance,
         )
         self._known.add(key)
         self.written += 1

@@ -14,8 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rdbench.engine.devices import default_workers, resolve_devices
-from rdbench.engine.environment import machine_name
+from rdbench.engine.devices import default_workers, most_workers, resolve_devices
+from rdbench.engine.environment import cores, machine_name, provenance
 from rdbench.engine.plan.clips import (
     PlannedClip,
     batches_of,
@@ -29,7 +29,7 @@ from rdbench.engine.plan.migrate import is_of_version_1, renamed
 from rdbench.engine.plan.systems import System, build_systems, take_up
 from rdbench.engine.progress import Progress
 from rdbench.interrupts import before_the_end
-from rdbench.types import StoreError
+from rdbench.types import SpecError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rdbench.store.writer import RunWriter
 
 DEFAULT_BATCH_SECONDS = 60.0
+MOST_BATCH_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class RunOptions:
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
     keep_audio: leave reconstructions and references in the folder too, as FLAC
     (`rdbench.store.audio`). traces: leave bits per frame (`rdbench.store.traces`), even where the
-    spec does not ask for them.
+    spec does not ask for them. Raises SpecError for batches that are none.
     """
 
     device: str = "auto"
@@ -71,6 +72,13 @@ class RunOptions:
     costs: Literal["missing", "again", "none"] = "missing"
     keep_audio: bool = False
     traces: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.batch_seconds <= MOST_BATCH_SECONDS:
+            raise SpecError(
+                f"batches of {self.batch_seconds} seconds are no batches; take more than 0 and at "
+                f"most {MOST_BATCH_SECONDS}"
+            )
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,13 @@ class _Run:
         self.options = options
         self.progress = progress
         self.devices = resolve_devices(options.device)
-        self.workers = options.workers or default_workers(self.devices[0], spec.protocol.threads)
+        asked = options.workers or default_workers(self.devices[0], spec.protocol.threads)
+        self.workers = min(asked, most_workers())
+        if asked > self.workers:
+            progress.say(
+                f"{asked} worker processes were asked for and {self.workers} are used, the most on "
+                f"{cores()} cores"
+            )
 
     def go(self) -> RunSummary:
         from rdbench.engine.executors.servers import start_server
@@ -252,7 +266,8 @@ class _Run:
         )
         writer.relabel(review.relabel)
         known = set(found.table["unit_key"].to_pylist()) - lost
-        intake = RunIntake(plan, review, writer, self.progress, known=known)
+        name, _ = provenance(self.devices[0])
+        intake = RunIntake(plan, review, writer, self.progress, known=known, provenance=name)
         self.progress.start(review.asked, review.done)
         self._say_failures(plan, review)
         try:

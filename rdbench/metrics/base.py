@@ -36,6 +36,8 @@ from typing import TYPE_CHECKING, Any
 from rdbench.types import AudioBatch, RunsOn, Score
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -140,7 +142,7 @@ class Backend(ABC):
 
     Filled in by the registry, for keys and cards: options, as the spec sets them; model_sha256, of
     the model file among them ("" where there is none); source, hashes of the code of a metric that
-    is not rdbench's own (empty for those that are).
+    is not rdbench's own (empty for those that are); files, those that were hashed for either.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Backend(ABC):
     options: Mapping[str, Any] = MappingProxyType({})
     model_sha256: str = ""
     source: tuple[str, ...] = ()
+    files: Mapping[Path, str] = MappingProxyType({})
 
     @property
     @abstractmethod

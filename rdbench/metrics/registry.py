@@ -19,7 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from rdbench.files import user_path
-from rdbench.identity import file_sha256, source_of
+from rdbench.identity import behind, file_sha256
 from rdbench.metrics.base import (
     MODEL_FILE,
     Backend,
@@ -113,10 +113,13 @@ def _built(key: str, name: str, options: str, path: Path | None, _stamp: int) ->
             f"metric {key!r}: its scope is {meant.scope.value!r}, and its backend {name!r} is a "
             f"{type(built).__name__}; a set takes a SetBackend, and nothing else does"
         )
+    model = {} if path is None else {path: file_sha256(path)}
+    code = behind(type(built).__module__)
     about = {
         "options": MappingProxyType(chosen),
-        "model_sha256": "" if path is None else file_sha256(path),
-        "source": source_of(type(built).__module__),
+        "model_sha256": "".join(model.values()),
+        "source": code.source,
+        "files": {**model, **code.files},
     }
     for attribute, value in about.items():
         object.__setattr__(built, attribute, value)  # a backend may be a frozen dataclass

@@ -14,19 +14,21 @@ stored in half precision; a loaded model computes in float32.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import re
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from rdbench.files import open_regular
+from rdbench.identity import read_hashed
 from rdbench.models.config import AutoencoderConfig
 from rdbench.types import WeightsError
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from rdbench.models.autoencoder import Autoencoder
 
 FORMAT_VERSION = 1
+MAX_BYTES = 2 * 1024**3
+"""Largest checkpoint that is read."""
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 20_000
 MAX_PARAMETERS = 4 * 10**9
@@ -44,11 +48,15 @@ _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself, read without its tensors."""
+    """What a checkpoint says of itself, read without its tensors.
+
+    sha256: of the file, where all of it was read.
+    """
 
     config: AutoencoderConfig
     provenance: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
+    sha256: str = ""
 
     @property
     def target_kbps(self) -> float | None:
@@ -102,7 +110,71 @@ def read_header(path: Path) -> Header:
 
     Raises WeightsError for a file that is absent, truncated, of another format or a newer version.
     """
-    entries = _raw_header(path)
+    with _readable(path):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            return _header(path, file, size)
+
+
+def load(path: Path) -> tuple[Autoencoder, Header]:
+    """The model at `path`, float32 on the CPU, in evaluation mode, and its header.
+
+    The file is read once, and hashed as it was read: tensors that lie in a mapped file would change
+    with it. Raises WeightsError as `read_header` does, and where tensors are missing, extra or
+    misshapen.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    from rdbench.models.autoencoder import Autoencoder
+
+    read_header(path)  # a file that is none is refused before it is read
+    with _readable(path):
+        content, sha256 = read_hashed(path, limit=MAX_BYTES)
+    header = replace(_header(path, io.BytesIO(content), len(content)), sha256=sha256)
+    try:
+        # Without memory: a configuration could ask for any amount of it.
+        with torch.device("meta"):
+            model = Autoencoder(header.config)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise WeightsError(
+            f"{path} has a configuration of which no model can be built ({_first_line(error)}); "
+            "fetch or train it again"
+        ) from error
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    _compare(path, expected, header.shapes)
+    # Built again for real: buffers outside the state dict (windows) need their values.
+    with torch.random.fork_rng(devices=[]):
+        model = Autoencoder(header.config)
+    try:
+        tensors = from_bytes(content)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} cannot be read ({_first_line(error)}); fetch it again") from (
+            error
+        )
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"{path} holds NaN or infinity in {name!r}; use another checkpoint")
+    model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=True)
+    return model.eval(), header
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the operating system refuses becomes one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"there is no checkpoint {path}; give the path of a .safetensors file"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}; check the path") from error
+
+
+def _header(path: Path, file: IO[bytes], size: int) -> Header:
+    entries = _raw_header(path, file, size)
     metadata = entries.pop("__metadata__", {})
     version = metadata.get("rdbench.format", "") if isinstance(metadata, dict) else ""
     if not re.fullmatch(r"[0-9]{1,9}", str(version)):
@@ -129,65 +201,16 @@ def read_header(path: Path) -> Header:
     return Header(config, provenance, shapes)
 
 
-def load(path: Path) -> tuple[Autoencoder, Header]:
-    """The model at `path`, float32 on the CPU, in evaluation mode, and its header.
-
-    Raises WeightsError as `read_header` does, and where tensors are missing, extra or misshapen.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from rdbench.models.autoencoder import Autoencoder
-
-    header = read_header(path)
-    try:
-        # Without memory: a configuration could ask for any amount of it.
-        with torch.device("meta"):
-            model = Autoencoder(header.config)
-    except (RuntimeError, ValueError, OverflowError) as error:
+def _raw_header(path: Path, file: IO[bytes], size: int) -> dict[str, Any]:
+    start = file.read(8)
+    _refuse_other_formats(path, start)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if length < 2 or length > MAX_HEADER_BYTES:
         raise WeightsError(
-            f"{path} has a configuration of which no model can be built ({_first_line(error)}); "
-            "fetch or train it again"
-        ) from error
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    _compare(path, expected, header.shapes)
-    # Built again for real: buffers outside the state dict (windows) need their values.
-    with torch.random.fork_rng(devices=[]):
-        model = Autoencoder(header.config)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read ({_first_line(error)}); fetch it again") from (
-            error
+            f"{path} is not a safetensors file (no header at its start); "
+            "give a file that `rdbench train` wrote"
         )
-    for name, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            raise WeightsError(f"{path} holds NaN or infinity in {name!r}; use another checkpoint")
-    model.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=True)
-    return model.eval(), header
-
-
-def _raw_header(path: Path) -> dict[str, Any]:
-    try:
-        with open_regular(path) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            start = file.read(8)
-            _refuse_other_formats(path, start)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if length < 2 or length > MAX_HEADER_BYTES:
-                raise WeightsError(
-                    f"{path} is not a safetensors file (no header at its start); "
-                    "give a file that `rdbench train` wrote"
-                )
-            text = file.read(length)
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"there is no checkpoint {path}; give the path of a .safetensors file"
-        ) from error
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    text = file.read(length)
     if len(text) < length:
         raise WeightsError(f"{path} is truncated within its header; fetch it again")
     try:

@@ -24,13 +24,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.aggregate import rate_distortion
+from rdbench.analysis.stats.intervals import ENOUGH
 from rdbench.report.names import clean
 from rdbench.store.variants import VariantCard, variants_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW_GROUPS = 10
 RESIDUAL_DELAY = "residual_delay"
 ARROWS = {"higher": "↑", "lower": "↓"}
 TOLD_IN_FULL = ("resampler", "seed", "dtype", "threads")  # in table.md, not in captions
@@ -263,13 +263,13 @@ def clips_text(points: pd.DataFrame) -> str:
 
 
 def few_groups(points: pd.DataFrame) -> str:
-    """A caution where intervals rest on so few groups that they come out too narrow, else ""."""
+    """A caution where intervals rest on so few groups that they may be too narrow, else ""."""
     groups = int(points["n_groups"].max())
-    if not 1 < groups < FEW_GROUPS:
+    if not 1 < groups < ENOUGH:
         return ""
     return (
-        f"Only {groups} groups of clips: the intervals are too narrow, and say little about other "
-        "clips."
+        f"Only {groups} groups of clips: the intervals may be too narrow, and say little about "
+        "other clips."
     )
 
 

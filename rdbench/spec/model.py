@@ -34,6 +34,9 @@ from rdbench.types import SpecError
 DEFAULT = "default"
 """The key of a mapping by domain that stands for every domain not named (also written `*`)."""
 
+MOST_SECONDS = 7 * 86_400
+"""A week: the most that one clip may take at one point."""
+
 T = TypeVar("T")
 
 # Names become parts of file names, table cells and legend entries.
@@ -243,7 +246,7 @@ class CostSpec(_Model):
 
     enabled: bool = True
     clips: Count = 2
-    repeats: Count = 5
+    repeats: Annotated[StrictInt, Field(ge=1, le=1000)] = 5
 
 
 class EntropySpec(_Model):
@@ -261,7 +264,7 @@ class EntropySpec(_Model):
 class TimeoutSpec(_Model):
     """Seconds that a clip may take at one point under one variant, while the machine is awake."""
 
-    unit_seconds: float = Field(default=120.0, gt=0)
+    unit_seconds: float = Field(default=120.0, ge=0.1, le=MOST_SECONDS)
 
 
 class BenchmarkSpec(_Model):

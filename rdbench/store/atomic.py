@@ -17,12 +17,12 @@ import os
 import re
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rdbench.types import StoreError
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -108,11 +108,18 @@ def remove(path: Path, *, within: Path | None = None) -> None:
         os.unlink(path.name, dir_fd=folder)
 
 
-def remove_leftovers(folder: Path, *, within: Path | None = None) -> None:
-    """Removes the temporary files of a killed writer; call it only while holding the lock."""
+def remove_leftovers(
+    folder: Path, only: Collection[str] | None = None, *, within: Path | None = None
+) -> None:
+    """Removes the temporary files of a killed writer, or those for some names.
+
+    Nobody else may write these files meanwhile: that is what the lock of a run is for. Raises
+    StoreError.
+    """
     with changing(folder / "*", within) as descriptor:
         for name in os.listdir(descriptor):  # noqa: PTH208 (`Path` takes none)
-            if is_temporary(name):
+            found = _TEMPORARY.fullmatch(name)
+            if found and (only is None or found[1] in only):
                 os.unlink(name, dir_fd=descriptor)
 
 

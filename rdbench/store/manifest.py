@@ -1,7 +1,8 @@
 """The manifest of a run: what was asked for, and with what it was measured.
 
 A mapping of plain JSON values, made by the engine; the store adds `schema_version`, keeps the
-first `started`, and sets `updated`. Infinite and NaN numbers are written as text.
+first `started` and the `provenance` of rows that are there, and sets `updated`. Infinite and NaN
+numbers are written as text.
 
 A manifest of somebody else's is held against limits (bytes, values, depth, text) and types before
 anybody reads on: what is missing may be missing, and what is there is what it is said to be.
@@ -39,7 +40,7 @@ _MAPPING, _MAPPINGS, _LIST = "a mapping", "a mapping of mappings", "a list of ma
 _TYPES: Mapping[str, str] = {
     **dict.fromkeys(("name", "description", "started", "updated", "finished"), "text"),
     **dict.fromkeys(("spec", "protocol", "execution", "corpus", "versions", "hardware"), _MAPPING),
-    **dict.fromkeys(("systems", "metrics", "variants"), _MAPPINGS),
+    **dict.fromkeys(("systems", "metrics", "variants", "provenance"), _MAPPINGS),
     "plan": _LIST,
 }
 _CLIP = ("name", "domain", "group", "content")
@@ -49,14 +50,19 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the manifest whole or not at all, and returns it as written.
 
     `updated` becomes now (ISO 8601, UTC). `started` stays what the folder's manifest says, since a
-    run that is resumed began when it first began; without one it is as given, or now.
+    run that is resumed began when it first began; without one it is as given, or now. What the
+    folder's manifest says under `provenance` stays, since rows name it.
 
     Raises StoreError where it cannot be written, or where the one that is there cannot be read.
     """
     folder = Path(folder)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     there = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else {}
-    content = dict(plain(manifest)) | {
+    content = dict(plain(manifest))
+    known = there.get("provenance")
+    if isinstance(known, Mapping):
+        content["provenance"] = dict(known) | dict(content.get("provenance", {}))
+    content |= {
         "schema_version": versions.SCHEMA_VERSION,
         "started": there.get("started") or manifest.get("started") or now,
         "updated": now,

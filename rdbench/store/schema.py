@@ -13,7 +13,7 @@ from typing import Any
 
 from rdbench.types import Status
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ONE_STREAM = "one stream"
 """How the backend of a rate ends that counts all clips as one stream (clip "")."""
 
@@ -60,7 +60,8 @@ class Row:
     group: the unit of sampling (speaker, session, …). seconds: unpadded seconds of the excerpt
     (0 where there is no clip). kind, key: for example rate/payload, metric/pesq_wb,
     cost/encode_rtf. unit: "bit", "dB", … backend: which program computed it (for rates, the
-    probability model). value is NaN unless status is ok.
+    probability model). value is NaN unless status is ok. provenance: names, in the manifest, the
+    versions and the processor that it was measured with; "" in rows of earlier schemas.
     """
 
     unit_key: str
@@ -79,6 +80,7 @@ class Row:
     backend: str
     status: Status
     reason: str
+    provenance: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by column name."""
@@ -100,4 +102,6 @@ class Labels:
 
 LABELS: tuple[str, ...] = tuple(field.name for field in fields(Labels))
 COLUMNS: tuple[str, ...] = tuple(Row.__dataclass_fields__)
+MEASURED: tuple[str, ...] = tuple(column for column in COLUMNS if column != "provenance")
+"""The columns that tell of the measurement itself."""
 TEXT_COLUMNS: tuple[str, ...] = tuple(c for c in COLUMNS if c not in ("seconds", "value"))

@@ -92,6 +92,7 @@ def validate_run(folder: Path) -> Findings:
     failed = sum(status == Status.FAILED for status in found["status"])
     if failed:
         notes.append(f"{failed} rows have failed, with their reasons; a run tries them again")
+    notes += _of_unknown_origin(manifest, found)
     return Findings(tuple(problems), tuple(notes), len(tables), len(found["status"]))
 
 
@@ -173,6 +174,14 @@ def _kept_audio(folder: Path, found: dict[str, list[Any]]) -> Iterator[str]:
             check_audio(kept[key].path)
         except StoreError as error:
             yield str(error)
+
+
+def _of_unknown_origin(manifest: dict[str, Any], found: dict[str, list[Any]]) -> Iterator[str]:
+    known = manifest.get("provenance")
+    names = set(known) if isinstance(known, dict) else set()
+    count = sum(name not in names for name in found["provenance"])
+    if count and names:
+        yield f"of {count} rows the manifest does not say with which versions they were measured"
 
 
 def _joined(tables: list[pa.Table]) -> dict[str, list[Any]]:

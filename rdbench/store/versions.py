@@ -68,10 +68,31 @@ def _quantity(name: Any) -> Any:
     return [kind, key, model]
 
 
-PARTS: dict[int, Callable[[pa.Table], pa.Table]] = {1: lambda table: table}
+def _manifest_of_version_3(content: dict[str, Any]) -> dict[str, Any]:
+    """Says with what the rows that do not say it themselves were measured, the last of them."""
+    found = content.get("versions")
+    if not isinstance(found, Mapping):
+        return content
+    return content | {"provenance": {"": {"versions": dict(found)}}}
+
+
+def _part_of_version_3(table: pa.Table) -> pa.Table:
+    """Rows that do not say with what they were measured."""
+    import pyarrow as pa
+
+    return table.append_column("provenance", pa.repeat("", len(table)))
+
+
+PARTS: dict[int, Callable[[pa.Table], pa.Table]] = {
+    1: lambda table: table,
+    2: _part_of_version_3,
+}
 """By version: what makes a table of the next version from a table of this one."""
 
-MANIFESTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _manifest_of_version_2}
+MANIFESTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _manifest_of_version_2,
+    2: _manifest_of_version_3,
+}
 """The same for manifests."""
 
 

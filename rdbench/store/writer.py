@@ -82,6 +82,7 @@ class RunWriter:
         self._guard = threading.RLock()
         make_folder(self.folder / MEASUREMENTS, within=self.folder)
         self._lock = RunLock(self.folder)
+        self._place = _place(self.folder)
         try:
             remove_leftovers(self.folder)
             self._measurements = PartFolder(self.folder / MEASUREMENTS)
@@ -164,6 +165,7 @@ class RunWriter:
         """
         with self._guard:
             rows = list(self._rows)
+            self._check_place()
             if rows:
                 self._traces.flush()
                 self._features.flush()
@@ -174,6 +176,7 @@ class RunWriter:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the manifest (see `rdbench.store.manifest.write_manifest`)."""
+        self._check_place()
         return write_manifest(self.folder, manifest)
 
     def compact(self) -> None:
@@ -306,10 +309,30 @@ class RunWriter:
         # Whoever interrupts a run does not want to wait for tidying up.
         self.close(merge=error is None)
 
+    def _check_place(self) -> None:
+        """Raises StoreError where the folder is not the one that is locked any more.
+
+        Else a folder that was moved would be begun anew in its old place, without what it holds.
+        """
+        if _place(self.folder) != self._place:
+            raise StoreError(
+                f"{self.folder} is not where it was when the run began: it was moved, replaced or "
+                "removed; run again where it is now, what was written is kept"
+            )
+
     def _note_beginning(self) -> None:
         """Leaves in the lock's file what `rdbench status` needs for the time left."""
         with contextlib.suppress(StoreError):  # damaged parts are for those who need their rows
             self._lock.note(began=time.time(), done=len(done_keys(self.folder)))
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Which folder lies at a path; None for none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _relabelled(

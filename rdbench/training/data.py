@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rdbench.types import AudioError, RdbenchError
+from rdbench.types import AudioError, ChangedError, RdbenchError
 
 if TYPE_CHECKING:
     from rdbench.audio.clip import Clip, Corpus
@@ -28,11 +28,15 @@ _FULL_SCALE = 32767.0
 
 @dataclass(frozen=True)
 class _Source:
-    """One usable clip: its length in samples, and its audio where that is kept in memory."""
+    """One usable clip: its length in samples, and its audio where that is kept in memory.
+
+    digest: of the audio, which is read again where it is not kept.
+    """
 
     clip: Clip
     length: int
     kept: np.ndarray | None
+    digest: bytes
 
 
 class CropData:
@@ -41,7 +45,8 @@ class CropData:
     sample_rate: in hertz; audio at another rate is resampled. channels: of the crops; a mono model
     gets the mean of a clip's channels. cache_mib: audio kept decoded, as 16-bit samples.
 
-    Raises AudioError where the corpus leaves nothing to train on.
+    Raises AudioError where the corpus leaves nothing to train on. A clip that is not the one that
+    was hashed, when it is read again, is a ChangedError of `batch`.
     """
 
     def __init__(
@@ -68,7 +73,8 @@ class CropData:
             digest.update(audio.tobytes())
             keep = audio.nbytes <= left
             left -= audio.nbytes if keep else 0
-            self._sources.append(_Source(clip, audio.shape[1], audio if keep else None))
+            kept = audio if keep else None
+            self._sources.append(_Source(clip, audio.shape[1], kept, _digest(audio)))
         if not self._sources:
             raise AudioError(
                 f"corpus {corpus.name!r} has no clip to train on: all are unreadable, silent or "
@@ -96,11 +102,18 @@ class CropData:
             index = int(np.searchsorted(self._edges, generator.random(), side="right"))
             source = self._sources[min(index, len(self._sources) - 1)]
             start = int(generator.integers(0, source.length - self.crop + 1))
-            audio = source.kept if source.kept is not None else self._read(source.clip)
+            audio = source.kept if source.kept is not None else self._again(source)
             crop = audio[:, start : start + self.crop]
             if self._level(crop) > self._floor:
                 return crop
         return crop
+
+    def _again(self, source: _Source) -> np.ndarray:
+        """The audio of a clip that is not kept; raises ChangedError where it is another."""
+        audio = self._read(source.clip)
+        if _digest(audio) != source.digest:
+            raise ChangedError.of(source.clip.name)
+        return audio
 
     def _usable(self, clip: Clip) -> np.ndarray | None:
         try:
@@ -125,6 +138,10 @@ class CropData:
     def _read(self, clip: Clip) -> np.ndarray:
         """int16 (channels, time) at the model's rate; raises AudioError."""
         return _to_int16(clip, _decode(clip, self.sample_rate, self.channels))
+
+
+def _digest(audio: np.ndarray) -> bytes:
+    return hashlib.sha256(audio.tobytes()).digest()
 
 
 def _decode(clip: Clip, sample_rate: int, channels: int) -> torch.Tensor:

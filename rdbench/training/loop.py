@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
 from rdbench.models.autoencoder import Autoencoder, Pass
 from rdbench.training.losses import ReconstructionLoss
@@ -247,7 +246,7 @@ class Run:
     def _start_from(self, path: Path) -> None:
         from rdbench.training.warm_start import fit_quantizer, take_over
 
-        source, _ = checkpoint.load(path)
+        source, header = checkpoint.load(path)
         if take_over(self.plain, source) == 0:
             raise TrainingError(
                 f"{self.recipe.name} cannot start from {path}: no tensor of it fits this model; "
@@ -255,7 +254,7 @@ class Run:
             )
         audio = self.data.batch(seed=self.recipe.seed, step=1 << 30, size=_FIT_CROPS)
         fit_quantizer(self.plain, source, audio, self.recipe.seed)
-        self.started_from = file_sha256(path)
+        self.started_from = header.sha256
 
     def _save_state(self, mark: float) -> float:
         now = time.monotonic()

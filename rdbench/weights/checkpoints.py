@@ -10,6 +10,7 @@ names and shapes are known to fit, and no weight stays random.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,11 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.files import open_regular
-from rdbench.identity import file_sha256
+from rdbench.identity import read_hashed
 from rdbench.types import WeightsError
 from rdbench.weights.archives import read_legacy, read_zip
-from rdbench.weights.formats import MAX_ENTRIES, check_format, reason_of
+from rdbench.weights.formats import MAX_BYTES, MAX_ENTRIES, check_format, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -50,14 +50,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     source = Path(path)
     try:
-        with open_regular(source) as stream:
-            kind = check_format(stream, str(source))
-            digest = file_sha256(source)
-            if kind == "safetensors":
-                raw, metadata = _read_safetensors(source)
-            else:
-                read = read_zip if kind == "zip" else read_legacy
-                raw, metadata = read(stream, str(source))
+        # Read once: what is loaded is what was hashed, and what was inspected.
+        content, digest = read_hashed(source, limit=MAX_BYTES)
+        kind = check_format(io.BytesIO(content), str(source))
+        read = _READERS[kind]
+        raw, metadata = read(io.BytesIO(content), str(source))
     except OSError as error:
         raise WeightsError(f"weights file {source} cannot be read: {reason_of(error)}") from error
     return Checkpoint(_tensors(raw, source), digest, source.name, metadata)
@@ -68,20 +65,25 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:160].rstrip(" .") if lines else type(error).__name__
 
 
-def _read_safetensors(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+def _read_safetensors(stream: io.BytesIO, name: str) -> tuple[Any, Mapping[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
+    content = stream.getvalue()
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    if header.count(b"{") > MAX_ENTRIES + 2:
+        raise WeightsError(f"weights file {name} holds more than {MAX_ENTRIES} tensors")
     try:
-        with safe_open(path, framework="pt", device="cpu") as archive:
-            keys = list(archive.keys())
-            if len(keys) > MAX_ENTRIES:
-                raise WeightsError(f"weights file {path} holds more than {MAX_ENTRIES} tensors")
-            state = {key: archive.get_tensor(key) for key in keys}
-            return state, {k: _plain(v) for k, v in (archive.metadata() or {}).items()}
-    except SafetensorError as error:
+        state = load(content)
+    except (SafetensorError, KeyError) as error:  # KeyError: of types that torch does not have
         raise WeightsError(
-            f"weights file {path} is damaged ({_first_line(error)}); fetch it again"
+            f"weights file {name} is damaged ({_first_line(error)}); fetch it again"
         ) from error
+    metadata = json.loads(header).get("__metadata__") or {}
+    return state, {key: _plain(text) for key, text in metadata.items()}
+
+
+_READERS = {"zip": read_zip, "legacy": read_legacy, "safetensors": _read_safetensors}
 
 
 def _plain(text: str) -> Any:

@@ -71,6 +71,10 @@ def test_a_run_prints_its_table_and_ends_with_0_and_its_report_can_be_made_again
     assert again.returncode == 0
     assert again.stdout == done.stdout
     assert (folder / "table.md").is_file()
+    (folder / "figures" / "overview_audio.png").unlink()
+    mended = rdbench("run", "spec.yaml", cwd=project)
+    assert mended.stdout == done.stdout
+    assert (folder / "figures" / "overview_audio.png").is_file()
     finished = rdbench("run", "spec.yaml", cwd=project)
     assert finished.returncode == 0
     assert "was finished: nothing was measured" in finished.stdout

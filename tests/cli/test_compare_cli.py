@@ -72,16 +72,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_compare_prints_bd_rates_kinds_and_readings(run: Path, tmp_path: Path) -> None:
     done = rdbench(
         "compare", run, "--anchor", "opus", "--at", "6", "--reach", "pesq_wb=3",
-        "--json", tmp_path / "c.json", "--markdown", tmp_path / "c.md",
+        "--json", tmp_path / "c.json", "--markdown", tmp_path / "new" / "c.md",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    said = f"rdbench: made the folder {tmp_path / 'new'}, which was not there"
+    assert done.stderr.splitlines() == [said]
     for words in ("BD-rate against Opus", "kl : payload", "rates of different kinds",
                   "not measured: vae has no coded rate", "At 6 kbps", "To reach pesq_wb 3",
                   "Holm", "Clips that change most"):  # fmt: skip
         assert words in done.stdout, words
     tables = json.loads((tmp_path / "c.json").read_text())
     assert {"bd", "pairs", "clips", "readings"} == set(tables)
-    assert "| metric" in (tmp_path / "c.md").read_text()
+    assert "| metric" in (tmp_path / "new" / "c.md").read_text()
 
 
 @pytest.mark.parametrize(

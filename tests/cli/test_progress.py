@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
+import time
 
 import pytest
 from terminals import in_a_terminal
 
 from rdbench.cli import progress
-from rdbench.cli.progress import ENOUGH, LineProgress, fitted
+from rdbench.cli.progress import ENOUGH, LineProgress, Patience, fitted
 
 
 def test_no_time_left_is_told_of_the_first_steps(
@@ -79,3 +81,28 @@ def test_what_does_not_fit_is_left_out_the_count_last() -> None:
         assert said.startswith("123/480")
         assert len(said) <= max(width, len("123/480"))
         assert "12 kbps" in said or width < len(", ".join(facts)) + 2 + len("opus 音楽 12 kbps") + 2
+
+
+def test_what_takes_long_says_so_and_what_is_quick_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.05)
+    heard: list[str] = []
+    spoken = threading.Event()
+
+    def line(text: str) -> None:
+        heard.append(text)
+        if "overview" in text:
+            spoken.set()
+
+    monkeypatch.setattr(progress, "write_line", line)
+    with Patience(quiet=False) as patience:
+        patience.at("drawing the overview")
+        assert spoken.wait(60.0)
+    assert heard[-1].startswith("drawing the overview (")
+    count = len(heard)
+    with Patience(quiet=True) as patience:
+        patience.at("nothing")
+        time.sleep(0.2)
+    assert len(heard) == count
+    assert capsys.readouterr().err == ""

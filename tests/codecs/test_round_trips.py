@@ -22,6 +22,10 @@ from rdbench.codecs.base import Codec
 from rdbench.codecs.registry import create
 from rdbench.rate.adaptive import CONTEXT, ORDER0
 from rdbench.rate.coded import FittedCoder, SentCoder
+from rdbench.rate.coded.dither import DitheredCoder
+from rdbench.rate.coded.profile import Profile
+from rdbench.rate.coded.relative import RelativeCoder
+from rdbench.rate.coded.trellis import STATES_256, UNIFORM
 from rdbench.rate.entropy import decode_clips, encode_clips
 from rdbench.rate.prior import Moments
 from rdbench.rate.static import StaticTables
@@ -104,10 +108,13 @@ def test_latents_of_every_clip_come_back(weights: str, shared_data: Path) -> Non
     assert len(posteriors) >= 43
     half = posteriors[::2]
     fitted = FittedCoder.fit(half, Moments.of(half))
-    for posterior in posteriors:
+    profile = Profile.fit(half)
+    trellises = [DitheredCoder(STATES_256, one) for one in (profile, None)]
+    for number, posterior in enumerate(posteriors):
         mean = posterior.mean[0].double().numpy()
-        for coder in (fitted, SentCoder()):
-            (coded,) = coder.code(posterior)
+        relative = [RelativeCoder(profile)] if number % 8 == 0 else []
+        for coder in (fitted, SentCoder(), DitheredCoder(UNIFORM, profile), *trellises, *relative):
+            (coded,) = coder.code(posterior, seeds=[number])
             again = coder.decode(Stream.from_bytes(coded.stream.to_bytes()))
             assert np.array_equal(coded.values, again)
             assert coded.bits <= 1.005 * coded.ideal_bits + 64

@@ -30,11 +30,14 @@ def test_what_readers_know_of_built_in_variants_is_what_they_are() -> None:
 
 
 def test_a_latent_without_a_scale_has_no_variants_with_noise() -> None:
-    assert [one.name for one in variants_of_latents(scale=False)] == ["mean", "coded"]
+    streams = ["coded", "coded_rd", "coded_dither", "coded_trellis"]
+    assert [one.name for one in variants_of_latents(scale=False)] == ["mean", *streams]
     assert {one.name for one in variants_of_latents(scale=True)} == {
-        "sample", "mean", "coded", "noise_0.5", "noise_2",
+        "sample", "mean", *streams, "coded_sample", "noise_0.5", "noise_2",
     }  # fmt: skip
-    assert variant("coded").rate is RateKind.CODED
+    for name in (*streams, "coded_sample"):
+        assert variant(name).rate is RateKind.CODED
+        assert variant(name).seeded == (name not in {"coded", "coded_rd"})
 
 
 def test_a_package_adds_a_variant_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

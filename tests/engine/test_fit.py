@@ -11,19 +11,23 @@ import pytest
 import soundfile
 import torch
 
+from rdbench.audio.load import ExcerptProtocol, load_excerpt
 from rdbench.cli.options import read_spec
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.testing import check_codec
+from rdbench.codecs.variants import latent_coder, variant
 from rdbench.engine.fit import entry_of, fit_tables
+from rdbench.engine.measure.channels import ChannelPolicy, spread_seeds
+from rdbench.engine.plan.clips import load_corpus, plan_clips
 from rdbench.engine.progress import Progress
 from rdbench.engine.run import RunOptions, run_benchmark
-from rdbench.rate.coded import SENT, SentCoder
+from rdbench.rate.coded import SentCoder
+from rdbench.rate.coded.fitted import FittedLatent
 from rdbench.rate.measure import coded_rates, entropy_rates, prior_rates, rates
 from rdbench.rate.tables import Tables, TablesError
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.status import run_status
 from rdbench.types import (
-    CODED,
     AudioBatch,
     CodecError,
     Encoded,
@@ -111,12 +115,14 @@ def test_fitted_tables_code_other_clips_and_refuse_their_own(project: Path) -> N
     for own, standard in zip(fitted, rates(encoded)[RateKind.KL], strict=True):
         assert own.bits < standard.bits
         assert own.model == tables.label
-    coded = coded_rates(encoded, entry.latent)
-    sent = coded_rates(encoded, SentCoder())
-    for one, other in zip(coded, sent, strict=True):
-        assert one.kind is RateKind.CODED
-        assert one.bits < other.bits
-        assert other.model == SENT
+    for name in ("coded", "coded_rd", "coded_dither", "coded_trellis"):
+        coder = latent_coder(variant(name), entry.latent)
+        without = SentCoder() if name == "coded_rd" else latent_coder(variant(name), FittedLatent())
+        found = [coded_rates(encoded, one, seeds=[1, 2]) for one in (coder, without)]
+        for one, other in zip(*found, strict=True):
+            assert one.kind is RateKind.CODED
+            assert one.bits < other.bits
+            assert one.model != other.model
 
 
 def test_a_prior_fitted_again_renews_its_rows_and_the_plan_tells_priors_apart(
@@ -179,14 +185,16 @@ def test_nothing_to_fit_is_said(project: Path) -> None:
 
 
 @pytest.mark.parametrize("prior", [True, False])
-def test_the_coded_variant_is_decoded_from_the_stream(prior: bool) -> None:
+@pytest.mark.parametrize("name", ["coded", "coded_rd", "coded_dither", "coded_trellis"])
+def test_a_coded_variant_is_decoded_from_the_stream(name: str, prior: bool) -> None:
     codec = Tiny(prior=prior)
     encoded = codec.encode(audio(), codec.points[0])
-    for coder in (None, entry_of("tiny", "ff", "posterior", [encoded]).latent):
-        codec.coder = coder
-        latent = codec.decoder_input(encoded, CODED, [0, 0])
+    chosen, fitted = variant(name), entry_of(codec, "posterior", [encoded]).latent
+    for codec.fitted in (fitted, *([None] if name != "coded_rd" else [])):
+        latent = codec.decoder_input(encoded, chosen, [4, 5])
         back = codec.decode(latent)
-        for index, clip in enumerate(codec.latent_coder.code(encoded.payload)):  # type: ignore[arg-type]
+        coded = codec.latent_coder(chosen).code(encoded.payload, seeds=[4, 5])  # type: ignore[arg-type]
+        for index, clip in enumerate(coded):
             frames = clip.values.shape[1]
             values = latent.payload.values[index, :, :frames]  # type: ignore[union-attr]
             np.testing.assert_array_equal(values.numpy(), clip.values)
@@ -198,7 +206,42 @@ def test_an_unregularized_latent_has_no_kl_and_a_coded_rate() -> None:
     codec = Tiny(prior=False)
     encoded = codec.encode(audio(), codec.points[0])
     assert rates(encoded)[RateKind.KL][0].status is Status.UNDEFINED
-    assert coded_rates(encoded, codec.latent_coder)[0].bits > 0
+    assert coded_rates(encoded, codec.latent_coder())[0].bits > 0
+    assert "coded_sample" not in [one.name for one in codec.possible_variants]
+
+
+def test_steps_that_were_not_fitted_are_asked_for_before_any_work(project: Path) -> None:
+    text = (project / "spec.yaml").read_text().replace("name: tiny", "variants: [sample, coded_rd]")
+    (project / "spec.yaml").write_text(text)
+    spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
+    with pytest.raises(CodecError, match=r"coded_rd needs steps .*fit-entropy"):
+        run_benchmark(spec, project / "out", RunOptions("cpu", workers=1, allow_code=True))
+
+
+def test_the_rate_of_a_dithered_stream_is_of_the_stream_that_is_decoded(project: Path) -> None:
+    text = (project / "spec.yaml").read_text()
+    text = text.replace("name: tiny", "name: tiny, variants: [coded_trellis]")
+    (project / "spec.yaml").write_text(text.replace("channels: mono", "channels: stereo"))
+    found = []
+    for seed in (0, 1):
+        again = (project / "spec.yaml").read_text().replace("excerpt", f"seed: {seed}, excerpt")
+        (project / "seed.yaml").write_text(again)
+        spec = read_spec(project / "seed.yaml", data=None, limit=None, options=[])
+        run_benchmark(spec, project / "out", RunOptions("cpu", workers=1, allow_code=True))
+        rows = read_rows(project / "out")
+        rates = rows[(rows["system"] == "tiny") & (rows["key"] == "coded")].set_index("clip")
+        assert set(rates["backend"]) == {"dithered trellis, sent Gaussians"}
+        codec = Tiny()
+        for clip in plan_clips(load_corpus(spec), seed=seed):
+            samples = load_excerpt(clip.clip, ExcerptProtocol(RATE, "stereo", 1.0)).samples
+            each = AudioBatch(samples[:, None], torch.full((2,), RATE), RATE)
+            encoded = codec.encode(each, codec.points[0])
+            seeds = spread_seeds([clip.seed], ChannelPolicy.PER_CHANNEL, 2)
+            coder = codec.latent_coder(variant("coded_trellis"))
+            bits = sum(one.bits for one in coder.code(encoded.payload, seeds=seeds))  # type: ignore[arg-type]
+            assert rates.loc[clip.name, "value"] == bits
+        found.append(rates["value"].to_dict())
+    assert found[0] != found[1]
 
 
 def test_check_codec_still_passes() -> None:

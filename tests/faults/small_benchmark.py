@@ -46,7 +46,8 @@ class Trial:
     """One run of the small benchmark in a child.
 
     fault: fields of `injection.Injector` beside the folder; None injects nothing. flush_rows,
-    many_parts: small, so that a short run has many parts and merges them.
+    many_parts: small, so that a short run has many parts and merges them. swap: of an input
+    (`swaps.AtOpening`).
     """
 
     clips: Path
@@ -55,6 +56,7 @@ class Trial:
     metrics: tuple[str, ...] = ("snr", "si_sdr")
     workers: int = 1
     fault: Mapping[str, Any] | None = None
+    swap: Any = None
     flush_rows: int = 9
     many_parts: int = 4
     batch_seconds: float = 1.0
@@ -96,6 +98,8 @@ def run_here(trial: Trial, reports: Path | None = None) -> dict[str, Any]:
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.types import RdbenchError
 
+    if trial.swap:
+        trial.swap.install()
     rdbench.store.writer.FLUSH_ROWS = trial.flush_rows
     rdbench.store.parts.MANY_PARTS = trial.many_parts
     spec = BenchmarkSpec.model_validate(

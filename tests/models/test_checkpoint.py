@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.config import AutoencoderConfig, GaussianConfig, SpectralConfig
@@ -73,6 +74,23 @@ def test_half_precision_halves_the_file(model: Autoencoder, saved: Path, tmp_pat
     loaded, _ = checkpoint.load(whole)
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_file_that_is_overwritten_changes_no_model_that_was_read(
+    model: Autoencoder, tmp_path: Path, half: bool
+) -> None:
+    """Tensors that lie in a mapped file would change with it."""
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, model, {}, half=half)
+    loaded, header = checkpoint.load(path)
+    assert header.sha256 == file_sha256(path)
+    before = {name: value.clone() for name, value in loaded.state_dict().items()}
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert checkpoint.Header(header.config, {}, {}).sha256 == ""
 
 
 def test_loading_leaves_the_random_state_alone(saved: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdbench.rate.coded import FittedCoder
+from rdbench.rate.coded.fitted import FittedLatent
 from rdbench.rate.prior import GaussianPrior, Moments
 from rdbench.rate.static import StaticTables
 from rdbench.rate.tables import Entry, Tables, TablesError
@@ -26,7 +26,7 @@ def tables() -> Tables:
         (
             Entry("lyra", "aa", "9.2", tokens=tokens),
             Entry("vae", "bb", "6", prior=GaussianPrior.fit(moments),
-                  latent=FittedCoder.fit([posterior], moments)),
+                  latent=FittedLatent.fit([posterior], moments, np.ones(3))),
         ),
         ("f1", "f2"),
     )  # fmt: skip
@@ -42,7 +42,9 @@ def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> Non
     assert lyra.tokens is not None
     assert lyra.tokens.digest == tables.entries[0].tokens.digest  # type: ignore[union-attr]
     assert vae.latent is not None
-    assert vae.latent.digest == tables.entries[1].latent.digest  # type: ignore[union-attr]
+    for part in ("rounding", "water", "profile"):
+        before = getattr(tables.entries[1].latent, part)
+        assert getattr(vae.latent, part).digest == before.digest
     np.testing.assert_array_equal(vae.prior.scale, tables.entries[1].prior.scale)  # type: ignore[union-attr]
 
 

@@ -171,6 +171,23 @@ def test_the_fingerprint_depends_on_protocol_and_resampler_alone(tmp_path: Path)
             "`protocol.sample_rate` is 4000, but it should be greater than or equal to 8000",
         ),
         ({"protocol": {}}, "`protocol.sample_rate` is missing; add it"),
+        (
+            {"timeouts": {"unit_seconds": 1e12}},
+            "`timeouts.unit_seconds` is 1000000000000.0, but it should be less than or equal to "
+            "604800",
+        ),
+        (
+            {"timeouts": {"unit_seconds": 0}},
+            "`timeouts.unit_seconds` is 0, but it should be greater than or equal to 0.1",
+        ),
+        (
+            {"timeouts": {"unit_seconds": float("inf")}},
+            "`timeouts.unit_seconds` is inf, but it should be a finite number",
+        ),
+        (
+            {"costs": {"repeats": 10**9}},
+            "`costs.repeats` is 1000000000, but it should be less than or equal to 1000",
+        ),
         ({"systems": {"codec": "opus"}}, "`systems` must be a list, not a mapping"),
         (
             {"systems": [{"codec": "opus", "points": [6, 6.0]}]},

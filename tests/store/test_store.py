@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ import rdbench.store.atomic
 import rdbench.store.parts
 import rdbench.store.writer
 from rdbench.metrics.base import Direction
+from rdbench.rate.trace import Trace
 from rdbench.store.attachments import lost_keys
 from rdbench.store.audio import kept_files, open_audio, write_audio
 from rdbench.store.features import read_features
@@ -30,7 +32,7 @@ from rdbench.store.parts import list_parts, with_version, write_part
 from rdbench.store.reader import count_failed, done_keys, index, read_notes, read_rows
 from rdbench.store.schema import BESIDE, COLUMNS, LABELS, SCHEMA_VERSION, Kind, Labels, Quantity
 from rdbench.store.writer import RunWriter
-from rdbench.types import Status, StoreError
+from rdbench.types import RateKind, Status, StoreError
 
 ROW_BYTES = rows_table([row(0)]).nbytes
 
@@ -277,6 +279,29 @@ def test_rows_that_are_never_written_are_counted(
             writer.append([row(1), row(2)])
     monkeypatch.undo()
     RunWriter(tmp_path).close()  # The lock was given back all the same.
+
+
+@pytest.mark.parametrize("change", ["moved", "replaced", "removed"])
+def test_a_folder_that_goes_elsewhere_is_not_begun_anew(tmp_path: Path, change: str) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    writer = RunWriter(folder)
+    writer.append([row(1)])
+    writer.flush()
+    folder.rename(elsewhere)
+    if change == "replaced":
+        folder.mkdir()
+    elif change == "removed":
+        shutil.rmtree(elsewhere)
+    trace = Trace(RateKind.KL, "channel", (0,), (math.nan,), (4.0,), 5)
+    writer.trace(row(2, kind=Kind.TRACE, key="channel", backend=""), trace)
+    for write in (writer.flush, lambda: writer.write_manifest({}), lambda: writer.retire({"a"})):
+        with pytest.raises(StoreError, match="is not where it was when the run began"):
+            write()
+    with pytest.raises(StoreError, match=r"run again where it is now.*\(1 rows are not written\)"):
+        writer.close()
+    assert not folder.exists() or not any(folder.iterdir())
+    if change == "moved":
+        assert done_keys(elsewhere) == {"unit-1"}
 
 
 def test_a_closed_writer_leaves_the_folder_alone(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def test_a_stored_run_of_every_version_is_read(version: int) -> None:
     folder = STORED / f"v{version}"
     text = io.StringIO((folder / "rows.csv").read_text())
     expected = pd.read_csv(text, keep_default_na=False, dtype=str)
+    if version < 3:  # rows did not say with what they were measured
+        expected["provenance"] = ""
     found = read_rows(folder)
     assert list(found.columns) == list(expected.columns)
     for column in found.columns:
@@ -103,15 +105,35 @@ def test_variants_that_are_none_are_a_sentence(damaged: Any) -> None:
 )
 def test_the_published_runs_are_whole_as_they_were(name: str, counts: Counts) -> None:
     folder = Path(__file__).parents[2] / "results" / name
-    assert read_manifest(folder)["schema_version"] == SCHEMA_VERSION
-    assert validate_run(folder).problems == ()
+    assert read_manifest(folder)["schema_version"] in (2, SCHEMA_VERSION)
+    found = validate_run(folder)
+    assert (found.problems, found.notes) == ((), ())
     assert run_status(folder).counts == counts
 
 
-def test_the_stored_run_of_version_2_is_whole() -> None:
-    folder = STORED / "v2"
+def test_what_a_run_of_version_2_was_measured_with_is_what_its_manifest_says(
+    tmp_path: Path,
+) -> None:
+    """Also after other rows came, measured with something else."""
+    old = {"schema_version": 2, "versions": {"torch": "2.3.0"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    assert read_manifest(tmp_path)["provenance"] == {"": {"versions": {"torch": "2.3.0"}}}
+    new = {"versions": {"torch": "2.4.0"}, "provenance": {"a": {"versions": {"torch": "2.4.0"}}}}
+    with RunWriter(tmp_path) as writer:
+        writer.write_manifest(new)
+        writer.write_manifest(new | {"provenance": {"b": {}}})
+    found = read_manifest(tmp_path)
+    assert found["versions"] == {"torch": "2.4.0"}
+    assert found["provenance"] == {
+        "": {"versions": {"torch": "2.3.0"}}, "a": {"versions": {"torch": "2.4.0"}}, "b": {}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_stored_runs_with_attachments_are_whole(version: int) -> None:
+    folder = STORED / f"v{version}"
     found = validate_run(folder)
-    assert (found.problems, found.rows) == ((), 8)
+    assert (found.problems, found.notes, found.rows) == ((), (), 8)
     counts = run_status(folder).counts
     assert counts.done == counts.asked == 6
     assert read_notes(folder)["reason"].tolist() == ["12 samples are clipped."]

@@ -10,7 +10,7 @@ import torch
 
 from rdbench.audio.corpus import folder_corpus
 from rdbench.training.data import CropData
-from rdbench.types import AudioError
+from rdbench.types import AudioError, ChangedError
 
 RATE = 8000
 
@@ -41,6 +41,17 @@ def test_crops_depend_on_seed_step_and_rank_alone(tmp_path: Path) -> None:
     for other in ({"seed": 2}, {"step": 6}, {"rank": 1}):
         changed = {"seed": 1, "step": 5, "rank": 0} | other
         assert not torch.equal(first, crops.batch(size=4, **changed))
+
+
+def test_a_clip_that_is_overwritten_is_trained_on_no_more(tmp_path: Path) -> None:
+    made = data(tmp_path, cache_mib=0)
+    made.batch(seed=1, step=5, size=4)
+    for path in tmp_path.glob("*.wav"):
+        content = bytearray(path.read_bytes())
+        content[1000] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(ChangedError, match="was changed while the run went on"):
+        made.batch(seed=1, step=5, size=4)
 
 
 def test_a_crop_is_a_piece_of_a_clip(tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def _long(wide: pd.DataFrame, header: Mapping[str, Any]) -> pd.DataFrame:
         {c: units.get(f"{kind}/{key}", "") for c, (kind, key, _) in split.items()}
     )
     long["reason"] = long["status"].map({"ok": "", "undefined": "undefined", "failed": "failed"})
-    long["unit_key"] = ""
+    long["unit_key"] = long["provenance"] = ""
     if long["domain"].isna().any():
         raise ValueError("a clip that the header does not list")
     return long[list(COLUMNS)].reset_index(drop=True)

@@ -172,7 +172,7 @@ def rating_rows(ratings: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     sides = known.drop_duplicates([*POINT, "clip"])[[*POINT, "clip", "domain", "group", "seconds"]]
     found = mean.merge(sides, on=[*POINT, "clip"], how="inner")
     found = found.rename(columns={"metric": "key", "score": "value"}).assign(
-        unit_key="", kind="metric", backend=BACKEND, status="ok", reason=""
+        unit_key="", kind="metric", backend=BACKEND, status="ok", reason="", provenance=""
     )
     found["unit"] = found["key"].map({key: scale.unit for key, scale in SCALES.items()})
     result: pd.DataFrame = found[list(COLUMNS)]

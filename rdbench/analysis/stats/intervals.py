@@ -7,22 +7,26 @@ each group i, and by the share h_i of the clips (of the seconds, for a rate) tha
 
 *Error.* With e_i = (1 − h_i)(θ − θ_(i)), which for a mean is what group i adds to it, less h_i
 times their sum, the variance is the cluster-robust one of Bell and McCaffrey (CR2; Survey
-Methodology 28, 2002), and its degrees of freedom are Satterthwaite's where clips are independent:
+Methodology 28, 2002),
 
-    s² = Σ e_i² / (1 − h_i)      1/ν = Σ h_i² + Σ_(i≠j) q_i q_j,  q_i = h_i² / (1 − h_i)
+    s² = Σ e_i² / (1 − h_i)
 
-Groups of one size give the textbook's s² and ν = g − 1.
+and its degrees of freedom ν₀ are those that hold normal scores of such groups best, whatever clips
+of a group have in common (`rdbench.analysis.stats.freedom`). Groups of one size give the textbook's
+s² and ν₀ = g − 1. A g-th of them is spent on the skewness: ν = ν₀ (1 − 1 / g).
 
 *Interval.* Means of skewed scores are skewed themselves. With γ the skewness of e_i / h_i over the
-groups and a = γ / (g (ν + 1))^¼, between what g equal groups would have and ν + 1 of them (one
-heavy group says little of the shape of a distribution), Hall's transformation of t = (θ − θ₀) / s
-(On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54, 1992)
+groups and a = γ (1 + 60 / g²) / (g (ν₀ + 1))^¼, between what g equal groups would have and ν₀ + 1
+of them (one heavy group says little of the shape of a distribution; few groups have far less
+skewness than what they come from), Hall's transformation of t = (θ − θ₀) / s (On the removal of
+skewness by transformation, Journal of the Royal Statistical Society B 54, 1992)
 
     T(t) = t + a t² / 3 + a² t³ / 27 + a / 6
 
 is taken as Student's with ν degrees of freedom; the interval holds the θ₀ with |T| within its
-quantile (for which a is cut where T would turn flat). How often intervals hold the truth is
-measured by `benchmarks/interval_coverage.py`.
+quantile (for which a is cut where T would turn flat). The 60 was chosen on simulated designs, the
+rule then checked on others: `benchmarks/interval_coverage.py` measures how often intervals hold the
+truth on both.
 
 *p-values* live far out in the tails once they are corrected for many tests, where an estimated
 skewness is least to be trusted: they are the larger of those of t and T, so that a difference whose
@@ -39,6 +43,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdbench.analysis.stats.freedom import freedom
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -50,10 +56,12 @@ ONE_GROUP = "one group of clips: no interval"
 UNEQUAL = "too few or too unequal groups of clips: no interval"
 UNDEFINED = "no interval: without one of the groups there is no value"
 NO_VARIATION = "no variation between groups"
-ENOUGH = 10
+ENOUGH = 8
 FEW = f"fewer than {ENOUGH} groups of clips: the interval may be too narrow"
-# Of freedom: with less, no interval that was tried holds what it says.
-LEAST_FREEDOM = 2.0
+# How much of an estimated skewness few groups are thought to hide, times g².
+HIDDEN = 60.0
+# The least of 1 + a t / 3, the square of which is the steepness of T.
+STEEPNESS = 0.5
 ROUNDING = 1e-12
 # Numbers held at once in one array: statistics × groups (64 MiB in float64).
 CELLS = 2**23
@@ -64,8 +72,8 @@ class Spread:
     """How much statistics vary, arrays (statistics,).
 
     error: the standard error, NaN where a value without a group is none. freedom: its degrees of
-    freedom. lean: a, the skewness of the statistic. groups: how many have a say. still: whether
-    nothing varies but rounding.
+    freedom, 0 where groups are too few or too unequal to tell any. lean: a, the skewness of the
+    statistic. groups: how many have a say. still: whether nothing varies but rounding.
     """
 
     error: Array
@@ -77,7 +85,7 @@ class Spread:
     @property
     def judged(self) -> Flags:
         """Whether there are enough groups, and even enough ones, to tell anything."""
-        enough: Flags = (self.groups > 2) & (self.freedom >= LEAST_FREEDOM - ROUNDING)
+        enough: Flags = (self.groups > 2) & (self.freedom > 0)
         return enough & np.isfinite(self.error)
 
 
@@ -99,6 +107,7 @@ def spread(value: Array, left_out: Array, share: Array) -> Spread:
     value: (statistics,). left_out: without each group, (statistics, groups). share: of the clips
     in each group, (groups,) or (statistics, groups), 0 for a group that has nothing to say.
     """
+    whole = freedom(np.atleast_2d(share))
     share = np.broadcast_to(share, left_out.shape)
     there = share > 0
     groups = there.sum(axis=1)
@@ -107,15 +116,14 @@ def spread(value: Array, left_out: Array, share: Array) -> Spread:
         effect = np.where(there, rest * (value[:, None] - left_out), 0.0)
         effect -= share * effect.sum(axis=1, keepdims=True)
         variance = (effect**2 / rest).sum(axis=1)
-        q = share**2 / rest
-        freedom = 1 / ((share**2).sum(axis=1) + q.sum(axis=1) ** 2 - (q**2).sum(axis=1))
         size = np.fmax(np.abs(value), np.abs(np.where(there, left_out, 0.0)).max(axis=1, initial=0))
         error = np.where(groups > 1, np.sqrt(variance), np.nan)
         lean = _skewness(np.where(there, effect / share, 0.0), there)
-        lean /= (groups * (freedom + 1)) ** 0.25
+        lean *= (1 + HIDDEN / groups**2) / (groups * (whole + 1)) ** 0.25
+        left = np.where(groups > 1, whole * (1 - 1 / groups), 0.0)
     still = error <= ROUNDING * size
     lean = np.where(still | ~np.isfinite(lean), 0.0, lean)
-    return Spread(error, np.where(groups > 1, freedom, 0.0), lean, groups, still)
+    return Spread(error, left, lean, groups, still)
 
 
 def added(parts: Sequence[Spread]) -> Spread:
@@ -167,7 +175,9 @@ def p_above(distance: Array, given: Spread) -> Array:
 
     with np.errstate(invalid="ignore", divide="ignore"):
         t = distance / given.error
-        least = np.minimum(t, _transformed(t, given.lean))
+        # As `_bounded` for the interval that ends at 0.
+        lean = np.maximum(given.lean, -3 * (1 - STEEPNESS) / np.abs(t))
+        least = np.minimum(t, _transformed(t, lean))
         p = stdtr(np.where(given.judged, given.freedom, 1.0), -least)
     p = np.where(given.still, np.where(distance > 0, 0.0, 1.0), p)
     result: Array = np.where(given.judged, p, np.nan)
@@ -204,11 +214,12 @@ def _transformed(t: Array, lean: Array) -> Array:
 def _bounded(reach: Array, lean: Array) -> Array:
     """The skewness as far as it can be trusted: to where T is a quarter as steep as at 0.
 
-    There (1 + a t / 3)³ = 1 + a (T − a / 6) is 1/8; beyond, T turns flat, and a little more
-    skewness would move an end by any number of standard errors.
+    There 1 + a t / 3, whose third power is 1 + a (T − a / 6), is a half; beyond, T turns flat, and
+    a little more skewness would move an end by any number of standard errors.
     """
     size = np.abs(reach)
-    most = 3 * (np.sqrt(size**2 + 7 / 12) - size)  # of a² / 6 + a |T| = 7 / 8
+    # Of a² / 6 + a |T| = 1 − ½³.
+    most = 3 * (np.sqrt(size**2 + 2 / 3 * (1 - STEEPNESS**3)) - size)
     result: Array = np.clip(lean, -most, most)
     return result
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,7 @@ from rdbench.codecs.batches import check_audio
 from rdbench.codecs.neural.residual import cut_codebooks, only_stream
 from rdbench.codecs.points import resolve
 from rdbench.files import user_path
-from rdbench.identity import file_sha256
+from rdbench.identity import read_hashed
 from rdbench.native import stderr_held
 from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
@@ -56,6 +57,8 @@ HOP = 320
 CODEBOOKS = 46
 CODEBOOK_SIZE = 16
 UNUSED = -1
+MAX_BYTES = 64 * 2**20
+"""Largest model file that is read; the published ones have 0.3 to 2.4 MB."""
 SOURCE = "lyra/model_coeffs of github.com/google/lyra"
 FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 
@@ -67,7 +70,8 @@ class Lyra(Codec):
         points: kbps, multiples of 0.2 up to 9.2; None means 3.2, 6 and 9.2.
         models: the folder with soundstream_encoder.tflite, quantizer.tflite and lyragan.tflite.
 
-    Models are read anew for each clip, so an instance is small and can be pickled.
+    The files are read once, and hashed as they were read; of what was read, interpreters are made
+    for each clip.
 
     Raises:
         MissingExtraError: without the package ai-edge-litert.
@@ -82,7 +86,7 @@ class Lyra(Codec):
     ) -> None:
         if find_spec("ai_edge_litert") is None:
             raise MissingExtraError("codec 'lyra'", "lyra")
-        self._encoder, self._quantizer, self._decoder = paths = _files(models)
+        self._encoder, self._quantizer, self._decoder = found = _models(models)
         available = [
             OperatingPoint(f"{k / 5:g}", k / 5, {"codebooks": k}) for k in range(1, CODEBOOKS + 1)
         ]
@@ -95,7 +99,7 @@ class Lyra(Codec):
             headline=RateKind.NOMINAL,
             runs_on=RunsOn.POOL,
             frame_rate=SAMPLE_RATE / HOP,
-            weights_sha256=_sha256(paths),
+            weights_sha256=_sha256(found),
             version=f"Lyra v2, ai-edge-litert {version('ai-edge-litert')}, adapter {ADAPTER}",
             licence="Apache-2.0",
             citation="Zeghidour et al.: SoundStream, TASLP 30, 2022; Google: Lyra v2, 2022",
@@ -162,7 +166,16 @@ class Lyra(Codec):
         return torch.from_numpy(_stream_through(self._decoder, features).reshape(-1))
 
 
-def _stream_through(model: Path, hops: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+@dataclass(frozen=True)
+class _Model:
+    """A TFLite file as it was read."""
+
+    path: Path
+    content: bytes
+    sha256: str
+
+
+def _stream_through(model: _Model, hops: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Runs a streaming model over (hops, …) from a clear state; returns (hops, …)."""
     import numpy as np
 
@@ -177,22 +190,24 @@ def _stream_through(model: Path, hops: np.ndarray[Any, Any]) -> np.ndarray[Any, 
     return np.stack(results)
 
 
-def _interpreter(model: Path) -> Any:
+def _interpreter(model: _Model) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
         # Models are read once where a codec is used; LiteRT notes on stderr which delegate it uses.
         with charged_to(Side.NOBODY), stderr_held():
-            interpreter = Interpreter(model_path=str(model), num_threads=1)
+            interpreter = Interpreter(model_content=model.content, num_threads=1)
             interpreter.allocate_tensors()
         return interpreter
     except (ValueError, RuntimeError) as error:
         raise WeightsError(
-            f"codec 'lyra': {model} cannot be read as a TFLite model; fetch it again from {SOURCE}"
+            f"codec 'lyra': {model.path} cannot be read as a TFLite model; fetch it again from "
+            f"{SOURCE}"
         ) from error
 
 
-def _files(models: str | Path | None) -> tuple[Path, Path, Path]:
+def _models(models: str | Path | None) -> list[_Model]:
+    """The three models, in the order of `FILES`."""
     if models is None:
         raise WeightsError(
             f"codec 'lyra' needs the option `models`: a folder with {', '.join(FILES)}, "
@@ -204,13 +219,21 @@ def _files(models: str | Path | None) -> tuple[Path, Path, Path]:
             raise WeightsError(
                 f"codec 'lyra' finds no {name} in {folder}; fetch it from {SOURCE} into that folder"
             )
-    encoder, quantizer, decoder = (folder / name for name in FILES)
-    return encoder, quantizer, decoder
+    found = []
+    for name in FILES:
+        try:
+            found.append(_Model(folder / name, *read_hashed(folder / name, limit=MAX_BYTES)))
+        except OSError as error:
+            raise WeightsError(
+                f"codec 'lyra': {folder / name} cannot be read ({error.strerror}); fetch it again "
+                f"from {SOURCE}"
+            ) from error
+    return found
 
 
-def _sha256(paths: Sequence[Path]) -> str:
-    """One hash of the three files, in the order of `FILES`."""
+def _sha256(models: Sequence[_Model]) -> str:
+    """One hash of the three files."""
     whole = hashlib.sha256()
-    for path in paths:
-        whole.update(bytes.fromhex(file_sha256(path)))
+    for model in models:
+        whole.update(bytes.fromhex(model.sha256))
     return whole.hexdigest()

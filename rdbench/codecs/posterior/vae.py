@@ -19,7 +19,6 @@ from rdbench.codecs.base import Codec
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.points import resolve
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.identity import file_sha256
 from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
 
 if TYPE_CHECKING:
@@ -63,10 +62,9 @@ def Vae(
         )
     path = shipped.find(weights)
     model, header = checkpoint.load(path)
-    digest = file_sha256(path)
     if header.config.bottleneck.kind == "rvq":
-        return RvqCodec(model, header, name=path.stem, sha256=digest, points=points)
-    return GaussianCodec(model, header, name=path.stem, sha256=digest, points=points)
+        return RvqCodec(model, header, name=path.stem, sha256=header.sha256, points=points)
+    return GaussianCodec(model, header, name=path.stem, sha256=header.sha256, points=points)
 
 
 class GaussianCodec(PosteriorCodec):

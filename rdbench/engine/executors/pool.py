@@ -2,6 +2,8 @@
 
 A worker that dies (a crash in a codec's or a metric's native code) or runs past its time limit is
 replaced; the job is tried as often as was asked for and then reported as lost, with the reason.
+Limits go by the monotonic clock, which stands still while the machine sleeps and knows no jumps of
+the time of day; the pool of the package goes by that.
 The results of finished jobs are handed to their callbacks in the thread that calls `drain`.
 `AtOnce` does the same jobs in the process itself, where that is a worker already.
 """
@@ -10,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,8 @@ class _Job:
     tries: int
     deaths: int = 0
     aborted: int = 0
+    began: float | None = None
+    late: bool = False
 
 
 class WorkerPool:
@@ -58,6 +62,7 @@ class WorkerPool:
         self._processes: ProcessPool | None = None
         self._finished: queue.SimpleQueue[tuple[_Job, Any]] = queue.SimpleQueue()
         self._backlog: deque[_Job] = deque()
+        self._flying: dict[ProcessFuture, _Job] = {}
         self._running = 0
         self._draining = False
 
@@ -90,6 +95,7 @@ class WorkerPool:
         if self._draining:
             return
         self._draining = True
+        self._end_late_ones()
         try:
             if block and self._running:
                 self._finish(*self._get())
@@ -120,8 +126,21 @@ class WorkerPool:
         while True:
             if self._idle:
                 self._idle()
+            self._end_late_ones()
             with contextlib.suppress(queue.Empty):
                 return self._finished.get(timeout=0.2)
+
+    def _end_late_ones(self) -> None:
+        """Ends the workers of jobs that take longer than they may, from when they were seen."""
+        now = time.monotonic()
+        for future, job in list(self._flying.items()):
+            if not future.running():
+                continue
+            if job.began is None:
+                job.began = now
+            elif now - job.began > job.timeout:
+                job.late = True
+                future.cancel()
 
     def _pump(self) -> None:
         while self._backlog and self._running < self._limit:
@@ -135,14 +154,17 @@ class WorkerPool:
             # The pool itself broke, as it does when a worker dies with a message half sent.
             self._end()
             future = self._schedule(job)
+        job.began = None
+        self._flying[future] = job
         future.add_done_callback(lambda finished: self._finished.put((job, finished)))
 
     def _schedule(self, job: _Job) -> ProcessFuture:
         if self._processes is None:  # they are started by the first job
             self._processes = _processes(self.workers)
-        return self._processes.schedule(job.function, args=job.arguments, timeout=job.timeout)
+        return self._processes.schedule(job.function, args=job.arguments)
 
     def _finish(self, job: _Job, future: Any) -> None:
+        self._flying.pop(future, None)
         try:
             answer = future.result()
         except KeyboardInterrupt:
@@ -169,6 +191,8 @@ def _processes(workers: int) -> ProcessPool:
 def _try_again(job: _Job, error: BaseException) -> bool:
     from pebble import ProcessExpired
 
+    if job.late:
+        return False
     if isinstance(error, ProcessExpired):
         job.deaths += 1
         return job.deaths < job.tries
@@ -179,7 +203,7 @@ def _try_again(job: _Job, error: BaseException) -> bool:
 
 
 def _reason(error: BaseException, job: _Job) -> str:
-    if isinstance(error, FutureTimeoutError):
+    if job.late:
         limit = f"{job.timeout:g} s (timeouts.unit_seconds)"
         return f"no answer within {limit}; its worker was ended"
     if job.deaths:

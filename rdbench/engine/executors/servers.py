@@ -26,6 +26,7 @@ from typing import Any
 
 import rdbench
 from rdbench import streams
+from rdbench.engine.executors.temporary import claim
 from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
@@ -35,6 +36,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 """What the numeric libraries of a worker read; each is 1 there."""
+SWEEPING = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""What the tracker of semaphores says when it takes away those of processes that were ended."""
 
 _starting = threading.Lock()
 
@@ -56,18 +59,22 @@ class ServerContext(ForkServerContext):
 
 def start_server() -> ServerContext:
     """Starts, once, the process that workers are forked from; it imports while others go on."""
+    claim()
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
-    wanted = dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONSAFEPATH": "1"}
+    quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
+    changed = dict.fromkeys(THREAD_VARIABLES, "1")
+    changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
     if own := _own_path():
-        wanted["PYTHONPATH"] = own
-    kept = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    resource_tracker.ensure_running()  # which, at its start, lets the signals through again
+        changed["PYTHONPATH"] = own
+    kept = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
     # it blocked from their birth, as everything has that is forked from the server.
-    let_through = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    let_through = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        resource_tracker.ensure_running()  # which lets it through again after its own start
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         ensure_running()  # the server takes the environment that it finds, its libraries too
     except OSError as error:
         if error.errno is not None:

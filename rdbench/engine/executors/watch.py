@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import signal
 
+LONGEST = 10.0 * 365 * 86_400
+"""The longest term, in seconds: the kernel counts in nanoseconds."""
+
 
 def arm(seconds: float) -> None:
     """Gives this process `seconds` until it is ended or given another term; 0 for ever."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, LONGEST))
 
 
 def disarm() -> None:

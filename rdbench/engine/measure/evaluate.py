@@ -94,7 +94,8 @@ class Evaluation:
         if planned.failure:
             return planned, planned.failure
         try:
-            return planned, load_excerpt(planned.clip, self._workshop.protocols[planned.domain])
+            protocol = self._workshop.protocols[planned.domain]
+            return planned, load_excerpt(planned.clip, protocol, planned.file)
         except RdbenchError as error:
             return planned, str(error)
         except Exception as error:  # a file that vanishes, memory that runs out

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import SetWork
 from rdbench.engine.plan.systems import CodecRecipe, StepId, System
+from rdbench.types import ChangedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.rate.coded.fitted import FittedLatent
@@ -97,12 +100,14 @@ class Shard:
 class SystemSetup:
     """What makes a system in another process.
 
+    files: those of a codec that is not rdbench's own, with what they held when the run was planned.
     info: what is known of the codec. fitted: to its latent on other clips, where that was done.
     """
 
     spec: SystemSpec
     recipe: CodecRecipe
     source: tuple[str, ...]
+    files: Mapping[Path, str]
     info: CodecInfo
     fitted: FittedLatent | None
 
@@ -111,13 +116,19 @@ class SystemSetup:
         """The set-up of a system that could be built here."""
         assert system.info is not None
         fitted = getattr(system.codec, "fitted", None)
-        return cls(system.spec, system.recipe, system.source, system.info, fitted)
+        return cls(
+            system.spec, system.recipe, system.source, system.files, system.info, fitted
+        )  # fmt: skip
 
     def build(self) -> System:
-        """The system with a codec of its own."""
+        """The system with a codec of its own; raises ChangedError for one of other weights."""
         from rdbench.codecs.posterior.base import PosteriorCodec
+        from rdbench.engine.plan.source import name_weights
 
         codec = self.recipe.build()
+        name_weights(codec)
+        if codec.info.weights_sha256 != self.info.weights_sha256:
+            raise ChangedError.of(f"the file that {self.spec.name} has its weights from")
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
             codec.fitted = self.fitted

@@ -5,13 +5,20 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from rdbench.engine.environment import full_precision
 from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.passes import Passes
 from rdbench.engine.measure.shard import Setup
 from rdbench.engine.plan.systems import Step, StepId, System
-from rdbench.types import RdbenchError
+from rdbench.identity import Watch
+from rdbench.types import ChangedError, RdbenchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rdbench.store.schema import Quantity
 
 
 class Workshop(Desk):
@@ -31,6 +38,14 @@ class Workshop(Desk):
         self.batch_seconds = setup.batch_seconds
         self.unbuilt: dict[str, str] = {}
         self._setups = {one.spec.name: one for one in setup.systems}
+        self._watches = {name: Watch(one.files) for name, one in self._setups.items()}
+        self._watched_keys = {
+            (one.name, key): Watch(files)
+            for one in self.passes.all
+            for key, files in one.files().items()
+        }
+        for watch in self._watched_keys.values():
+            watch.changed()  # from now on, what is written is noticed
         self._systems: dict[str, System] = {}
         self._steps: dict[StepId, Step] = {}
 
@@ -71,12 +86,26 @@ class Workshop(Desk):
     def system(self, name: str) -> System:
         """A system, its codec built once and on its device."""
         if name not in self._systems:
+            if path := self._watches[name].changed():
+                raise ChangedError.of(str(path))
             built = self._setups[name].build()
             assert built.codec is not None
             built.codec.to(self.device)
             self._systems[name] = built
             self._steps |= {step.id: step for step in built.steps}
         return self._systems[name]
+
+    def changed(self, step: StepId | None, quantity: Quantity) -> Path | None:
+        """A file behind the codec or the metric of a result that was changed since it was planned.
+
+        Code that is not rdbench's own may open its files whenever it likes, so that this is asked
+        after it has worked, too.
+        """
+        watches = [
+            self._watches.get(step[0] if step else ""),
+            self._watched_keys.get((self.passes.owner(quantity).name, quantity.key)),
+        ]
+        return next((path for watch in watches if watch and (path := watch.changed())), None)
 
     def step(self, step: StepId) -> Step:
         """A step of a system of this run."""

@@ -28,7 +28,7 @@ from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.plan.families import Columns, SetUnits
 from rdbench.stopwatch import Side, Stopwatch, charged_to
 from rdbench.store.schema import Kind, Quantity
-from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score
+from rdbench.types import AudioBatch, ChangedError, RdbenchError, RunsOn, Score
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.desk import Desk
@@ -130,7 +130,10 @@ class CostsPass(Pass):
 
     def _time(self, work: SetWork, step: Step, desk: Desk) -> Timing | str:
         assert step.system.codec is not None
-        references = [audio for clip in work.clips if (audio := _reference(clip, step, desk))]
+        try:
+            references = [audio for clip in work.clips if (audio := _reference(clip, step, desk))]
+        except ChangedError as error:
+            return str(error)
         if not references:
             return "no clip could be loaded for this system"
         on_device = step.system.codec.info.runs_on is RunsOn.DEVICE
@@ -212,7 +215,9 @@ def _reference(clip: PlannedClip, step: Step, desk: Desk) -> AudioBatch | None:
     assert step.system.info is not None
     device = desk.device if step.system.info.runs_on is RunsOn.DEVICE else "cpu"
     try:
-        excerpt = load_excerpt(clip.clip, desk.protocols[clip.domain])
+        excerpt = load_excerpt(clip.clip, desk.protocols[clip.domain], clip.file)
+    except ChangedError:
+        raise
     except (RdbenchError, OSError, RuntimeError):
         return None  # the clip has failed rows already
     samples = excerpt.samples[None].to(device)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.families import Columns, Needs, SetUnits
-from rdbench.identity import file_sha256
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
 from rdbench.rate.measure import entropy_rates, prior_rates, side_bits
@@ -254,8 +253,8 @@ def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedCl
     from rdbench.rate.tables import Tables
 
     tables = Tables.load(path)
-    files = {clip.clip.path: clip.name for clip in clips if not clip.failure}
-    tables.check_apart((name, file_sha256(file)) for file, name in files.items())
+    files = {clip.clip.path: (clip.name, clip.file.sha256) for clip in clips if clip.file}
+    tables.check_apart(files.values())
     for system in systems:
         codec = system.codec
         if isinstance(codec, PosteriorCodec):

@@ -1,4 +1,4 @@
-"""Notes on clips that a reader of their scores should know: clipped, silent, upsampled."""
+"""Notes on clips that a reader of their scores should know: clipped, silent, there twice."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rdbench.engine.measure.desk import Desk
 
 
+REPEATED = "repeated"
+"""The key of the note on a clip whose audio another clip has too."""
+
+
 @dataclass(frozen=True, eq=False)
 class NotesPass(Pass):
     """Nobody asks for notes: they come with the first measuring of a clip, and stay."""
@@ -30,15 +34,20 @@ class NotesPass(Pass):
         """Every note there is."""
         from rdbench.audio.load import NOTES
 
-        return [Quantity(Kind.NOTE, key) for key in NOTES]
+        return [Quantity(Kind.NOTE, key) for key in (*NOTES, REPEATED)]
 
     def depends(self, step: Any, quantity: Quantity) -> Any:
         """Nothing but the clip."""
         return [self.name]
 
     def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
-        """Tells what was seen when the clips were loaded."""
+        """Tells what was seen when the clips were planned and loaded."""
         for position, index in enumerate(batch.places(work.clips)):
-            for note in batch.excerpts[index].notes:
-                told = Score(1.0, Status.OK, note.sentence)
-                work.tell(position, Quantity(Kind.NOTE, note.key), told)
+            notes = {note.key: note.sentence for note in batch.excerpts[index].notes}
+            if twin := work.clips[position].twin:
+                notes[REPEATED] = (
+                    f"the same audio as {twin}: it counts twice, leave one of them out"
+                )
+            for key, sentence in notes.items():
+                told = Score(1.0, Status.OK, sentence)
+                work.tell(position, Quantity(Kind.NOTE, key), told)

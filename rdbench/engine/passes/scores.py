@@ -25,6 +25,8 @@ from rdbench.store.schema import Kind, Quantity
 from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.engine.measure.decoded import Compared, Decoded
     from rdbench.engine.measure.desk import Desk
     from rdbench.engine.plan.metrics import Metric
@@ -68,6 +70,10 @@ class ScoresPass(Pass):
         if quantity == RESIDUAL_DELAY:
             return [self.name, align.VERSION]
         return self._by_quantity()[quantity].identity(everywhere=self.align)
+
+    def files(self) -> Mapping[str, Mapping[Path, str]]:
+        """Those of the metrics."""
+        return {one.key: dict(one.files) for one in self._by_quantity().values()}
 
     def warm_up(self) -> None:
         """Builds every backend, and compiles those of packages."""

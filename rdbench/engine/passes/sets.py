@@ -24,6 +24,8 @@ from rdbench.store.schema import Kind, Quantity
 from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.engine.measure.batch import Batch
     from rdbench.engine.measure.decoded import Decoded
     from rdbench.engine.measure.desk import Desk
@@ -89,6 +91,10 @@ class SetMetricsPass(Pass):
         resampled = [RESAMPLES] if quantity.model == BOOTSTRAP else []
         identity = self._by_key()[quantity.key].identity(everywhere=self.align)
         return [*identity, *resampled]
+
+    def files(self) -> Mapping[str, Mapping[Path, str]]:
+        """Those of the metrics."""
+        return {one.key: dict(one.files) for one in self._by_key().values()}
 
     def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
         """Records the features of references."""

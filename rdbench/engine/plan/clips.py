@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rdbench.engine.plan.digests import clip_seed, digest
-from rdbench.identity import file_sha256
+from rdbench.identity import FileHash, hash_file
 from rdbench.types import AudioError
 
 if TYPE_CHECKING:
@@ -22,13 +22,16 @@ class PlannedClip:
     """A clip with the identity of its content.
 
     content: digest of the file's bytes and the part that is used; "" where it cannot be read.
-    failure: why it cannot be read.
+    failure: why it cannot be read. file: what the file held, so that whoever loads it later knows
+    whether it still does. twin: an earlier clip with the same audio, "" for most.
     """
 
     clip: Clip
     content: str
     seed: int
     failure: str = ""
+    file: FileHash | None = None
+    twin: str = ""
 
     @property
     def name(self) -> str:
@@ -81,20 +84,34 @@ def unread_manifest(spec: BenchmarkSpec) -> str:
 
 def plan_clips(corpus: Corpus, *, seed: int) -> list[PlannedClip]:
     """Identifies the content of every clip; a file that cannot be read becomes a failure."""
-    hashes: dict[str, str] = {}
+    from rdbench.audio.clip import name_problem
+
+    hashes: dict[str, FileHash] = {}
+    firsts: dict[tuple[str, int, int | None], str] = {}
     planned = []
     for clip in corpus.clips:
         path = str(clip.path)
+        reason = name_problem(clip.path)
         try:
-            if path not in hashes:
-                hashes[path] = file_sha256(clip.path)
+            if path not in hashes and not reason:
+                hashes[path] = hash_file(clip.path)
         except OSError as error:
-            reason = f"{clip.name} cannot be read: {error.strerror or error}"
-            planned.append(PlannedClip(clip, "", 0, reason))
+            reason = error.strerror or str(error)
+        if reason:
+            planned.append(PlannedClip(clip, "", 0, f"{clip.name} cannot be read: {reason}"))
             continue
-        content = digest([hashes[path], clip.start, clip.duration])
-        planned.append(PlannedClip(clip, content, clip_seed(seed, content)))
+        file = hashes[path]
+        content = digest([file.sha256, clip.start, clip.duration])
+        first = firsts.setdefault(_part(file, clip), clip.name)
+        twin = first if first != clip.name else ""
+        planned.append(PlannedClip(clip, content, clip_seed(seed, content), file=file, twin=twin))
     return planned
+
+
+def _part(file: FileHash, clip: Clip) -> tuple[str, int, int | None]:
+    """Names the audio of a clip: times that differ by less than a microsecond are one."""
+    lasts = None if clip.duration is None else round(clip.duration * 1e6)
+    return file.sha256, round(clip.start * 1e6), lasts
 
 
 def excerpt_protocols(spec: BenchmarkSpec, domains: Sequence[str]) -> dict[str, ExcerptProtocol]:

@@ -8,7 +8,7 @@ families of a run ask for. How one is measured, its pass says (`rdbench.engine.m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from rdbench.store.schema import Quantity
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step
 
@@ -106,6 +108,12 @@ class Family(ABC):
     def depends(self, step: Step | None, quantity: Quantity) -> Any:
         """What a value depends on beside step, clips and protocol, as JSON: part of its key."""
         return [self.name]
+
+    def files(self) -> Mapping[str, Mapping[Path, str]]:
+        """By key of quantities, the files that their values come of, with what they held when they
+        were planned: of code that is not rdbench's own, and of models.
+        """
+        return {}
 
     def by_groups(self, quantity: Quantity) -> bool:
         """Whether a quantity of a set depends on which of its clips are of one group."""

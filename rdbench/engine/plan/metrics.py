@@ -12,6 +12,8 @@ from rdbench.metrics.base import MODEL_FILE, Alignment
 from rdbench.types import SpecError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.metrics.base import Backend, MetricDefinition
     from rdbench.spec.model import BenchmarkSpec
 
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
 class Metric:
     """A metric as the spec chose it; the same in every process.
 
-    backend_name: of the registry. options: as JSON, so that a metric can be hashed.
+    backend_name: of the registry. options: as JSON, so that a metric can be hashed. files: those of
+    a metric that is not rdbench's own, and its model file, with what they held when it was chosen.
     """
 
     key: str
     backend_name: str = "auto"
     options: str = "{}"
+    files: tuple[tuple[Path, str], ...] = ()
 
     @property
     def definition(self) -> MetricDefinition:
@@ -78,7 +82,9 @@ def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
     for item in spec.metrics_for(domain):
         metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
         if valid_on(metric.definition, domain):
-            chosen.append(Metric(item.key, metric.backend.name, metric.options))
+            backend = metric.backend
+            files = tuple(backend.files.items())
+            chosen.append(Metric(item.key, backend.name, metric.options, files))
     if not chosen:
         raise SpecError(not_valid(spec, domain))
     return tuple(chosen)

@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.identity import source_of as code_of
+from rdbench.identity import Behind, behind
 from rdbench.weights.checkpoints import tensors_sha256
 
 if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
 
 
-def source_of(codec: Codec, options: str) -> tuple[str, ...]:
+def code_of(codec: Codec, options: str) -> Behind:
     """Hashes of code and files; none for a codec of rdbench's, which knows its own.
 
     options: as JSON.
     """
-    return code_of(type(codec).__module__, json.loads(options))
+    return behind(type(codec).__module__, json.loads(options))
 
 
 def name_weights(codec: Codec) -> None:

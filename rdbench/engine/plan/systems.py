@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.plan.source import name_weights, source_of
+from rdbench.engine.plan.source import code_of, name_weights
+from rdbench.identity import Behind
 from rdbench.store.variants import VariantCard, with_seed
 from rdbench.types import (
     CODES,
@@ -23,6 +24,8 @@ from rdbench.types import (
 from rdbench.weights.published import NotFetchedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.codecs.base import Codec
     from rdbench.rate.coded import LatentCoder
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
@@ -59,7 +62,8 @@ class CodecRecipe:
 class System:
     """A system of the spec, with its codec, or with the reason why it cannot be run.
 
-    source: hash of the code of a codec that is not rdbench's own, whose version says too little.
+    source: hash of the code of a codec that is not rdbench's own, whose version says too little;
+    files: the files that were hashed for it, each with its hash.
     card: of a system that cannot be built and was measured before, what the manifest says of it.
     """
 
@@ -69,6 +73,7 @@ class System:
     failure: str = ""
     source: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -203,8 +208,10 @@ def build_systems(
             )
         if codec:
             name_weights(codec)
-        source = source_of(codec, recipe.options) if codec else ()
-        system = System(item, recipe, None if failure else codec, failure, source)
+        code = code_of(codec, recipe.options) if codec else Behind((), {})
+        system = System(
+            item, recipe, None if failure else codec, failure, code.source, files=code.files
+        )
         _check_variants(system, codec)
         systems.append(system)
     return systems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ def write_figures(
     points: pd.DataFrame,
     manifest: Mapping[str, Any],
     config: ReportConfig | None = None,
+    at: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Path], list[str]]:
     """Draws every figure of a run into `folder`/figures; returns the files, and what is missing.
 
@@ -42,7 +43,7 @@ def write_figures(
     One figure per domain and metric that has at least one value, `<domain>_<metric>`;
     `overview_<domain>`; `domains` (or `domains_1` …) where there are several; `cost_<domain>` where
     costs were measured. With `config.data` each has its numbers beside it as CSV. Each file
-    appears whole. Sentences say what could not be drawn.
+    appears whole. Sentences say what could not be drawn. at: told which figure is begun.
     """
     config = config or ReportConfig()
     card = describe(points, manifest)
@@ -54,12 +55,14 @@ def write_figures(
     files = partial(figure_files, config=config, within=folder)
     with figure_style(config.style, config.font):
         for panel in panels:
+            name = f"{slug(panel.domain)}_{slug(panel.name)}"
+            at(f"drawing {name}")
             figure = draw_metric(panel, look)
             numbers = [panel_numbers(panel, card)]
-            name = f"{slug(panel.domain)}_{slug(panel.name)}"
             written += files(figure, target / name, numbers)
         by_domain = {p.domain: [q for q in panels if q.domain == p.domain] for p in panels}
         for domain, part in by_domain.items():
+            at(f"drawing the overview of {slug(domain)}")
             figure = draw_overview(part, look)
             numbers = [panel_numbers(panel, card) for panel in part]
             written += files(figure, target / f"overview_{slug(domain)}", numbers)
@@ -71,6 +74,7 @@ def write_figures(
             pages = domain_pages(panels, look)
             for number, page in enumerate(pages, start=1):
                 name = f"domains_{number}" if len(pages) > 1 else "domains"
+                at(f"drawing {name}")
                 numbers = [panel_numbers(panel, card) for row in page for panel in row if panel]
                 written += files(draw_domains(page, look), target / name, numbers)
     return written, notes

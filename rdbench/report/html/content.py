@@ -50,7 +50,7 @@ KBPS_DECIMALS = 2
 class Content:
     """A run as a report needs it; points: its aggregates (`rdbench.analysis.aggregate.run_points`).
 
-    unfinished: the sentence of `rdbench.report.text.status.unfinished_text`.
+    caveats: sentences on the run (`rdbench.report.text.status.caveats`).
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Content:
     points: pd.DataFrame
     card: RunCard
     numbers: Numbering
-    unfinished: str = ""
+    caveats: tuple[str, ...] = ()
 
     @cached_property
     def rates(self) -> dict[str, pd.DataFrame]:
@@ -94,14 +94,14 @@ def read_content(folder: Path, *, config: ReportConfig) -> Content:
     from rdbench.analysis.aggregate import run_points
     from rdbench.analysis.runs import read_run
     from rdbench.report.config import configured
-    from rdbench.report.text.status import unfinished_text
+    from rdbench.report.text.status import caveats
 
     whole = read_run(folder)
     run = configured(whole, config)
     points = run_points(run)
     card = describe(points, run.manifest)
     numbers = number(run.rows, points, card)
-    return Content(folder, run, points, card, numbers, unfinished_text(whole))
+    return Content(folder, run, points, card, numbers, caveats(whole))
 
 
 def overview(content: Content) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _kinds(content: Content) -> list[tuple[str, str]]:
 def _missing(content: Content, sounds: Sounds) -> list[str]:
     """What a reader may look for and will not find, a sentence each."""
     points, numbers = content.points, content.numbers
-    said = [content.unfinished] if content.unfinished else []
+    said = list(content.caveats)
     if not sounds.any:
         said.append(
             "No audio was kept in this run, so there is nothing to hear; "

@@ -88,8 +88,8 @@ def _caption(tables: RunTables) -> str:
     )
     said = (f"Corpus: {card.corpus.rstrip('.')}.", f"Protocol: {card.protocol}.")
     lines = ["# Rates, scores and costs"]
-    if tables.unfinished:
-        lines += ["", textwrap.fill(f"**{markdown(tables.unfinished)}**", PROSE)]
+    for sentence in tables.caveats:
+        lines += ["", textwrap.fill(f"**{markdown(sentence)}**", PROSE)]
     for paragraph in (*map(markdown, said), reading):
         lines += ["", textwrap.fill(paragraph, PROSE, break_long_words=False)]
     if kinds:

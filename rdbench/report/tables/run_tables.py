@@ -54,8 +54,8 @@ class DomainTables:
 class RunTables:
     """All tables of a run, before they are Markdown, LaTeX or HTML.
 
-    seeds: of `rdbench.analysis.seeds.seed_table`. notes: on clips. unfinished: the sentence of
-    `rdbench.report.text.status.unfinished_text`.
+    seeds: of `rdbench.analysis.seeds.seed_table`. notes: on clips. caveats: sentences on the run
+    (`rdbench.report.text.status.caveats`).
     """
 
     card: RunCard
@@ -66,7 +66,7 @@ class RunTables:
     channels: pd.DataFrame
     seeds: pd.DataFrame | None = None
     notes: Table | None = None
-    unfinished: str = ""
+    caveats: tuple[str, ...] = ()
 
     @property
     def all(self) -> list[Table]:
@@ -88,7 +88,7 @@ def run_tables(
     pairs: Sequence[tuple[str, str]] | None = None,
     traces: pd.DataFrame | None = None,
     notes: pd.DataFrame | None = None,
-    unfinished: str = "",
+    caveats: tuple[str, ...] = (),
     seed: int = 0,
 ) -> RunTables:
     """The tables of a run.
@@ -97,7 +97,7 @@ def run_tables(
     `rdbench.report.cards` says. run: its rows, for BD-rates against the curve `reference` and
     between `pairs` of curves, and for what is in bold; neither without it. traces: of
     `rdbench.store.traces`, for what is said of latent channels. notes: of
-    `rdbench.report.text.status.read_notes`. unfinished: as in `RunTables`. seed: of
+    `rdbench.report.text.status.read_notes`. caveats: as in `RunTables`. seed: of
     the draws that say how surely curves cross. Raises RdbenchError for a
     curve that is not there.
     """
@@ -137,7 +137,7 @@ def run_tables(
         )  # fmt: skip
     costs = cost_table(points, card, caption=f"Costs per point and variant. {about}")
     noted = None if notes is None or notes.empty else notes_table(notes)
-    return RunTables(card, points, domains, costs, bd, channels, spread, noted, unfinished)
+    return RunTables(card, points, domains, costs, bd, channels, spread, noted, caveats)
 
 
 def domains_of(points: pd.DataFrame) -> list[str]:

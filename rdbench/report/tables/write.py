@@ -125,5 +125,5 @@ def summary_text(tables: RunTables, *, width: int = 100) -> str:
             f"{NOT_A_RATE} not a rate point: the mean or another amount of noise is decoded, the "
             "rate is of a sample"
         )
-    notes += [tables.unfinished] if tables.unfinished else []
+    notes += tables.caveats
     return "\n\n".join([*(parts or ["nothing was measured"]), *notes]) + "\n"

@@ -111,14 +111,16 @@ def write_outputs(
     junit: Path | None = None,
     markdown: Path | None = None,
     json_path: Path | None = None,
-) -> None:
-    """Writes the forms that were asked for; raises StoreError."""
+) -> list[str]:
+    """Writes the forms that were asked for; returns what `write_text` says. Raises StoreError."""
+    said = []
     if junit is not None:
-        write_text(junit, gate_junit(result))
+        said.append(write_text(junit, gate_junit(result)))
     if markdown is not None:
-        write_text(markdown, gate_text(result, layout="markdown"))
+        said.append(write_text(markdown, gate_text(result, layout="markdown")))
     if json_path is not None:
-        write_text(json_path, gate_json(result))
+        said.append(write_text(json_path, gate_json(result)))
+    return [sentence for sentence in said if sentence]
 
 
 def _rows(result: GateResult) -> list[dict[str, Any]]:

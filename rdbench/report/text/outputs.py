@@ -14,10 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; raises StoreError."""
-    make_folder(path.parent)
+def write_text(path: Path, text: str) -> str:
+    """Writes a file whole or not at all; raises StoreError.
+
+    Returns a sentence where its folder had to be made, which may be a slip of the keyboard.
+    """
+    parent = path.parent
+    said = "" if parent.is_dir() else f"made the folder {parent}, which was not there"
+    make_folder(parent)
     write_atomic(path, text.encode("utf-8", errors="replace"))
+    return said
 
 
 def json_text(content: Mapping[str, Any]) -> str:

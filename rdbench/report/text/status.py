@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdbench.report.names import clean, listed
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 REASONS_SHOWN = 10
 LONGEST = 300
 CLIPS_NAMED = 3
+PARTS_NAMED = 6
 
 
 def status_text(status: RunStatus, notes: pd.DataFrame) -> str:
@@ -66,6 +67,47 @@ def clips_noted(notes: pd.DataFrame) -> list[tuple[str, list[str]]]:
     for key, clip in notes[["key", "clip"]].itertuples(index=False, name=None):
         found.setdefault(clean(key.replace("_", " ")), {})[clean(clip, longest=60)] = None
     return sorted(((key, list(clips)) for key, clips in found.items()), key=lambda n: -len(n[1]))
+
+
+def caveats(run: Run) -> tuple[str, ...]:
+    """Sentences on what a reader of all of a run should know; `run` as it was read."""
+    return tuple(filter(None, (unfinished_text(run), provenance_text(run))))
+
+
+def provenance_text(run: Run) -> str:
+    """A sentence for a run whose rows were measured with several versions, "" for any other."""
+    if "provenance" not in run.rows:
+        return ""
+    found = run.rows["provenance"].value_counts(sort=False)
+    counts = {str(name): int(count) for name, count in found.items()}
+    if len(counts) < 2:
+        return ""
+    told = {name: _told(run.manifest, name) for name in counts}
+    parts = sorted({part for one in told.values() for part in one})
+    differing = [part for part in parts if len({one.get(part) for one in told.values()}) > 1]
+    said = [
+        f"{count:,} with {_named(told[name], differing)}"
+        for name, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]
+    return f"The rows were not all measured with the same versions: {'; '.join(said)}."
+
+
+def _told(manifest: Mapping[str, Any], name: str) -> dict[str, str]:
+    """What a manifest says of a provenance: versions by package, and the processor."""
+    known = manifest.get("provenance")
+    one = known.get(name) if isinstance(known, Mapping) else None
+    if not isinstance(one, Mapping):
+        return {}
+    versions = one.get("versions")
+    parts = dict(versions) if isinstance(versions, Mapping) else {}
+    parts |= {key: value for key, value in one.items() if key != "versions" and value}
+    return {clean(str(key)): clean(str(value), longest=60) for key, value in parts.items()}
+
+
+def _named(told: Mapping[str, str], differing: Sequence[str]) -> str:
+    named = [f"{part} {told[part]}" for part in differing if part in told]
+    more = [f"{len(named) - PARTS_NAMED} others"] if len(named) > PARTS_NAMED else []
+    return ", ".join([*named[:PARTS_NAMED], *more]) or "versions that are not known"
 
 
 def unfinished_text(run: Run) -> str:

@@ -293,7 +293,7 @@ def test_only_points_that_moved_are_said_to_be_repaired(seed: int) -> None:
     wiggle = make_run(seed=seed, shift=lambda s, p: -0.45 if (s, p) == ("new", "20") else 0.0)
     row = one(wiggle)
     assert row["repaired"] == "new 12, new 20"
-    assert str(row["note"]).startswith("repaired to be monotone at new 12, new 20;")
+    assert row["note"] == "repaired to be monotone at new 12, new 20"
 
 
 def test_what_rests_on_less_than_a_fifth_of_a_curve_is_marked() -> None:

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 from scipy import linalg, stats
 
 from rdbench.analysis.stats.intervals import (
@@ -47,12 +50,12 @@ def test_equal_groups_have_the_textbooks_error_and_freedom() -> None:
     sample = np.random.default_rng(0).exponential(2.0, 23)
     _, given = of_one(sample)
     assert given.error[0] == pytest.approx(stats.sem(sample), rel=1e-12)
-    assert given.freedom[0] == pytest.approx(22)
-    expected = stats.skew(sample, bias=False) / np.sqrt(23)
+    assert given.freedom[0] == pytest.approx(22 * 22 / 23)  # a share of them for the skewness
+    expected = stats.skew(sample, bias=False) / np.sqrt(23) * (1 + 60 / 23**2)
     assert given.lean[0] == pytest.approx(expected, rel=1e-12)
 
 
-def test_unequal_groups_have_cr2_and_bell_mccaffreys_freedom_written_out() -> None:
+def test_unequal_groups_have_cr2_written_out() -> None:
     rng = np.random.default_rng(1)
     sizes = np.array([6, 3, 2, 1, 1, 1, 1])
     group = np.repeat(np.arange(len(sizes)), sizes)
@@ -66,19 +69,16 @@ def test_unequal_groups_have_cr2_and_bell_mccaffreys_freedom_written_out() -> No
         rows.append(np.ones(len(own)) / clips @ adjusted @ residual[own])
     made = np.array(rows)
     variance = ((made @ scores) ** 2).sum()
-    matrix = made @ made.T
-    freedom = np.trace(matrix) ** 2 / (matrix**2).sum()
     sums = np.bincount(group, weights=scores)
     _, given = of_means(sums[None], sizes)
     assert given.error[0] == pytest.approx(np.sqrt(variance), rel=1e-9)
-    assert given.freedom[0] == pytest.approx(freedom, rel=1e-9)
 
 
 def test_the_interval_holds_what_the_transformed_t_does_not_reject() -> None:
     sample = np.random.default_rng(9).lognormal(0, 0.5, 25)
     value, given = of_one(sample)
     found = intervals(value, given, confidence=0.9)
-    reach = stats.t.ppf(0.95, 24)
+    reach = stats.t.ppf(0.95, 24 * 24 / 25)
     for end, expected in ((found.low[0], reach), (found.high[0], -reach)):
         t = (value[0] - end) / given.error[0]
         assert transformed(t, given) == pytest.approx(expected, rel=1e-9)
@@ -92,7 +92,7 @@ def test_one_group_that_lies_far_off_does_not_throw_an_end_away(far: float) -> N
     sample = np.append(np.random.default_rng(3).normal(0, 1, 30), -far)
     value, given = of_one(sample)
     found = intervals(value, given)
-    students = stats.t.ppf(0.975, 30) * given.error[0]
+    students = stats.t.ppf(0.975, 30 * 30 / 31) * given.error[0]
     assert 0.5 * students < found.high[0] - value[0] <= value[0] - found.low[0] < 2 * students
 
 
@@ -100,22 +100,45 @@ def test_symmetric_scores_have_students_interval() -> None:
     half = np.random.default_rng(2).normal(0, 1, 20)
     sample = np.concatenate([half, -half])
     found = intervals(*of_one(sample))
-    low, high = stats.t.interval(0.95, 39, sample.mean(), stats.sem(sample))
+    low, high = stats.t.interval(0.95, 39 * 39 / 40, sample.mean(), stats.sem(sample))
     assert (found.low[0], found.high[0]) == pytest.approx((low, high), rel=1e-9)
 
 
 def test_a_p_value_is_the_larger_of_students_and_the_transformed() -> None:
-    sample = np.random.default_rng(4).lognormal(0, 1, 12)
+    sample = np.random.default_rng(4).lognormal(0, 0.4, 12)
     value, given = of_one(sample)
-    for truth in (0.5, 1.0, 1.5, 2.5, 4.0):
+    freedom = 11 * 11 / 12
+    for truth in (0.7, 0.9, 1.1, 1.3, 1.5):
         distance = value - truth
         t = distance[0] / given.error[0]
-        one = max(stats.t.sf(x, 11) for x in (t, transformed(t, given)))
+        assert given.lean[0] * t > -1.5  # where the transformation is as steep as it is taken
+        either = (t, transformed(t, given))
+        one = max(stats.t.sf(x, freedom) for x in either)
         assert p_above(distance, given)[0] == pytest.approx(one, rel=1e-9)
-        both = max(
-            stats.t.sf(x, 11) if t > 0 else stats.t.cdf(x, 11) for x in (t, transformed(t, given))
-        )
+        both = max(stats.t.sf(x, freedom) if t > 0 else stats.t.cdf(x, freedom) for x in either)
         assert p_two_sided(distance, given)[0] == pytest.approx(min(1, 2 * both), rel=1e-9)
+
+
+@settings(max_examples=300)
+@drawn(
+    t=st.floats(0.05, 40),
+    lean=st.floats(-4, 4),
+    freedom=st.floats(1.2, 400),
+    confidence=st.floats(0.5, 0.9999),
+)
+def test_the_interval_holds_0_where_the_p_value_is_above_its_level(
+    t: float, lean: float, freedom: float, confidence: float
+) -> None:
+    """However skewed: where T is taken no further, the test stops where the interval does."""
+    one = np.ones(1)
+    given = Spread(one, freedom * one, lean * one, np.array([9]), np.array([False]))
+    found = intervals(t * one, given, confidence=confidence)
+    p = p_two_sided(t * one, given)[0]
+    if p < 1 - confidence - 1e-9:
+        assert found.low[0] > 0
+    plain = replace(given, lean=0 * one)  # a p-value is never below Student's
+    if found.low[0] > 1e-9 and p_two_sided(t * one, plain)[0] < 1 - confidence - 1e-9:
+        assert p < 1 - confidence + 1e-9
 
 
 def test_what_an_interval_holds_is_never_significant() -> None:
@@ -159,7 +182,7 @@ def test_degenerate_samples_have_a_note_and_no_invented_interval() -> None:
     assert (same.low[0], same.high[0], same.notes) == (2.0, 2.0, (NO_VARIATION,))
     for sizes, note in (
         ([1.0], ONE_GROUP), ([1, 1], UNEQUAL), ([30, 1, 1, 1], UNEQUAL), ([1, 1, 1], FEW),
-        ([1] * 9, FEW), ([1] * 10, ""), ([3, 2, 1, 1, 1], FEW),
+        ([1] * 7, FEW), ([1] * 8, ""), ([3, 2, 1, 1, 1], FEW), ([133] + [1] * 199, UNEQUAL),
     ):  # fmt: skip
         sums = np.random.default_rng(0).normal(3, 1, (1, len(sizes))) * sizes
         value, given = of_means(sums, np.array(sizes, dtype=float))
@@ -196,12 +219,13 @@ def test_two_sources_of_uncertainty_add() -> None:
     both = added([one, two])
     variances = np.array([stats.sem(first), stats.sem(second)]) ** 2
     assert both.error[0] == pytest.approx(np.sqrt(variances.sum()), rel=1e-12)
-    freedom = variances.sum() ** 2 / (variances**2 / [14, 11]).sum()
+    own = np.array([14 * 14 / 15, 11 * 11 / 12])
+    freedom = variances.sum() ** 2 / (variances**2 / own).sum()
     assert both.freedom[0] == pytest.approx(freedom, rel=1e-12)
     assert both.groups[0] == 12
     still = replace(one, error=np.zeros(1), still=np.array([True]), lean=np.zeros(1))
     alone = added([still, two])
-    assert alone.freedom[0] == pytest.approx(11)
+    assert alone.freedom[0] == pytest.approx(own[1])
     assert not alone.still[0]
 
 

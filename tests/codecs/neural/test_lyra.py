@@ -15,7 +15,15 @@ from rdbench.codecs.neural import lyra
 from rdbench.codecs.neural.lyra import Lyra
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
-from rdbench.types import CODES, AudioBatch, CodecError, MissingExtraError, RateKind, WeightsError
+from rdbench.types import (
+    CODES,
+    AudioBatch,
+    CodecError,
+    MissingExtraError,
+    RateKind,
+    Tokens,
+    WeightsError,
+)
 
 needs_litert = pytest.mark.skipif(
     importlib.util.find_spec("ai_edge_litert") is None, reason="needs the extra rdbench[lyra]"
@@ -153,6 +161,24 @@ def test_one_sample_and_silence_come_back(models: Path) -> None:
     assert samples.shape == (2, 1, 700)
     assert bool(samples.isfinite().all())
     assert float(samples.abs().max()) < 0.01
+
+
+@needs_litert
+def test_models_that_are_overwritten_change_no_codec_that_was_made(
+    models: Path, tmp_path: Path
+) -> None:
+    for name in lyra.FILES:
+        (tmp_path / name).write_bytes((models / name).read_bytes())
+    codec = Lyra(models=tmp_path)
+    audio = AudioBatch(torch.rand(1, 1, 640), torch.tensor([640]), 16000)
+    before = codec.encode(audio, codec.points[0])
+    for name in lyra.FILES:
+        (tmp_path / name).write_bytes(b"another model")
+    after = codec.encode(audio, codec.points[0])
+    assert isinstance(before.payload, Tokens)
+    assert isinstance(after.payload, Tokens)
+    assert torch.equal(before.payload.streams[0].codes, after.payload.streams[0].codes)
+    assert torch.equal(decoded(codec, before), decoded(codec, after))
 
 
 @needs_litert

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rdbench.codecs.posterior.oobleck import Oobleck
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import MEAN, AudioBatch, CodecError, Posterior, RateKind, WeightsError
+from rdbench.weights.checkpoints import tensors_sha256
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'rdbench[diffusers]'")
 
@@ -68,6 +70,18 @@ def test_the_mean_decodes_as_in_diffusers(folder: Path) -> None:
     with torch.no_grad():
         expected = model(padded).sample[..., : 64 * 30 + 5]
     torch.testing.assert_close(made.samples, expected)
+
+
+def test_a_file_that_is_overwritten_changes_no_model_that_was_read(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Tensors that lie in a mapped file would change with it."""
+    shutil.copytree(folder / "vae", tmp_path / "vae")
+    codec = Oobleck(weights=tmp_path / "vae")
+    (weights,) = (tmp_path / "vae").glob("*.safetensors")
+    with weights.open("r+b") as file:
+        file.write(bytes(weights.stat().st_size))
+    assert tensors_sha256(codec.model) == codec.info.weights_sha256
 
 
 def test_incomplete_or_absent_weights_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,26 @@ def test_another_protocol_tells_what_is_so_under_it(clips: Path, tmp_path: Path)
         run(clips, tmp_path, {"codec": "identity"}, spec=protocol)
         assert ("upsampled" in set(read_notes(tmp_path)["key"])) is upsampled
         assert {"clipped", "silent"} <= set(read_notes(tmp_path)["key"])
+
+
+def test_audio_that_is_there_twice_is_noted_of_the_second(tmp_path: Path) -> None:
+    """Under another path, or from a moment that is no other sample."""
+    corpus = make_clips(tmp_path / "clips", ["a", "b"], seconds=2.0)
+    shutil.copy(corpus / "a.wav", corpus / "copy.wav")
+    lines = [
+        "a.wav,,",
+        "a.wav,1e-12,",
+        "a.wav,0.5,",
+        "b.wav,,1",
+        "b.wav,,1.000000000001",
+        "copy.wav,,",
+    ]
+    (corpus / "clips.csv").write_text("\n".join(["file,start,duration", *lines]) + "\n")
+    listener = Listener()
+    run(corpus / "clips.csv", tmp_path / "run", {"codec": "identity"}, progress=listener)
+    notes = read_notes(tmp_path / "run")
+    found = notes[notes["key"] == "repeated"].set_index("clip")["reason"]
+    assert sorted(found.index) == ["a.wav#1e-12+end", "b.wav#0+1.000000000001", "copy.wav"]
+    assert found["copy.wav"].startswith("the same audio as a.wav: it counts twice")
+    assert found["b.wav#0+1.000000000001"].startswith("the same audio as b.wav#0+1:")
+    assert any(line.startswith("repeated: 3 clips (") for line in listener.said)

@@ -64,7 +64,8 @@ def everywhere(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rows_tell_the_part_of_a_sample(alone: Path) -> None:
     delays = values(alone)["residual_delay"] * RATE / 1000
-    assert (delays["Quantizer"] == 0).all()
+    assert (delays["Quantizer", "8bit"] == 0).all()
+    assert (delays["Quantizer", "2bit"].abs() < 0.011).all()  # noise of its own fits as well
     assert delays["half", "8bit"].to_numpy() == pytest.approx(HALF, abs=0.011)
     assert delays["far", "8bit"].to_numpy() == pytest.approx(FAR, abs=0.011)
 

@@ -62,7 +62,7 @@ def test_nothing_of_a_run_of_version_1_is_measured_again(folder: Path) -> None:
     assert f"made by an earlier rdbench: {len(keys)} rows got new keys" in said
     pd.testing.assert_frame_equal(traces, read_traces(folder))
     assert len(kept_audio(folder)) == len(list((STORED / "run" / "audio").iterdir()))
-    assert read_manifest(folder)["schema_version"] == 2
+    assert read_manifest(folder)["schema_version"] == 3
     assert validate_run(folder).problems == ()
     assert retired(folder) == COSTS * POINTS
 

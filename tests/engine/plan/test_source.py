@@ -33,12 +33,12 @@ class MyVae(PosteriorCodec):
 """
 TOLD = """
 import json, sys
-from rdbench.engine.plan.source import name_weights, source_of
+from rdbench.engine.plan.source import code_of, name_weights
 from rdbench.codecs.registry import create
 options = json.loads(sys.argv[1])
 codec = create("myvae:MyVae", options=options, allow_code=True)
 name_weights(codec)
-print(source_of(codec, sys.argv[1]), codec.info.weights_sha256)
+print(code_of(codec, sys.argv[1]).source, codec.info.weights_sha256)
 """
 
 
@@ -55,9 +55,10 @@ def folder(tmp_path: Path) -> Path:
 def source(folder: Path) -> str:
     """What a fresh process says."""
     options = json.dumps({"weights": "my.pt", "folder": "models"})
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", TOLD, options],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)},
+        cwd=folder, env=os.environ | {"PYTHONPATH": path},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout
@@ -89,6 +90,6 @@ def test_weights_count_wherever_they_came_from(folder: Path) -> None:
 
 def test_codecs_of_rdbench_know_their_own() -> None:
     from rdbench.codecs.registry import create
-    from rdbench.engine.plan.source import source_of
+    from rdbench.engine.plan.source import code_of
 
-    assert source_of(create("opus", points=[12]), "{}") == ()
+    assert code_of(create("opus", points=[12]), "{}").source == ()
