@@ -8,13 +8,13 @@ to, a device that never ends, or larger than memory. Here each of them is an OSE
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a regular file for reading; raises OSError for all else, without waiting for it."""
     try:
         _check(Path(path).stat(), path)  # first: to open some devices is to do something

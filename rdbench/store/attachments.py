@@ -146,9 +146,7 @@ def attached(
     return settled(Path(run) / FOLDERS[kind], current)
 
 
-def _check_most(
-    run: Path, kind: Kind, found: Mapping[str, int], most: Mapping[str, float]
-) -> None:
+def _check_most(run: Path, kind: Kind, found: Mapping[str, int], most: Mapping[str, float]) -> None:
     for what, count in found.items():
         if count > most.get(what, math.inf):
             raise StoreError(

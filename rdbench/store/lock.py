@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import socket
 import stat
@@ -26,6 +27,10 @@ from rdbench.types import StoreError
 
 LOCK_NAME = ".lock"
 _TRIES, _BETWEEN_S = 4, 0.05
+# What reading raises of a file that somebody else wrote.
+_NO_TEXT = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError
+)  # fmt: skip
 # Only so that a forked child can find what it must close.
 _held: WeakSet[RunLock] = WeakSet()
 
@@ -113,15 +118,12 @@ def session_of(folder: Path) -> Session | None:
         return None
     try:
         text = json.loads(os.pread(descriptor, 4096, 0))
-        began = text.get("began")
-        return Session(
-            int(text["pid"]),
-            str(text["host"]),
-            _is_held(descriptor),
-            None if began is None else float(began),
-            int(text.get("done", 0)),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        began, done = text.get("began"), int(text.get("done", 0))
+        if (began is not None and not math.isfinite(began)) or not 0 <= done < 2**53:
+            return None
+        held = _is_held(descriptor)
+        return Session(int(text["pid"]), str(text["host"]), held, began and float(began), done)
+    except _NO_TEXT:
         return None
     finally:
         os.close(descriptor)
@@ -165,7 +167,7 @@ def _holder(descriptor: int) -> str:
     try:
         content = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(content['pid'])} on {content['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except _NO_TEXT:
         return "another process"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import socket
@@ -14,7 +15,7 @@ import pytest
 import torch
 from engine_runs import make_clips
 from foreign_folders import command
-from seeded_checkpoints import save_encodec
+from seeded_checkpoints import save_dac
 from typer.testing import CliRunner
 
 from rdbench.cli.main import app
@@ -42,7 +43,9 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setenv("RDBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    monkeypatch.setattr(
+        "huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False
+    )
     for name in ("getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, refuse)
     return asked
@@ -61,7 +64,9 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_building_a_codec_asks_no_network(
     codec: str, options: dict[str, str], offline: list[str]
 ) -> None:
-    with pytest.raises(NotFetchedError, match="`rdbench weights fetch .*` or --allow-download") as found:
+    with pytest.raises(
+        NotFetchedError, match=r"`rdbench weights fetch .*` or --allow-download"
+    ) as found:
         registry.create(codec, options=options)
     assert offline == []
     named = found.value.download.name
@@ -72,7 +77,17 @@ def test_building_a_codec_asks_no_network(
 
 @pytest.mark.parametrize(
     "weights",
-    ["../x", "https://example.org/x", "a/b/c", "a", "", "~/x", "file:///etc/passwd", "a/b\n", "-a/b"],
+    [
+        "../x",
+        "https://example.org/x",
+        "a/b/c",
+        "a",
+        "",
+        "~/x",
+        "file:///etc/passwd",
+        "a/b\n",
+        "-a/b",
+    ],
 )
 def test_what_is_no_id_of_a_model_is_one_sentence(weights: str, offline: list[str]) -> None:
     with pytest.raises((WeightsError, CodecError)) as found:
@@ -85,35 +100,35 @@ def test_what_is_no_id_of_a_model_is_one_sentence(weights: str, offline: list[st
 # -- asked for by name
 
 
+class Response(io.BytesIO):
+    """What an opened address is."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Length": str(len(self.getvalue()))}
+
+
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """EnCodec's file, of seeded weights, where its authors publish theirs; who asked for what."""
-    import io
-    from dataclasses import replace
-
-    from rdbench.codecs.neural.encodec import Encodec24
-
-    content = save_encodec(tmp_path, 24_000).read_bytes()
+    """DAC's file, of seeded weights, where its authors publish theirs; who asked for what."""
+    content = save_dac(tmp_path, "dac_16khz").read_bytes()
     asked: list[str] = []
 
-    def opened(url: str) -> Any:
+    def opened(url: str) -> Response:
         asked.append(url)
-        response = io.BytesIO(content)
-        response.headers = {"Content-Length": str(len(content))}  # type: ignore[attr-defined]
-        return response
+        return Response(content)
 
     monkeypatch.setattr(published, "_open_https", opened)
-    monkeypatch.setattr(Encodec24, "file", replace(Encodec24.file, sha256=None))
     return asked
 
 
 SPEC = """
 name: fetched
 corpus: {kind: folder, path: clips}
-protocol: {sample_rate: 24000, channels: mono, excerpt_seconds: 0.3}
+protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: 0.3}
 metrics: {default: [si_sdr]}
 systems:
-  - {codec: encodec_24khz, points: [1.5]}
+  - {codec: dac_16khz, points: [q1]}
   - {codec: identity}
 costs: {enabled: false}
 """
@@ -122,14 +137,14 @@ costs: {enabled: false}
 def test_weights_fetch_says_size_and_hash_and_the_codec_then_builds(
     served: list[str], tmp_path: Path
 ) -> None:
-    done = CliRunner().invoke(app, ["weights", "fetch", "encodec_24khz"])
+    done = CliRunner().invoke(app, ["weights", "fetch", "dac_16khz"])
     assert done.exit_code == 0, done.output
     assert len(served) == 1
     (file,) = (tmp_path / "cache" / "weights").iterdir()
     assert f"{file.stat().st_size} bytes" in done.output
     assert "SHA-256" in done.output
     assert served[0] in done.output
-    info = registry.create("encodec_24khz", options={"check": False}).info
+    info = registry.create("dac_16khz", options={"check": False}).info
     assert info.weights_sha256 in done.output
     assert info.details["weights_bytes"] == file.stat().st_size
     assert info.details["weights_from"] == served[0]
@@ -148,19 +163,19 @@ def test_a_run_downloads_only_where_it_may(
     assert served == []
     rows = read_rows(tmp_path / "run").set_index("system")
     assert set(rows.loc["identity", "status"]) == {"ok"}
-    assert "rdbench weights fetch encodec_24khz" in rows.loc[["encodec_24khz"], "reason"].iloc[0]
+    assert "rdbench weights fetch dac_16khz" in rows.loc[["dac_16khz"], "reason"].iloc[0]
     done = CliRunner().invoke(app, [*line, "--allow-download"])
     assert done.exit_code == 0, done.output
     assert len(served) == 1
     assert "bytes, SHA-256" in done.output + done.stderr
-    card = read_manifest(tmp_path / "run")["systems"]["encodec_24khz"]
+    card = read_manifest(tmp_path / "run")["systems"]["dac_16khz"]
     assert len(card["weights_sha256"]) == 64
     assert card["details"]["weights_from"] == served[0]
-    assert int(card["details"]["weights_bytes"]) > 1_000_000
+    assert int(card["details"]["weights_bytes"]) > 100_000
 
 
 def test_a_name_without_published_weights_is_one_sentence() -> None:
-    with pytest.raises(CodecError, match="no published weights of 'encodec_24'.*encodec_24khz"):
+    with pytest.raises(CodecError, match=r"no published weights of 'encodec_24'.*encodec_24khz"):
         download("encodec_24")
     command("weights", "fetch", "nobody")
 
@@ -278,12 +293,14 @@ CONFIGURATION = {
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("encoder_hidden_size", 8192), ("encoder_hidden_size", 65_536), ("decoder_channels", 65_536),
+        ("encoder_hidden_size", 8192), ("encoder_hidden_size", 65_536),
+        ("decoder_channels", 65_536),
         ("decoder_input_channels", 65_536), ("channel_multiples", [1024, 1024]),
         ("encoder_hidden_size", 10**9), ("downsampling_ratios", [1024, 1024]),
         ("downsampling_ratios", [2] * 1000), ("channel_multiples", [1]),
         ("channel_multiples", [1] * 10_000), ("downsampling_ratios", []),
-        ("downsampling_ratios", [0, 4]), ("downsampling_ratios", [-2, 4]), ("audio_channels", 10**6),
+        ("downsampling_ratios", [0, 4]), ("downsampling_ratios", [-2, 4]),
+        ("audio_channels", 10**6),
         ("sampling_rate", 0), ("sampling_rate", 10**12), ("encoder_hidden_size", "8"),
         ("encoder_hidden_size", 8.5), ("encoder_hidden_size", None), ("downsampling_ratios", "24"),
     ],
