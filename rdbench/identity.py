@@ -26,8 +26,10 @@ from pathlib import Path
 from rdbench.files import open_regular, read_file
 
 _INSTALLED = ("site-packages", "dist-packages")
-BLOCK_BYTES = 4 * 2**20
-"""A file is hashed in blocks of this size, so that a part of it can be checked by itself."""
+BLOCK_BYTES = 2**17
+"""A file is hashed in blocks of this size, so that a part of it can be checked by itself: small
+enough for clips that are seconds of an hour, large enough for the list of an hour's hashes to be
+sent with each of them."""
 _BLOCKS_KEPT = 4
 _TICK_NS = 1_000_000_000
 
@@ -36,12 +38,13 @@ _TICK_NS = 1_000_000_000
 class FileHash:
     """What a file held when it was hashed.
 
-    sha256: of all of it (hex). size: in bytes. blocks: SHA-256 of each BLOCK_BYTES of it.
+    sha256: of all of it (hex). size: in bytes. blocks: the SHA-256 of each BLOCK_BYTES of it, one
+    after the other.
     """
 
     sha256: str
     size: int
-    blocks: tuple[bytes, ...]
+    blocks: bytes
 
 
 def file_sha256(path: Path) -> str:
@@ -55,15 +58,13 @@ def file_sha256(path: Path) -> str:
 
 def hash_file(path: Path) -> FileHash:
     """The hashes of a file; raises OSError as `file_sha256` does."""
-    whole, blocks, size = hashlib.sha256(), list[bytes](), 0
+    whole, blocks, size = hashlib.sha256(), bytearray(), 0
     with open_regular(path) as file:
         while block := file.read(BLOCK_BYTES):
             whole.update(block)
             size += len(block)
-            # Most files are one block, whose hash is that of the file.
-            one = size == len(block) < BLOCK_BYTES
-            blocks.append((whole if one else hashlib.sha256(block)).digest())
-    return FileHash(whole.hexdigest(), size, tuple(blocks))
+            blocks += hashlib.sha256(block).digest()
+    return FileHash(whole.hexdigest(), size, bytes(blocks))
 
 
 def read_hashed(path: Path, *, limit: int) -> tuple[bytes, str]:
@@ -144,7 +145,9 @@ class CheckedFile(io.RawIOBase):
             block = self._file.read(size)
         except OSError:
             block = b""
-        if hashlib.sha256(block).digest() == self._expected.blocks[number]:
+        digest = hashlib.sha256(block).digest()
+        place = number * len(digest)
+        if digest == self._expected.blocks[place : place + len(digest)]:
             return block
         self.changed = True
         return b""

@@ -77,7 +77,7 @@ class RunOptions:
         if not 0 < self.batch_seconds <= MOST_BATCH_SECONDS:
             raise SpecError(
                 f"batches of {self.batch_seconds} seconds are no batches; take more than 0 and at "
-                f"most {MOST_BATCH_SECONDS}"
+                f"most {MOST_BATCH_SECONDS:g}"
             )
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.analysis.aggregate import rate_distortion
 from rdbench.analysis.stats.intervals import ENOUGH
 from rdbench.report.names import clean
-from rdbench.store.variants import VariantCard, variants_of
+from rdbench.store.variants import VariantCard, first_stream, variants_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,8 +153,13 @@ class RunCard:
 
     @property
     def diagnostic(self) -> list[str]:
-        """Variants of which tables tell, and not figures: other amounts of noise."""
-        return [name for name, card in self.variants.items() if card.source == "noise"]
+        """Variants of which tables tell, and not figures: other noise, further streams."""
+        shown = first_stream(self.variants.values())
+        return [
+            name
+            for name, card in self.variants.items()
+            if card.source == "noise" or (card.stream and name != shown)
+        ]
 
     @property
     def not_sent(self) -> list[str]:

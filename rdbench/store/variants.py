@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,11 @@ class VariantCard:
     def headline(self) -> bool:
         """Whether it is the system's own point, which tables and figures show without a suffix."""
         return self.transmitted and not self.rate and not self.of
+
+    @property
+    def stream(self) -> bool:
+        """Whether it is what a decodable stream of a latent decodes to."""
+        return self.transmitted and self.rate == "coded"
 
     def as_dict(self) -> dict[str, Any]:
         """The card as manifests hold it under its name."""
@@ -65,7 +70,8 @@ BUILT_IN: Mapping[str, VariantCard] = {
 
 
 def variants_of(manifest: Mapping[str, Any]) -> dict[str, VariantCard]:
-    """The variants of a run by name: those of rdbench, and those that its manifest describes.
+    """The variants of a run by name: those that its manifest describes, in the order of the spec,
+    then the others of rdbench.
 
     Raises StoreError where what the manifest says of them is damaged.
     """
@@ -74,17 +80,23 @@ def variants_of(manifest: Mapping[str, Any]) -> dict[str, VariantCard]:
         raise StoreError(
             "the variants in manifest.json are damaged; restore the file from a copy, or run again"
         )
-    return {
-        **BUILT_IN,
-        **{
-            str(name): VariantCard(
-                str(name),
-                str(card.get("source", "")),
-                card.get("transmitted") is True,
-                str(card.get("rate") or ""),
-                str(card.get("digest") or ""),
-                str(card.get("of") or ""),
-            )
-            for name, card in told.items()
-        },
+    found = {
+        str(name): VariantCard(
+            str(name),
+            str(card.get("source", "")),
+            card.get("transmitted") is True,
+            str(card.get("rate") or ""),
+            str(card.get("digest") or ""),
+            str(card.get("of") or ""),
+        )
+        for name, card in told.items()
     }
+    return found | {name: card for name, card in BUILT_IN.items() if name not in found}
+
+
+def first_stream(cards: Iterable[VariantCard]) -> str:
+    """The stream that stands for all streams of a latent in figures and comparisons.
+
+    It is the one that the spec names first; "" where there is none.
+    """
+    return next((card.name for card in cards if card.stream), "")

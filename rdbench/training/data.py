@@ -45,8 +45,8 @@ class CropData:
     sample_rate: in hertz; audio at another rate is resampled. channels: of the crops; a mono model
     gets the mean of a clip's channels. cache_mib: audio kept decoded, as 16-bit samples.
 
-    Raises AudioError where the corpus leaves nothing to train on. A clip that is not the one that
-    was hashed, when it is read again, is a ChangedError of `batch`.
+    Raises AudioError where the corpus leaves nothing to train on. A clip that is another when it is
+    read again is a ChangedError of `batch`.
     """
 
     def __init__(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
+from collections.abc import Sequence
 
 import torch
 from fakes import InPool, Quantizer
@@ -54,4 +56,23 @@ class Segfaults(InPool):
             import ctypes
 
             ctypes.string_at(0)
+        return super().encode(audio, point)
+
+
+class Jumps(InPool):
+    """Lets the time of day jump in every process that has it, while a job is under way."""
+
+    def __init__(self, *, hours: float, points: Sequence[float | str] | None = None) -> None:
+        super().__init__(points=points)
+        if multiprocessing.parent_process() is None:
+            return
+        real, began = time.time, time.monotonic()
+
+        def jumping() -> float:
+            return real() + (3600.0 * hours if time.monotonic() - began > 1.0 else 0.0)
+
+        time.time = jumping
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        time.sleep(2.0)
         return super().encode(audio, point)

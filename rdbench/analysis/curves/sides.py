@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdbench.analysis.rate_model import choose
+from rdbench.store.variants import first_stream
 from rdbench.suggest import nearest
 from rdbench.types import RateKind, RdbenchError
 
@@ -84,7 +85,8 @@ def headline_side(scores: DomainScores, headlines: Mapping[str, str | None], cur
 def decodable_side(scores: DomainScores, side: Side) -> Side:
     """The same curve under the bits of a decodable stream, where its headline is not that.
 
-    A payload is its own. `coded` has its own reconstruction, `entropy` that of the headline.
+    A payload is its own. `coded` has its own reconstruction, of the stream that the spec names
+    first; `entropy` has that of the headline.
     """
     kind = DECODABLE.get(side.rate[0])
     if kind is None:
@@ -96,7 +98,9 @@ def decodable_side(scores: DomainScores, side: Side) -> Side:
             for i, p in enumerate(scores.points)
             if p.curve == side.curve and scores.card(i).rate == kind
         ]
-        variant = scores.points[streams[0]].variant if streams else str(kind)
+        measured = {scores.points[i].variant for i in streams}
+        cards = (card for name, card in scores.variants.items() if name in measured)
+        variant = first_stream(cards) or str(kind)
         points = tuple(i for i in streams if scores.points[i].variant == variant)
         found = replace(found, variant=variant, points=points)
     if not found.points or not any(k == kind for k, _ in scores.rates):

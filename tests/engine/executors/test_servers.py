@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from engine_runs import make_clips
 
 SCRIPT = """
@@ -35,3 +38,39 @@ def test_a_plain_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines() == ["this script runs", "True 0", "True 0"]
     assert done.stderr == ""
+
+
+INTERRUPTED = """
+import sys, time
+from rdbench import interrupts
+interrupts.install()
+from rdbench.engine.executors.servers import start_server
+context = start_server()
+lock = context.Lock()
+print(lock._semlock.name, flush=True)
+time.sleep(60)
+"""
+
+
+def test_an_interrupted_command_leaves_no_server_semaphore_or_folder(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    semaphore = Path("/dev/shm") / f"sem.{running.stdout.readline().strip().lstrip('/')}"
+    if not semaphore.exists():
+        pytest.skip("semaphores are no files here")
+    running.send_signal(signal.SIGINT)
+    # Every process that has the pipes has ended when they do.
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (130, "rdbench: interrupted; run the same command again\n")
+    for _ in range(100):
+        if not semaphore.exists():
+            break
+        time.sleep(0.1)
+    assert not semaphore.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -131,12 +131,15 @@ def test_audio_of_a_dropped_system_is_not_listed(clips: Path, tmp_path: Path) ->
     assert len(kept_audio(tmp_path)) == 12
 
 
-def test_a_clipped_or_damaged_file_is_decoded_again_for_a_new_metric(
+def test_a_clipped_damaged_or_swapped_file_is_decoded_again_for_a_new_metric(
     clips: Path, tmp_path: Path
 ) -> None:
     run(clips, tmp_path, "fakes:Loud", "fakes:Quantizer")
-    for path in kept_audio(tmp_path).query("system == 'Quantizer'")["path"]:
+    other = 0.1 * np.random.default_rng(1).standard_normal(RATE)
+    for number, path in enumerate(kept_audio(tmp_path).query("system == 'Quantizer'")["path"]):
         Path(path).write_bytes(b"fLaC")
+        if number % 2:
+            soundfile.write(path, other, RATE, subtype="PCM_24")
     run(clips, tmp_path, "fakes:Loud", "fakes:Quantizer", metrics=("si_sdr", "snr"), keep=False)
     rows = read_rows(tmp_path)
     assert set(rows["reason"]) == {""}
