@@ -39,6 +39,22 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     return content
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file has this name; no name raises anything, however long it is."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder has this name; no name raises anything."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def user_path(path: str | os.PathLike[str]) -> Path:
     """The path with `~` in its place; one of a user that this machine does not have stays."""
     try:

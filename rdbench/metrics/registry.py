@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from rdbench.files import user_path
+from rdbench.files import is_file, user_path
 from rdbench.identity import behind, file_sha256
 from rdbench.metrics.base import (
     MODEL_FILE,
@@ -132,7 +132,7 @@ def _model_file(key: str, options: Mapping[str, Any]) -> tuple[Path | None, int]
     if value is None:
         return None, 0
     path = user_path(str(value))
-    if not path.is_file():
+    if not is_file(path):
         raise SpecError(
             f"metric {key!r}: there is no model file {path}; give its path in the option "
             f"{MODEL_FILE!r} (./ is the spec's folder)"

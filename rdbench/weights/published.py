@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from rdbench.files import user_path
+from rdbench.files import is_file, is_folder, user_path
 from rdbench.identity import file_sha256
 from rdbench.interrupts import before_the_end
 from rdbench.types import WeightsError
@@ -134,9 +134,9 @@ def locate(weights: str | os.PathLike[str], file: WeightsFile, codec: str) -> Pa
             )
         return target
     path = user_path(weights)
-    if path.is_dir():
+    if is_folder(path):
         path = path / file.filename
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError(
             f"weights file {path} does not exist; "
             f"give the path of a checkpoint, or {PRETRAINED!r} for {file.url}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.files import read_file
+from rdbench.files import is_folder, read_file
 from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.checkpoints import (
     load_strict,
@@ -151,11 +151,11 @@ class OobleckConfig(BaseModel):
 
 def _folder(weights: str, subfolder: str, revision: str) -> Path:
     """Where the files lie: below the folder `weights`, or in the cache of the hub."""
-    if Path(weights).is_dir():
+    if is_folder(Path(weights)):
         return Path(weights, subfolder)
     if not is_id(weights):
         raise WeightsError(
-            f"codec 'oobleck': there is no folder {weights}; give one in diffusers' layout, or the "
+            f"codec 'oobleck': there is no folder {weights!r}; give one in diffusers' layout, or the "
             "id of a model on the Hugging Face hub"
         )
     model = HubModel(weights, subfolder, revision)
@@ -171,7 +171,7 @@ def _folder(weights: str, subfolder: str, revision: str) -> Path:
 
 def _origin(weights: str, folder: Path) -> str:
     """Where the files came from: the hub with its commit, or a folder."""
-    if Path(weights).is_dir():
+    if is_folder(Path(weights)):
         return "a folder"
     parts = folder.parts
     commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
