@@ -155,8 +155,8 @@ def _folder(weights: str, subfolder: str, revision: str) -> Path:
         return Path(weights, subfolder)
     if not is_id(weights):
         raise WeightsError(
-            f"codec 'oobleck': there is no folder {weights!r}; give one in diffusers' layout, or the "
-            "id of a model on the Hugging Face hub"
+            f"codec 'oobleck': there is no folder {weights!r}; give one in diffusers' layout, or "
+            "the id of a model on the Hugging Face hub"
         )
     model = HubModel(weights, subfolder, revision)
     folder = model.folder()
