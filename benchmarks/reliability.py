@@ -1,7 +1,7 @@
 """Measures the figures of docs/reliability.md, and writes them there.
 
-    python benchmarks/reliability.py --kills 500 --steps --swaps 100 --fuzz 20000 --units 100000 \
-        --signals 200 --environments
+    python benchmarks/reliability.py --kills 500 --steps --swaps 100 --fuzz 20000 --folders 10000 \
+        --units 100000 --signals 200 --environments
 
 Every part may be run alone, and replaces its own table; a part that is not asked for keeps the
 table of its last run. The work is that of tests/faults, which the tests do in small.
@@ -34,6 +34,7 @@ sys.path[:0] = [
         FAULTS,
         FAULTS / "interrupted",
         FAULTS / "environments",
+        FAULTS / "hostile",
         REPOSITORY / "tests" / "engine",
         REPOSITORY / "tests",
     )
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="fail at every injected step")
     parser.add_argument("--swaps", type=int, default=0, help="swaps of inputs at random moments")
     parser.add_argument("--fuzz", type=int, default=0, help="mutated files, over all formats")
+    parser.add_argument("--folders", type=int, default=0, help="changed run folders of others")
     parser.add_argument("--units", type=int, default=0, help="units of the long run")
     parser.add_argument("--signals", type=int, default=0, help="signals at random moments")
     parser.add_argument("--environments", action="store_true", help="run on odd machines")
@@ -67,6 +69,7 @@ def main() -> None:
             (options.steps, lambda: steps(folder / "steps")),
             (options.swaps, lambda: swaps(folder / "swaps", options.swaps, options.seed)),
             (options.fuzz, lambda: fuzzing(options.fuzz, options.seed)),
+            (options.folders, lambda: folders(options.folders, options.seed)),
             (options.units, lambda: units(folder / "units", options.units)),
             (options.signals, lambda: signals(folder / "s", options.signals, options.seed)),
             (options.environments, lambda: environments(folder / "e")),
@@ -227,6 +230,27 @@ def fuzzing(count: int, seed: int) -> tuple[str, list[str], list[str]]:
         print(table[-1], flush=True)
     table.append(f"| all | {total} | {sum(1 for _ in findings)} findings | | | |")
     return "fuzz", table, findings
+
+
+# -- run folders of others
+
+
+def folders(count: int, seed: int) -> tuple[str, list[str], list[str]]:
+    """Changed run folders, each given to every command that reads one."""
+    from foreign_folders import subject
+    from fuzz import fuzz
+
+    cases = [f"{seed} {case}".encode() for case in range(count)]
+    result = fuzz(subject(), range(count), contents=cases)
+    table = [
+        "| folders | crashes, or files changed outside | hangs | slowest, all commands "
+        "| most memory of the process |",
+        "|---|---|---|---|---|",
+        f"| {result.cases} | {len(result.crashes)} | {len(result.hangs)} "
+        f"| {result.slowest:.1f} s | {result.peak_bytes / 1e6:.0f} MB "
+        f"(idle {result.idle_bytes / 1e6:.0f} MB) |",
+    ]
+    return "folders", table, [*result.crashes, *result.hangs]
 
 
 # -- signals and environments

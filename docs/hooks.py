@@ -82,8 +82,16 @@ def _commands() -> str:
 
     from rdbench.cli.main import app
 
-    group = typer.main.get_command(app)
-    return "\n\n".join(_command(name, one) for name, one in group.commands.items())  # type: ignore[attr-defined]
+    return "\n\n".join(_command(name, one) for name, one in _named(typer.main.get_command(app)))
+
+
+def _named(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its full name: `run`, `weights fetch`."""
+    for name, one in group.commands.items():
+        if hasattr(one, "commands"):
+            yield from _named(one, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", one
 
 
 def _command(name: str, command: Any) -> str:

@@ -1,8 +1,21 @@
-"""`rdbench` and `python -m rdbench`: what stands before anything that takes time is imported."""
+"""`rdbench` and `python -m rdbench`: what stands before anything that takes time is imported.
+
+`python -m` puts the current folder first on the import path. It is taken away, unless rdbench
+itself lies there: what a folder of somebody else's holds is no module of this program. (What Python
+imports before this line, `python -P -m rdbench` or the command `rdbench` keep away too.)
+"""
 
 from __future__ import annotations
 
-from rdbench import interrupts, streams
+import os
+import sys
+
+# Not `pathlib`, which may lie there.
+_own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == os.getcwd() != _own:  # noqa: PTH109
+    del sys.path[0]
+
+from rdbench import interrupts, streams  # noqa: E402
 
 
 def main() -> None:

@@ -13,17 +13,17 @@ is used is (`hash_file`, `CheckedFile`).
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import os
-import stat
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from rdbench.files import open_regular, read_file
 
 _INSTALLED = ("site-packages", "dist-packages")
 BLOCK_BYTES = 2**17
@@ -52,14 +52,14 @@ def file_sha256(path: Path) -> str:
 
     A pipe or a device is refused: opening one may wait for ever.
     """
-    with _opened(path) as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_file(path: Path) -> FileHash:
     """The hashes of a file; raises OSError as `file_sha256` does."""
     whole, blocks, size = hashlib.sha256(), bytearray(), 0
-    with _opened(path) as file:
+    with open_regular(path) as file:
         while block := file.read(BLOCK_BYTES):
             whole.update(block)
             size += len(block)
@@ -72,20 +72,8 @@ def read_hashed(path: Path, *, limit: int) -> tuple[bytes, str]:
 
     Raises OSError as `file_sha256` does, and for more than `limit` bytes.
     """
-    with _opened(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it has more than {limit} bytes")
+    content = read_file(path, limit)
     return content, hashlib.sha256(content).hexdigest()
-
-
-def _opened(path: Path) -> io.BufferedReader:
-    # Not blocking, so that opening a pipe returns; a regular file never blocks.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return file
 
 
 class CheckedFile(io.RawIOBase):
@@ -97,7 +85,7 @@ class CheckedFile(io.RawIOBase):
     """
 
     def __init__(self, path: Path, expected: FileHash) -> None:
-        self._file = _opened(path)
+        self._file = open_regular(path)
         self._expected = expected
         self._place = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()

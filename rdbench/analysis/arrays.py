@@ -284,12 +284,10 @@ def _codes(
     """A number for each distinct combination, in order of appearance, and the combinations."""
     import pandas as pd
 
-    total: npt.NDArray[np.intp] = np.zeros(len(rows), dtype=np.intp)
+    number: npt.NDArray[np.intp] = np.zeros(len(rows), dtype=np.intp)
     for column in columns:
         codes, names = pd.factorize(rows[column])
-        total = total * len(names) + codes
-    codes, _ = pd.factorize(total)
-    number = np.asarray(codes, dtype=np.intp)
+        number = np.asarray(pd.factorize(number * len(names) + codes)[0], dtype=np.intp)
     first = np.unique(number, return_index=True)[1]
     named = [rows[column].iloc[first].astype(str).tolist() for column in columns]
     return number, list(zip(*named, strict=True))

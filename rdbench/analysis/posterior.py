@@ -53,7 +53,8 @@ def channel_kl(traces: pd.DataFrame, run: Run) -> pd.DataFrame:
     traces: of `rdbench.store.traces.read_traces`. Side information is left out, and so are clips
     and systems that `run` does not have.
     """
-    where = run.rows[["system", "curve", "point", "clip", "domain"]].drop_duplicates()
+    where = run.rows[["system", "curve", "point", "clip", "domain"]]
+    where = where.drop_duplicates(["system", "point", "clip"])  # of which each has one domain
     traces = traces.drop(columns="curve").merge(where.astype(str), on=["system", "point", "clip"])
     kl = traces[(traces["kind"] == "kl") & (traces["index"] >= 0) & (traces["axis"] == "channel")]
     if kl.empty:

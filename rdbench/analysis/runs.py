@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.analysis.extent import check_extent
 from rdbench.analysis.listeners.ratings import rating_cards, rating_rows, read_ratings
 from rdbench.analysis.sets import SetScore, read_sets
 from rdbench.store.reader import read_manifest, read_rows
@@ -98,6 +99,7 @@ def read_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     rows, manifest = read_rows(folder), read_manifest(folder)
+    check_extent(rows, folder.resolve().name)
     others = {name for name, card in variants_of(manifest).items() if card.of}
     apart = rows["variant"].isin(others)
     sets = read_sets(folder, _mapping(manifest.get("metrics")))

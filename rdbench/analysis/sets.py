@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.store.schema import Kind, Quantity
+from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from rdbench.store.features import Feature
 
     Array = npt.NDArray[np.float64]
 
 Point = tuple[str, str, str, str]
 POINT = ("system", "curve", "point", "variant")
 SET = "set"
+MAX_BYTES = 2**28
+"""Most bytes of what the values of a metric are made of: a few thousand numbers each."""
 JACKKNIFE, BOOTSTRAP = "jackknife", "bootstrap"
 
 
@@ -53,7 +58,10 @@ def read_sets(folder: Path, metrics: Mapping[str, Any]) -> tuple[SetScore, ...]:
 
     Raises StoreError for what cannot be read.
     """
-    keys = [key for key, card in metrics.items() if is_set(card)]
+    from rdbench.store.attachments import told
+
+    kept = set(told(folder, Kind.FEATURE, ("unit_key", "key"))["key"].to_pylist())
+    keys = [key for key, card in metrics.items() if is_set(card) and key in kept]
     return tuple(score for key in keys for score in _read(folder, key))
 
 
@@ -70,8 +78,8 @@ def _read(folder: Path, key: str) -> list[SetScore]:
         clips.setdefault((point, domain), []).append(name)
     arrays = {
         model: {
-            (_point(vars(one)), one.domain): np.asarray(one.array, dtype=float)
-            for one in read_features(folder, Quantity(Kind.FEATURE, key, model))
+            (_point(vars(one)), one.domain): _of_groups(one)
+            for one in read_features(folder, Quantity(Kind.FEATURE, key, model), most=MAX_BYTES)
         }
         for model in (JACKKNIFE, BOOTSTRAP)
     }
@@ -86,6 +94,17 @@ def _read(folder: Path, key: str) -> list[SetScore]:
         )
         for (point, domain), left_out in arrays[JACKKNIFE].items()
     ]
+
+
+def _of_groups(feature: Feature) -> Array:
+    """The numbers of a value without each group, or of its replicates."""
+    array = np.asarray(feature.array, dtype=float)
+    if array.ndim != 1:
+        raise StoreError(
+            f"the feature of unit {feature.unit_key} has {array.ndim} dimensions where a value has "
+            "one; delete the folder features and run again"
+        )
+    return array
 
 
 def _clips(folder: Path, key: str) -> list[tuple[str, Point, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import json
 import math
 import os
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from rdbench.audio.clip import Clip, Corpus, part_name, readable
+from rdbench.files import read_file
 from rdbench.types import AudioError, SpecError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff", ".opus")
 COLUMNS = ("file", "start", "duration", "domain", "group")
 DEFAULT_DOMAIN = "audio"
+MAX_BYTES = 2**26
+"""The largest manifest that is read: half a million clips."""
 EMBEDDED = Path(__file__).parent / "embedded"
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -122,7 +126,8 @@ def _rows(manifest: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if suffix != ".csv" and suffix not in _JSON_SUFFIXES:
         raise SpecError(f"manifest {str(manifest)!r} is neither .csv nor .jsonl; name it so")
     try:
-        with manifest.open(encoding="utf-8-sig", newline="") as stream:
+        content = io.BytesIO(read_file(manifest, MAX_BYTES))
+        with io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as stream:
             reader = _csv_rows if suffix == ".csv" else _json_rows
             yield from reader(stream, manifest.name)
     except OSError as error:

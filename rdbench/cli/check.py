@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rdbench.text import printable
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="A results folder.")],
@@ -37,7 +39,7 @@ def command(
     try:
         result = gate_files(run, baseline, config, update=update)
     except NotComparableError as error:
-        typer.echo(f"rdbench: {error}", err=True)
+        typer.echo(f"rdbench: {printable(str(error))}", err=True)
         raise typer.Exit(int(Exit.NOT_COMPARABLE)) from None
     if result is not None:
         for said in write_outputs(result, junit=junit, markdown=markdown, json_path=json):

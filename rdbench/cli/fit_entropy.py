@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.cli.options import (
+    AllowCode,
+    AllowDownload,
+    CodecOptions,
+    DataFolder,
+    Limit,
+    Quiet,
+    find_code,
+    read_spec,
+)
 from rdbench.interrupts import before_the_end
 
 
@@ -19,6 +28,7 @@ def command(
     option: CodecOptions = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     allow_code: AllowCode = False,
+    allow_download: AllowDownload = False,
     extend: Annotated[
         bool, typer.Option(help="Keep what the file has, and fit only what it lacks.")
     ] = False,
@@ -34,11 +44,20 @@ def command(
     from rdbench.rate.tables import Tables
 
     set_up_logging(verbose=0, quiet=quiet)
+    if allow_code:
+        find_code(spec)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
     known = Tables.load(out) if extend else None
     with before_the_end(progress.stop):
-        tables = fit_tables(benchmark, progress, device=device, allow_code=allow_code, known=known)
+        tables = fit_tables(
+            benchmark,
+            progress,
+            device=device,
+            allow_code=allow_code,
+            allow_download=allow_download,
+            known=known,
+        )
     tables.save(out)
     if not quiet:
         count = len(tables.entries)

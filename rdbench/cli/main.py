@@ -27,7 +27,9 @@ from rdbench.cli import (
     status,
     train,
     validate,
+    weights,
 )
+from rdbench.text import printable
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
@@ -56,6 +58,7 @@ app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
 app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
+app.add_typer(weights.app, name="weights")
 
 
 def _version(wanted: bool) -> None:
@@ -83,7 +86,7 @@ def entry() -> None:
         sentence = _sentence(error)
         if sentence is None:
             traceback.print_exception(error)
-        typer.echo(f"rdbench: {sentence or IS_FAULT}", err=True)
+        typer.echo(f"rdbench: {printable(sentence or IS_FAULT)}", err=True)
         sys.exit(FAULT if sentence is None else USAGE)
     finally:
         interrupts.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,13 @@ CodecOptions = Annotated[
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
 ]
+AllowDownload = Annotated[
+    bool,
+    typer.Option(
+        "--allow-download",
+        help="Fetch published weights that are not on this machine (docs/weights.md).",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")]
 
 
@@ -46,6 +54,13 @@ def read_spec(
             raise SpecError(f"--option {item!r} is not of the form SYSTEM.KEY=VALUE")
         spec = with_option(spec, system, key, value)
     return spec
+
+
+def find_code(spec: Path) -> None:
+    """Lets `module:Class` be found beside the spec, as a script finds what lies beside it, or in
+    the current folder.
+    """
+    sys.path[:0] = [str(spec.parent.absolute()), str(Path.cwd())]
 
 
 def parse_pairs(items: Sequence[str]) -> list[tuple[str, str]]:

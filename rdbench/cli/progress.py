@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rdbench.engine.progress import Progress
 from rdbench.report.text.status import clock
+from rdbench.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,7 +91,7 @@ class LineProgress(Progress):
             self._report()
 
     def say(self, message: str) -> None:
-        write_line(message)
+        write_line(printable(message))
 
     def _report(self) -> None:
         self._said = time.monotonic()
@@ -163,7 +164,7 @@ class BarProgress(Progress):
         self._pace.done += steps
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False)
+        self._console.print(printable(message), markup=False, highlight=False)
 
     def stop(self) -> None:
         self._live.stop()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, read_spec
+from rdbench.cli.options import (
+    AllowCode,
+    AllowDownload,
+    CodecOptions,
+    DataFolder,
+    Limit,
+    Quiet,
+    find_code,
+    read_spec,
+)
 from rdbench.interrupts import AGAIN, before_the_end
 
 FAILED = 1
@@ -58,6 +66,7 @@ def command(
         bool, typer.Option("--traces", help="Leave bits per frame in RUN/traces.")
     ] = False,
     allow_code: AllowCode = False,
+    allow_download: AllowDownload = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -80,12 +89,13 @@ def command(
         workers=workers,
         batch_seconds=batch_seconds,
         allow_code=allow_code,
+        allow_download=allow_download,
         costs=costs.value,
         keep_audio=keep_audio,
         traces=traces,
     )
-    if allow_code:  # as a script finds the modules beside it
-        sys.path.insert(0, str(spec.parent.absolute()))
+    if allow_code:
+        find_code(spec)
     progress = make_progress(quiet=quiet)
     with before_the_end(progress.stop), before_the_end(lambda: _kept(folder)):
         summary = run_benchmark(benchmark, folder, how, progress)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rdbench.cli.options import RunFolder
+from rdbench.text import printable
 
 PROBLEMS = 1
 
@@ -23,7 +24,7 @@ def command(
 
     found = validate_run(run)
     for problem in found.problems:
-        typer.echo(f"rdbench: {problem}", err=True)
+        typer.echo(f"rdbench: {printable(problem)}", err=True)
     if not quiet:
         for note in found.notes:
             typer.echo(f"note: {note}")

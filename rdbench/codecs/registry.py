@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
 from rdbench.codecs.base import Codec
 from rdbench.suggest import nearest
@@ -102,8 +102,8 @@ def _load(name: str, path: str) -> Callable[..., Any]:
         factory: object = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
         raise CodecError(
-            f"codec {name!r} cannot be imported ({error}); rdbench looks in the current folder, in "
-            "PYTHONPATH and among the installed packages"
+            f"codec {name!r} cannot be imported ({error}); rdbench looks beside the spec, in the "
+            "current folder, in PYTHONPATH and among the installed packages"
         ) from error
     except AttributeError as error:
         there = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
@@ -133,3 +133,23 @@ def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str,
         if option not in known:
             hint = nearest(option, known, many="it takes")
             raise CodecError(f"codec {name!r} has no option {option!r}; {hint}")
+    if name in BUILT_IN:
+        _check_types(name, factory, options)
+
+
+def _check_types(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Holds options against the annotations of a codec of ours."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    target: Any = factory
+    hints = get_type_hints(target.__init__ if isinstance(factory, type) else factory)
+    for option, value in options.items():
+        wanted = hints.get(option, Any)
+        try:
+            TypeAdapter(wanted, config=ConfigDict(strict=True)).validate_python(value)
+        except ValidationError as error:
+            what = getattr(wanted, "__name__", str(wanted)).replace("pathlib.", "")
+            raise CodecError(
+                f"codec {name!r}: its option {option!r} is {repr(value)[:60]}, which is no {what}; "
+                "mend the spec"
+            ) from error

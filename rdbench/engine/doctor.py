@@ -7,7 +7,6 @@ give its known value.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -118,9 +117,9 @@ def _extras() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from rdbench.codecs.registry import BUILT_IN
+    from rdbench.codecs.published import published_files
     from rdbench.models import checkpoint, shipped
-    from rdbench.weights.published import WeightsFile, cache_folder
+    from rdbench.weights.published import cache_folder
 
     for name in shipped.names():
         try:
@@ -129,13 +128,9 @@ def _weights() -> Iterator[Finding]:
             yield Finding("weights", name, "damaged", f"install rdbench again: {error}")
         else:
             yield Finding("weights", name, "comes with rdbench")
-    for name, place in BUILT_IN.items():
-        module, _, attribute = place.partition(":")
-        file = getattr(getattr(importlib.import_module(module), attribute), "file", None)
-        if not isinstance(file, WeightsFile):
-            continue
+    for name, file in published_files().items():
         there = (cache_folder() / file.filename).is_file()
-        said = "downloaded" if there else "not here; downloaded on first use (docs/weights.md)"
+        said = "downloaded" if there else f"not here; `rdbench weights fetch {name}` fetches it"
         yield Finding("weights", name, said)
     yield Finding("weights", "lyra", "given by the option `models` (docs/weights.md)")
 

@@ -121,6 +121,7 @@ def fit_tables(
     *,
     device: str = "auto",
     allow_code: bool = False,
+    allow_download: bool = False,
     known: Tables | None = None,
 ) -> Tables:
     """Encodes the clips of `spec` with each of its systems and fits what can be fitted.
@@ -141,7 +142,10 @@ def fit_tables(
     clips = plan_clips(corpus, seed=spec.protocol.seed)
     where = resolve_device(device)
     workers = default_workers(where, spec.protocol.threads)
-    steps = list(_steps(build_systems(spec, allow_code=allow_code), progress))
+    systems = build_systems(
+        spec, allow_code=allow_code, fetching=progress.say if allow_download else None
+    )
+    steps = list(_steps(systems, progress))
     if known is not None:
         steps = [step for step in steps if not _is_known(step, known)]
         if not steps:

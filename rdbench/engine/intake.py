@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import pickle
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from rdbench.engine.measure.shard import ClipWork
 from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.passes.audio import AUDIO
 from rdbench.engine.plan.families import SetUnits
-from rdbench.store.atomic import cannot_write
+from rdbench.store.atomic import changing, remove
 from rdbench.store.features import feature_content
 from rdbench.store.schema import BESIDE, Kind, Labels, Quantity, Row
 from rdbench.types import Score, Status
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rdbench.store.writer import RunWriter
 
 SCRATCH = "scratch"
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 """A folder of a run for what is needed until its end alone."""
 SHOWN = 3
 """How many clips a line names."""
@@ -70,7 +72,7 @@ class RunIntake:
         self._transient = {
             one.units.feature for one in self.sets if one.units.feature and not one.units.keep
         }
-        self._scratch = _Scratch(writer.folder / SCRATCH)
+        self._scratch = _Scratch(writer.folder)
         self._failures: dict[tuple[StepId | None, str, Quantity], str] = {}
         self._notes: dict[str, list[str]] = {}
 
@@ -353,8 +355,8 @@ class _OpenSet:
 class _Scratch:
     """Things by step, clip and quantity, in one file for each step and quantity."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, run: Path) -> None:
+        self._run, self._folder = run, run / SCRATCH
         self._places: dict[tuple[StepId | None, str, Quantity], tuple[Path, int, int]] = {}
         self.clear()
 
@@ -362,13 +364,12 @@ class _Scratch:
         """Keeps a thing; raises StoreError where that fails."""
         name = hashlib.sha256(repr((step, quantity)).encode()).hexdigest()[:32]
         path, content = self._folder / name, pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
-        try:
-            self._folder.mkdir(exist_ok=True)
-            with path.open("ab") as file:
-                self._places[step, clip, quantity] = (path, file.tell(), len(content))
-                file.write(content)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with (
+            changing(path, self._run, make=True) as folder,
+            os.fdopen(os.open(path.name, _APPEND, 0o600, dir_fd=folder), "ab") as file,
+        ):
+            self._places[step, clip, quantity] = (path, file.tell(), len(content))
+            file.write(content)
 
     def get(self, step: StepId | None, quantity: Quantity, clips: Iterable[str]) -> dict[str, Any]:
         """What was kept of some clips."""
@@ -384,4 +385,6 @@ class _Scratch:
     def clear(self) -> None:
         """Forgets everything, and what a killed run has left."""
         self._places.clear()
+        if self._folder.is_symlink():
+            remove(self._folder, within=self._run)
         shutil.rmtree(self._folder, ignore_errors=True)

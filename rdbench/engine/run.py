@@ -56,7 +56,8 @@ class RunOptions:
     device: "auto" is the first CUDA device, else the CPU; several with commas between them, or
     "cuda:all", are used at the same time; "cpu:0" treats the CPU as a GPU is treated. workers:
     processes; None is one for each core. batch_seconds: audio in one batch of a device.
-    allow_code: whether `module:Class` may run. costs: what the cost pass of the spec does: measure
+    allow_code: whether `module:Class` may run. allow_download: whether published weights that are
+    not on this machine are fetched. costs: what the cost pass of the spec does: measure
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
     keep_audio: leave reconstructions and references in the folder too, as FLAC
     (`rdbench.store.audio`). traces: leave bits per frame (`rdbench.store.traces`), even where the
@@ -67,6 +68,7 @@ class RunOptions:
     workers: int | None = None
     batch_seconds: float = DEFAULT_BATCH_SECONDS
     allow_code: bool = False
+    allow_download: bool = False
     costs: Literal["missing", "again", "none"] = "missing"
     keep_audio: bool = False
     traces: bool = False
@@ -153,7 +155,8 @@ class _Run:
         from rdbench.audio.resample import RESAMPLER
         from rdbench.store.manifest import MANIFEST_NAME, read_manifest
 
-        systems = build_systems(self.spec, allow_code=self.options.allow_code)
+        fetching = self.progress.say if self.options.allow_download else None
+        systems = build_systems(self.spec, allow_code=self.options.allow_code, fetching=fetching)
         if (self.folder / MANIFEST_NAME).is_file() and not all(one.codec for one in systems):
             protocol = self.spec.protocol.fingerprint(RESAMPLER)
             take_up(systems, read_manifest(self.folder), protocol)

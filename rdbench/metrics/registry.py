@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from rdbench.files import is_file, user_path
 from rdbench.identity import behind, file_sha256
 from rdbench.metrics.base import (
     MODEL_FILE,
@@ -130,8 +131,8 @@ def _model_file(key: str, options: Mapping[str, Any]) -> tuple[Path | None, int]
     value = options.get(MODEL_FILE)
     if value is None:
         return None, 0
-    path = Path(str(value)).expanduser()
-    if not path.is_file():
+    path = user_path(str(value))
+    if not is_file(path):
         raise SpecError(
             f"metric {key!r}: there is no model file {path}; give its path in the option "
             f"{MODEL_FILE!r} (./ is the spec's folder)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rdbench.files import is_file
 from rdbench.suggest import nearest
 from rdbench.types import WeightsError
 
@@ -25,7 +26,7 @@ def find(weights: str | Path) -> Path:
     if text in names():
         return FOLDER / f"{text}{_SUFFIX}"
     path = Path(text)
-    if path.is_file():
+    if is_file(path):
         return path
     raise WeightsError(
         f"weights {text!r} are neither a file nor a checkpoint that comes with rdbench; "

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from rdbench.files import read_file
 from rdbench.rate.coded.fitted import FittedLatent
 from rdbench.rate.prior import GaussianPrior
 from rdbench.rate.static import StaticTables
@@ -108,15 +109,14 @@ class Tables:
     def load(cls, path: Path) -> Tables:
         """Reads a file; raises TablesError for anything but one that `save` wrote."""
         try:
-            with Path(path).open("rb") as file:
-                raw = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
+            raw = read_file(path, MAX_BYTES)
         except OSError as error:
             raise TablesError(
                 f"cannot read the entropy tables {path} ({error.strerror}); make them with "
                 "`rdbench fit-entropy`"
             ) from None
         try:
-            content = json.loads(raw) if len(raw) <= MAX_BYTES else None
+            content = json.loads(raw)
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict) or content.get("format") != FORMAT:

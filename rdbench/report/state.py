@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rdbench.analysis.listeners.ratings import FOLDER as LISTENERS
+from rdbench.files import read_file
 from rdbench.identity import file_sha256
-from rdbench.store.atomic import cannot_write, remove_leftovers, write_atomic
+from rdbench.store.atomic import remove, remove_leftovers, write_atomic
 from rdbench.store.attachments import FOLDERS
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import MEASUREMENTS, list_parts
@@ -38,28 +39,25 @@ def begin(folder: Path) -> None:
 
     What a killed report was writing goes.
     """
-    try:
-        (folder / NAME).unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(folder / NAME, error) from error
+    remove(folder / NAME)
     remove_leftovers(folder, only=_IN_THE_FOLDER)
     for name in _BELOW:
         if (folder / name).is_dir():
-            remove_leftovers(folder / name)
+            remove_leftovers(folder / name, within=folder)
 
 
 def end(folder: Path, made_from: str, written: Iterable[Path]) -> None:
     """Says that they have been made, all of `written`, of what `digest` said; raises StoreError."""
     files = sorted(Path(os.path.relpath(path, folder)).as_posix() for path in written)
     content = {"made_from": made_from, "files": files}
-    write_atomic(folder / NAME, (json.dumps(content, indent=1) + "\n").encode())
+    text = json.dumps(content, indent=1) + "\n"
+    write_atomic(folder / NAME, text.encode(), within=folder)
 
 
 def stands(folder: Path) -> bool:
     """Whether all tables and figures are there that what the run holds now has; never raises."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError, StoreError):
-        with (folder / NAME).open("rb") as file:
-            said = json.loads(file.read(MAX_BYTES))
+        said = json.loads(read_file(folder / NAME, MAX_BYTES))
         here = all((folder / name).is_file() for name in said["files"])
         return here and bool(said["files"]) and said["made_from"] == digest(folder)
     return False

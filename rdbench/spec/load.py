@@ -10,6 +10,7 @@ The names of metrics and codecs belong to registries of other rooms, so the call
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Collection, Hashable
@@ -20,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rdbench.files import read_file
 from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
@@ -27,6 +29,7 @@ from rdbench.types import SpecError
 MAX_BYTES = 64 * 1024
 MAX_NODES = 20_000
 MAX_MERGED = 500
+MAX_DIGITS = 24
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 # What PyYAML raises on broken documents beside its own errors (a bad `!!int`, a huge number, …).
@@ -122,14 +125,15 @@ def yaml_data(path: Path, what: str) -> Any:
     Raises SpecError where it cannot be read, is no YAML, or is larger than any such file.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = read_file(path, MAX_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise SpecError(
+                f"{what} {path} is larger than {MAX_BYTES // 1024} KiB; it is no {what}"
+            ) from None
         raise SpecError(
             f"{what} {path} cannot be read ({error.strerror}); give the path of a YAML file"
         ) from None
-    if len(raw) > MAX_BYTES:
-        raise SpecError(f"{what} {path} is larger than {MAX_BYTES // 1024} KiB; it is no {what}")
     try:
         content = yaml.load(raw.decode("utf-8"), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -145,16 +149,54 @@ def yaml_data(path: Path, what: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with duplicate keys refused."""
+    """The safe loader, without what YAML makes of a text and its author did not mean.
+
+    `1:30` is 90 to it, `010` is 8, `2024-05-01` is a date, a key `on` is true. Sets, binaries and
+    ordered maps are no part of any file here; neither are numbers of more digits than are counted
+    with. Duplicate keys are refused.
+    """
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number, as it is written."""
+        self._check_number(node)
+        if re.match(r"[-+]?0[0-9_]", node.value):
+            raise _refusal(node, f"{node.value} is read as octal; leave the first 0 out")
+        return int(super().construct_yaml_int(node))
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """A number, as it is written."""
+        self._check_number(node)
+        return float(super().construct_yaml_float(node))
+
+    def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
+        """Text that a file can hold."""
+        text = str(super().construct_yaml_str(node))
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise _refusal(
+                node, "half of a surrogate pair, which no file can hold; write the other"
+            )
+        return text
+
+    def refuse(self, node: yaml.Node) -> Any:
+        """Of a tag that no file here has: one sentence."""
+        kind = _NO_DATA[node.tag]
+        shown = (
+            f"{node.value} is {kind}" if isinstance(node, yaml.ScalarNode) else f"this is {kind}"
+        )
+        raise _refusal(node, f"{shown[:80]}; put it in quotes, or write it as text or as a list")
+
+    def _check_number(self, node: yaml.ScalarNode) -> None:
+        if ":" in node.value:
+            raise _refusal(node, f"{node.value[:20]} is read as minutes; put it in quotes")
+        if len(node.value) > MAX_DIGITS:
+            raise _refusal(node, f"a number of {len(node.value)} characters; write a shorter one")
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Expands merge keys (`<<`), which nested aliases could let grow without end."""
         before = len(node.value)
         super().flatten_mapping(node)
         if len(node.value) > max(before, MAX_MERGED):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"`<<` merges more than {MAX_MERGED} keys", node.start_mark
-            )
+            raise _refusal(node, f"`<<` merges more than {MAX_MERGED} keys")
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -162,13 +204,36 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key: Any = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice; keep one", key_node.start_mark
+            if not isinstance(key, str):
+                raise _refusal(
+                    key_node, f"the key {_shown(key)} is {_type_name(key)}; put it in quotes"
                 )
-            if isinstance(key, Hashable):
-                seen.add(key)
+            if key in seen:
+                raise _refusal(key_node, f"the key {_shown(key)} is there twice; keep one")
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+_NO_DATA = {
+    f"tag:yaml.org,2002:{name}": kind
+    for name, kind in (
+        ("timestamp", "a date"),
+        ("binary", "binary data"),
+        ("set", "a set"),
+        ("omap", "an ordered map"),
+        ("pairs", "a list of pairs"),
+    )
+}
+for _tag in _NO_DATA:
+    _Loader.add_constructor(_tag, _Loader.refuse)
+for _name in ("int", "float", "str"):
+    _Loader.add_constructor(
+        f"tag:yaml.org,2002:{_name}", getattr(_Loader, f"construct_yaml_{_name}")
+    )
 
 
 def _small(content: Any) -> bool:

@@ -14,6 +14,7 @@ the content of retired rows but whoever deletes the folders `retired`, `traces` 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,7 @@ from rdbench.store.parts import (
     MEASUREMENTS,
     Part,
     PartFolder,
+    columns_in,
     list_parts,
     read_all,
     read_content,
@@ -105,11 +107,18 @@ def told(run: Path, kind: Kind, columns: Sequence[str] = ("unit_key",)) -> pa.Ta
 
 
 def attached(
-    run: Path, kind: Kind, keys: Iterable[str], columns: pa.Schema, make: Callable[[pa.Table], T]
+    run: Path,
+    kind: Kind,
+    keys: Iterable[str],
+    columns: pa.Schema,
+    make: Callable[[pa.Table], T],
+    *,
+    most: Mapping[str, float],
 ) -> list[T]:
     """What `make` gives for each table of the content of these units.
 
-    Raises StoreError where a part is damaged, or holds more than rdbench writes.
+    most: how many "rows" and "bytes" of tables may be read together. Raises StoreError where a part
+    is damaged, or holds more than rdbench writes, and where there is more.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -118,6 +127,7 @@ def attached(
 
     def current(parts: Sequence[Part]) -> list[T]:
         missing, made = set(wanted), []
+        found = {"rows": 0, "bytes": 0}
         for part in reversed(parts):  # of a unit, the latest part's
             if not missing:
                 break
@@ -126,11 +136,23 @@ def attached(
             here = missing.intersection(held.unique().to_pylist())
             if here:  # parts of an older rdbench have other columns, and no unit of today's
                 table = unpack(part, content, columns)
-                made.append(make(table.filter(pc.is_in(table["unit_key"], pa.array(here)))))
+                table = table.filter(pc.is_in(table["unit_key"], pa.array(here)))
+                found = {"rows": found["rows"] + len(table), "bytes": found["bytes"] + table.nbytes}
+                _check_most(run, kind, found, most)
+                made.append(make(table))
                 missing -= here
         return made
 
     return settled(Path(run) / FOLDERS[kind], current)
+
+
+def _check_most(run: Path, kind: Kind, found: Mapping[str, int], most: Mapping[str, float]) -> None:
+    for what, count in found.items():
+        if count > most.get(what, math.inf):
+            raise StoreError(
+                f"the {FOLDERS[kind]} of {run} have more than {most[what]} {what}, which are not "
+                "read at once; run fewer clips, or delete that folder and run again"
+            )
 
 
 def lost_keys(run: Path, *kinds: Kind) -> set[str]:
@@ -139,28 +161,42 @@ def lost_keys(run: Path, *kinds: Kind) -> set[str]:
     kinds: of rows; all that have attachments where none is named. Raises StoreError where the
     measurements cannot be read.
     """
-
-    def found(parts: Sequence[Part]) -> set[str]:
-        keys: set[str] = set()
-        for part in parts:
-            with contextlib.suppress(StoreError):
-                held = unpack(part, read_content(part), schema(("unit_key",)))
-                keys |= set(held["unit_key"].unique().to_pylist())
-        return keys
+    import pyarrow.compute as pc
 
     lost: set[str] = set()
     for kind in kinds or FOLDERS:
-        keys = set(told(run, kind)["unit_key"].to_pylist())
-        lost |= keys - settled(Path(run) / FOLDERS[kind], found, strict=False) if keys else set()
+        keys = told(run, kind)["unit_key"].combine_chunks()
+
+        def found(parts: Sequence[Part], keys: pa.Array = keys) -> set[str]:
+            there: set[str] = set()
+            for part in parts:
+                with contextlib.suppress(StoreError):
+                    held = unpack(part, read_content(part), schema(("unit_key",)))["unit_key"]
+                    there.update(held.filter(pc.is_in(held, keys)).unique().to_pylist())
+            return there
+
+        if len(keys):
+            there = settled(Path(run) / FOLDERS[kind], found, strict=False)
+            lost |= set(keys.to_pylist()) - there
     return lost
 
 
-def damaged_parts(run: Path, kind: Kind) -> list[str]:
-    """A sentence for each part of a kind of attachments that is not what was written."""
+def damaged_parts(
+    run: Path, kind: Kind, columns: pa.Schema, check: Callable[[pa.Table], object] = len
+) -> list[str]:
+    """A sentence for each part of a kind of attachments that is not what was written.
+
+    Whether a row tells of its content or not. check: of a table, raises StoreError. A part of an
+    older rdbench may have other columns, and no unit of today's.
+    """
     problems = []
     for part in list_parts(Path(run) / FOLDERS[kind], strict=False):
         try:
-            read_content(part)
+            content = read_content(part)
+            there = columns_in(part, content, columns)
+            table = unpack(part, content, there)
+            if there == columns:
+                check(table)
         except FileNotFoundError:
             continue
         except StoreError as error:

@@ -18,14 +18,16 @@ where it is to be scored (`Kept.exact`).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdbench.store.atomic import cannot_write, make_folder, remove_leftovers, write_atomic
+from rdbench.files import open_regular
+from rdbench.store.atomic import changing, make_folder, remove_leftovers, write_atomic
 from rdbench.store.parts import MEASUREMENTS, ordered, read_all
 from rdbench.store.schema import Kind
 from rdbench.types import StoreError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
+    import soundfile
 
 FOLDER = "audio"
 KEY = "flac"
@@ -41,7 +44,12 @@ KEY = "flac"
 UNIT = "full scale"
 COLUMNS = ("system", "curve", "point", "variant", "clip", "path")
 
+MAX_VALUES = 2**26
+"""The most samples × channels of a file: what a clip may have (`rdbench.audio.load`)."""
+MAX_CHANNELS = 8
+
 _STEPS = 2**23
+_BLOCK = 2**18  # frames
 _SUFFIX = ".flac"
 
 
@@ -87,8 +95,8 @@ def kept_files(run: Path) -> dict[str, Kept]:
 def open_audio(run: Path) -> Path:
     """Makes the folder for audio and clears it of a killed writer's leftovers; needs the lock."""
     folder = Path(run) / FOLDER
-    make_folder(folder)
-    remove_leftovers(folder)
+    make_folder(folder, within=Path(run))
+    remove_leftovers(folder, within=Path(run))
     return folder
 
 
@@ -108,25 +116,54 @@ def write_audio(
     soundfile.write(
         content, (steps.astype(np.int32) << 8), sample_rate, format="FLAC", subtype="PCM_24"
     )
-    write_atomic(folder / f"{unit_key}{_SUFFIX}", content.getvalue())
+    path = folder / f"{unit_key}{_SUFFIX}"
+    write_atomic(path, content.getvalue(), within=folder.parent)
     return float(np.abs(samples).max(initial=0.0))
 
 
 def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """Samples float32 (channels, time) of a kept file, and their rate in hertz.
 
-    Raises StoreError where it cannot be read.
+    Raises StoreError where it cannot be read, or is none that `write_audio` wrote: at most
+    `MAX_VALUES` samples in all channels, read in blocks, so that memory is used as samples come.
     """
     import numpy as np
+
+    with _opened(path) as file:
+        samples = np.zeros((file.channels, file.frames), np.float32)
+        found = 0
+        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            samples[:, found : found + len(block)] = block.T
+            found += len(block)
+        if found != file.frames:
+            raise _damaged(path, "it ends before its header says")
+        return samples, int(file.samplerate)
+
+
+def check_audio(path: Path) -> None:
+    """Raises StoreError as `read_audio` does for a file whose header is none of kept audio."""
+    with _opened(path):
+        pass
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     import soundfile
 
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with open_regular(path) as stream, soundfile.SoundFile(stream) as file:
+            if file.format != "FLAC" or not 0 < file.channels <= MAX_CHANNELS:
+                raise _damaged(path, "it is no FLAC of a few channels")
+            if not 0 <= file.frames <= MAX_VALUES // file.channels:
+                raise _damaged(path, f"it promises {file.frames} samples")
+            yield file
     except (OSError, soundfile.SoundFileError) as error:
-        raise StoreError(
-            f"cannot read the kept audio {path} ({error}); delete it and run again"
-        ) from error
-    return np.ascontiguousarray(samples.T), int(rate)
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    reason = " ".join(why.split())
+    return StoreError(f"cannot read the kept audio {path} ({reason}); delete it and run again")
 
 
 def rename_audio(run: Path, keys: Mapping[str, str]) -> None:
@@ -136,10 +173,9 @@ def rename_audio(run: Path, keys: Mapping[str, str]) -> None:
     """
     for key, path in _files(Path(run)).items():
         if key in keys:
-            try:
-                os.replace(path, path.with_stem(keys[key]))  # noqa: PTH105 (as in `atomic`)
-            except OSError as error:
-                raise cannot_write(path, error) from error
+            with changing(path, Path(run)) as folder:
+                new = f"{keys[key]}{_SUFFIX}"
+                os.replace(path.name, new, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _files(run: Path) -> dict[str, Path]:

@@ -68,12 +68,17 @@ def feature_content(array: npt.NDArray[Any]) -> dict[str, Sequence[Any]]:
 
 
 def read_features(
-    run: Path, quantity: Quantity, keys: Container[str] | None = None
+    run: Path,
+    quantity: Quantity,
+    keys: Container[str] | None = None,
+    *,
+    most: int | None = None,
 ) -> list[Feature]:
     """The arrays of a quantity, whose model is exactly the rows' backend; ordered by their labels.
 
     keys: of the units that are wanted, all without: a run's arrays may be more than memory holds.
-    Raises StoreError for a part that is damaged or holds what is no array that rdbench keeps.
+    most: bytes of arrays that are read. Raises StoreError for a part that is damaged or holds what
+    is no array that rdbench keeps, and for more than that.
     """
     rows = told(run, Kind.FEATURE, ("unit_key", "key", "backend", *_LABELS)).to_pylist()
     labels = {
@@ -83,16 +88,16 @@ def read_features(
         and (keys is None or row["unit_key"] in keys)
     }
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for found in attached(run, Kind.FEATURE, labels, feature_columns(), _arrays):
+    limits = {} if most is None else {"bytes": most}
+    for found in attached(run, Kind.FEATURE, labels, feature_columns(), _arrays, most=limits):
         arrays |= found
     features = [Feature(key, **labels[key], array=array) for key, array in arrays.items()]
     return sorted(features, key=lambda one: (*(getattr(one, n) for n in _LABELS), one.unit_key))
 
 
-def check_features(run: Path) -> None:
-    """Raises StoreError as `read_features` does, for all arrays of a run."""
-    keys = told(run, Kind.FEATURE)["unit_key"].to_pylist()
-    attached(run, Kind.FEATURE, keys, feature_columns(), lambda table: len(_arrays(table)))
+def check_features(table: pa.Table) -> None:
+    """Raises StoreError as `read_features` does, for a table of content."""
+    _arrays(table)
 
 
 def _arrays(table: pa.Table) -> dict[str, npt.NDArray[Any]]:

@@ -11,8 +11,10 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import socket
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,10 @@ from rdbench.types import StoreError
 
 LOCK_NAME = ".lock"
 _TRIES, _BETWEEN_S = 4, 0.05
+# What reading raises of a file that somebody else wrote.
+_NO_TEXT = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError
+)  # fmt: skip
 # Only so that a forked child can find what it must close.
 _held: WeakSet[RunLock] = WeakSet()
 
@@ -37,7 +43,7 @@ class RunLock:
         self.folder = folder
         path = folder / LOCK_NAME
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = _opened(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
@@ -62,7 +68,10 @@ class RunLock:
         if self._descriptor is None:
             return
         text = json.dumps(self._text).encode()
-        # On a full disk the lock holds all the same; only what it tells is missing.
+        # On a full disk the lock holds all the same, and where the file has another name too, in
+        # somebody's folder: only what it tells is missing.
+        if os.fstat(self._descriptor).st_nlink > 1:
+            return
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
@@ -104,23 +113,35 @@ class Session:
 def session_of(folder: Path) -> Session | None:
     """The last session of the run in `folder`; None where none can be told."""
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+        descriptor = _opened(folder / LOCK_NAME, os.O_RDONLY)
     except OSError:
         return None
     try:
         text = json.loads(os.pread(descriptor, 4096, 0))
-        began = text.get("began")
-        return Session(
-            int(text["pid"]),
-            str(text["host"]),
-            _is_held(descriptor),
-            None if began is None else float(began),
-            int(text.get("done", 0)),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        began, done = text.get("began"), int(text.get("done", 0))
+        if (began is not None and not math.isfinite(began)) or not 0 <= done < 2**53:
+            return None
+        held = _is_held(descriptor)
+        return Session(int(text["pid"]), str(text["host"]), held, began and float(began), done)
+    except _NO_TEXT:
         return None
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path, flags: int) -> int:
+    """A descriptor of a lock, which is a file, and neither a link to one nor a pipe."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
 
 
 def _take(descriptor: int) -> None:
@@ -146,7 +167,7 @@ def _holder(descriptor: int) -> str:
     try:
         content = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(content['pid'])} on {content['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except _NO_TEXT:
         return "another process"
 
 

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rdbench.files import read_file
 from rdbench.store import versions
 from rdbench.store.atomic import (
-    cannot_write,
     is_temporary,
     make_folder,
+    remove,
     remove_leftovers,
     write_atomic,
 )
@@ -45,7 +45,11 @@ _VERSION_KEY = b"rdbench.schema_version"
 
 MAX_BYTES = 2**29
 """The largest part that is read, and the most that one may hold when it is unpacked."""
-MAX_ROWS = 10_000_000
+MAX_ROWS = 2_000_000
+"""Most rows of a part; those that rdbench writes have a tenth of that."""
+MAX_RUN_ROWS = 4_000_000
+MAX_RUN_BYTES = 2**30
+"""Most rows, and most bytes of them, that are read of a run at once."""
 LARGE_BYTES = 2**26
 """What parts hold at most that are made by merging smaller ones, which bounds its memory."""
 MANY_PARTS = 64
@@ -112,7 +116,7 @@ def write_part(folder: Path, sequence: int, table: pa.Table, generation: int = 0
     checksum = hashlib.sha256(content).hexdigest()[:16]
     number = f"{sequence:08d}.{generation}" if generation else f"{sequence:08d}"
     path = folder / f"part-{number}-{checksum}.parquet"
-    write_atomic(path, content)
+    write_atomic(path, content, within=folder.parent)
     return Part(sequence, generation, path, checksum)
 
 
@@ -122,10 +126,7 @@ def read_content(part: Part) -> bytes:
     Raises FileNotFoundError where it has just gone, and StoreError where it is damaged.
     """
     try:
-        with part.path.open("rb") as file:
-            # No more than it has: what is asked for is reserved, and a limit may not allow it.
-            size = os.fstat(file.fileno()).st_size
-            content = file.read(min(size, MAX_BYTES) + 1)
+        content = read_file(part.path, MAX_BYTES)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -175,8 +176,11 @@ def unpack(
         _check_text(part, table)
         if upgrade is not None and old:
             table = upgrade(table, version)
+        table = table.select(columns.names).cast(columns)
+        if any(column.null_count for column in table.columns):
+            raise _damaged(part)
         # Without the metadata, so that tables of several parts can be joined.
-        return table.select(columns.names).cast(columns).replace_schema_metadata(None)
+        return table.replace_schema_metadata(None)
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise _damaged(part) from error
 
@@ -199,8 +203,21 @@ def read_all(
         table = read_part(part, list(dict.fromkeys((*names, "kind"))))
         return table.filter(pc.equal(table["kind"], kind.value)).select(names)
 
-    tables = settled(folder, lambda parts: [read(part) for part in parts])
+    tables = settled(folder, lambda parts: list(bounded(map(read, parts), folder)))
     return latest(pa.concat_tables([schema(names).empty_table(), *tables]))
+
+
+def bounded(tables: Iterable[pa.Table], what: Path) -> Iterator[pa.Table]:
+    """The tables, as long as all of them together are what is read at once; raises StoreError."""
+    rows = size = 0
+    for table in tables:
+        rows, size = rows + len(table), size + table.nbytes
+        if rows > MAX_RUN_ROWS or size > MAX_RUN_BYTES:
+            raise StoreError(
+                f"{what} holds more than the {MAX_RUN_ROWS} rows or {MAX_RUN_BYTES} bytes that are "
+                "read at once; give a run of fewer clips"
+            )
+        yield table
 
 
 def settled(folder: Path, read: Callable[[list[Part]], T], *, strict: bool = True) -> T:
@@ -228,6 +245,16 @@ def latest(table: pa.Table) -> pa.Table:
     return table.take(last.take(pc.sort_indices(last)))
 
 
+def columns_of(table: pa.Table) -> dict[str, list[Any]]:
+    """The columns as lists, equal texts of one being one object: most texts are labels."""
+    found = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        coded = column.combine_chunks().dictionary_encode()
+        distinct = coded.dictionary.to_pylist()
+        found[name] = [distinct[code] for code in coded.indices.to_numpy()]
+    return found
+
+
 def ordered(table: pa.Table) -> pa.Table:
     """The rows sorted by ORDER, so that equal measurements make equal tables."""
     return table.sort_by([(column, "ascending") for column in ORDER]).combine_chunks()
@@ -249,6 +276,24 @@ def schema(columns: Sequence[str] | None = None) -> pa.Schema:
 def with_version(table: pa.Table) -> pa.Table:
     """The table with the schema version in its metadata, as parts carry it."""
     return table.replace_schema_metadata({_VERSION_KEY: str(versions.SCHEMA_VERSION).encode()})
+
+
+def columns_in(part: Part, content: bytes, columns: pa.Schema) -> pa.Schema:
+    """Those of `columns` that a part of its schema has: all of today's, of an older one some.
+
+    Raises StoreError for what is no part.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        names = set(metadata.schema.names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(part) from error
+    if _version(part, metadata.metadata or {}, needed=False) == versions.SCHEMA_VERSION:
+        return columns
+    return pa.schema([field for field in columns if field.name in {"unit_key", *names}])
 
 
 def _version(part: Part, metadata: dict[bytes, bytes], *, needed: bool) -> int:
@@ -303,7 +348,7 @@ class PartFolder:
     """The parts of one folder under their writer, which holds the lock of the run.
 
     read: the table of a part. join: what a part holds of some tables, of which later ones win.
-    The folder is made when the first part is written.
+    The folder, which lies in that of the run, is made when the first part is written.
     """
 
     def __init__(
@@ -316,7 +361,7 @@ class PartFolder:
         self._read = read
         self._join = join or _whole_of
         if path.is_dir():
-            remove_leftovers(path)
+            remove_leftovers(path, within=path.parent)
             self._remove_replaced()
         parts = list_parts(path, strict=False)
         self._next = parts[-1].sequence + 1 if parts else 1
@@ -325,7 +370,7 @@ class PartFolder:
 
     def add(self, *tables: pa.Table) -> None:
         """Writes a part of some tables after all others; raises StoreError."""
-        make_folder(self.path)
+        make_folder(self.path, within=self.path.parent)
         # The number is used up even where writing fails: a part is then never under a number
         # that an earlier attempt may have left on the disk.
         sequence, self._next = self._next, self._next + 1
@@ -408,7 +453,5 @@ def _whole_of(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _remove(part: Part) -> None:
-    try:
-        part.path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(part.path, error) from error
+    folder = part.path.parent
+    remove(part.path, within=folder.parent)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.store.manifest import read_manifest
-from rdbench.store.parts import MEASUREMENTS, latest, ordered, read_all, read_part, settled
+from rdbench.store.parts import MEASUREMENTS, bounded, latest, ordered, read_all, read_part, settled
 from rdbench.store.schema import BESIDE, LABELS, Kind
 from rdbench.types import Status, StoreError
 
@@ -129,7 +129,8 @@ def index(folder: Path) -> Index:
     columns = ("unit_key", "status", "kind", "key", "backend", *LABELS)
 
     def read(parts: list[Any]) -> list[pa.Table]:
-        return [_distinct(read_part(part, columns)) for part in parts]
+        tables = (_distinct(read_part(part, columns)) for part in parts)
+        return list(bounded(tables, Path(folder) / MEASUREMENTS))
 
     tables = settled(Path(folder) / MEASUREMENTS, read)
     if not tables:

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 
 from rdbench.store.lock import Session, session_of
 from rdbench.store.manifest import read_manifest
-from rdbench.store.parts import MEASUREMENTS, list_parts, read_all
+from rdbench.store.parts import MEASUREMENTS, columns_of, list_parts, read_all
 from rdbench.store.schema import BESIDE, Kind, Quantity
 from rdbench.types import KL_PRIOR, RateKind, Status, StoreError
 
 MISSING = "missing"
+MAX_PLANNED = 4_000_000
+"""Most rows that a plan may ask for: each takes a hundred bytes where it is looked for."""
 COLUMNS = (
     "unit_key", "system", "point", "variant", "domain", "clip", "kind", "key", "backend", "status",
     "reason",
@@ -91,7 +93,7 @@ def run_status(folder: Path) -> RunStatus:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    found = read_all(folder / MEASUREMENTS, COLUMNS).to_pydict()
+    found = columns_of(read_all(folder / MEASUREMENTS, COLUMNS))
     tally = _tally(manifest, found)
     counts = _total(tally)
     session = session_of(folder)
@@ -116,7 +118,11 @@ def run_status(folder: Path) -> RunStatus:
 
 
 def planned_rows(manifest: Mapping[str, Any]) -> Iterator[Unit]:
-    """Every row that the manifest's plan asks for; raises StoreError for a plan that is none."""
+    """Every row that the manifest's plan asks for.
+
+    Raises StoreError for a plan that is none, or of more than `MAX_PLANNED` rows.
+    """
+    left = MAX_PLANNED
     try:
         clips: dict[str, list[str]] = {}
         for named in manifest["corpus"]["clips"]:
@@ -128,6 +134,12 @@ def planned_rows(manifest: Mapping[str, Any]) -> Iterator[Unit]:
                 [Quantity(Kind(kind), _text(key), _text(model)) for kind, key, model in entry[name]]
                 for name in ("each", "whole")
             )
+            left -= len(each) * len(clips.get(domain, ())) + len(whole)
+            if left < 0:
+                raise StoreError(
+                    f"the plan in manifest.json asks for more than {MAX_PLANNED} rows; restore the "
+                    "file from a copy"
+                )
             for clip in clips.get(domain, ()) if each else ():
                 for quantity in each:
                     yield Unit(system, point, variant, domain, clip, quantity)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rdbench.store.attachments import attached, told
 from rdbench.store.schema import Kind
+from rdbench.types import RateKind, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,10 @@ AXES = ("frame", "channel")
 _LABELS = ("system", "curve", "point", "variant", "clip")
 _ENTRY = ("axis", "index", "seconds", "kind", "bits", "frames")
 COLUMNS = (*_LABELS, *_ENTRY)
+MAX_ENTRIES = 4_000_000
+"""Most entries that are read at once; ten minutes of audio have 30,000 frames."""
+MAX_LABELS = 2_000
+"""Most characters of all labels of an entry: they are repeated for each."""
 ENTRY_BYTES = 100
 """About what an entry takes in memory."""
 
@@ -79,8 +84,19 @@ def read_traces(run: Path) -> pd.DataFrame:
 
     labels = told(run, Kind.TRACE, ("unit_key", "key", *_LABELS)).to_pandas()
     labels = labels[labels["key"].isin(AXES)]  # an older rdbench had one unit for both
+    lengths = labels[list(_LABELS)].map(len).sum(axis=1)
+    if len(lengths) and lengths.max() > MAX_LABELS:
+        raise StoreError(
+            f"the traces of {run} are of names of more than {MAX_LABELS} characters; restore the "
+            "measurements from a copy"
+        )
     frames = attached(
-        run, Kind.TRACE, labels["unit_key"], trace_columns(), lambda table: table.to_pandas()
+        run,
+        Kind.TRACE,
+        labels["unit_key"],
+        trace_columns(),
+        lambda table: table.to_pandas(),
+        most={"rows": MAX_ENTRIES},
     )
     if not frames:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -89,3 +105,16 @@ def read_traces(run: Path) -> pd.DataFrame:
         [*_LABELS, "axis", "index"], kind="stable", ignore_index=True
     )
     return ordered
+
+
+def check_traces(table: pa.Table) -> None:
+    """Raises StoreError for a table of content that is none of traces."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = {"axis": AXES, "kind": tuple(RateKind)}
+    for column, names in known.items():
+        if not pc.all(pc.is_in(table[column], pa.array(map(str, names)))).as_py():
+            raise StoreError(
+                f"a part of traces has an unknown {column}; delete the folder traces and run again"
+            )

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.store.attachments import FOLDERS, damaged_parts, lost_keys
 from rdbench.store.audio import FOLDER as AUDIO
-from rdbench.store.audio import kept_files
-from rdbench.store.features import check_features
+from rdbench.store.audio import check_audio, kept_files
+from rdbench.store.features import check_features, feature_columns
 from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import (
     MEASUREMENTS,
     RETIRED,
     Part,
+    bounded,
+    columns_of,
     latest,
     list_parts,
     read_part,
@@ -29,12 +31,16 @@ from rdbench.store.parts import (
 )
 from rdbench.store.schema import Kind
 from rdbench.store.status import planned_rows, statuses
-from rdbench.store.traces import read_traces
+from rdbench.store.traces import check_traces, trace_columns
 from rdbench.types import Status, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_CHECKS = {
+    Kind.TRACE: (trace_columns, check_traces),
+    Kind.FEATURE: (feature_columns, check_features),
+}
 SHOWN = 5
 """How many missing rows are named."""
 
@@ -67,13 +73,15 @@ def validate_run(folder: Path) -> Findings:
     except StoreError as error:
         problems.append(str(error))
     unsound: list[str] = []
-    tables = list(_tables(folder / MEASUREMENTS, unsound))
+    measured = folder / MEASUREMENTS
+    tables = list(bounded(_tables(measured, unsound), measured))
     problems += unsound
-    list(_tables(folder / RETIRED, problems))
+    for _ in _tables(folder / RETIRED, problems):
+        pass
     for kind in FOLDERS:
         problems += _attachments(folder, kind, sound=not unsound)
     found = _joined(tables)
-    problems += _audio_gone(folder, found)
+    problems += _kept_audio(folder, found) if not unsound else ()
     if "plan" in manifest:
         problems += _incomplete(manifest, found)
     elif manifest:
@@ -142,29 +150,30 @@ def _at_least_0(table: pa.Table) -> Any:
 
 def _attachments(folder: Path, kind: Kind, *, sound: bool) -> Iterator[str]:
     """What is wrong with traces or features; `sound` says whether the measurements can be read."""
-    problems = damaged_parts(folder, kind)
+    columns, check = _CHECKS[kind]
+    problems = damaged_parts(folder, kind, columns(), check)
     yield from problems
     if problems or not sound:
         return
-    try:
-        check_features(folder) if kind == Kind.FEATURE else read_traces(folder)
-    except StoreError as error:
-        yield str(error)
-    else:
-        if lost := len(lost_keys(folder, kind)):
-            yield f"{lost} {FOLDERS[kind]} are missing in {folder / FOLDERS[kind]}; run again"
+    if lost := len(lost_keys(folder, kind)):
+        yield f"{lost} {FOLDERS[kind]} are missing in {folder / FOLDERS[kind]}; run again"
 
 
-def _audio_gone(folder: Path, found: dict[str, list[Any]]) -> Iterator[str]:
-    """Kept audio of which the rows tell and that is not there."""
+def _kept_audio(folder: Path, found: dict[str, list[Any]]) -> Iterator[str]:
+    """Kept audio of which the rows tell and that is not there, or none that rdbench keeps."""
     rows = zip(found["unit_key"], found["kind"], strict=True)
     keys = {key for key, kind in rows if kind == Kind.AUDIO}
-    gone = len(keys) - len(keys & kept_files(folder).keys()) if keys else 0
-    if gone:
+    kept = kept_files(folder) if keys else {}
+    if gone := len(keys) - len(keys & kept.keys()):
         yield (
             f"{gone} of {len(keys)} files of kept audio are missing in {folder / AUDIO}; run again "
             "with --keep-audio, only they are made"
         )
+    for key in sorted(keys & kept.keys()):
+        try:
+            check_audio(kept[key].path)
+        except StoreError as error:
+            yield str(error)
 
 
 def _of_unknown_origin(manifest: dict[str, Any], found: dict[str, list[Any]]) -> Iterator[str]:
@@ -178,9 +187,7 @@ def _of_unknown_origin(manifest: dict[str, Any], found: dict[str, list[Any]]) ->
 def _joined(tables: list[pa.Table]) -> dict[str, list[Any]]:
     import pyarrow as pa
 
-    found: dict[str, list[Any]]
-    found = latest(pa.concat_tables([schema().empty_table(), *tables])).to_pydict()
-    return found
+    return columns_of(latest(pa.concat_tables([schema().empty_table(), *tables])))
 
 
 def _incomplete(manifest: dict[str, Any], found: dict[str, list[Any]]) -> Iterator[str]:

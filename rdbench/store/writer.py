@@ -80,7 +80,7 @@ class RunWriter:
         self._told: list[Callable[[], None]] = []
         self._closed = self._began = False
         self._guard = threading.RLock()
-        make_folder(self.folder / MEASUREMENTS)
+        make_folder(self.folder / MEASUREMENTS, within=self.folder)
         self._lock = RunLock(self.folder)
         self._place = _place(self.folder)
         try:

@@ -1,8 +1,8 @@
 """Other people's checkpoints as data: reading them without running what is in them.
 
 A checkpoint is a table of tensors with a few plain values beside it. `read_checkpoint` reads the
-two formats in which such tables are published, PyTorch's (`torch.load` with `weights_only=True`,
-so no code in the file runs) and safetensors; everything else is refused with one sentence.
+two formats in which such tables are published, PyTorch's (interpreted, so that no code in the file
+runs: `rdbench.weights.archives`) and safetensors; everything else is refused with one sentence.
 `load_strict` fills a model that was built on the `meta` device, so that nothing is allocated before
 names and shapes are known to fit, and no weight stays random.
 """
@@ -10,19 +10,19 @@ names and shapes are known to fit, and no weight stays random.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.identity import file_sha256
+from rdbench.identity import read_hashed
 from rdbench.types import WeightsError
-from rdbench.weights.formats import MAX_ENTRIES, check_format, reason_of
-from rdbench.weights.pickles import check_legacy_pickle, check_zip_pickle
+from rdbench.weights.archives import read_legacy, read_zip
+from rdbench.weights.formats import MAX_BYTES, MAX_ENTRIES, check_format, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -50,38 +50,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     source = Path(path)
     try:
-        kind = check_format(source, str(source))
-        if kind != "safetensors":
-            (check_zip_pickle if kind == "zip" else check_legacy_pickle)(source, str(source))
-        digest = file_sha256(source)
-        raw, metadata = (_read_safetensors if kind == "safetensors" else _read_torch)(source)
+        # Read once: what is loaded is what was hashed, and what was inspected.
+        content, digest = read_hashed(source, limit=MAX_BYTES)
+        kind = check_format(io.BytesIO(content), str(source))
+        read = _READERS[kind]
+        raw, metadata = read(io.BytesIO(content), str(source))
     except OSError as error:
         raise WeightsError(f"weights file {source} cannot be read: {reason_of(error)}") from error
     return Checkpoint(_tensors(raw, source), digest, source.name, metadata)
-
-
-def _read_torch(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch raises many kinds for damaged and for hostile files
-        found = re.search(r"GLOBAL\s+`?([\w.]+)", str(error))
-        if found:
-            raise WeightsError(
-                f"weights file {path} holds code or objects ({found[1]}) beside tensors, which "
-                f"are never loaded; use a checkpoint of plain tensors"
-            ) from error
-        raise WeightsError(
-            f"weights file {path} is damaged or not a checkpoint ({_first_line(error)}); "
-            f"fetch it again"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        metadata = content.get("metadata", {})
-        return content["state_dict"], metadata if isinstance(metadata, Mapping) else {}
-    return content, {}
 
 
 def _first_line(error: BaseException) -> str:
@@ -89,20 +65,25 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:160].rstrip(" .") if lines else type(error).__name__
 
 
-def _read_safetensors(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+def _read_safetensors(stream: io.BytesIO, name: str) -> tuple[Any, Mapping[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
+    content = stream.getvalue()
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    if header.count(b"{") > MAX_ENTRIES + 2:
+        raise WeightsError(f"weights file {name} holds more than {MAX_ENTRIES} tensors")
     try:
-        with safe_open(path, framework="pt", device="cpu") as archive:
-            keys = list(archive.keys())
-            if len(keys) > MAX_ENTRIES:
-                raise WeightsError(f"weights file {path} holds more than {MAX_ENTRIES} tensors")
-            state = {key: archive.get_tensor(key) for key in keys}
-            return state, {k: _plain(v) for k, v in (archive.metadata() or {}).items()}
-    except SafetensorError as error:
+        state = load(content)
+    except (SafetensorError, KeyError) as error:  # KeyError: of types that torch does not have
         raise WeightsError(
-            f"weights file {path} is damaged ({_first_line(error)}); fetch it again"
+            f"weights file {name} is damaged ({_first_line(error)}); fetch it again"
         ) from error
+    metadata = json.loads(header).get("__metadata__") or {}
+    return state, {key: _plain(text) for key, text in metadata.items()}
+
+
+_READERS = {"zip": read_zip, "legacy": read_legacy, "safetensors": _read_safetensors}
 
 
 def _plain(text: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from pathlib import Path
+from typing import IO
 
 from rdbench.types import WeightsError
 
@@ -22,15 +22,16 @@ MAX_HEADER_BYTES = 16 * 2**20
 """Longest header of a safetensors file."""
 
 
-def check_format(path: Path, name: str) -> str:
+def check_format(stream: IO[bytes], name: str) -> str:
     """The format by content: "zip", "legacy" or "safetensors"; raises for everything else."""
-    size = path.stat().st_size
+    size = stream.seek(0, 2)
     if size > MAX_BYTES:
         raise WeightsError(f"{name} has {size} bytes, more than the {MAX_BYTES} that are read")
-    with path.open("rb") as stream:
-        head = stream.read(512)
+    stream.seek(0)
+    head = stream.read(512)
+    stream.seek(0)
     if head.startswith(b"PK\x03\x04"):
-        _check_zip(path, name)
+        _check_zip(stream, name)
         return "zip"
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < MAX_BYTES:
         _check_safetensors(struct.unpack("<Q", head[:8])[0], name)
@@ -51,9 +52,9 @@ def _check_safetensors(header_bytes: int, name: str) -> None:
         )
 
 
-def _check_zip(path: Path, name: str) -> None:
+def _check_zip(stream: IO[bytes], name: str) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
     except OSError:
         raise

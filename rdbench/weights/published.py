@@ -1,5 +1,7 @@
 """Published weights as files: what they are, where they lie, and how they are downloaded.
 
+Nothing is downloaded that nobody asked for by name: `locate` finds what is in the cache, and raises
+`NotFetchedError` with what can be fetched; `rdbench weights fetch` and `--allow-download` do that.
 `fetch` downloads a file through a temporary name and checks its hash where its authors publish one.
 General downloaders (pooch) follow redirects to http, take files of any size, and know no beginnings
 of hashes, which is all that some authors publish.
@@ -18,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
+from rdbench.files import is_file, is_folder, user_path
 from rdbench.identity import file_sha256
 from rdbench.interrupts import before_the_end
 from rdbench.types import WeightsError
@@ -63,7 +66,7 @@ def cache_folder() -> Path:
     Raises WeightsError for a user who has none of them.
     """
     if own := os.environ.get("RDBENCH_CACHE"):
-        return Path(own).expanduser() / "weights"
+        return user_path(own) / "weights"
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
@@ -73,17 +76,67 @@ def cache_folder() -> Path:
         ) from None
 
 
-def locate(weights: str | os.PathLike[str], file: WeightsFile) -> Path:
-    """The file that `weights` means: "pretrained" (fetched where absent), or an existing path.
+class Download(Protocol):
+    """What is published and can be fetched."""
 
-    A folder means the published name within it. Raises WeightsError where there is no such file.
+    @property
+    def name(self) -> str:
+        """What `rdbench weights fetch` is told."""
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """Downloads it into the cache; `say` is told from where, its size, revision and hash.
+
+        Raises WeightsError.
+        """
+
+
+@dataclass(frozen=True)
+class PublishedDownload:
+    """The published file of a codec."""
+
+    name: str
+    file: WeightsFile
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """See `Download`; the revision is part of the address."""
+        say(f"fetching {self.file.filename} from {self.file.url}")
+        path = fetch(self.file)
+        say(
+            f"{path}: {path.stat().st_size} bytes, SHA-256 {file_sha256(path)} "
+            f"({self.file.hash_note})"
+        )
+
+
+class NotFetchedError(WeightsError):
+    """Published weights that are not on this machine. download: what fetches them."""
+
+    def __init__(self, message: str, download: Download) -> None:
+        super().__init__(message, download)
+        self.download = download
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def locate(weights: str | os.PathLike[str], file: WeightsFile, codec: str) -> Path:
+    """The file that `weights` means: "pretrained" (the one in the cache), or an existing path.
+
+    A folder means the published name within it. Raises NotFetchedError where the published file is
+    not in the cache, and WeightsError where there is no such file.
     """
     if weights == PRETRAINED:
-        return fetch(file)
-    path = Path(weights).expanduser()
-    if path.is_dir():
+        target = cache_folder() / file.filename
+        if not _is_cached(target, file):
+            raise NotFetchedError(
+                f"weights file {file.filename} is not on this machine; `rdbench weights fetch "
+                f"{codec}` or --allow-download fetches it from {file.url}",
+                PublishedDownload(codec, file),
+            )
+        return target
+    path = user_path(weights)
+    if is_folder(path):
         path = path / file.filename
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError(
             f"weights file {path} does not exist; "
             f"give the path of a checkpoint, or {PRETRAINED!r} for {file.url}"
@@ -104,15 +157,8 @@ def fetch(
             checkpoint, or of another hash than the published one.
     """
     target = (cache_dir or cache_folder()) / file.filename
-    try:
-        if target.is_file():
-            _check_hash(target, target, file)
-            return target
-    except OSError as error:
-        raise WeightsError(
-            f"the weights file {target} cannot be read ({error.strerror}); change its permissions "
-            "and those of its folders, or set RDBENCH_CACHE to another folder"
-        ) from error
+    if _is_cached(target, file):
+        return target
     if urllib.parse.urlsplit(file.url).scheme != "https":
         raise WeightsError(f"{file.url} is not an https address; weights are fetched by https only")
     # Not a `tempfile`: the result keeps the permissions that the user's umask gives.
@@ -130,12 +176,27 @@ def fetch(
             _download(file, target, out, opener or _open_https)
             out.flush()
             os.fsync(out.fileno())
-        check_format(temporary, file.url)
+        with temporary.open("rb") as stream:
+            check_format(stream, file.url)
         _check_hash(temporary, target, file)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def _is_cached(target: Path, file: WeightsFile) -> bool:
+    """Whether the published file is in the cache; raises WeightsError for another one there."""
+    try:
+        if not target.is_file():
+            return False
+        _check_hash(target, target, file)
+    except OSError as error:
+        raise WeightsError(
+            f"the weights file {target} cannot be read ({error.strerror}); change its permissions "
+            "and those of its folders, or set RDBENCH_CACHE to another folder"
+        ) from error
+    return True
 
 
 def _download(file: WeightsFile, target: Path, out: IO[bytes], opener: Opener) -> None:

@@ -59,7 +59,10 @@ def test_module_and_class_needs_permission() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no.such.module:X", "cannot be imported .*; rdbench looks in the current folder"),
+        (
+            "no.such.module:X",
+            "cannot be imported .*; rdbench looks beside the spec, in the current",
+        ),
         ("rdbench.codecs.anchors:Identiti", "did you mean 'Identity'?"),
         ("rdbench.codecs.anchors:torch", "has no 'torch'"),
     ],

@@ -375,8 +375,19 @@ class Result:
     """The same before its first case."""
 
 
-def _serve(name: str, cases: range, seed: int, contents: Any, pipe: Any) -> None:
+@dataclass(frozen=True)
+class Subject:
+    """What reads a kind of case, and what it does first, so that imports are no part of a case."""
+
+    name: str
+    read: Callable[[bytes, Path, str], None]
+    warm_up: Callable[[Path], None] | None = None
+    seconds: float = SECONDS
+
+
+def _serve(subject: Subject, cases: range, seed: int, contents: Any, pipe: Any) -> None:
     """The process of the readers: announces every case before it is read."""
+    name = subject.name
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     os.dup2(sys.stderr.fileno(), 2)
     import torch
@@ -385,8 +396,10 @@ def _serve(name: str, cases: range, seed: int, contents: Any, pipe: Any) -> None
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         seeds = contents if contents is not None else make_seeds(folder)
+        if subject.warm_up:
+            subject.warm_up(folder)
         for item in seeds[name][:1] if isinstance(seeds, dict) else ():
-            READERS[name](item, folder, name)  # imports and warms up
+            subject.read(item, folder, name)  # imports and warms up
         pipe.send(("idle", 0, _peak()))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, resource.RLIM_INFINITY))
@@ -394,7 +407,7 @@ def _serve(name: str, cases: range, seed: int, contents: Any, pipe: Any) -> None
             content = mutated(seeds, name, case, seed) if isinstance(seeds, dict) else seeds[case]
             pipe.send(("begin", case, None))
             try:
-                READERS[name](content, folder, name)
+                subject.read(content, folder, name)
             except BaseException:
                 pipe.send(("raised", case, traceback.format_exc(limit=-3)))
         pipe.send(("peak", 0, _peak()))
@@ -404,8 +417,11 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def fuzz(name: str, cases: range, *, seed: int = 0, contents: list[bytes] | None = None) -> Result:
+def fuzz(
+    what: str | Subject, cases: range, *, seed: int = 0, contents: list[bytes] | None = None
+) -> Result:
     """Reads cases of one format (or the given contents) in watched processes."""
+    subject = Subject(what, READERS[what]) if isinstance(what, str) else what
     result = Result()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rdbench.audio.load", "torch", "pyarrow.parquet", "pandas"])
@@ -413,18 +429,19 @@ def fuzz(name: str, cases: range, *, seed: int = 0, contents: list[bytes] | None
     while current < limit:
         ours, theirs = context.Pipe(duplex=False)
         worker = context.Process(
-            target=_serve, args=(name, range(current, limit), seed, contents, theirs)
+            target=_serve, args=(subject, range(current, limit), seed, contents, theirs)
         )
         worker.start()
         theirs.close()
-        current = _watch(worker, ours, name, range(current, limit), result)
+        current = _watch(worker, ours, subject, range(current, limit), result)
         worker.join()
     return result
 
 
-def _watch(worker: Any, pipe: Any, name: str, cases: range, result: Result) -> int:
+def _watch(worker: Any, pipe: Any, subject: Subject, cases: range, result: Result) -> int:
     """Follows one process to its end; returns the case that the next one begins with."""
-    began, at, patience = time.monotonic(), cases.start, 120.0
+    name = subject.name
+    began, at, patience = time.monotonic(), cases.start, 300.0
     while True:
         if not pipe.poll(patience):
             worker.kill()
@@ -440,10 +457,10 @@ def _watch(worker: Any, pipe: Any, name: str, cases: range, result: Result) -> i
             return at + 1
         now = time.monotonic()
         if kind == "begin":
-            if patience == SECONDS and case > at:
+            if patience == subject.seconds and case > at:
                 result.slowest = max(result.slowest, now - began)
                 result.cases += 1
-            began, at, patience = now, case, SECONDS
+            began, at, patience = now, case, subject.seconds
         elif kind == "raised":
             result.crashes.append(f"{name} {case}: {more}")
         elif kind == "idle":

@@ -47,13 +47,17 @@ class Injector:
         if self.action == "slow":
             time.sleep(self.seconds)
 
-    def covers(self, target: Any) -> str:
-        """The path of a file name or a descriptor where it is in the folder, else ""."""
+    def covers(self, target: Any, parent: int | None = None) -> str:
+        """The path of a file name or a descriptor where it is in the folder, else "".
+
+        parent: the descriptor of the folder that a name is relative to.
+        """
         try:
             if isinstance(target, int):
                 real = str(Path(f"/proc/self/fd/{target}").readlink())
             else:
-                real = str(Path(os.fspath(target)).absolute())
+                here = Path() if parent is None else Path(f"/proc/self/fd/{parent}").readlink()
+                real = str((here / os.fspath(target)).absolute())
         except (TypeError, OSError):
             return ""
         home = str(self.folder.absolute())
@@ -94,7 +98,8 @@ def injected(injector: Injector) -> Iterator[Injector]:
     def wrapped(name: str) -> Callable[..., Any]:
         def call(target: Any, *arguments: Any, **options: Any) -> Any:
             writes = name != "open" or (arguments and arguments[0] & (os.O_WRONLY | os.O_RDWR))
-            path = injector.covers(target) if writes else ""
+            parent = options.get("dir_fd", options.get("src_dir_fd"))
+            path = injector.covers(target, parent) if writes else ""
             if path:
                 injector.step(name, path)
             return before[name](target, *arguments, **options)
@@ -105,7 +110,8 @@ def injected(injector: Injector) -> Iterator[Injector]:
         path = injector.covers(file) if set(mode) & set("wxa+") else ""
         if not path:
             return real_open(file, mode, *arguments, **options)
-        injector.step("create", path)
+        if not isinstance(file, int):  # else it was opened by a step of its own
+            injector.step("create", path)
         return _File(real_open(file, mode, *arguments, **options), injector, path)
 
     try:

@@ -221,11 +221,18 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 def breaking(monkeypatch: pytest.MonkeyPatch, step: str, number: int) -> None:
     """Makes one step of writing a file fail."""
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))
 
     if step == "open":
-        monkeypatch.setattr(Path, "open", lambda *a, **k: fail())
+        real = os.open
+
+        def opened(path: str, flags: int, *more: int, **options: int) -> int:
+            if flags & os.O_CREAT:
+                fail()
+            return real(path, flags, *more, **options)
+
+        monkeypatch.setattr(os, "open", opened)
     else:
         monkeypatch.setattr(rdbench.store.atomic.os, step, fail)
 

@@ -179,8 +179,8 @@ def test_the_cache_folder_follows_the_environment(
 
 def test_a_path_may_be_a_file_or_a_folder_and_must_exist(tmp_path: Path, checkpoint: Path) -> None:
     file = published()
-    assert locate(checkpoint, file) == checkpoint
+    assert locate(checkpoint, file, "codec") == checkpoint
     with pytest.raises(WeightsError, match=r"model-w.th does not exist; give the path"):
-        locate(tmp_path, file)
+        locate(tmp_path, file, "codec")
     (tmp_path / "model-w.th").write_bytes(b"PK")
-    assert locate(str(tmp_path), file) == tmp_path / "model-w.th"
+    assert locate(str(tmp_path), file, "codec") == tmp_path / "model-w.th"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.analysis.extent import check_extent
 from rdbench.analysis.runs import NotComparableError, Run
 from rdbench.analysis.sets import SetScore
+from rdbench.files import read_file
 from rdbench.store.atomic import make_folder, write_atomic
-from rdbench.store.schema import COLUMNS, Kind
+from rdbench.store.manifest import parsed
+from rdbench.store.schema import COLUMNS, TEXT_COLUMNS, Kind
+from rdbench.text import printable
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
@@ -38,10 +43,13 @@ POINT_CLIP = ["system", "curve", "point", "variant", "clip"]
 DIGITS = 7
 # What a value without one group differs by from the value is small beside it.
 SET_DIGITS = 12
+MAX_BYTES = 2**26
+MAX_CELLS = 4_000_000
 WORDS = ("undefined", "failed")
 METRIC_FIELDS = (
     "name", "unit", "direction", "version", "backend", "backend_version", "scope",
 )  # fmt: skip
+CLIP_FIELDS = ("domain", "group", "content")
 SYSTEM_FIELDS = ("codec", "curve", "label", "headline", "version", "weights_sha256")
 
 
@@ -57,6 +65,7 @@ def write_baseline(path: Path, run: Run) -> None:
 
 def baseline_text(run: Run) -> str:
     """The whole of the file."""
+    run = _printable(run)
     kept = run.rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value])
     rows = run.rows[(run.rows["clip"] != "") & kept]
     keyed = rows.assign(
@@ -83,7 +92,7 @@ def read_baseline(path: Path) -> Run:
 
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, MAX_BYTES).decode()
     except (FileNotFoundError, IsADirectoryError):
         raise StoreError(
             f"there is no baseline {path}; write one with `rdbench check RUN --baseline {path} "
@@ -95,6 +104,8 @@ def read_baseline(path: Path) -> Run:
     count = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     header = _parsed_header("".join(line[1:] for line in lines[:count]), path)
     try:
+        if sum(line.count(",") for line in lines[count:]) > MAX_CELLS:
+            raise ValueError("more cells than any baseline has")
         wide = pd.read_csv(
             io.StringIO("".join(lines[count:])), dtype=str, keep_default_na=False, na_filter=False
         )
@@ -102,19 +113,52 @@ def read_baseline(path: Path) -> Run:
         sets = tuple(
             _set_score(item, header) for item in header.get("sets", ()) if item["left_out"]
         )
-    except (ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise _damaged(path) from error
+    check_extent(rows, path.name)
     return Run(path.name, rows, header, sets=sets)
 
 
 def rounded(run: Run) -> Run:
-    """The run with values and seconds at the digits that a baseline keeps."""
+    """The run with values and seconds at the digits that a baseline keeps, and its names."""
+    run = _printable(run)
     rows = run.rows.assign(
         value=_at_digits(run.rows["value"].to_numpy(float)),
         seconds=_at_digits(run.rows["seconds"].to_numpy(float)),
     )
     sets = tuple(replace(one, left_out=_at_digits(one.left_out, SET_DIGITS)) for one in run.sets)
     return replace(run, rows=rows, sets=sets)
+
+
+def _printable(run: Run) -> Run:
+    """The run with names as a baseline has them: without characters that act on a terminal."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, str):
+            return printable(value)
+        if isinstance(value, Mapping):
+            return {shown(key): shown(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(shown(item) for item in value)
+        return value
+
+    names = {name: run.rows[name].unique() for name in TEXT_COLUMNS}
+    if all(shown(name) == name for some in names.values() for name in some):
+        return run
+    renamed = {
+        name: run.rows[name].map({old: shown(old) for old in some}) for name, some in names.items()
+    }
+    sets = tuple(
+        replace(
+            one,
+            point=shown(one.point),
+            domain=shown(one.domain),
+            key=shown(one.key),
+            clips=shown(one.clips),
+        )
+        for one in run.sets
+    )
+    return replace(run, rows=run.rows.assign(**renamed), manifest=shown(run.manifest), sets=sets)
 
 
 def _at_digits(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = DIGITS) -> Any:
@@ -217,7 +261,7 @@ def _set_rows(header: Mapping[str, Any]) -> pd.DataFrame:
         | {field: item[field] for field in (*SET_FIELDS, "unit")}
         | {
             "kind": Kind.METRIC.value, "seconds": 0.0,
-            "value": np.nan if item["cell"] in WORDS else float(item["cell"]),
+            "value": np.nan if item["cell"] in WORDS else _number(item["cell"]),
             "status": item["cell"] if item["cell"] in WORDS else "ok",
             "reason": item["cell"] if item["cell"] in WORDS else "",
         }
@@ -243,11 +287,8 @@ def _json(value: Any) -> str:
 
 
 def _parsed_header(text: str, path: Path) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    header, fault = parsed(text.encode())
+    if fault or header.get("format") != FORMAT:
         raise _damaged(path)
     if header.get("schema") != BASELINE_SCHEMA:
         raise NotComparableError(
@@ -255,7 +296,10 @@ def _parsed_header(text: str, path: Path) -> dict[str, Any]:
             f"{BASELINE_SCHEMA}; make it anew with --update"
         )
     clips = header.get("clips")
-    if not isinstance(clips, dict) or not all(isinstance(c, dict) for c in clips.values()):
+    if not isinstance(clips, dict) or not all(
+        isinstance(clip, dict) and all(isinstance(clip.get(key), str) for key in CLIP_FIELDS)
+        for clip in clips.values()
+    ):
         raise _damaged(path)
     header["corpus"] = {"clips": [{"name": name, **clip} for name, clip in clips.items()]}
     return header
@@ -272,8 +316,8 @@ def _long(wide: pd.DataFrame, header: Mapping[str, Any]) -> pd.DataFrame:
         long[part] = long["column"].map({c: parts[number] for c, parts in split.items()})
     words = long["cell"].isin(WORDS)
     long["status"] = long["cell"].where(words, "ok")
-    long["value"] = [float(x) if x not in WORDS else np.nan for x in long["cell"]]
-    long["seconds"] = long["seconds"].astype(float)
+    long["value"] = [_number(x) if x not in WORDS else np.nan for x in long["cell"]]
+    long["seconds"] = long["seconds"].map(_number)
     clips, units = header["clips"], header.get("units", {})
     long["domain"] = long["clip"].map({name: clip["domain"] for name, clip in clips.items()})
     long["group"] = long["clip"].map({name: clip["group"] for name, clip in clips.items()})
@@ -285,6 +329,13 @@ def _long(wide: pd.DataFrame, header: Mapping[str, Any]) -> pd.DataFrame:
     if long["domain"].isna().any():
         raise ValueError("a clip that the header does not list")
     return long[list(COLUMNS)].reset_index(drop=True)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is no number of a baseline")
+    return value
 
 
 def _split(column: str) -> tuple[str, str, str]:

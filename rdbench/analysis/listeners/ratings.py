@@ -12,20 +12,22 @@ which errs on the wide side). The answers themselves are kept in the run's folde
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from rdbench.analysis.listeners.answers import Lines, read_table
 from rdbench.analysis.listeners.webmushra import FOUND, NOT_IN_RUN, UNANSWERED, read_answers
 from rdbench.store.atomic import make_folder, write_atomic
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.schema import COLUMNS
 from rdbench.store.variants import VariantCard, variants_of
 from rdbench.suggest import nearest
+from rdbench.text import printable
 from rdbench.types import RdbenchError, StoreError
 
 if TYPE_CHECKING:
@@ -129,9 +131,9 @@ def import_scores(
     if not found:
         raise RdbenchError(f"{answers.name} holds no scores for this run; check its conditions")
     table = pd.DataFrame(found, columns=RATING_COLUMNS)
-    make_folder(folder / FOLDER)
+    make_folder(folder / FOLDER, within=folder)
     text = table.to_csv(index=False, lineterminator="\n")
-    write_atomic(folder / FOLDER / f"{scale}.csv", text.encode())
+    write_atomic(folder / FOLDER / f"{scale}.csv", text.encode(), within=folder)
     return table
 
 
@@ -145,10 +147,16 @@ def read_ratings(folder: Path) -> pd.DataFrame | None:
     tables = []
     for path in sorted((folder / FOLDER).glob("*.csv")):
         try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-            table["score"] = table["score"].astype(float)
-            tables.append(table[RATING_COLUMNS])
-        except (ValueError, KeyError, OSError) as error:
+            columns, rows = read_table(path, strip=False)
+            table = pd.DataFrame([cells for _, cells in rows], columns=columns, dtype=str)
+            table = table[RATING_COLUMNS].astype({"score": float})
+            if (
+                not table["metric"].isin(list(SCALES)).all()
+                or not np.isfinite(table["score"]).all()
+            ):
+                raise ValueError("a score on no scale")
+            tables.append(table)
+        except (ValueError, KeyError, RdbenchError) as error:
             raise StoreError(
                 f"{path} is damaged; import the scores again with `rdbench import-scores`"
             ) from error
@@ -176,33 +184,24 @@ def rating_cards(ratings: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {key: SCALES[key].card() for key in dict.fromkeys(ratings["metric"]) if key in SCALES}
 
 
-def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise RdbenchError(f"cannot read {path} ({reason}); check the path") from error
-    reader = csv.DictReader(io.StringIO(text))
-    absent = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+def _read(path: Path) -> Lines:
+    columns, rows = read_table(path)
+    absent = [name for name in NEEDED if name not in columns]
     if absent:
         raise RdbenchError(
             f"{path.name} lacks the columns {', '.join(absent)}; its first line must name "
             f"{', '.join(NEEDED)}"
         )
-    found = []
-    for row in reader:
-        cells = {name: (row[name] or "").strip() for name in NEEDED}
+    for line, cells in rows:
         empty = [name for name in NEEDED if not cells[name]]
         if empty:
             raise RdbenchError(
-                f"line {reader.line_num} of {path.name} has no {empty[0]}; fill it in or remove "
-                "the line"
+                f"line {line} of {path.name} has no {empty[0]}; fill it in or remove the line"
             )
-        found.append((reader.line_num, cells))
-    return found
+    return rows
 
 
-def _decoded(answers: Path, key: Path, scale: str) -> list[tuple[int, dict[str, str]]]:
+def _decoded(answers: Path, key: Path, scale: str) -> Lines:
     """Answers of webMUSHRA as lines of a plain table."""
     kind, given = read_answers(answers, key)
     if kind != scale:
@@ -228,7 +227,7 @@ def _by_condition(
             found[f"{system}/{point}"] = key
             if count[system] == 1:
                 found[system] = key
-    return found
+    return {printable(name): key for name, key in found.items()} | found
 
 
 def _clip_names(rows: pd.DataFrame) -> dict[str, str]:
@@ -240,7 +239,8 @@ def _clip_names(rows: pd.DataFrame) -> dict[str, str]:
         for name in names:
             short.setdefault(str(getattr(PurePosixPath(name), part)), []).append(name)
         found |= {key: full[0] for key, full in short.items() if len(full) == 1}
-    return found | {name: name for name in names}
+    found |= {name: name for name in names}
+    return {printable(name): full for name, full in found.items()} | found
 
 
 def _known(name: str, known: Mapping[str, Any], what: str) -> Any:

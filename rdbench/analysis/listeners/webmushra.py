@@ -13,13 +13,13 @@ BS.1534-3, 4.1.2, leaves out who rates the hidden reference below 90, or the mid
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rdbench.analysis.listeners.answers import read_table
+from rdbench.text import from_cell
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read_answers(results: Path, key: Path) -> tuple[str, list[Answer]]:
     listener, and a stimulus that the key does not have.
     """
     known = _key(key)
-    columns, rows = _table(results)
+    columns, rows = read_table(results)
     if set(MUSHRA) <= set(columns):
         kind, stimulus, score = "mushra", "rating_stimulus", "rating_score"
     elif set(PAIRS) <= set(columns):
@@ -146,7 +146,7 @@ def pair_table(answers: Iterable[Answer]) -> pd.DataFrame:
 
 
 def _key(path: Path) -> dict[tuple[str, str, str], tuple[str, str, str]]:
-    columns, rows = _table(path)
+    columns, rows = read_table(path)
     absent = [name for name in KEY if name not in columns]
     if absent:
         raise RdbenchError(
@@ -155,28 +155,10 @@ def _key(path: Path) -> dict[tuple[str, str, str], tuple[str, str, str]]:
         )
     return {
         (row["test"], row["trial"], row["stimulus"]): (
-            row["clip"], row["condition"], row["against"],
+            from_cell(row["clip"]), from_cell(row["condition"]), from_cell(row["against"]),
         )
         for _, row in rows
     }  # fmt: skip
-
-
-def _table(path: Path) -> tuple[list[str], list[tuple[int, Mapping[str, str]]]]:
-    """Columns and rows with their line numbers; cells are stripped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise RdbenchError(f"cannot read {path} ({reason}); check the path") from error
-    reader = csv.DictReader(io.StringIO(text), restkey="", restval="")
-    rows: list[tuple[int, Mapping[str, str]]] = [
-        (
-            reader.line_num,
-            {str(name): str(cell or "").strip() for name, cell in row.items() if name},
-        )
-        for row in reader
-    ]
-    return list(reader.fieldnames or ()), rows
 
 
 def _float(text: str) -> float:

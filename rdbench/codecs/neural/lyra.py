@@ -27,6 +27,7 @@ from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import check_audio
 from rdbench.codecs.neural.residual import cut_codebooks, only_stream
 from rdbench.codecs.points import resolve
+from rdbench.files import is_file, user_path
 from rdbench.identity import read_hashed
 from rdbench.native import stderr_held
 from rdbench.stopwatch import Side, charged_to
@@ -212,9 +213,9 @@ def _models(models: str | Path | None) -> list[_Model]:
             f"codec 'lyra' needs the option `models`: a folder with {', '.join(FILES)}, "
             f"from {SOURCE}"
         )
-    folder = Path(models).expanduser()
+    folder = user_path(models)
     for name in FILES:
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise WeightsError(
                 f"codec 'lyra' finds no {name} in {folder}; fetch it from {SOURCE} into that folder"
             )

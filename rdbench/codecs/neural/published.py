@@ -1,7 +1,7 @@
 """Neural codecs whose weights somebody published: found, read strictly, and looked at.
 
-`weights="pretrained"` is the published file, fetched where it is absent; a path is a checkpoint of
-the same model. A model is built without memory and filled by name and shape, so that none of its
+`weights="pretrained"` is the published file, which is fetched by name alone; a path is a checkpoint
+of the same model. A model is built without memory and filled by name and shape, so that none of its
 weights stays random (`rdbench.weights`).
 """
 
@@ -59,7 +59,8 @@ class PublishedCodec(ResidualCodec):
             WeightsError: for weights that are absent, damaged, or of another model.
         """
         self.points = resolve(self.name, points, self.all_points(), self.default)
-        checkpoint = read_checkpoint(locate(weights, self.file))
+        path = locate(weights, self.file, self.name)
+        checkpoint = read_checkpoint(path)
         self.model = self._build(checkpoint)
         load_strict(self.model, checkpoint, codec=self.name)
         self.info = CodecInfo(
@@ -75,7 +76,12 @@ class PublishedCodec(ResidualCodec):
             version=f"{self.package} {version(self.package)}, adapter {self.adapter}",
             licence=self.file.licence,
             citation=self.citation,
-            details={"weights": checkpoint.filename, "pretrained": weights == PRETRAINED},
+            details={
+                "weights": checkpoint.filename,
+                "weights_bytes": path.stat().st_size,
+                "pretrained": weights == PRETRAINED,
+                **({"weights_from": self.file.url} if weights == PRETRAINED else {}),
+            },
         )
         if check:
             check_distinct_codes(self, self.full_point)

@@ -9,20 +9,38 @@ not used. Clips are encoded whole, padded with zeros to whole frames, and cut ag
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rdbench.codecs.posterior.base import PosteriorCodec
+from rdbench.files import is_folder, read_file
 from rdbench.types import CodecError, MissingExtraError, WeightsError
-from rdbench.weights.checkpoints import tensors_sha256
+from rdbench.weights.checkpoints import (
+    load_strict,
+    read_checkpoint,
+    tensors_sha256,
+    without_memory,
+)
+from rdbench.weights.formats import MAX_BYTES
+from rdbench.weights.hub import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, HubModel, is_id
+from rdbench.weights.published import NotFetchedError
 
 if TYPE_CHECKING:
     import torch
 
 ADAPTER = 1
 """Raised when the same weights give other posteriors or audio."""
+
+MAX_HOP = 2**16
+"""Most samples of a frame: a clip is padded to whole ones."""
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Stride = Annotated[int, Field(ge=1, le=1024)]
 
 _CITATION = "Evans et al.: Stable Audio Open, 2024, arXiv:2407.14358"
 
@@ -36,14 +54,16 @@ class Oobleck(PosteriorCodec):
         points: Sequence[float | str] | None = None,
         weights: str | Path | None = None,
         subfolder: str = "",
+        revision: str = "main",
     ) -> None:
         """Loads the model on the CPU, in float32.
 
         Args:
             points: there is one, "posterior".
             weights: a folder in diffusers' layout (config.json and safetensors), or the id of one
-                on the Hugging Face hub.
+                on the Hugging Face hub, whose files are in this machine's cache.
             subfolder: where the VAE lies in it ("vae" in a whole pipeline).
+            revision: of a model of the hub: a commit, or a branch.
 
         Raises:
             CodecError: without `weights`, or for an unknown point.
@@ -55,7 +75,12 @@ class Oobleck(PosteriorCodec):
                 "codec 'oobleck' needs the option weights: a folder in diffusers' layout or a hub "
                 "id such as stabilityai/stable-audio-open-1.0 (with subfolder: vae)"
             )
-        model = _load(str(weights), subfolder)
+        try:
+            from diffusers import AutoencoderOobleck
+        except ImportError as error:
+            raise MissingExtraError("codec 'oobleck'", "diffusers") from error
+        folder = _folder(str(weights), subfolder, revision)
+        model = _load(AutoencoderOobleck, folder)
         self.model = model
         self.hop = int(model.hop_length)
         super().__init__(
@@ -68,7 +93,12 @@ class Oobleck(PosteriorCodec):
             weights_sha256=tensors_sha256(model),
             citation=_CITATION,
             version=f"diffusers {version('diffusers')}, adapter {ADAPTER}",
-            details={"weights": Path(str(weights)).name, "latents": _latents(model)},
+            details={
+                "weights": Path(str(weights)).name,
+                "weights_bytes": (folder / WEIGHTS).stat().st_size,
+                "weights_from": _origin(str(weights), folder),
+                "latents": int(model.config.decoder_input_channels),
+            },
         )
 
     def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,46 +115,111 @@ class Oobleck(PosteriorCodec):
         return audio
 
 
-def _load(weights: str, subfolder: str) -> Any:
-    try:
-        from diffusers import AutoencoderOobleck
-    except ImportError as error:
-        raise MissingExtraError("codec 'oobleck'", "diffusers") from error
-    where = f"{weights}/{subfolder}" if subfolder else weights
-    if Path(weights).is_dir():
-        _check_folder(Path(weights, subfolder))
-    try:
-        # Safetensors alone: a .bin file is a pickle and can run code.
-        model, found = AutoencoderOobleck.from_pretrained(
-            weights, subfolder=subfolder or None, use_safetensors=True, output_loading_info=True
+class OobleckConfig(BaseModel):
+    """The part of `config.json` that a model is built from, of sizes that a model has."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    encoder_hidden_size: Width = 128
+    downsampling_ratios: Annotated[list[Stride], Field(min_length=1, max_length=12)] = [
+        2,
+        4,
+        4,
+        8,
+        8,
+    ]
+    channel_multiples: Annotated[list[Stride], Field(min_length=1, max_length=12)] = [
+        1,
+        2,
+        4,
+        8,
+        16,
+    ]
+    decoder_channels: Width = 128
+    decoder_input_channels: Width = 64
+    audio_channels: Annotated[int, Field(ge=1, le=8)] = 2
+    sampling_rate: Annotated[int, Field(ge=8000, le=192_000)] = 44_100
+
+    @model_validator(mode="after")
+    def _check(self) -> OobleckConfig:
+        if len(self.downsampling_ratios) != len(self.channel_multiples):
+            raise ValueError("downsampling_ratios and channel_multiples differ in number")
+        if math.prod(self.downsampling_ratios) > MAX_HOP:
+            raise ValueError(f"a frame has more than {MAX_HOP} samples")
+        return self
+
+
+def _folder(weights: str, subfolder: str, revision: str) -> Path:
+    """Where the files lie: below the folder `weights`, or in the cache of the hub."""
+    if is_folder(Path(weights)):
+        return Path(weights, subfolder)
+    if not is_id(weights):
+        raise WeightsError(
+            f"codec 'oobleck': there is no folder {weights!r}; give one in diffusers' layout, or "
+            "the id of a model on the Hugging Face hub"
         )
-    except Exception as error:  # diffusers raises what its parts raise
+    model = HubModel(weights, subfolder, revision)
+    folder = model.folder()
+    if folder is None:
+        raise NotFetchedError(
+            f"codec 'oobleck': {model.id} at {model.revision} is not on this machine; `rdbench "
+            f"weights fetch {model.name}` or --allow-download fetches it from the Hugging Face hub",
+            model,
+        )
+    return folder
+
+
+def _origin(weights: str, folder: Path) -> str:
+    """Where the files came from: the hub with its commit, or a folder."""
+    if is_folder(Path(weights)):
+        return "a folder"
+    parts = folder.parts
+    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
+    return f"https://huggingface.co/{weights} at {commit}"
+
+
+def _load(build: Any, folder: Path) -> Any:
+    """The model, which takes memory once its tensors are found to be those of the file."""
+    config = _config(folder / CONFIG)
+    try:
+        with without_memory():
+            model = build(**config.model_dump())
+    except (RuntimeError, ValueError, OverflowError) as error:
         raise WeightsError(
-            f"codec 'oobleck' cannot load {where} ({type(error).__name__}: {_first_line(error)}); "
-            "give a folder with config.json and diffusion_pytorch_model.safetensors, or a hub id "
-            "that this machine can reach"
+            f"codec 'oobleck': no model can be built of {folder / CONFIG} ({_first_line(error)}); "
+            "fetch it again"
         ) from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if found.get(kind):
-            raise WeightsError(
-                f"codec 'oobleck': {where} has {kind.replace('_', ' ')}, the first of them "
-                f"{sorted(map(str, found[kind]))[0]!r}; fetch the weights again"
-            )
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()  # they may lie in the file, and would change with it
-    return model.float().eval()
-
-
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
+    size = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
+    if size > MAX_BYTES:
         raise WeightsError(
-            f"codec 'oobleck': {folder} has no config.json; give the folder of the VAE, or its "
+            f"codec 'oobleck': {folder / CONFIG} asks for a model of {size} bytes, more than the "
+            f"{MAX_BYTES} that are built; give the folder of a smaller one"
+        )
+    load_strict(model, read_checkpoint(folder / WEIGHTS), codec="codec 'oobleck'")
+    return model
+
+
+def _config(path: Path) -> OobleckConfig:
+    if not path.exists():
+        raise WeightsError(
+            f"codec 'oobleck': {path.parent} has no {CONFIG}; give the folder of the VAE, or its "
             "parent with the option subfolder"
         )
+    try:
+        content = json.loads(read_file(path, MAX_CONFIG_BYTES))
+        return OobleckConfig.model_validate(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"codec 'oobleck': {path} is no configuration of such a model ({_reason(error)}); "
+            "fetch it again"
+        ) from error
 
 
-def _latents(model: Any) -> int:
-    return int(model.config.decoder_input_channels)
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return getattr(error, "strerror", None) or _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

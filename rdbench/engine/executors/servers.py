@@ -2,6 +2,10 @@
 
 Processes are forked from a server that has imported what they need and done nothing else, so
 that they share its memory, start in milliseconds, and inherit no thread or lock of this process.
+
+Python would put the current folder first on the server's import path, and run whatever lies there
+under the name of a module (`signal.py`, a folder `rdbench`). The server starts in safe-path mode
+and imports the rdbench that this process has.
 """
 
 from __future__ import annotations
@@ -10,14 +14,17 @@ import contextlib
 import os
 import signal
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
+from pathlib import Path
 from typing import Any
 
+import rdbench
 from rdbench import streams
 from rdbench.engine.executors.temporary import claim
 from rdbench.types import RdbenchError
@@ -56,7 +63,10 @@ def start_server() -> ServerContext:
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
-    changed = dict.fromkeys(THREAD_VARIABLES, "1") | {"PYTHONWARNINGS": quiet}
+    changed = dict.fromkeys(THREAD_VARIABLES, "1")
+    changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
+    if own := _own_path():
+        changed["PYTHONPATH"] = own
     kept = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
@@ -81,6 +91,21 @@ def start_server() -> ServerContext:
             else:
                 os.environ[name] = value
     return context
+
+
+def _own_path() -> str:
+    """PYTHONPATH with the folder of this rdbench, where the server would find none or another.
+
+    That is where it was found by way of a script's folder, of `python -m` in a checkout, or of what
+    was put on the path since; "" else.
+    """
+    root = Path(rdbench.__file__).resolve().parents[1]
+    given = os.environ.get("PYTHONPATH", "")
+    installed = sysconfig.get_paths()
+    known = [*given.split(os.pathsep), installed["purelib"], installed["platlib"]]
+    if root in (Path(entry).resolve() for entry in known):
+        return ""
+    return os.pathsep.join(filter(None, (str(root), given)))
 
 
 def surroundings() -> tuple[dict[str, str], list[str]]:

@@ -9,7 +9,6 @@ otherwise today. This module can go once nobody has runs of that version.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,16 +33,9 @@ _ANCHORS = ("identity", "lowpass")
 
 def is_of_version_1(folder: Path) -> bool:
     """Whether the manifest of a run was written by version 1; its rows may be of both."""
-    from rdbench.store.manifest import MANIFEST_NAME
+    from rdbench.store.manifest import MANIFEST_NAME, stored_manifest
 
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        return False
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
-        return False
-    return isinstance(content, dict) and content.get("schema_version") == 1
+    return (folder / MANIFEST_NAME).exists() and stored_manifest(folder)["schema_version"] == 1
 
 
 def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) -> dict[str, str]:

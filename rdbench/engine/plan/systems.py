@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rdbench.types import (
     Variant,
     WeightsError,
 )
+from rdbench.weights.published import NotFetchedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,8 +178,13 @@ class Step:
         return f"{self.system.name} at {self.point.name}"
 
 
-def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
+def build_systems(
+    spec: BenchmarkSpec, *, allow_code: bool, fetching: Callable[[str], None] | None = None
+) -> list[System]:
     """Builds every codec of the spec.
+
+    fetching: where published weights that are not on this machine may be fetched, who is told what
+    was.
 
     Raises CodecError or SpecError for what the user can mend in the spec (unknown names, options,
     points, variants). Missing weights or extras are kept as the system's failure: the other systems
@@ -190,7 +196,7 @@ def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
         options = spec.options_for(item)
         recipe = CodecRecipe(item.codec, points, json.dumps(options, sort_keys=True), allow_code)
         try:
-            codec: Codec | None = recipe.build()
+            codec: Codec | None = _built(recipe, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""
         except (WeightsError, MissingExtraError) as error:
             codec, failure = None, str(error)
@@ -209,6 +215,16 @@ def build_systems(spec: BenchmarkSpec, *, allow_code: bool) -> list[System]:
         _check_variants(system, codec)
         systems.append(system)
     return systems
+
+
+def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec:
+    try:
+        return recipe.build()
+    except NotFetchedError as error:
+        if fetching is None:
+            raise
+        error.download.fetch(fetching)
+    return recipe.build()
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from rdbench.report.figures.rate_quality import (
 )
 from rdbench.report.figures.style import Look, card_styles, figure_style
 from rdbench.report.names import slug
+from rdbench.report.spreadsheet import spreadsheet
 from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
@@ -48,61 +50,68 @@ def write_figures(
     look = Look(card, card_styles(card), config)
     panels, notes = find_panels(points, card, config)
     target = folder / "figures"
-    make_folder(target)
+    make_folder(target, within=folder)
     written: list[Path] = []
+    files = partial(figure_files, config=config, within=folder)
     with figure_style(config.style, config.font):
         for panel in panels:
             name = f"{slug(panel.domain)}_{slug(panel.name)}"
             at(f"drawing {name}")
             figure = draw_metric(panel, look)
             numbers = [panel_numbers(panel, card)]
-            written += figure_files(figure, target / name, numbers, config)
+            written += files(figure, target / name, numbers)
         by_domain = {p.domain: [q for q in panels if q.domain == p.domain] for p in panels}
         for domain, part in by_domain.items():
             at(f"drawing the overview of {slug(domain)}")
             figure = draw_overview(part, look)
             numbers = [panel_numbers(panel, card) for panel in part]
-            written += figure_files(figure, target / f"overview_{slug(domain)}", numbers, config)
+            written += files(figure, target / f"overview_{slug(domain)}", numbers)
             made = draw_complexity(part[0], points, look)
             if made is not None:
                 figure, table = made
-                written += figure_files(figure, target / f"cost_{slug(domain)}", [table], config)
+                written += files(figure, target / f"cost_{slug(domain)}", [table])
         if len(by_domain) > 1:
             pages = domain_pages(panels, look)
             for number, page in enumerate(pages, start=1):
                 name = f"domains_{number}" if len(pages) > 1 else "domains"
                 at(f"drawing {name}")
                 numbers = [panel_numbers(panel, card) for row in page for panel in row if panel]
-                written += figure_files(draw_domains(page, look), target / name, numbers, config)
+                written += files(draw_domains(page, look), target / name, numbers)
     return written, notes
 
 
 def figure_files(
-    figure: Figure, stem: Path, numbers: Sequence[pd.DataFrame], config: ReportConfig
+    figure: Figure,
+    stem: Path,
+    numbers: Sequence[pd.DataFrame],
+    config: ReportConfig,
+    *,
+    within: Path | None = None,
 ) -> list[Path]:
     """Writes `stem`.pdf, .svg and .png as `config.formats` asks, each whole.
 
-    numbers: what the figure shows; written to data/NAME.csv beside it with `config.data`.
+    numbers: what the figure shows; written to data/NAME.csv beside it with `config.data`. within:
+    as in `rdbench.store.atomic.write_atomic`.
     """
     lay_out(figure)  # one for all formats: it costs more than drawing
     written = []
     for kind in config.formats:
         path = stem.with_name(f"{stem.name}.{kind}")
-        write_atomic(path, _drawn(figure, kind))
+        write_atomic(path, _drawn(figure, kind), within=within)
         written.append(path)
     if config.data:
-        written.append(_write_numbers(stem, numbers))
+        written.append(_write_numbers(stem, numbers, within))
     return written
 
 
-def _write_numbers(stem: Path, numbers: Sequence[pd.DataFrame]) -> Path:
+def _write_numbers(stem: Path, numbers: Sequence[pd.DataFrame], within: Path | None) -> Path:
     import pandas as pd
 
     folder = stem.parent / "data"
-    make_folder(folder)
+    make_folder(folder, within=within or stem.parent)
     path = folder / f"{stem.name}.csv"
-    text = pd.concat(numbers, ignore_index=True).to_csv(index=False, lineterminator="\n")
-    write_atomic(path, text.encode("utf-8", errors="replace"))
+    text = spreadsheet(pd.concat(numbers, ignore_index=True))
+    write_atomic(path, text.encode("utf-8", errors="replace"), within=within or stem.parent)
     return path
 
 

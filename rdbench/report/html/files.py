@@ -16,14 +16,17 @@ page or script and end neither.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
-from rdbench.store.atomic import cannot_write
+from rdbench.store.atomic import changing, make_folder, write_new
 from rdbench.types import StoreError
 
 DATA, ASSETS = "data", "assets"
+PAGE = "index.html"
 MARK = ".rdbench-report"
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
@@ -39,32 +42,37 @@ def script_json(value: Any) -> str:
 
 
 class ReportFolder:
-    """Writes the files of one report; raises StoreError where the disk refuses."""
+    """Writes the files of one report; raises StoreError where the disk refuses.
 
-    def __init__(self, folder: Path) -> None:
+    within: below which folder no link is followed (`rdbench.store.atomic.trusted`).
+    """
+
+    def __init__(self, folder: Path, within: Path) -> None:
         self.folder = folder
         self.written: list[Path] = []
+        self._within = within
 
     def open(self) -> None:
         """Makes the folder, and removes what an earlier report left in it.
 
         Only in a folder that rdbench has marked; another folder that holds something is refused.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            marked = (self.folder / MARK).exists()
-            if not marked and any(self.folder.iterdir()):
+        make_folder(self.folder, within=self._within)
+        with changing(self.folder / MARK, self._within) as folder:
+            there = os.listdir(folder)  # noqa: PTH208 (of a descriptor)
+            if there and MARK not in there:
                 raise StoreError(
                     f"{self.folder} holds files that are no report of rdbench; "
                     "choose another folder with --out"
                 )
-            (self.folder / MARK).write_text("made by rdbench; `rdbench report` rewrites it\n")
-            (self.folder / "index.html").unlink(missing_ok=True)
-            for name in (DATA, ASSETS):
-                if (self.folder / name).exists():
-                    shutil.rmtree(self.folder / name)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
+            for name in {MARK, PAGE, DATA, ASSETS}.intersection(there):
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    shutil.rmtree(name, dir_fd=folder)
+                else:
+                    os.unlink(name, dir_fd=folder)
+        self.write(MARK, b"made by rdbench; `rdbench report` rewrites it\n")
+        self.written.clear()
 
     def data(self, name: str, value: Any) -> None:
         """`data/NAME.js`, which hands `value` to the page under `name`."""
@@ -72,11 +80,7 @@ class ReportFolder:
         self.write(f"{DATA}/{name}.js", text.encode("ascii"))
 
     def write(self, name: str, content: bytes) -> None:
-        """Writes one file below the folder."""
+        """Writes one file below the folder, of which there is none yet."""
         path = self.folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_new(path, content, within=self._within)
         self.written.append(path)

@@ -20,15 +20,15 @@ from typing import Any
 from rdbench.analysis.runs import fingerprint
 from rdbench.report.config import ReportConfig
 from rdbench.report.html.content import Content, clip_scores, overview, read_content, scores_of
-from rdbench.report.html.files import ASSETS, ReportFolder
+from rdbench.report.html.files import ASSETS, PAGE, ReportFolder
 from rdbench.report.html.sound import Sounds, kept_files, write_sounds
 from rdbench.report.html.tables import Section, sections, sort_value
 from rdbench.report.html.traces import Traces, read_binned
 from rdbench.report.names import clean
+from rdbench.store.atomic import trusted
 from rdbench.types import RdbenchError
 
 FOLDER = "report"
-PAGE = "index.html"
 # In the order in which they are run; each adds to the namespace `rdbench`.
 SCRIPTS = (
     "data.js", "format.js", "tables.js", "figure.js", "scatter.js", "fourier.js",
@@ -51,7 +51,8 @@ def write_html(
     config = config or ReportConfig()
     content = read_content(Path(run), config=config)
     tables = sections(content, config=config)
-    folder = ReportFolder(Path(run) / FOLDER if out is None else Path(out))
+    target = Path(run) / FOLDER if out is None else Path(out)
+    folder = ReportFolder(target, trusted(target, Path(run)))
     folder.open()
     sounds = write_sounds(kept_files(content.folder, content.numbers), folder)
     traces = read_binned(content)

@@ -33,10 +33,11 @@ import numpy as np
 
 from rdbench.report.listening.audio import best_window, faded, levelled, low_pass_versions
 from rdbench.report.listening.webmushra import configuration, mushra_page, pair_page
-from rdbench.store.atomic import cannot_write, write_atomic
+from rdbench.store.atomic import make_folder, trusted, write_atomic
 from rdbench.store.audio import kept_audio, read_audio
 from rdbench.store.variants import variants_of
 from rdbench.suggest import nearest
+from rdbench.text import cell
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def write_test(run: Path, out: Path, asked: ListeningTest) -> list[Path]:
     made.files[f"configs/{made.name}.yaml"] = configuration(
         asked.kind, asked.title, made.name, [pages[i] for i in order]
     )
-    return _write(out, made)
+    return _write(run, out, made)
 
 
 def _check(asked: ListeningTest) -> None:
@@ -347,12 +348,15 @@ def _key(made: _Folder, *values: object) -> dict[str, object]:
     return dict(zip(KEY_COLUMNS, (made.name, *most, round(gain, 2)), strict=True))
 
 
-def _write(out: Path, made: _Folder) -> list[Path]:
+def _write(run: Path, out: Path, made: _Folder) -> list[Path]:
     served = out / "webmushra"
     sink = io.StringIO()
     writer = csv.DictWriter(sink, KEY_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(made.key)
+    writer.writerows(
+        {name: cell(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in made.key
+    )
     key, config = out / "key.csv", served / f"configs/{made.name}.yaml"
     contents: Mapping[Path, bytes] = {
         config: made.files.pop(f"configs/{made.name}.yaml"),
@@ -360,9 +364,6 @@ def _write(out: Path, made: _Folder) -> list[Path]:
         **{served / name: content for name, content in sorted(made.files.items())},
     }
     for path, content in contents.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path.parent, error) from error
-        write_atomic(path, content)
+        make_folder(path.parent, within=trusted(out, run))
+        write_atomic(path, content, within=trusted(out, run))
     return list(contents)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rdbench.report.cards import clips_text
 from rdbench.report.names import slug
+from rdbench.report.spreadsheet import spreadsheet
 from rdbench.report.tables.html import web_page
 from rdbench.report.tables.latex import latex
 from rdbench.report.tables.markdown import table_page
@@ -43,23 +44,22 @@ def write_tables(folder: Path, tables: RunTables) -> list[Path]:
     make_folder(folder)
     texts = {
         "table.md": table_page(tables),
-        "table.csv": csv_table(tables).to_csv(index=False, lineterminator="\n"),
+        "table.csv": spreadsheet(csv_table(tables)),
     }
     if tables.all:
-        make_folder(folder / "tables")
+        make_folder(folder / "tables", within=folder)
         texts |= {f"tables/{slug(table.name)}.tex": latex([table]) for table in tables.all}
         texts["tables/tables.html"] = web_page(tables.all, title="Rates, scores and costs")
     if tables.bd.rows is not None:
-        rates = pd.concat(tables.bd.all, ignore_index=True)
-        texts["tables/bd_rate.csv"] = rates.to_csv(index=False, lineterminator="\n")
+        texts["tables/bd_rate.csv"] = spreadsheet(pd.concat(tables.bd.all, ignore_index=True))
     if tables.seeds is not None and len(tables.seeds):
-        texts["tables/seeds.csv"] = tables.seeds.to_csv(index=False, lineterminator="\n")
+        texts["tables/seeds.csv"] = spreadsheet(tables.seeds)
     if len(tables.channels):
         named = tables.channels.rename(columns={"nats": "nats_per_frame"})
-        texts["tables/kl_per_channel.csv"] = named.to_csv(index=False, lineterminator="\n")
+        texts["tables/kl_per_channel.csv"] = spreadsheet(named)
     written = []
     for name, text in texts.items():
-        write_atomic(folder / name, text.encode("utf-8", errors="replace"))
+        write_atomic(folder / name, text.encode("utf-8", errors="replace"), within=folder)
         written.append(folder / name)
     return written
 

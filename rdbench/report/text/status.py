@@ -25,14 +25,15 @@ def status_text(status: RunStatus, notes: pd.DataFrame) -> str:
     notes: of `rdbench.store.reader.read_notes`.
     """
     if status.process:
-        state = f"running ({status.process})"
+        state = f"running ({clean(status.process, longest=LONGEST)})"
     elif status.finished:
-        state = f"finished {status.finished}"
+        state = f"finished {clean(status.finished)}"
     else:
         state = "not running; `rdbench run` goes on where it stopped"
-    lines = [f"{status.folder}: {state}, began {status.started}", _summary(status)]
-    width = max((len(name) for name in status.systems), default=0)
-    for name, counts in status.systems.items():
+    lines = [f"{status.folder}: {state}, began {clean(status.started)}", _summary(status)]
+    systems = {clean(name): counts for name, counts in status.systems.items()}
+    width = max(map(len, systems), default=0)
+    for name, counts in systems.items():
         lines.append(f"  {name:{width}}  {_share(counts, planned=status.planned)}")
     if status.counts.failed:
         lines += [f"failed: {status.counts.failed:,}", *reason_lines(status.reasons)]

@@ -93,12 +93,12 @@ def test_incomplete_or_absent_weights_are_refused(folder: Path, tmp_path: Path) 
         Oobleck(weights=folder)
     name = "diffusion_pytorch_model.safetensors"
     (tmp_path / "config.json").write_text((folder / "vae" / "config.json").read_text())
-    with pytest.raises(WeightsError, match="cannot load"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be read: .*No such file"):
         Oobleck(weights=tmp_path)
     tensors = load_file(folder / "vae" / name)
     tensors.pop("encoder.conv1.bias")
     save_file(tensors, tmp_path / name, {"format": "pt"})
-    with pytest.raises(WeightsError, match=r"missing keys.*encoder\.conv1\.bias"):
+    with pytest.raises(WeightsError, match=r"1 missing \(first 'encoder\.conv1\.bias'\)"):
         Oobleck(weights=tmp_path)
 
 
@@ -106,5 +106,5 @@ def test_a_pickle_is_not_loaded(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "vae" / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
     torch.save({}, tmp_path / "diffusion_pytorch_model.bin")
-    with pytest.raises(WeightsError, match="cannot load"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be read"):
         Oobleck(weights=tmp_path)

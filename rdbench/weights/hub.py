@@ -1,0 +1,113 @@
+"""Models on the Hugging Face hub: found in its cache, and fetched by name alone.
+
+What a spec names is found where it is in the cache of `huggingface_hub` already. `fetch` downloads
+the configuration and the safetensors file of a revision, whose sizes are known and bounded before a
+byte comes, and holds the weights against the hash that the hub keeps of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdbench.identity import file_sha256
+from rdbench.types import MissingExtraError, WeightsError
+from rdbench.weights.formats import MAX_BYTES, reason_of
+
+CONFIG = "config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+MAX_CONFIG_BYTES = 2**16
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of a model: OWNER/NAME."""
+    return _ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model by its id.
+
+    subfolder: where it lies in its repository. revision: a commit or a branch.
+    """
+
+    id: str
+    subfolder: str = ""
+    revision: str = "main"
+
+    @property
+    def name(self) -> str:
+        """As `rdbench weights fetch` is told."""
+        more = f" --subfolder {self.subfolder}" if self.subfolder else ""
+        more += f" --revision {self.revision}" if self.revision != "main" else ""
+        return self.id + more
+
+    def folder(self) -> Path | None:
+        """Where its files lie in the cache, all of one commit; None where they do not."""
+        from huggingface_hub import try_to_load_from_cache
+
+        found = [
+            try_to_load_from_cache(self.id, self._path(name), revision=self.revision)
+            for name in (CONFIG, WEIGHTS)
+        ]
+        folders = {Path(path).parent for path in found if isinstance(path, str)}
+        whole = all(isinstance(path, str) for path in found) and len(folders) == 1
+        return folders.pop() if whole else None
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """Downloads the files; see `rdbench.weights.published.Download`."""
+        try:
+            from huggingface_hub import HfApi, hf_hub_download
+        except ImportError as error:
+            raise MissingExtraError("the Hugging Face hub", "diffusers") from error
+        say(f"fetching {self.name} from https://huggingface.co/{self.id}")
+        try:
+            found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
+            files = {one.rfilename: one for one in found.siblings or ()}
+            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (WEIGHTS, MAX_BYTES)):
+                file = files.get(self._path(name))
+                self._check_listed(file, name, most)
+                path = Path(hf_hub_download(self.id, self._path(name), revision=self.revision))
+                digest = self._check_fetched(path, file, str(found.sha))
+                say(f"{path}: {path.stat().st_size} bytes, revision {found.sha}, SHA-256 {digest}")
+        except WeightsError:
+            raise
+        except Exception as error:  # of the network, of its library, of an account
+            raise WeightsError(
+                f"{self.name} could not be fetched ({type(error).__name__}: {_first_line(error)}); "
+                "check the id, the network, and whether the model asks for an account"
+            ) from error
+
+    def _path(self, name: str) -> str:
+        return f"{self.subfolder}/{name}" if self.subfolder else name
+
+    def _check_listed(self, file: Any, name: str, most: int) -> None:
+        if file is None or not isinstance(file.size, int):
+            raise WeightsError(
+                f"{self.name} has no {self._path(name)} on the hub; give the --subfolder of the VAE"
+            )
+        if file.size > most:
+            raise WeightsError(
+                f"{self._path(name)} of {self.name} has {file.size} bytes, more than the {most} "
+                "that are fetched"
+            )
+
+    def _check_fetched(self, path: Path, file: Any, commit: str) -> str:
+        digest = file_sha256(path)
+        published = getattr(file.lfs, "sha256", None)
+        if path.stat().st_size != file.size or published not in (None, digest):
+            raise WeightsError(
+                f"{path} is not the file that the hub tells of (SHA-256 {digest}, {published} was "
+                "expected); delete it and fetch it again"
+            )
+        if commit not in path.parts:
+            raise WeightsError(f"{self.name} has just changed on the hub; fetch it again")
+        return digest
+
+
+def _first_line(error: BaseException) -> str:
+    return reason_of(error)[:200]
