@@ -44,6 +44,7 @@ def test_crops_depend_on_seed_step_and_rank_alone(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_is_overwritten_is_trained_on_no_more(tmp_path: Path) -> None:
+    write(tmp_path / "ramp.wav", np.linspace(0.1, 0.9, 4000))
     made = data(tmp_path, cache_mib=0)
     made.batch(seed=1, step=5, size=4)
     for path in tmp_path.glob("*.wav"):

@@ -35,9 +35,8 @@ def user() -> str:
             "PYTHONIOENCODING=latin-1 MPLBACKEND=nonsense MPLCONFIGDIR=$PWD/h {user} $RUN 2>&-",
             0,
         ),
-        # A terminal of few columns in ASCII, and a current folder that is gone.
+        # A terminal of few columns in ASCII.
         (
-            "mkdir gone; cd gone; rmdir ../gone\n"
             "TERM=xterm LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONOPTIMIZE=2 $RUN",
             40,
         ),

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +22,16 @@ SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A folder with a finished run, and a baseline of it."""
-    project = Project(tmp_path_factory.mktemp("interrupted") / "project")
+def project() -> Iterator[Project]:
+    """A folder with a finished run, and a baseline of it; its path leaves room for a socket's."""
+    short = Path(tempfile.mkdtemp(prefix="rd"))
+    project = Project(short / "p")
     assert project.finish(("run", "plain.yaml", "--out", "done", "--quiet")) == (0, "", "")
     update = ("check", "done", "--baseline", "baseline.json", "--update", "--quiet")
     assert project.finish(update) == (0, "", "")
     shutil.copytree(project.folder / "done", project.kept(PLAIN))
-    return project
+    yield project
+    shutil.rmtree(short, ignore_errors=True)
 
 
 @pytest.mark.parametrize(

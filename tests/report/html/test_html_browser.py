@@ -41,20 +41,27 @@ def test_a_reader_picks_a_metric_and_a_point_of_the_published_run(
     tab.page.select_option("#metric", label="STOI ↑")
     tab.waits("document.querySelector('#figure .ytitle').textContent.includes('STOI')")
     for point in ("6", "12", "32"):
-        cell = tab.page.locator("#points tr", has_text=f"Opus {point}").locator("td").nth(2)
+        cell = (
+            tab.page.locator("#points tr", has_text=f"Opus audio 20 ms {point}")
+            .locator("td")
+            .nth(2)
+        )
         shown = float(cell.get_attribute("data-value"))
         assert shown == pytest.approx(stoi.loc[point, "value"], abs=1e-5)
         assert f"[{stoi.loc[point, 'low']:.3f}, {stoi.loc[point, 'high']:.3f}]" in cell.inner_text()
 
     tab.click_point(2)
-    tab.waits("document.querySelector('#clips-heading').textContent.includes('Opus 10')")
+    tab.waits(
+        "document.querySelector('#clips-heading').textContent.includes('Opus audio 20 ms 10')"
+    )
     tab.waits("document.querySelectorAll('#clip-list tbody tr').length === 43")
     tab.waits("document.querySelectorAll('#versions tbody tr').length > 1")
     versions = tab.page.locator("#versions tbody tr th").all_inner_texts()
     # Of every system the point nearest to 9.61 kbps, and the anchors, which have no rate.
     assert versions == [
-        "Reference", "Opus 10", "MP3 8", "AAC-LC 12", "Lyra v2 9.2", "VAE (target KL) 12",
-        "RVQ, nested 8", "RVQ, 6 kbps alone 6", "Identity", "Low-pass 3.5kHz", "Low-pass 7kHz",
+        "Reference", "Opus audio 20 ms 10", "Opus voip 40 ms 10", "MP3 8", "AAC-LC 12",
+        "Lyra v2 9.2", "VAE (target KL) 12", "RVQ, nested 8", "RVQ, one model per rate 12",
+        "Identity", "Low-pass 3.5kHz", "Low-pass 7kHz",
     ]  # fmt: skip
     assert "No audio of this clip was kept" in tab.page.locator("#player-note").inner_text()
 
@@ -76,16 +83,16 @@ def test_hovering_gives_numbers_and_interval(speech: Path, open_report: Open) ->
 
 def test_rate_kinds_and_systems_are_chosen(speech: Path, open_report: Open) -> None:
     tab = open_report(speech / "report")
-    # Six curves, and of the VAEs the coded stream and the mean besides.
-    assert tab.page.locator("#figure .scatterlayer .trace .points").count() == 9
+    # Eight curves, and of the VAEs one stream and the mean besides.
+    assert tab.page.locator("#figure .scatterlayer .trace .points").count() == 10
     tab.page.select_option("#axis", label="container")
     tab.waits("document.querySelector('#figure .xtitle').textContent.includes('container')")
     # Lyra has no container: it is said, and not drawn.
     assert "without score or rate: Lyra v2 2;" in tab.page.locator("#figure-note").inner_text()
     cell = tab.page.locator("#points tr", has_text="Lyra v2 2").locator("td").nth(1)
     assert cell.inner_text().startswith("–")
-    tab.page.uncheck("#curves label:has-text('Opus') input")
-    tab.waits("!document.querySelector('#points').textContent.includes('Opus')")
+    tab.page.uncheck("#curves label:has-text('Opus audio') input")
+    tab.waits("!document.querySelector('#points').textContent.includes('Opus audio')")
     assert tab.page.locator("#points tr", has_text="MP3 8").count() == 1
 
 
