@@ -28,6 +28,8 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SENTENCE = re.compile(r"rdbench: (interrupted|terminated); [^\n]+\n")
 TAKEN_OVER = "taken over"
 """The mark of the moment at which a signal is rdbench's."""
+OURS = ("rdbench-*", "pymp-*")
+"""Folders of a run among those for temporary files; torch leaves one of its own."""
 LIMIT = 60.0
 """Seconds after which a command that has not ended never will."""
 
@@ -205,7 +207,8 @@ class Project:
             for name, start in command.phases
             if start == TAKEN_OVER or reached.get(start, sent) < sent
         ]
-        left = _alive(below) + [path.name for path in self._temporary.iterdir()]
+        left = _alive(below)
+        left += [path.name for mark in OURS for path in self._temporary.glob(mark)]
         return Ended(hit[-1], process.returncode, CODES[number], said, took, left)
 
     def finish(self, arguments: Sequence[str]) -> tuple[int, str, str]:
