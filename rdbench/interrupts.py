@@ -37,7 +37,7 @@ _leaving = threading.Lock()
 
 def install() -> None:
     """Takes over the signals of this process, once; those that it was started to ignore stay so."""
-    if signal.getsignal(signal.SIGTERM) is _noted:
+    if _installed():
         return
     waiting, noted = os.pipe()
     os.set_blocking(noted, False)
@@ -47,7 +47,10 @@ def install() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _noted)
     os.register_at_fork(after_in_child=_hand_back)
-    threading.Thread(target=_wait, args=(waiting,), daemon=True).start()
+    # Of its own: descriptor 2 may lead elsewhere for a while (`rdbench.native`), and at the end
+    # there may be none left to open.
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    threading.Thread(target=_wait, args=(waiting, stderr, nowhere), daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -69,8 +72,12 @@ def leave() -> None:
 
     Where an end has begun it does not return.
     """
-    if signal.getsignal(signal.SIGTERM) is _noted:
+    if _installed():
         _leaving.acquire()
+
+
+def _installed() -> bool:
+    return any(signal.getsignal(number) is _noted for number in SAID)
 
 
 def _noted(*_: object) -> None:
@@ -85,20 +92,23 @@ def _hand_back() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _wait(waiting: int) -> None:
+def _wait(waiting: int, stderr: int, nowhere: int) -> None:
     while (number := os.read(waiting, 1)[0]) not in list(SAID):
         pass
     if not _leaving.acquire(blocking=False):
         return
     told: list[str] = []
-    acting = threading.Thread(target=_act, args=(told,), daemon=True)
-    acting.start()
-    acting.join(PATIENCE_SECONDS)
     try:
-        _say(f"rdbench: {SAID[signal.Signals(number)]}; {(told or [AGAIN])[-1]}\n")
-        _end_children()
+        acting = threading.Thread(target=_act, args=(told,), daemon=True)
+        acting.start()
+        acting.join(PATIENCE_SECONDS)
     finally:
-        os._exit(128 + number)
+        try:
+            sentence = f"rdbench: {SAID[signal.Signals(number)]}; {(told or [AGAIN])[-1]}\n"
+            _say(sentence, stderr, nowhere)
+            _end_children()
+        finally:
+            os._exit(128 + number)
 
 
 def _act(told: list[str]) -> None:
@@ -111,9 +121,8 @@ def _act(told: list[str]) -> None:
             told.append(said)
 
 
-def _say(sentence: str) -> None:
+def _say(sentence: str, stderr: int, nowhere: int) -> None:
     """Writes the sentence, after which nothing else of this process is seen."""
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)
     if os.isatty(stderr):

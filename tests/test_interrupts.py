@@ -104,6 +104,21 @@ def test_what_takes_too_long_before_the_end_is_cut_off() -> None:
     assert (code, said.count("\n")) == (130, 1)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "from rdbench.native import stderr_held\nstderr_held().__enter__()",
+        # No descriptor is left to open.
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
+        # Signals that were ignored from the start do not hide that others are taken over.
+        "signal = __import__('signal')\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    ],
+)
+def test_the_sentence_is_seen_whatever_the_process_has_done_to_itself(odd: str) -> None:
+    code, said = ended(f"{odd}\ninterrupts.install()\n{AT_WORK}time.sleep(60)")
+    assert (code, said) == (130, "rdbench: interrupted; run the same command again\n")
+
+
 def test_processes_below_end_too() -> None:
     """They have the pipes as well: whoever reads these would wait for them."""
     program = f"""

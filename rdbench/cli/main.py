@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -81,6 +82,7 @@ def entry() -> None:
     # No command opens a window, and matplotlib ends its import over a name that it does not know.
     os.environ.pop("MPLBACKEND", None)
     try:
+        _stand_somewhere()
         app()
     except Exception as error:  # whatever it is, the command ends here and says why
         sentence = _sentence(error)
@@ -90,6 +92,19 @@ def entry() -> None:
         sys.exit(FAULT if sentence is None else USAGE)
     finally:
         interrupts.leave()
+
+
+def _stand_somewhere() -> None:
+    """Raises RdbenchError in a folder that is gone, or that cannot be entered.
+
+    Numeric libraries end the process in the one, and processes that are started end in the other.
+    """
+    try:
+        os.chdir(Path.cwd())
+    except OSError as error:
+        raise RdbenchError(
+            f"the current folder cannot be used ({error.strerror}); change to another one"
+        ) from error
 
 
 def _sentence(error: Exception) -> str | None:

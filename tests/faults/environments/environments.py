@@ -89,8 +89,16 @@ ENVIRONMENTS = (
         f"mkdir {LONG[:150]}; TMPDIR=$PWD/{LONG[:150]} $RUN",
         refused="set TMPDIR to a folder with a shorter one",
     ),
-    Environment("the current folder deleted", "mkdir gone; cd gone; rmdir ../gone; $RUN"),
-    Environment("the current folder not readable", f"mkdir x; cd x; chmod 000 .; {USER} $RUN"),
+    Environment(
+        "the current folder deleted",
+        "mkdir gone; cd gone; rmdir ../gone; $RUN",
+        refused="the current folder",
+    ),
+    Environment(
+        "the current folder not to be entered",
+        f"mkdir x; cd x; chmod 000 .; {USER} $RUN",
+        refused="the current folder",
+    ),
     Environment("umask 0", "umask 0; $RUN"),
     Environment("umask 077", "umask 077; $RUN"),
     Environment("umask 0777", f"umask 0777; {USER} $RUN", refused="cannot write"),

@@ -54,6 +54,7 @@ def test_a_run_in_an_odd_environment_is_whole(trials: Trials, line: str, columns
     [
         "a folder with a name of 300 characters",
         "a run with a name of 300 characters",
+        "the current folder deleted",
         "files of 2 KiB",
         "1 GiB of address space",
         "a mistake where stderr is closed",

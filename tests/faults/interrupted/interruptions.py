@@ -28,6 +28,8 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SENTENCE = re.compile(r"rdbench: (interrupted|terminated); [^\n]+\n")
 TAKEN_OVER = "taken over"
 """The mark of the moment at which a signal is rdbench's."""
+OURS = ("rdbench-*", "pymp-*")
+"""Folders of a run among those for temporary files; torch leaves one of its own."""
 LIMIT = 60.0
 """Seconds after which a command that has not ended never will."""
 
@@ -205,7 +207,8 @@ class Project:
             for name, start in command.phases
             if start == TAKEN_OVER or reached.get(start, sent) < sent
         ]
-        left = _alive(below) + [path.name for path in self._temporary.glob("pymp-*")]
+        left = _alive(below)
+        left += [path.name for mark in OURS for path in self._temporary.glob(mark)]
         return Ended(hit[-1], process.returncode, CODES[number], said, took, left)
 
     def finish(self, arguments: Sequence[str]) -> tuple[int, str, str]:
@@ -221,21 +224,30 @@ class Project:
         code, _, said = self.finish(command.arguments)
         if code or said:
             return f"the next `rdbench {' '.join(command.arguments)}` ended with {code}: {said}"
+        litter = [str(path) for path in self.folder.rglob(".*.tmp")]
+        if litter:
+            return f"after the next {command.name} there still is {litter}"
         made, kept = self.folder / command.made, self.kept(command)
         if command.arguments[0] == "run":
-            from kills import same_rows
-
-            code, said, _ = self.finish(("validate", command.made))
-            if code:
-                return f"the next run is not whole: {said}"
-            if AGAIN not in command.arguments and not same_rows(made, kept):
-                return "the next run has other rows"
-            missing = {path.relative_to(kept) for path in (kept / "figures").rglob("*")} - {
-                path.relative_to(made) for path in (made / "figures").rglob("*")
-            }
-            return f"the next run leaves out {missing}" if missing else ""
+            return self._wrong_run(made, kept, again=AGAIN in command.arguments)
         if command.made and made.read_bytes() != kept.read_bytes():
             return f"the next {command.name} makes something else"
+        return ""
+
+    def _wrong_run(self, made: Path, kept: Path, *, again: bool) -> str:
+        """In what a run is not the one that nobody disturbed; costs, measured again, may differ."""
+        from kills import same_rows
+
+        code, said, _ = self.finish(("validate", made.name))
+        if code:
+            return f"the next run is not whole: {said}"
+        if not again and not same_rows(made, kept):
+            return "the next run has other rows"
+        shown = _shown(made), _shown(kept)
+        if shown[0].keys() != shown[1].keys():
+            return f"the next run has other files: {shown[0].keys() ^ shown[1].keys()}"
+        if not again and shown[0] != shown[1]:
+            return "the next run has other tables"
         return ""
 
     def _start(self, command: Command) -> tuple[subprocess.Popen[str], Path]:
@@ -252,6 +264,16 @@ class Project:
     def _environment(self, **more: str) -> dict[str, str]:
         path = os.pathsep.join([str(HERE / "marks"), str(REPOSITORY)])
         return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(self._temporary), **more}
+
+
+def _shown(run: Path) -> dict[str, bytes]:
+    """The tables of a run, and the names of its figures."""
+    paths = [*run.glob("table*"), *run.glob("tables/*"), *run.glob("figures/**/*")]
+    return {
+        str(path.relative_to(run)): b"" if "figures" in path.parts else path.read_bytes()
+        for path in paths
+        if path.is_file()
+    }
 
 
 @dataclass
