@@ -5,6 +5,7 @@ timed runs. Quartiles tell how even the runs were and not how sure a cost is, so
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,32 +50,43 @@ def cost_table(points: pd.DataFrame, card: RunCard, *, caption: str) -> Table | 
         head.append(words("variant", [clean(point.variant) for point, _ in rows]))
     if {domain for _, domain in rows} != {""}:
         head.append(words("domain", [card.domain_label(d) or "–" for _, d in rows]))
-    columns = []
-    values = {
-        (key, PointKey(*names), domain): value
-        for key, *names, domain, value in costs[["key", *POINT_KEY, "domain", "value"]].itertuples(
-            index=False, name=None
-        )
-    }
-    keys = [key for key in dict.fromkeys(costs["key"]) if not key.endswith(QUARTILES)]
-    for key in sorted(keys, key=lambda key: not key.endswith("_rtf")):  # times first
-        part = costs[costs["key"] == key]
-        if not np.isfinite(part["value"]).any():
-            reasons = "; ".join(dict.fromkeys(clean(r, longest=120) for r in part["reason"] if r))
-            notes.append(f"{cost_title(key, '')}: no value ({reasons}).")
-            continue
-        unit = str(part["unit"].iloc[0])
-
-        def text(what: str, row: tuple[PointKey, str], unit: str = unit) -> str:
-            value = values.get((what, *row), math.nan)
-            return cost_text(value, unit) if math.isfinite(value) else ""
-
-        cells = [
-            Cell(text(key, row) or NONE, text(f"{key}_q1", row), text(f"{key}_q3", row))
-            for row in rows
-        ]
-        columns.append(TableColumn(cost_title(key, unit), cells))
+    found = [_column(costs, key, rows) for key in _keys(costs)]
+    notes += [made for made in found if isinstance(made, str)]
+    columns = [made for made in found if isinstance(made, TableColumn)]
     return Table("costs", "Costs", caption, head, columns, notes)
+
+
+def _keys(costs: pd.DataFrame) -> list[str]:
+    """What has a column, times first."""
+    keys = [key for key in dict.fromkeys(costs["key"]) if not key.endswith(QUARTILES)]
+    return sorted(keys, key=lambda key: not key.endswith("_rtf"))
+
+
+def _column(
+    costs: pd.DataFrame, key: str, rows: Sequence[tuple[PointKey, str]]
+) -> TableColumn | str:
+    """The column of a cost, or a note that it has no value."""
+    part = costs[costs["key"] == key]
+    if not np.isfinite(part["value"]).any():
+        reasons = "; ".join(dict.fromkeys(clean(r, longest=120) for r in part["reason"] if r))
+        return f"{cost_title(key, '')}: no value ({reasons})."
+    unit = str(part["unit"].iloc[0])
+    found = [_values(costs, f"{key}{end}") for end in ("", *QUARTILES)]
+
+    def cell(row: tuple[PointKey, str]) -> Cell:
+        middle, low, high = (cost_text(each.get(row, math.nan), unit) for each in found)
+        return Cell(middle, low, high) if low != NONE else Cell(middle)
+
+    return TableColumn(cost_title(key, unit), [cell(row) for row in rows])
+
+
+def _values(costs: pd.DataFrame, key: str) -> dict[tuple[PointKey, str], float]:
+    """The values of a key, by point and domain."""
+    fields = costs.loc[costs["key"] == key, [*POINT_KEY, "domain", "value"]]
+    return {
+        (PointKey(*names), domain): value
+        for *names, domain, value in fields.itertuples(index=False, name=None)
+    }
 
 
 def timing_text(card: RunCard) -> str:
