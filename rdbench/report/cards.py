@@ -39,7 +39,7 @@ RATE_MEANING: Mapping[str, str] = {
     "nominal": "frames × Σ log2(codebook size), plus side information",
     "entropy": "length of a decodable stream under a probability model of the tokens",
     "kl": "KL(q(z|x) ‖ p(z)) / ln 2, a bound for a sample of the latent, not a bitstream",
-    "coded": "length of a decodable stream of the quantized latent (variant coded)",
+    "coded": "length of a decodable stream of the latent (variants coded and coded_…)",
     "payload": "bits in the codec's packets",
     "container": "bits of the whole file",
 }
@@ -50,7 +50,7 @@ class SystemCard:
     """A system as a report names it.
 
     anchor: it has no rate by nature. streams: it has a variant with a rate of its own, as the
-    stream of a quantized latent. points: its operating points, cheapest first. look: colour,
+    stream of a latent. points: its operating points, cheapest first. look: colour,
     marker and dash that the report's configuration asks for. codec: the adapter's name.
     """
 

@@ -1,6 +1,7 @@
 """Arrows from a rate that is computed to the rate of a stream that can be decoded.
 
-A posterior's KL is a bound: `coded` is the stream of its quantized latent, with a reconstruction
+A posterior's KL is a bound: `coded` is a stream of its latent (of several the one that figures
+show), with a reconstruction
 of its own. A nominal rate counts every codeword as equally likely: `entropy` is the stream under a
 model of the tokens, which decodes to the same audio.
 """
@@ -13,6 +14,7 @@ import numpy as np
 
 from rdbench.report.cards import RunCard, records
 from rdbench.report.figures.style import QUIET
+from rdbench.store.variants import first_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +43,10 @@ def transitions(points: pd.DataFrame, card: RunCard) -> pd.DataFrame:
     headline = headline[np.isfinite(headline["kbps"]) & np.isfinite(headline["value"])]
     entropy = card.rate_distortion(points, rate="entropy")
     own = [name for name, variant in variants.items() if variant.headline]
-    coded = [name for name, variant in variants.items() if variant.rate == "coded"]
+    coded = first_stream(variants.values())
     found = []
     for kind, to, targets in (
-        ("kl", "coded", headline[headline["variant"].isin(coded)]),
+        ("kl", "coded", headline[headline["variant"] == coded]),
         ("nominal", "entropy", entropy[entropy["variant"].isin(own)]),
     ):
         sources = headline[(headline["rate_kind"] == kind) & headline["variant"].isin(own)]

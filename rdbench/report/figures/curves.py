@@ -86,10 +86,11 @@ def draw_panel(axes: Axes, panel: Panel, look: Look, kinds: Sequence[str]) -> Dr
         part = curves[curves["curve"] == curve]
         for variant in ordered(list(part["variant"]), list(card.variants)):
             line = part[part["variant"] == variant].sort_values("kbps", kind="stable")
-            label = curve_label(names[curve], variant, line, several=len(kinds) > 1)
-            drawn.legend[label] = draw_curve(
-                axes, line, styles[curve], x="kbps", own_rate=bool(card.variant(variant).rate)
+            own_rate = bool(card.variant(variant).rate)
+            label = curve_label(
+                names[curve], variant, line, several=len(kinds) > 1, own_rate=own_rate
             )
+            drawn.legend[label] = draw_curve(axes, line, styles[curve], x="kbps", own_rate=own_rate)
             drawn.series[label] = Series(line, styles[curve].colour, card.curve_family(curve))
     ends = curves[["kbps", "kbps_low", "kbps_high"]].to_numpy(float).ravel()
     rate_axis(axes, np.array([*ends, *panel.arrows.get("to_kbps", ())], dtype=float))
@@ -130,11 +131,17 @@ def curve_names(card: RunCard) -> dict[str, str]:
     return names
 
 
-def curve_label(name: str, variant: str, line: pd.DataFrame, *, several: bool) -> str:
-    """What a legend calls a curve; `several`: its figure shows more than one kind of rate."""
+def curve_label(
+    name: str, variant: str, line: pd.DataFrame, *, several: bool, own_rate: bool
+) -> str:
+    """What a legend calls a curve.
+
+    several: its figure shows more than one kind of rate. own_rate: the variant has one of its own,
+    whose kind does not say which stream it is.
+    """
     if not line["rate_point"].any():
         return f"{name}, {variant} (not a rate point)"
-    kinds = ", ".join(dict.fromkeys(line["rate_kind"]))
+    kinds = variant if own_rate else ", ".join(dict.fromkeys(line["rate_kind"]))
     return f"{name} ({kinds})" if several else name
 
 

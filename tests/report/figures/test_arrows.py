@@ -8,6 +8,7 @@ import pandas as pd
 from drawing import ARROWS, draw, few, legend
 
 from rdbench.report.config import ReportConfig
+from rdbench.report.figures.curves import curve_label
 from rdbench.report.figures.write import write_figures
 
 
@@ -31,6 +32,26 @@ def test_arrows_lead_from_a_bound_to_a_stream(aggregates: pd.DataFrame) -> None:
     assert low < min(a.xy[0] for a in arrows)
     assert not [t for t in draw(few(aggregates, "rvq"), "speech", "stoi").axes[0].texts
                 if getattr(t, "arrow_patch", None) is not None]  # fmt: skip
+
+
+def test_of_several_streams_a_figure_draws_one_and_names_it(aggregates: pd.DataFrame) -> None:
+    some = few(aggregates, "vae_6")
+    stream = some[some["variant"] == "coded"].assign(variant="coded_trellis")
+    both = pd.concat([stream, some], ignore_index=True)
+    figure = draw(both, "speech", "stoi", ARROWS)
+    shown = [name for name in legend(figure) if "coded" in name and "→" not in name]
+    assert len(shown) == 1
+    assert shown[0].endswith("(coded)")  # first of those that the manifest does not order
+    (axes,) = figure.axes
+    assert sum(getattr(t, "arrow_patch", None) is not None for t in axes.texts) == 1
+
+
+def test_a_stream_is_named_by_its_variant() -> None:
+    line = pd.DataFrame({"rate_point": [True], "rate_kind": ["coded"]})
+    for own_rate, name in ((True, "VAE (coded_trellis)"), (False, "VAE (coded)")):
+        found = curve_label("VAE", "coded_trellis", line, several=True, own_rate=own_rate)
+        assert found == name
+    assert curve_label("VAE", "coded_trellis", line, several=False, own_rate=True) == "VAE"
 
 
 def test_arrows_that_do_not_exist_are_said(aggregates: pd.DataFrame, tmp_path: Path) -> None:
