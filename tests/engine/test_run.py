@@ -104,7 +104,7 @@ def test_scores_rates_and_delays_of_every_clip_and_point(run: Run) -> None:
     assert sorted(set(good["value"] / good["seconds"])) == [2.0 * RATE, 8.0 * RATE]
     assert set(rows[rows["system"] == "identity"]["kind"]) == {"metric"}
     assert (metric(rows, "identity", "si_sdr")["value"].dropna() >= 60).all()
-    assert (metric(rows, "Quantizer", "residual_delay")["value"] == 0).all()
+    assert metric(rows, "Quantizer", "residual_delay")["value"].abs().max() <= 0.01  # samples
     coarse, fine = (
         metric(rows, "Quantizer", "si_sdr").query("point == @p and clip == 'good_0.wav'")["value"]
         for p in ("2bit", "8bit")

@@ -1,9 +1,9 @@
 """Takes up runs whose keys were made by version 1: what they measured is renamed, not repeated.
 
 Keys of version 1 held the names of systems, curves, clips and groups, and no version of rdbench's
-own rates, delays and traces. The values that those first versions gave are still the same, so a row
-whose old key can be made from today's plan is the same unit. Costs are not: they are measured
-otherwise today. This module can go once nobody has runs of that version.
+own rates, delays and traces. Where the values that those first versions gave are still the same, a
+row whose old key can be made from today's plan is the same unit. Costs, delays and metrics of a
+newer definition are measured again. This module can go once nobody has runs of that version.
 """
 
 from __future__ import annotations
