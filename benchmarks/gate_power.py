@@ -4,9 +4,10 @@
 
 False alarms: nothing has changed, and it is counted how often any test of a check rejects. Scores
 of one system with two seeds are simulated (a clip's own level plus the seed's noise, of several
-shapes, alike or not, correlated between tests or not, each clip a group of its own or groups as
-those of the speech corpus, half of whose variance clips of one group have in common); a loss may
-also be skewed itself, as where a few clips break; with --run, the paired differences between
+shapes, alike or not, correlated between tests or not, 8 to 40 clips, each a group of its own, or
+groups as those of the speech corpus, half of whose variance clips of one group have in common); a
+loss may also be skewed itself, as where a few clips break or, the worst case, a few gain what all
+others lose; with --run, the paired differences between
 neighbouring points of a real run are taken with random signs, one sign per group of clips. Power:
 one test of many has a true fall, the others have none.
 """
@@ -31,8 +32,10 @@ CLIPS, ALPHA = 40, 0.05
 FALLS, DEVIATIONS, TESTS = (0.02, 0.05, 0.1, 0.2), (0.08, 0.16, 0.32), (1, 10, 50, 200)
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
-COUNTS = (10, 50)
+COUNTS = (3, 9, 10, 50)
 GROUPS = {
+    "8 × 1": np.arange(8),
+    "12 × 1": np.arange(12),
     f"{CLIPS} × 1": np.arange(CLIPS),
     "8, 4, 3, 28 × 1": np.repeat(np.arange(31), [8, 4, 3] + [1] * 28),
 }
@@ -77,10 +80,10 @@ def two_seeds(
     return spread * (decode() - decode())
 
 
-def skewed(rng: np.random.Generator, tests: int, groups: np.ndarray) -> np.ndarray:
-    """Losses of mean 0 and skewness 2, to either side, (tests, clips)."""
+def skewed(rng: np.random.Generator, tests: int, groups: np.ndarray, *, gains: bool) -> np.ndarray:
+    """Losses of mean 0 and skewness 2, to either side or (`gains`) −2, (tests, clips)."""
     sign = np.where(np.arange(tests) % 2, 1.0, -1.0)[:, None]
-    return sign * SHAPES["skewed (exponential)"](rng, (tests, len(groups)))
+    return (-1.0 if gains else sign) * SHAPES["skewed (exponential)"](rng, (tests, len(groups)))
 
 
 def simulated_alarms(repetitions: int, seed: int) -> Iterator[str]:
@@ -101,9 +104,11 @@ def simulated_alarms(repetitions: int, seed: int) -> Iterator[str]:
                     f"| two seeds, {name} | {design} | {'alike' if alike else 'unlike'} | "
                     f"{'yes' if correlated else 'no'} | {tests} | {share(draw, groups)} |"
                 )
-        for tests in COUNTS:
-            draw = partial(skewed, np.random.default_rng([seed, tests]), tests, groups)
-            yield f"| skewed losses | {design} | alike | no | {tests} | {share(draw, groups)} |"
+        for gains, tests in itertools.product((False, True), COUNTS):
+            rng = np.random.default_rng([seed, tests])
+            draw = partial(skewed, rng, tests, groups, gains=gains)
+            name = f"skewed losses, {'large gains on few clips' if gains else 'to either side'}"
+            yield f"| {name} | {design} | alike | no | {tests} | {share(draw, groups)} |"
 
 
 def real_alarms(folder: Path, repetitions: int, seed: int) -> Iterator[str]:
@@ -175,8 +180,8 @@ def main() -> None:
     lines = [
         "# False alarms and power of `rdbench check`",
         "",
-        "Made by `python benchmarks/gate_power.py`; do not edit. One-sided tests on "
-        f"{CLIPS} clips, each a group, or as said (a real run has its own number),",
+        "Made by `python benchmarks/gate_power.py`; do not edit. One-sided tests on clips in the "
+        f"groups that are named (for power {CLIPS} clips, each a group),",
         f"corrected together by Holm's method at {100 * ALPHA:g} %; seed {asked.seed}.",
         "",
         "## False alarms: any test rejects though nothing changed, %",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import by_domain
+from rdbench.analysis.arrays import LEAST_SCORED, by_domain
 from rdbench.analysis.rate_model import choose, preference
 from rdbench.analysis.runs import planned_clips
 from rdbench.analysis.stats.intervals import CELLS, intervals, spread
@@ -40,6 +40,8 @@ POINT_COLUMNS = [
     "n_apart", "n_groups", "note", "reason", "common", "rates",
 ]  # fmt: skip
 APART = "apart"  # the status of a score that a mean leaves out, since not all points have one
+FEW_SCORED = "scored on fewer than half of the clips: no mean"
+NONE_IN_COMMON = "no clip on which all points have a score: no mean"
 ONCE_PER_POINT = "measured once per point: no interval"
 NOT_FINITE = "the value is not a finite number although its status is ok"
 
@@ -56,8 +58,9 @@ def points(
     and high in `unit` ("kbps" for rates); n_ok, n_undefined, n_failed clips out of n_total, the
     clips that this system, point and variant was given in this domain; n_groups, the groups with
     a value; note, on the interval; reason, the most frequent one among clips without a value;
-    common, whether the mean is over the clips that all points have, since on some this point's
-    score is undefined and another's is not (n_ok counts these, and n_apart what is left out);
+    common, whether the mean is over the clips that all points with scores on half of theirs have,
+    since on some this point's score is undefined and another's is not (n_ok counts these, and
+    n_apart what is left out);
     rates, of a score that not all
     clips have: (kind, model, kbps, low, high) over the clips that have it.
     Rows of a whole point (clip "") have no interval (`run_points` gives values of sets one).
@@ -203,19 +206,25 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _on_common_clips(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with `common`, and scores set apart that such a point's mean leaves out."""
+    """The rows with `common`, and scores set apart that such a point's mean leaves out.
+
+    A point that has no score on most of its clips costs the others none of theirs: all of its own
+    are set apart.
+    """
     rows["common"] = False
     scores = rows[(rows["kind"] == Kind.METRIC.value) & (rows["clip"] != "")]
     where = ["domain", "key", "backend"]
-    having = scores.groupby([*where, "clip"], observed=True)["ok"].transform("sum")
-    muted = (scores["status"] == Status.UNDEFINED.value) & (having > 0)
+    at = [*where, "clip"]
+    muted = scores["status"] == Status.UNDEFINED.value
+    muted &= scores.groupby(at, observed=True)["ok"].transform("any")
     if not muted.any():
         return rows
     point = scores.groupby(IDENTITY, sort=False, observed=True).ngroup()
-    scored = scores["ok"].groupby(point).transform("any")
-    marked = muted.groupby(point).transform("any") & scored
-    points = point.where(scored).groupby([scores[c] for c in where]).transform("nunique")
-    apart = scores.index[marked & scores["ok"] & (having < points)]
+    enough = scores["ok"].groupby(point).transform("mean") >= LEAST_SCORED
+    marked = muted.groupby(point).transform("any") & scores["ok"].groupby(point).transform("any")
+    having = (scores["ok"] & enough).groupby([scores[c] for c in at]).transform("sum")
+    points = point.where(enough).groupby([scores[c] for c in where]).transform("nunique")
+    apart = scores.index[marked & scores["ok"] & ((having < points) | ~enough)]
     rows.loc[scores.index, "common"] = marked
     rows.loc[apart, ["numerator", "denominator"]] = 0.0
     rows.loc[apart, "status"] = APART
@@ -305,7 +314,11 @@ def _with_intervals(
         for start in range(0, len(table), step)
     ]
     found = {name: [x for part in parts for x in part[name]] for name in parts[0]}
-    return table.assign(**found, n_groups=(denominators > 0).sum(axis=1))
+    table = table.assign(**found, n_groups=(denominators > 0).sum(axis=1))
+    none = (table["n_ok"] == 0) & (table["n_apart"] > 0)
+    few = table["n_apart"] < LEAST_SCORED * table["n_total"]
+    table.loc[none, "note"] = np.where(few[none], FEW_SCORED, NONE_IN_COMMON)
+    return table
 
 
 def ratio_intervals(
@@ -318,8 +331,9 @@ def ratio_intervals(
     """Ratios Σ n / Σ d with their intervals: value, low, high, note, each (ratios,).
 
     numerators, denominators: sums per group (ratios, groups), 0 for a group that has nothing to
-    say. logarithmic: which of them (ratios,) are taken on the scale of logarithms, where they are
-    above zero in all groups' absence. NaN where there is none, and the note says why.
+    say. logarithmic: which of them (ratios,) are rates: taken on the scale of logarithms, where
+    they are above zero in all groups' absence, and certain where they do not vary. NaN where there
+    is none, and the note says why.
     """
     columns = ratio_columns(numerators, denominators)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -327,7 +341,7 @@ def ratio_intervals(
         scaled = logarithmic & (np.nan_to_num(columns, nan=1.0) > 0).all(axis=1)
         logs = np.where(scaled[:, None], np.log(columns), columns)
     given = spread(logs[:, 0], logs[:, 1:], np.nan_to_num(share))
-    made = intervals(logs[:, 0], given, confidence=confidence)
+    made = intervals(logs[:, 0], given, certain=logarithmic, confidence=confidence)
     low, high = (np.exp(end, out=end.copy(), where=scaled) for end in (made.low, made.high))
     return {"value": columns[:, 0], "low": low, "high": high, "note": made.notes}
 

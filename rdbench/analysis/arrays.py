@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 Kept = TypeVar("Kept")
 RESIDUAL_DELAY = "residual_delay"
+LEAST_SCORED = 0.5
+"""The share of its clips on which a point needs a score to be compared: one that is mute on most
+of them would leave the others few clips to stand on.
+"""
 # The order of the codes in `ClipValues.status`; 0 is "no row".
 STATUSES = ("", Status.OK.value, Status.UNDEFINED.value, Status.FAILED.value)
 ABSENT, OK, UNDEFINED, FAILED = range(4)

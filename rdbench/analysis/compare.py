@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.analysis.curves.bd_rate import METHODS, bd_table
 from rdbench.analysis.curves.readings import reading_table
 from rdbench.analysis.paired import clip_table, paired_table
-from rdbench.analysis.runs import Run, merge, read_run
+from rdbench.analysis.runs import Run, merge, read_run, run_of
 from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.types import RdbenchError
 
@@ -150,5 +150,5 @@ def load(source: Source, manifest: Mapping[str, Any] | None = None) -> Run:
                 "rows need the manifest of their run, which says which way is better; "
                 "pass manifest=…, or the results folder instead of rows"
             )
-        return Run("rows", source, manifest)
+        return run_of("rows", source, manifest)
     return merge([read_run(Path(folder)) for folder in source])

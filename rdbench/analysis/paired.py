@@ -23,8 +23,8 @@ from rdbench.analysis.arrays import DomainScores, PointKey, by_domain
 from rdbench.analysis.curves.measured import chosen_metrics
 from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
 from rdbench.analysis.rate_model import preference
-from rdbench.analysis.stats.intervals import p_two_sided
-from rdbench.analysis.stats.leave_one_out import Columns, columns_of, means
+from rdbench.analysis.stats.intervals import Spread, intervals, p_two_sided
+from rdbench.analysis.stats.leave_one_out import columns_of, means
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -282,13 +282,14 @@ def _difference(
         return answer | {"reason": "refused: no clip has a score at both points"}
     if not quantity.same_set([pair.test, pair.reference], chosen):
         return answer | {"reason": "refused: the two values are not of the same clips"}
-    columns, both, found = _paired(scores, metric, pair.test, pair.reference, chosen)
-    made = columns.interval(found, confidence=confidence)
+    spread, both, found = _paired(scores, metric, pair.test, pair.reference, chosen)
+    alike = bool((test == other)[chosen].all())  # no draw of clips would make them differ
+    made = intervals(found[:, 0], spread, certain=alike, confidence=confidence)
     answer |= {
         "value": both[0, 0], "reference_value": both[1, 0], "difference": found[0, 0],
         "low": made.low[0], "high": made.high[0], "note": made.notes[0],
-        "p": float(p_two_sided(found[:, 0], columns.spread(found))[0]),
-        "n_clips": int(chosen.sum()), "n_groups": len(columns.groups),
+        "p": float(p_two_sided(found[:, 0], spread)[0]),
+        "n_clips": int(chosen.sum()), "n_groups": int(spread.groups[0]),
     }  # fmt: skip
     if quantity.sets is None:
         change = (test - other)[chosen] * (1.0 if better == "higher" else -1.0)
@@ -310,16 +311,18 @@ def paired_p(
     chosen = np.isfinite(quantity.values[test]) & np.isfinite(quantity.values[other])
     if not chosen.any() or not quantity.same_set([test, other], chosen):
         return np.nan, np.nan
-    columns, _, found = _paired(scores, metric, test, other, chosen)
-    return float(found[0, 0]), float(p_two_sided(found[:, 0], columns.spread(found))[0])
+    spread, _, found = _paired(scores, metric, test, other, chosen)
+    return float(found[0, 0]), float(p_two_sided(found[:, 0], spread)[0])
 
 
 def _paired(
     scores: DomainScores, metric: tuple[str, str], test: int, other: int, chosen: Flags
-) -> tuple[Columns, Array, Array]:
-    """The columns, both means in them (2, columns), and their difference (1, columns)."""
+) -> tuple[Spread, Array, Array]:
+    """How much the difference varies, both means (2, columns), and the difference (1, columns)."""
     both = means(scores, [test, other], metric, chosen)
-    return columns_of(scores, chosen, metric[0]), both, (both[0] - both[1])[None]
+    found = (both[0] - both[1])[None]
+    columns = columns_of(scores, chosen, metric[0])
+    return columns.spread(found, size=float(np.nanmax(np.abs(both)))), both, found
 
 
 def _group_names(run: Run, scores: DomainScores) -> dict[str, str]:

@@ -16,7 +16,7 @@ from rdbench.analysis.listeners.ratings import rating_cards, rating_rows, read_r
 from rdbench.analysis.sets import SetScore, read_sets
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.store.status import planned_rows, statuses
-from rdbench.store.variants import variants_of
+from rdbench.store.variants import VariantCard, variants_of
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -100,18 +100,28 @@ def read_run(folder: Path) -> Run:
     folder = Path(folder)
     rows, manifest = read_rows(folder), read_manifest(folder)
     check_extent(rows, folder.resolve().name)
+    sets = read_sets(folder, _mapping(manifest.get("metrics")))
+    run = run_of(folder.resolve().name, rows, manifest, sets)
+    ratings = read_ratings(folder)
+    return run if ratings is None else with_ratings(run, ratings)
+
+
+def run_of(
+    name: str, rows: pd.DataFrame, manifest: Mapping[str, Any], sets: Sequence[SetScore] = ()
+) -> Run:
+    """The run of rows as they are stored: those drawn with other seeds stand apart.
+
+    Raises StoreError where what the manifest says of variants is damaged.
+    """
     others = {name for name, card in variants_of(manifest).items() if card.of}
     apart = rows["variant"].isin(others)
-    sets = read_sets(folder, _mapping(manifest.get("metrics")))
-    run = Run(
-        folder.resolve().name,
+    return Run(
+        name,
         rows[~apart].reset_index(drop=True),
         manifest,
         sets=tuple(one for one in sets if one.point[3] not in others),
         seeds=rows[apart].reset_index(drop=True) if apart.any() else None,
     )
-    ratings = read_ratings(folder)
-    return run if ratings is None else with_ratings(run, ratings)
 
 
 def with_ratings(run: Run, ratings: pd.DataFrame) -> Run:
@@ -183,18 +193,23 @@ def merge(runs: Sequence[Run]) -> Run:
     clashing = _clashing(runs)
     named = [_renamed(run, clashing) for run in _named_apart(runs)]
     rows = pd.concat([run.rows for run in named], ignore_index=True)
-    systems: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
+    cards: dict[str, dict[str, Any]] = {"systems": {}, "metrics": {}, "variants": {}}
     for run in named:
-        systems |= {name: card for name, card in run.systems.items() if name not in systems}
-        metrics |= {key: card for key, card in run.metrics.items() if key not in metrics}
+        for what, known in cards.items():
+            known |= {
+                name: card
+                for name, card in _mapping(run.manifest.get(what)).items()
+                if name not in known
+            }
     given = [run.ratings for run in named if run.ratings is not None]
+    seeds = [run.seeds for run in named if run.seeds is not None]
     return Run(
         " + ".join(run.name for run in named),
         rows,
-        {**first.manifest, "systems": systems, "metrics": metrics},
+        {**first.manifest, **cards},
         pd.concat(given, ignore_index=True) if given else None,
         tuple(score for run in named for score in run.sets),
+        pd.concat(seeds, ignore_index=True) if seeds else None,
     )
 
 
@@ -203,6 +218,7 @@ def differences(first: Run, second: Run) -> list[str]:
     return [
         *_other_protocol(first.manifest, second.manifest),
         *_other_metrics(first.metrics, second.metrics),
+        *_other_variants(first.manifest, second.manifest),
         *_other_clips(contents(first.manifest), contents(second.manifest)),
     ]
 
@@ -248,6 +264,19 @@ def _other_metrics(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[
     return found
 
 
+def _other_variants(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    one, two = variants_of(first), variants_of(second)
+    return [
+        f"the variant {name} is another thing in each ({_said(card)}; {_said(two[name])})"
+        for name, card in one.items()
+        if name in two and card != two[name]
+    ]
+
+
+def _said(card: VariantCard) -> str:
+    return ", ".join(f"{key} {value}" for key, value in card.as_dict().items() if value != "")
+
+
 def _other_clips(
     first: Mapping[tuple[str, str], str], second: Mapping[tuple[str, str], str]
 ) -> list[str]:
@@ -285,27 +314,29 @@ def _named_apart(runs: Sequence[Run]) -> list[Run]:
 def _renamed(run: Run, names: set[str]) -> Run:
     if not names:
         return run
-    hit = run.rows["system"].isin(names)
-    rows = run.rows.copy()
-    for column in ("system", "curve"):
-        rows[column] = rows[column].where(~hit, run.name + ":" + rows[column])
+    prefix = f"{run.name}:"
     systems = {}
     for name, card in run.systems.items():
         if name in names:
             label = f"{card.get('label') or name} ({run.name})"
-            curve = f"{run.name}:{card.get('curve') or name}"
-            systems[f"{run.name}:{name}"] = {**card, "label": label, "curve": curve}
+            curve = f"{prefix}{card.get('curve') or name}"
+            systems[f"{prefix}{name}"] = {**card, "label": label, "curve": curve}
         else:
             systems[name] = card
-    ratings = run.ratings
-    if ratings is not None:
-        ratings = ratings.copy()
-        for column in ("system", "curve"):
-            renamed = run.name + ":" + ratings[column]
-            ratings[column] = ratings[column].where(~ratings["system"].isin(names), renamed)
-    prefix = f"{run.name}:"
+    rows, ratings, seeds = (
+        None if table is None else _prefixed(table, names, prefix)
+        for table in (run.rows, run.ratings, run.seeds)
+    )
+    assert rows is not None
     sets = tuple(one.renamed(prefix) if one.point[0] in names else one for one in run.sets)
-    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings, sets)
+    return Run(run.name, rows, {**run.manifest, "systems": systems}, ratings, sets, seeds)
+
+
+def _prefixed(table: pd.DataFrame, names: set[str], prefix: str) -> pd.DataFrame:
+    """The table with a prefix before the systems `names` and their curves."""
+    hit = table["system"].isin(names)
+    changed = {c: table[c].where(~hit, prefix + table[c]) for c in ("system", "curve")}
+    return table.assign(**changed)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

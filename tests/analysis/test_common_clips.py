@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from small_runs import CURVES, SECONDS, changed, make_run, scores_of
 
-from rdbench.analysis.aggregate import points, rate_distortion
+from rdbench.analysis.aggregate import FEW_SCORED, NONE_IN_COMMON, points, rate_distortion
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import Run
@@ -62,6 +62,34 @@ def test_the_mean_of_such_a_point_is_over_the_clips_that_all_have() -> None:
     assert found["new", "8"]["n_ok"] == len(common)
     assert {place for place, row in found.items() if row["common"]} == {("new", "8"), ("old", "6")}
     assert found["old", "9"]["n_ok"] == CLIPS
+
+
+def test_a_point_that_is_mute_on_most_clips_costs_the_others_none() -> None:
+    run = muting()
+    most = [f"folder/c{i:02d}.wav" for i in range(CLIPS) if i != 3]
+    mute = (run.rows["system"] == "old") & (run.rows["point"] == "9")
+    mute &= run.rows["clip"].isin(most) & (run.rows["key"] == "quality")
+    both = changed(run, mute, status="undefined", value=np.nan, reason="silent")
+    found = scored(both)
+    assert found["new", "8"]["n_ok"] == CLIPS - len(MUTED)
+    own = points(both.rows)
+    row = own[(own["system"] == "old") & (own["point"] == "9") & (own["key"] == "quality")].iloc[0]
+    assert (row["n_ok"], row["n_apart"], row["note"]) == (0, 1, FEW_SCORED)
+    bd = bd_table(both, reference="old", metrics=["quality"]).iloc[0]
+    assert "without old 9: no scores on half of the clips or more" in bd["note"]
+    assert bd["n_clips"] == CLIPS - len(MUTED)
+
+
+def test_points_that_are_scored_on_other_clips_have_no_mean_and_say_so() -> None:
+    run = make_run()
+    for system, half in (("old", range(6)), ("new", range(6, CLIPS))):
+        there = (run.rows["system"] == system) & (run.rows["point"] == "12")
+        there &= run.rows["clip"].isin([f"folder/c{i:02d}.wav" for i in half])
+        there &= run.rows["key"] == "quality"
+        run = changed(run, there, status="undefined", value=np.nan)
+    found = points(run.rows).query("point == '12' and key == 'quality'")
+    assert found["n_ok"].tolist() == [0, 0]
+    assert set(found["note"]) == {NONE_IN_COMMON}
 
 
 def test_what_no_point_can_be_scored_on_marks_none() -> None:

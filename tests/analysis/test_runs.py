@@ -10,7 +10,8 @@ from small_runs import make_run
 
 import rdbench
 from rdbench.analysis.paired import paired_table
-from rdbench.analysis.runs import NotComparableError, merge
+from rdbench.analysis.runs import NotComparableError, merge, run_of
+from rdbench.store.variants import variants_of
 from rdbench.types import RdbenchError
 
 
@@ -35,6 +36,37 @@ def test_the_same_measurements_in_two_runs_stay_one_system() -> None:
 def test_runs_of_one_folder_name_are_numbered() -> None:
     run = merge([make_run(name="x"), replace(make_run(name="y", seed=1), name="x")])
     assert {"x:old", "x#2:old"} <= set(run.rows["system"])
+
+
+def test_variants_and_seeds_of_all_runs_are_known_in_any_order() -> None:
+    plain, other = make_run(name="a"), make_run(name="b", seed=1)
+    card = {"source": "mine", "transmitted": True, "rate": "", "digest": ""}
+    variants = {"mine": card, "mine@1": {**card, "of": "mine"}}
+    rows = other.rows.assign(variant="mine", system="theirs", curve="theirs")
+    drawn = pd.concat([rows, rows.assign(variant="mine@1")], ignore_index=True)
+    cards = {"theirs": other.manifest["systems"]["new"]}
+    manifest = {**other.manifest, "variants": variants, "systems": cards}
+    theirs = run_of("b", drawn, manifest)
+    assert "mine@1" not in set(theirs.rows["variant"])
+    for both in (merge([plain, theirs]), merge([theirs, plain])):
+        assert variants_of(both.manifest)["mine"].transmitted
+        assert both.seeds is not None
+        assert set(both.seeds["variant"]) == {"mine@1"}
+    changed = {**manifest, "variants": {"mine": {**card, "digest": "another"}}}
+    with pytest.raises(NotComparableError, match="the variant mine is another thing in each"):
+        merge([theirs, replace(theirs, manifest=changed)])
+
+
+def test_rows_that_are_handed_over_are_read_as_those_of_a_folder() -> None:
+    run = make_run()
+    new = run.rows["system"] == "new"
+    rows = pd.concat([run.rows, run.rows[new].assign(variant="codes@1")], ignore_index=True)
+    card = {"source": "codes", "transmitted": True, "rate": "", "digest": "", "of": "codes"}
+    manifest = {**run.manifest, "variants": {"codes@1": card}}
+    one = rdbench.bd_rate(rows, anchor="old", manifest=manifest)
+    pd.testing.assert_frame_equal(
+        one, rdbench.bd_rate(run.rows, anchor="old", manifest=run.manifest)
+    )
 
 
 @pytest.mark.parametrize(

@@ -208,8 +208,8 @@ def _answers(
         answer.update(crossing[method])
     if found:
         values = np.stack([distance.value for _, distance, _ in found])
-        made = columns.interval(values, confidence=confidence)
-        p = p_two_sided(values[:, 0], columns.spread(values))
+        made = columns.interval(values, certain=True, confidence=confidence)
+        p = p_two_sided(values[:, 0], columns.spread(values), certain=True)
         for number, (answer, distance, by_bits) in enumerate(found):
             answer.update(_numbers(distance, made, number, by_bits, sign), p=float(p[number]))
             answer["note"] = "; ".join(filter(None, (pair.note, made.notes[number])))
@@ -248,12 +248,12 @@ def _at_point(
             "reason": f"refused: {pair.test.side.curve} is at {place:.3g}, "
             f"{pair.reference.side.curve} was measured from {low:.3g} to {high:.3g} {unit}".rstrip()
         }
-    made = columns.interval(found, confidence=confidence)
+    made = columns.interval(found, certain=True, confidence=confidence)
     value, low, high = percent(np.array([found[0, 0], made.low[0], made.high[0]]))
     return {
         "value": float(value), "low": float(low), "high": float(high),
         "range_low": place, "range_high": place,
-        "p": float(p_two_sided(found[:, 0], columns.spread(found))[0]),
+        "p": float(p_two_sided(found[:, 0], columns.spread(found), certain=True)[0]),
         "note": "; ".join(filter(None, (pair.note, made.notes[0]))),
     }  # fmt: skip
 

@@ -153,7 +153,8 @@ def _made(
         return Made(side, None, columns, clips, given, "", refusal)
     repaired, refusal = _repair(scores, side, rate, quality, columns)
     notes = [f"repaired to be monotone at {', '.join(repaired)}"] if repaired else []
-    notes += [f"without {', '.join(side.left_out)}: no scores"] if side.left_out else []
+    if side.left_out:
+        notes.append(f"without {', '.join(side.left_out)}: no scores on half of the clips or more")
     made = curve(rate, quality)
     return Made(side, made, columns, clips, given, "; ".join(notes), refusal, repaired)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdbench.analysis.arrays import ABSENT, LEAST_SCORED
 from rdbench.analysis.rate_model import choose
 from rdbench.store.variants import first_stream
 from rdbench.suggest import nearest
@@ -34,7 +35,7 @@ class Side:
     """One curve of a comparison.
 
     rate: (kind, probability model). points: numbers of the domain's points. refusal: "" or why it
-    is no curve. left_out: points without a single score or rate.
+    is no curve. left_out: points with score and rate on fewer than half of their clips.
     """
 
     curve: str
@@ -120,16 +121,18 @@ def mean_side(scores: DomainScores, curve: str) -> Side | None:
 
 
 def usable(scores: DomainScores, side: Side, metric: tuple[str, str]) -> Side:
-    """The side without points that have no clip with both score and rate, which it names."""
+    """The side without points that have score and rate on too few clips, which it names."""
     if side.refusal:
         return side
-    known = _known(scores, side, metric)
-    some = [bool(row.any()) for row in known]
+    known = _known(scores, side, metric).sum(axis=1)
+    given = (scores.metrics[metric].status[list(side.points)] != ABSENT).sum(axis=1)
+    some = ((known > 0) & (known >= LEAST_SCORED * given)).tolist()
     kept = tuple(i for i, has in zip(side.points, some, strict=True) if has)
     missing = tuple(scores.name(i) for i, has in zip(side.points, some, strict=True) if not has)
     result = replace(side, points=kept, left_out=missing)
     if not kept:
-        return replace(result, refusal=f"{side.curve} has no clip with both score and rate")
+        few = "fewer than half of its clips" if known.any() else "no clip"
+        return replace(result, refusal=f"{side.curve} has both score and rate on {few}")
     return result
 
 

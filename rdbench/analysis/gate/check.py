@@ -201,10 +201,17 @@ def _judge(found: list[dict[str, Any]], alpha: float) -> None:
 
 def _unsure(row: Mapping[str, Any]) -> tuple[str, str]:
     """Verdict and message of a loss that no test can tell from chance."""
+    still = bool(row.get("still"))
+    why = "the same loss in every group of clips" if still else "too few groups of clips for a test"
     if row["limit"] > 0 and _beyond(row):
-        return "regression", "beyond what is tolerated, on too few groups of clips for a test"
+        return "regression", f"beyond what is tolerated; {why}"
     if row["loss"] <= 0:
-        return "pass", "not worse, on too few groups of clips for a test"
+        return "pass", f"not worse; {why}"
+    if still:
+        return "undecided", (
+            f"too little to judge: {why}, and so no variation to hold it against; measure more "
+            "clips, or state how much is tolerated (absolute)"
+        )
     return "undecided", (
         f"too little to judge: {row['n_groups']} group{'s' * (row['n_groups'] != 1)} of clips, or "
         "too unequal ones; measure more groups, or state how much is tolerated (absolute)"

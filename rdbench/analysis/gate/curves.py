@@ -93,8 +93,10 @@ def _bd(
     limit = np.log10(1 + max(tolerance.absolute or 0.0, tolerance.percent or 0.0) / 100)
     unchanged = bool(np.all(np.abs(values) < 1e-12))
     spread = columns.spread(values[None])
-    made = intervals(values[:1], spread)
-    p, gain = (float(p_above(one, spread)[0]) for one in (values[:1] - limit, -values[:1]))
+    made = intervals(values[:1], spread, certain=True)
+    p, gain = (
+        float(p_above(one, spread, certain=True)[0]) for one in (values[:1] - limit, -values[:1])
+    )
     numbers = np.array([values[0], made.low[0], made.high[0], limit])
     loss, low, high, bound = map(float, percent(numbers))
     return {

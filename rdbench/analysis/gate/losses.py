@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-FEWEST_TO_MODERATE = 10
+FEWEST_TO_MODERATE = 3
 
 
 def point_findings(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
@@ -155,10 +155,11 @@ def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]
     found, before, unchanged = held.losses, held.before, ~held.changed
     limit = np.array([tested.tolerance.limit(x) if np.isfinite(x) else np.nan for x in before])
     spread = moderated(found.spread)
+    certain = tested.kind == "rate"
     # The same score on every clip is no test: nothing was drawn that could raise an alarm.
-    p = np.where(unchanged, np.nan, p_above(found.mean - limit, spread))
-    gain = np.where(unchanged, np.nan, p_above(-found.mean, mirrored(spread)))
-    made = intervals(found.mean, found.spread)
+    p = np.where(unchanged, np.nan, p_above(found.mean - limit, spread, certain=certain))
+    gain = np.where(unchanged, np.nan, p_above(-found.mean, mirrored(spread), certain=certain))
+    made = intervals(found.mean, found.spread, certain=certain)
     for n, (point, _, _) in enumerate(both.shared):
         if not found.clips[n]:
             if held.given[n]:
@@ -173,6 +174,7 @@ def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]
             "tolerance": tested.tolerance.text, "limit": limit[n],
             "p": p[n] if tested.tolerance.significant else np.nan, "p_gain": gain[n],
             "n_clips": int(found.clips[n]), "n_groups": int(found.spread.groups[n]),
+            "still": bool(found.spread.judged[n] and found.spread.still[n]),
         }  # fmt: skip
 
 

@@ -107,6 +107,8 @@ def import_scores(
         raise RdbenchError(f"the scale {scale!r} is not known; it is one of {', '.join(SCALES)}")
     variants = variants_of(read_manifest(folder))
     rows = read_rows(folder)
+    # What was drawn with other seeds stands for no point.
+    rows = rows[~rows["variant"].isin([name for name, card in variants.items() if card.of])]
     points = _by_condition(rows, variants)
     clips = _clip_names(rows)
     found: list[dict[str, Any]] = []

@@ -33,11 +33,14 @@ skewness is least to be trusted: they are the larger of those of t and T, so tha
 interval holds 0 is never significant.
 
 Where a score is uncertain for two reasons (which clips, which listeners), variances add (`added`).
+
+Scores that are the same in every group leave nothing to judge by: scores of few values (ratings,
+yes or no) are so by chance. Bits of a constant rate are so by nature, and certain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -56,6 +59,7 @@ ONE_GROUP = "one group of clips: no interval"
 UNEQUAL = "too few or too unequal groups of clips: no interval"
 UNDEFINED = "no interval: without one of the groups there is no value"
 NO_VARIATION = "no variation between groups"
+NOTHING_VARIES = "no variation between groups: no interval"
 ENOUGH = 8
 FEW = f"fewer than {ENOUGH} groups of clips: the interval may be too narrow"
 # How much of an estimated skewness few groups are thought to hide, times g².
@@ -101,11 +105,12 @@ class Intervals:
     notes: tuple[str, ...]
 
 
-def spread(value: Array, left_out: Array, share: Array) -> Spread:
+def spread(value: Array, left_out: Array, share: Array, *, size: float = 0.0) -> Spread:
     """The spread of statistics.
 
     value: (statistics,). left_out: without each group, (statistics, groups). share: of the clips
-    in each group, (groups,) or (statistics, groups), 0 for a group that has nothing to say.
+    in each group, (groups,) or (statistics, groups), 0 for a group that has nothing to say. size:
+    of what they are the differences of, where it is larger: rounding is of that size.
     """
     whole = freedom(np.atleast_2d(share))
     share = np.broadcast_to(share, left_out.shape)
@@ -116,12 +121,12 @@ def spread(value: Array, left_out: Array, share: Array) -> Spread:
         effect = np.where(there, rest * (value[:, None] - left_out), 0.0)
         effect -= share * effect.sum(axis=1, keepdims=True)
         variance = (effect**2 / rest).sum(axis=1)
-        size = np.fmax(np.abs(value), np.abs(np.where(there, left_out, 0.0)).max(axis=1, initial=0))
+        most = np.abs(np.where(there, left_out, 0.0)).max(axis=1, initial=size)
         error = np.where(groups > 1, np.sqrt(variance), np.nan)
         lean = _skewness(np.where(there, effect / share, 0.0), there)
         lean *= (1 + HIDDEN / groups**2) / (groups * (whole + 1)) ** 0.25
         left = np.where(groups > 1, whole * (1 - 1 / groups), 0.0)
-    still = error <= ROUNDING * size
+    still = error <= ROUNDING * np.fmax(np.abs(value), most)
     lean = np.where(still | ~np.isfinite(lean), 0.0, lean)
     return Spread(error, left, lean, groups, still)
 
@@ -143,33 +148,35 @@ def added(parts: Sequence[Spread]) -> Spread:
     )
 
 
-def intervals(value: Array, given: Spread, *, confidence: float = 0.95) -> Intervals:
+def intervals(
+    value: Array, given: Spread, *, certain: bool | Flags = False, confidence: float = 0.95
+) -> Intervals:
     """Intervals of statistics of the `given` spread; value: (statistics,).
 
-    Raises ValueError for a confidence outside 0 … 1.
+    certain: whether what does not vary is so by nature, (statistics,) or for all of them; its
+    interval is a point. Raises ValueError for a confidence outside 0 … 1.
     """
     from scipy.special import stdtrit
 
     if not 0 < confidence < 1:
         raise ValueError("confidence must lie between 0 and 1")
     judged = given.judged & np.isfinite(value)
+    known = judged & (~given.still | certain)
     reach = stdtrit(np.where(judged, given.freedom, 1.0), (1 + confidence) / 2)
     low = value - given.error * _untransformed(reach, given.lean)
     high = value - given.error * _untransformed(-reach, given.lean)
-    ends = np.where(judged, np.where(given.still, value, [low, high]), np.nan)
+    ends = np.where(known, np.where(given.still, value, [low, high]), np.nan)
     notes = tuple(
-        _note(bool(known), int(groups), float(error), bool(fine), bool(still))
-        for known, groups, error, fine, still in zip(
-            np.isfinite(value), given.groups, given.error, judged, given.still, strict=True
-        )
+        NOTHING_VARIES if fine and not bounded else note
+        for note, fine, bounded in zip(_notes(value, given), judged, known, strict=True)
     )
     return Intervals(ends[0], ends[1], notes)
 
 
-def p_above(distance: Array, given: Spread) -> Array:
+def p_above(distance: Array, given: Spread, *, certain: bool = False) -> Array:
     """One-sided p-values of distances (statistics,) that are above 0; NaN where none can be told.
 
-    Without any spread the answer is certain: 0 above 0, else 1.
+    Without any spread p is 1 up to 0; above it, 0 where it is so by nature (`certain`), else NaN.
     """
     from scipy.special import stdtr
 
@@ -179,14 +186,15 @@ def p_above(distance: Array, given: Spread) -> Array:
         lean = np.maximum(given.lean, -3 * (1 - STEEPNESS) / np.abs(t))
         least = np.minimum(t, _transformed(t, lean))
         p = stdtr(np.where(given.judged, given.freedom, 1.0), -least)
-    p = np.where(given.still, np.where(distance > 0, 0.0, 1.0), p)
+    p = np.where(given.still, np.where(distance > 0, 0.0 if certain else np.nan, 1.0), p)
     result: Array = np.where(given.judged, p, np.nan)
     return result
 
 
-def p_two_sided(distance: Array, given: Spread) -> Array:
+def p_two_sided(distance: Array, given: Spread, *, certain: bool = False) -> Array:
     """Two-sided p-values of distances (statistics,) from 0; as `p_above`."""
-    p = np.where(distance < 0, p_above(-distance, mirrored(given)), p_above(distance, given))
+    below = p_above(-distance, mirrored(given), certain=certain)
+    p = np.where(distance < 0, below, p_above(distance, given, certain=certain))
     result: Array = np.minimum(2 * p, 1.0)
     return result
 
@@ -233,15 +241,18 @@ def _untransformed(reach: Array, lean: Array) -> Array:
     return result
 
 
-def _note(known: bool, groups: int, error: float, judged: bool, still: bool) -> str:
-    if not groups or not known:
-        return NO_CLIP
-    if groups == 1:
-        return ONE_GROUP
-    if not np.isfinite(error):
-        return UNDEFINED
-    if not judged:
-        return UNEQUAL
-    if still:
-        return NO_VARIATION
-    return FEW if groups < ENOUGH else ""
+def _notes(value: Array, given: Spread) -> Iterator[str]:
+    columns = np.isfinite(value), given.groups, given.error, given.judged, given.still
+    for known, groups, error, judged, still in zip(*columns, strict=True):
+        if not groups or not known:
+            yield NO_CLIP
+        elif groups == 1:
+            yield ONE_GROUP
+        elif not np.isfinite(error):
+            yield UNDEFINED
+        elif not judged:
+            yield UNEQUAL
+        elif still:
+            yield NO_VARIATION
+        else:
+            yield FEW if groups < ENOUGH else ""

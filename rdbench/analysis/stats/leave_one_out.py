@@ -56,17 +56,22 @@ class Columns:
     groups: Array
     listeners: Array | None = None
 
-    def spread(self, found: Array) -> Spread:
-        """How much statistics vary that were computed for all columns, (statistics, columns)."""
+    def spread(self, found: Array, *, size: float = 0.0) -> Spread:
+        """How much statistics vary that were computed for all columns, (statistics, columns).
+
+        size: as in `rdbench.analysis.stats.intervals.spread`.
+        """
         count = 1 + len(self.groups)
-        parts = [spread(found[:, 0], found[:, 1:count], self.groups)]
+        parts = [spread(found[:, 0], found[:, 1:count], self.groups, size=size)]
         if self.listeners is not None:
-            parts.append(spread(found[:, 0], found[:, count:], self.listeners))
+            parts.append(spread(found[:, 0], found[:, count:], self.listeners, size=size))
         return added(parts)
 
-    def interval(self, found: Array, *, confidence: float = 0.95) -> Intervals:
-        """Intervals of such statistics."""
-        return intervals(found[:, 0], self.spread(found), confidence=confidence)
+    def interval(
+        self, found: Array, *, certain: bool = False, confidence: float = 0.95
+    ) -> Intervals:
+        """Intervals of such statistics; `certain` as in `intervals`."""
+        return intervals(found[:, 0], self.spread(found), certain=certain, confidence=confidence)
 
 
 def columns_of(scores: DomainScores, chosen: Flags, key: str) -> Columns:

@@ -18,6 +18,7 @@ from rdbench.analysis.gate.baseline import baseline_text, read_baseline, write_b
 from rdbench.analysis.gate.check import Exit, GateResult, check_run
 from rdbench.analysis.gate.config import GateConfig, Tolerance, read_config
 from rdbench.analysis.gate.losses import losses, moderated, rate_losses
+from rdbench.analysis.paired import holm
 from rdbench.analysis.runs import NotComparableError, Run
 from rdbench.analysis.stats.intervals import Spread, p_above, spread
 from rdbench.report.text.gate import gate_junit, gate_text
@@ -142,6 +143,19 @@ def test_other_protocols_clips_and_versions_are_not_comparable(tmp_path: Path) -
         result = checked(other, run, tmp_path)
         assert result.exit_code is Exit.NOT_COMPARABLE
         assert set(result.findings["verdict"]) == {"not_comparable"}
+
+
+def test_the_same_loss_on_every_clip_is_too_little_to_judge(tmp_path: Path) -> None:
+    """Scores of few values are alike by chance: 0.1 less on nine clips of ten, 0.9 more on one."""
+    run = make_run()
+    quality = scores_of(run, "new") & (run.rows["key"] == "quality")
+    before, after = (changed(run, quality, value=value) for value in (4.0, 3.5))
+    result = checked(after, before, tmp_path)
+    assert result.exit_code is Exit.UNDECIDED
+    told = result.findings.query("verdict == 'undecided' and key == 'quality' and what != 'curve'")
+    assert told["message"].str.contains("the same loss in every group of clips").any()
+    metrics = {"quality": {"significant": True, "absolute": 0.4}}
+    assert checked(after, before, tmp_path, metrics=metrics).exit_code is Exit.REGRESSION
 
 
 def test_too_few_groups_are_no_pass_but_an_answer_of_their_own(tmp_path: Path) -> None:
@@ -420,8 +434,18 @@ def test_moderation_shrinks_errors_that_differ_by_chance_and_not_those_that_do()
     made = moderated(spreads(unlike))
     assert np.median(np.abs(made.error / unlike - 1)) < 0.1
     assert (made.freedom < 12).all()
-    few = spreads(alike[:5])
+    few = spreads(alike[:2])
     assert moderated(few) is few
+
+
+def test_few_skewed_losses_are_moderated_too() -> None:
+    """Large gains on few clips that all others pay for, mean 0: 15 % of alarms without."""
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(300):
+        found = losses(1 - rng.exponential(1, (9, 8)), np.arange(8))
+        alarms += bool((holm(p_above(found.mean, moderated(found.spread))) <= 0.05).any())
+    assert alarms / 300 < 0.09
 
 
 def test_a_tolerance_says_something() -> None:

@@ -15,6 +15,7 @@ from rdbench.analysis.stats.intervals import (
     FEW,
     NO_CLIP,
     NO_VARIATION,
+    NOTHING_VARIES,
     ONE_GROUP,
     UNDEFINED,
     UNEQUAL,
@@ -178,7 +179,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
 
 
 def test_degenerate_samples_have_a_note_and_no_invented_interval() -> None:
-    same = intervals(*of_one(np.full(9, 2.0)))
+    constant = of_one(np.full(9, 2.0))
+    same = intervals(*constant)
+    assert (str(same.low[0]), str(same.high[0]), same.notes) == ("nan", "nan", (NOTHING_VARIES,))
+    same = intervals(*constant, certain=True)
     assert (same.low[0], same.high[0], same.notes) == (2.0, 2.0, (NO_VARIATION,))
     for sizes, note in (
         ([1.0], ONE_GROUP), ([1, 1], UNEQUAL), ([30, 1, 1, 1], UNEQUAL), ([1, 1, 1], FEW),
@@ -229,12 +233,23 @@ def test_two_sources_of_uncertainty_add() -> None:
     assert not alone.still[0]
 
 
-def test_without_spread_the_answer_is_certain() -> None:
+def test_without_spread_the_answer_is_certain_where_it_is_so_by_nature_and_else_none() -> None:
+    """Scores of few values are alike in all groups by chance: 0.1 nine times of ten, else −0.9."""
     _, given = of_one(np.full(9, 0.5))
-    assert p_above(np.array([0.5]), given)[0] == 0.0
-    assert p_above(np.array([0.0]), given)[0] == 1.0
-    assert p_two_sided(np.array([-0.5]), given)[0] == 0.0
-    assert p_two_sided(np.array([0.0]), given)[0] == 1.0
+    for test, sign in ((p_above, 1), (p_two_sided, -1)):
+        assert test(np.array([sign * 0.5]), given, certain=True)[0] == 0.0
+        assert np.isnan(test(np.array([sign * 0.5]), given)[0])
+        assert test(np.array([0.0]), given)[0] == 1.0
+    assert p_above(np.array([-0.5]), given)[0] == 1.0
+
+
+def test_rounding_is_of_the_size_of_what_is_subtracted() -> None:
+    scores = 3 + np.array([1e-14, 2e-14, 0, 1e-14, 3e-14, 0, 2e-14, 1e-14, 0])
+    left_out = (scores.sum() - scores) / 8 - 3
+    share = np.full(9, 1 / 9)
+    value = np.array([scores.mean() - 3])
+    assert not spread(value, left_out[None], share).still[0]
+    assert spread(value, left_out[None], share, size=3.0).still[0]
 
 
 def test_confidence_must_be_a_share() -> None:
