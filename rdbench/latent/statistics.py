@@ -309,7 +309,8 @@ def _periodograms(mean: Floats) -> Floats:
 
 def _bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
     """In which bin each value lies; the outer ones have what lies beyond."""
-    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    found = np.searchsorted(edges, values, side="right") - 1
+    return np.asarray(np.clip(found, 0, len(edges) - 2), np.int64)
 
 
 def _counts(rows: Floats, edges: Floats) -> Floats:
