@@ -293,7 +293,8 @@ def _beyond(counts: Floats, mean: Floats, spread: Floats) -> Floats:
 def _distribution(sums: LatentSums) -> Floats:
     """The share of z at or below each of EDGES, (D, edges)."""
     total = np.cumsum(sums.histogram, axis=1)
-    return np.concatenate([np.zeros((len(total), 1)), total], axis=1) / sums.frames.sum()
+    shares = np.concatenate([np.zeros((len(total), 1)), total], axis=1)
+    return np.asarray(shares / sums.frames.sum())
 
 
 def _periodograms(mean: Floats) -> Floats:
