@@ -122,7 +122,8 @@ class LatentSums:
     @classmethod
     def unpack(cls, array: Floats) -> LatentSums:
         """What `pack` gave; raises ValueError for anything else."""
-        shapes = _shapes(int(array[0])) if array.ndim == 1 and len(array) else {}
+        fine = array.ndim == 1 and len(array) > 0 and 0 < array[0] < len(array)
+        shapes = _shapes(int(array[0])) if fine else {}
         sizes = [math.prod(shape) for shape in shapes.values()]
         if not shapes or len(array) != 1 + sum(sizes):
             raise ValueError("these are no sums of a latent; run again to make them anew")

@@ -123,7 +123,7 @@ def test_sums_add_up_over_clips_and_come_back_from_one_array() -> None:
     back = LatentSums.unpack(whole.pack())
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(getattr(back, name), value)
-    for other in (np.empty(0), whole.pack()[:-1], np.array([5.0])):
+    for other in (np.empty(0), whole.pack()[:-1], np.array([5.0]), np.array([np.nan, 1.0])):
         with pytest.raises(ValueError, match="no sums"):
             LatentSums.unpack(other)
 

@@ -1,7 +1,8 @@
 """Statistics of continuous latents, by the place of a frame in its clip.
 
 The sums of each clip (`rdbench.latent.statistics`) are kept as a feature, from which heat maps,
-spectra and histograms are made of any set of clips without encoding anything again. Beside them
+spectra and histograms are made of any set of clips (`rdbench.latent.stored`) without encoding
+anything again. Beside them
 stand rows: per clip the KL by place and the norm, which average over clips; and per domain what
 only follows from the sums of all clips. One variant stands for what was encoded.
 """
@@ -22,6 +23,7 @@ from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.latent import statistics
 from rdbench.latent.places import PLACES, frame_levels, places
 from rdbench.latent.statistics import LatentSums
+from rdbench.latent.stored import SUMS
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import SAMPLE, CodecError, Posterior, RateKind, Score
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step
 
-SUMS = Quantity(Kind.FEATURE, "latent_sums")
 EACH, ALL = "each clip", "all clips"
 """Models of rows: over the frames of one clip, and of all clips of a domain."""
 NORM = "norm"

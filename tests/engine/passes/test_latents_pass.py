@@ -11,9 +11,8 @@ import torch
 from engine_runs import make_clips, rows, run
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.engine.passes.latents import SUMS, UNITS
-from rdbench.latent.statistics import LatentSums
-from rdbench.store.features import read_features
+from rdbench.engine.passes.latents import UNITS, statistics_of
+from rdbench.latent.stored import SUMS, read_sums
 from rdbench.store.validate import validate_run
 from rdbench.types import AudioBatch
 
@@ -82,9 +81,12 @@ def test_rows_stand_per_clip_and_for_all_and_the_sums_are_kept(clips: Path, tmp_
     each = found[found["backend"] == "each clip"]
     assert set(each["clip"]) == {"a.wav", "b.wav"}
     assert set(each["key"]) == {"kl_silence", "kl_transient", "kl_steady", "norm"}
-    sums = [LatentSums.unpack(one.array) for one in read_features(folder, SUMS)]
-    assert len(sums) == 4
-    assert float(sums[0].frames.sum()) == RATE / HOP
+    first, second = read_sums(folder)
+    assert [first.system, second.system] == ["noise", "plain"]
+    assert first.clips == ("a.wav", "b.wav")
+    assert float(first.sums.frames.sum()) == 2 * RATE / HOP
+    for key, score in statistics_of(first.sums).items():
+        assert score.value == pytest.approx(value[key], nan_ok=True)
     assert not validate_run(folder).problems
     # A second start has nothing to do.
     assert run(clips, folder, *systems, spec=SPEC).written == 0
