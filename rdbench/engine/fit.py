@@ -1,9 +1,9 @@
 """Fits entropy tables on the clips of a spec: `rdbench fit-entropy`.
 
 Of every system with tokens the static tables (of a nested codec at its highest point, the others
-being cut from it); of every system with a posterior the factorised Gaussian prior and what its
-streams rest on: steps, distributions, and a profile of frames. The clips must be others than those
-that will be scored: their files' hashes are kept.
+being cut from it); of every system with a posterior Gaussian priors (factorised, of full
+covariance, autoregressive) and what its streams rest on: steps, distributions, and a profile of
+frames. The clips must be others than those that will be scored: their files' hashes are kept.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def fit_tables(
         if found:
             assert step.system.codec is not None
             ordered = [found[clip.name] for clip in clips if clip.name in found]
-            entries.append(entry_of(step.system.codec.to(where), step.point.name, ordered))
+            _put(entries, entry_of(step.system.codec.to(where), step.point.name, ordered))
             used |= found.keys()
     if not used:
         raise CodecError(
@@ -191,9 +191,22 @@ def fit_tables(
 
 
 def _is_known(step: Step, tables: Tables) -> bool:
+    """Whether there is nothing to fit; files of version 1 lack priors beside the factorised one."""
     info = step.system.info
     assert info is not None
-    return tables.get(info.name, info.weights_sha256, [step.point.name]) is not None
+    entry = tables.get(info.name, info.weights_sha256, [step.point.name])
+    return entry is not None and (entry.prior is None or entry.linear is not None)
+
+
+def _put(entries: list[Entry], entry: Entry) -> None:
+    """Adds an entry, or to the one that is there the priors that it lacks."""
+    for index, old in enumerate(entries):
+        if (old.codec, old.weights_sha256, old.point) == (
+            entry.codec, entry.weights_sha256, entry.point,
+        ):  # fmt: skip
+            entries[index] = replace(old, full=entry.full, linear=entry.linear)
+            return
+    entries.append(entry)
 
 
 def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
@@ -246,6 +259,7 @@ def entry_of(codec: Codec, point: str, found: Sequence[Encoded]) -> Entry:
     from rdbench.codecs.posterior.base import PosteriorCodec
     from rdbench.codecs.posterior.gain import decoder_gain
     from rdbench.rate.coded.fitted import FittedLatent
+    from rdbench.rate.linear import ORDER, LinearGaussian
     from rdbench.rate.prior import GaussianPrior, Moments
     from rdbench.rate.static import StaticTables
     from rdbench.rate.validate import clip_codes
@@ -259,6 +273,13 @@ def entry_of(codec: Codec, point: str, found: Sequence[Encoded]) -> Entry:
     assert isinstance(codec, PosteriorCodec)
     posteriors = [item.payload for item in found if isinstance(item.payload, Posterior)]
     moments = Moments.of(posteriors)
-    prior = None if posteriors[0].scale is None else GaussianPrior.fit(moments)
     latent = FittedLatent.fit(posteriors, moments, decoder_gain(codec, posteriors, moments))
-    return replace(entry, prior=prior, latent=latent)
+    if posteriors[0].scale is None:
+        return replace(entry, latent=latent)
+    return replace(
+        entry,
+        prior=GaussianPrior.fit(moments),
+        full=LinearGaussian.fit(posteriors, moments, 0),
+        linear=LinearGaussian.fit(posteriors, moments, ORDER),
+        latent=latent,
+    )

@@ -186,7 +186,7 @@ class RunIntake:
         arrays = self._arrays(step, units)
         failures = self._failed_features(step, units, feature, arrays)
         references: Mapping[str, Any] = {}
-        if units.keep:
+        if units.keep and feature in self._plan.families.owner(feature).of_reference(units.domain):
             references = self._arrays(None, units)
             failures = self._failed_features(None, units, feature, references) | failures
         return replace(work, arrays=arrays, references=references, failures=failures)

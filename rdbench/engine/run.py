@@ -183,6 +183,7 @@ class _Run:
         from rdbench.engine.passes.audio import AudioPass
         from rdbench.engine.passes.costs import CostsPass
         from rdbench.engine.passes.entropy import EntropyPass, take_tables
+        from rdbench.engine.passes.latents import LatentsPass
         from rdbench.engine.passes.notes import NotesPass
         from rdbench.engine.passes.rates import RatesPass
         from rdbench.engine.passes.scores import ScoresPass
@@ -207,6 +208,7 @@ class _Run:
         return [
             RatesPass(frames=self.spec.traces or self.options.traces),
             entropy,
+            LatentsPass(self.spec.latent.places, self.spec.protocol.seed),
             ScoresPass(of_scope(sets=False), align),
             SetMetricsPass(of_scope(sets=True), align),
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),

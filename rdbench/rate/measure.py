@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rdbench.rate.kl import kl_bits
+from rdbench.rate.prior import GaussianPrior
 from rdbench.types import (
     KL_PRIOR,
     CodecError,
@@ -28,10 +29,8 @@ from rdbench.types import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from rdbench.rate.coded import LatentCoder
-    from rdbench.rate.prior import GaussianPrior
+    from rdbench.rate.linear import LinearGaussian
     from rdbench.rate.static import StaticTables
 
 
@@ -106,7 +105,10 @@ def coded_rates(
 
 
 def prior_rates(
-    encoded: Encoded, prior: GaussianPrior, label: str, names: Sequence[str] | None = None
+    encoded: Encoded,
+    prior: GaussianPrior | LinearGaussian,
+    label: str,
+    names: Sequence[str] | None = None,
 ) -> list[Rate]:
     """KL to a fitted prior, which `label` names; undefined where there is no scale."""
     if not isinstance(encoded.payload, Posterior):
@@ -154,7 +156,7 @@ def _kl_rates(
     side: list[float],
     seconds: list[float],
     *,
-    prior: GaussianPrior | None = None,
+    prior: GaussianPrior | LinearGaussian | None = None,
     label: str = KL_PRIOR,
     names: Sequence[str] | None = None,
 ) -> list[Rate]:
@@ -163,8 +165,11 @@ def _kl_rates(
         return [
             Rate(RateKind.KL, float("nan"), s, label, Status.UNDEFINED, reason) for s in seconds
         ]
-    bits: torch.Tensor = kl_bits(posterior, prior, names)
-    return _rates(RateKind.KL, bits.sum(dim=(1, 2)).tolist(), side, seconds, label)
+    if prior is None or isinstance(prior, GaussianPrior):
+        bits = kl_bits(posterior, prior, names).sum(dim=(1, 2)).tolist()
+    else:
+        bits = [float(of_frames.sum()) for of_frames in prior.kl_bits(posterior, names)]
+    return _rates(RateKind.KL, bits, side, seconds, label)
 
 
 def _seconds(encoded: Encoded) -> list[float]:

@@ -83,6 +83,8 @@ class GaussianPrior:
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    title = "Gaussian prior"
+    """What rows call it."""
 
     @cached_property
     def digest(self) -> str:

@@ -1,7 +1,7 @@
 """The file of `rdbench fit-entropy`: what was fitted, for which codec, on which clips.
 
 JSON. Every entry belongs to one codec with its weights and one operating point (for a nested codec
-its highest, the lower ones being cut from it) and holds static token tables, or a fitted prior and
+its highest, the lower ones being cut from it) and holds static token tables, or fitted priors and
 what latents are coded with. `fitted_on` are the SHA-256 of the files that were used: whoever scores
 one of them with these tables is refused.
 """
@@ -20,12 +20,14 @@ import numpy as np
 
 from rdbench.files import read_file
 from rdbench.rate.coded.fitted import FittedLatent
+from rdbench.rate.linear import LinearGaussian
 from rdbench.rate.prior import GaussianPrior
 from rdbench.rate.static import StaticTables
 from rdbench.types import RdbenchError
 
 FORMAT = "rdbench entropy tables"
-VERSION = 1
+VERSION = 2
+"""Version 1 had no priors but the factorised one; what it lacks was not fitted."""
 MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -37,7 +39,8 @@ class TablesError(RdbenchError):
 class Entry:
     """What was fitted for one codec at one point.
 
-    codec, weights_sha256: as in `CodecInfo`. point: the name of the operating point.
+    codec, weights_sha256: as in `CodecInfo`. point: the name of the operating point. prior, full,
+    linear: Gaussians that are factorised, of full covariance, and autoregressive.
     """
 
     codec: str
@@ -45,7 +48,14 @@ class Entry:
     point: str
     tokens: StaticTables | None = None
     prior: GaussianPrior | None = None
+    full: LinearGaussian | None = None
+    linear: LinearGaussian | None = None
     latent: FittedLatent | None = None
+
+    @property
+    def priors(self) -> tuple[GaussianPrior | LinearGaussian, ...]:
+        """Those that were fitted; each knows more than the one before."""
+        return tuple(p for p in (self.prior, self.full, self.linear) if p is not None)
 
 
 @dataclass(frozen=True)
@@ -121,10 +131,10 @@ class Tables:
             content = None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise TablesError(f"{path} is not a file of `rdbench fit-entropy`; give one that is")
-        if content.get("version") != VERSION:
+        if content.get("version") not in range(1, VERSION + 1):
             raise TablesError(
-                f"{path} is of version {content.get('version')}, this rdbench reads {VERSION}; "
-                "fit again"
+                f"{path} is of version {content.get('version')}, this rdbench reads 1 to "
+                f"{VERSION}; fit again"
             )
         try:
             return cls(
@@ -144,6 +154,8 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "point": entry.point,
         "tokens": entry.tokens.as_json() if entry.tokens else None,
         "prior": [prior.mean.tolist(), prior.scale.tolist()] if prior else None,
+        "full": entry.full.as_json() if entry.full else None,
+        "linear": entry.linear.as_json() if entry.linear else None,
         **(entry.latent or FittedLatent()).as_json(),
     }
 
@@ -156,8 +168,14 @@ def _entry(item: dict[str, Any]) -> Entry:
         str(item["point"]),
         None if tokens is None else StaticTables.from_json(tokens),
         None if prior is None else _prior(*prior),
+        _linear(item.get("full")),
+        _linear(item.get("linear")),
         None if item["latent"] is None else FittedLatent.from_json(item),
     )
+
+
+def _linear(content: Any) -> LinearGaussian | None:
+    return None if content is None else LinearGaussian.from_json(content)
 
 
 def _prior(mean: Any, scale: Any) -> GaussianPrior:

@@ -261,6 +261,16 @@ class EntropySpec(_Model):
     tables: str | None = None
 
 
+class LatentSpec(_Model):
+    """What a continuous latent is worth to a generator.
+
+    places: whether its statistics are taken (`rdbench.engine.passes.latents`), by places in the
+        clip, on what the evaluation encodes.
+    """
+
+    places: bool = False
+
+
 class TimeoutSpec(_Model):
     """Seconds that a clip may take at one point under one variant, while the machine is awake."""
 
@@ -278,6 +288,7 @@ class BenchmarkSpec(_Model):
     systems: tuple[SystemSpec, ...] = Field(min_length=1)
     costs: CostSpec = CostSpec()
     entropy: EntropySpec = EntropySpec()
+    latent: LatentSpec = LatentSpec()
     timeouts: TimeoutSpec = TimeoutSpec()
     traces: bool = False
 

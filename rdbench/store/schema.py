@@ -25,6 +25,8 @@ class Kind(StrEnum):
     METRIC = "metric"
     COST = "cost"
     USAGE = "usage"
+    LATENT = "latent"
+    """A statistic of a continuous latent."""
     AUDIO = "audio"
     """A kept file (`rdbench.store.audio`); no reader of measurements sees these rows."""
     TRACE = "trace"

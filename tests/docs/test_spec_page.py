@@ -16,6 +16,7 @@ from rdbench.spec.model import (
     CorpusSpec,
     CostSpec,
     EntropySpec,
+    LatentSpec,
     MetricSpec,
     ProtocolSpec,
     SystemSpec,
@@ -30,6 +31,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "`systems`": SystemSpec,
     "`costs`": CostSpec,
     "`entropy`": EntropySpec,
+    "`latent`": LatentSpec,
     "`timeouts`": TimeoutSpec,
 }
 PAGE = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")

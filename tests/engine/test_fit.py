@@ -146,10 +146,12 @@ def test_a_prior_fitted_again_renews_its_rows_and_the_plan_tells_priors_apart(
         rows = read_rows(project / "out")
         found.append(rows[rows["key"] == "kl"].set_index("backend")["value"].to_dict())
     before, after = found
-    label = f"Gaussian prior, {Tables.load(project / 't.json').label}"
-    assert before.keys() == after.keys() == {"N(0, I)", label}
+    titles = ("Gaussian prior", "full-covariance Gaussian", "AR(4) Gaussian")
+    labels = [f"{title}, {Tables.load(project / 't.json').label}" for title in titles]
+    assert before.keys() == after.keys() == {"N(0, I)", *labels}
     assert before["N(0, I)"] == after["N(0, I)"]
-    assert before[label] != after[label]
+    for label in labels:
+        assert before[label] != after[label]
     asked = [what for entry in read_manifest(project / "out")["plan"] for what in entry["each"]]
     assert {model for kind, key, model in asked if (kind, key) == ("rate", "kl")} == set(after)
     counts = run_status(project / "out").counts
@@ -171,6 +173,11 @@ def test_tables_are_extended_by_what_they_lack_and_stay_as_they_are(project: Pat
     assert both.entries[0] is first.entries[0]
     assert [entry.codec for entry in both.entries] == ["tiny", "other"]
     assert (both.fitted_on, both.label) == (first.fitted_on, first.label)
+    (entry,) = first.entries
+    old = replace(first, entries=(replace(entry, full=None, linear=None),))
+    (new,) = fitted(text, old).entries
+    assert [one.digest for one in new.priors] == [one.digest for one in entry.priors]
+    assert new.latent is entry.latent
     (project / "clips" / "b.wav").unlink()
     with pytest.raises(TablesError, match=r"other clips \(2 files, here 1\)"):
         fitted(more, first)

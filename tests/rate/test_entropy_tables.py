@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rdbench.rate.coded.fitted import FittedLatent
+from rdbench.rate.linear import LinearGaussian
 from rdbench.rate.prior import GaussianPrior, Moments
 from rdbench.rate.static import StaticTables
 from rdbench.rate.tables import Entry, Tables, TablesError
@@ -26,6 +27,8 @@ def tables() -> Tables:
         (
             Entry("lyra", "aa", "9.2", tokens=tokens),
             Entry("vae", "bb", "6", prior=GaussianPrior.fit(moments),
+                  full=LinearGaussian.fit([posterior], moments, 0),
+                  linear=LinearGaussian.fit([posterior], moments, 4),
                   latent=FittedLatent.fit([posterior], moments, np.ones(3))),
         ),
         ("f1", "f2"),
@@ -46,6 +49,18 @@ def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> Non
         before = getattr(tables.entries[1].latent, part)
         assert getattr(vae.latent, part).digest == before.digest
     np.testing.assert_array_equal(vae.prior.scale, tables.entries[1].prior.scale)  # type: ignore[union-attr]
+    assert [p.digest for p in vae.priors] == [p.digest for p in tables.entries[1].priors]
+
+
+def test_a_file_of_version_1_lacks_what_it_did_not_know(tables: Tables, tmp_path: Path) -> None:
+    tables.save(tmp_path / "t.json")
+    content = json.loads((tmp_path / "t.json").read_text())
+    for entry in content["entries"]:
+        del entry["full"], entry["linear"]
+    (tmp_path / "t.json").write_text(json.dumps(content | {"version": 1}))
+    vae = Tables.load(tmp_path / "t.json").get("vae", "bb", ["6"])
+    assert vae is not None
+    assert [prior.title for prior in vae.priors] == ["Gaussian prior"]
 
 
 def test_other_weights_and_points_are_not_found(tables: Tables) -> None:

@@ -16,6 +16,7 @@ MODULES = (
     "rdbench.engine.executors.processes",
     "rdbench.engine.measure.evaluate",
     "rdbench.engine.passes.entropy",
+    "rdbench.engine.passes.latents",
     "rdbench.engine.passes.scores",
     "rdbench.metrics.perceptual.pesq",
     "rdbench.metrics.signal.snr",

@@ -104,7 +104,8 @@ class _Coding:
         _check_headline(self._codec, measured)
         channels = self._reference.channels
         rates = gather_rates(measured, self._policy, channels)
-        return Encoding(self._codec, encoded, self._policy, channels, rates)
+        assert self._native is not None
+        return Encoding(self._codec, encoded, self._policy, channels, self._native, rates)
 
     def _measure(self, work: Work, encoding: Encoding, passes: Passes) -> str:
         """Lets the passes measure; what one raises fails its own quantities where a clip is alone.

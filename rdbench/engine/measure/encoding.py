@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rdbench.codecs.base import Codec
 from rdbench.engine.measure.channels import ChannelPolicy, gather_rates
-from rdbench.types import Encoded, Rate, RateKind
+from rdbench.types import AudioBatch, Encoded, Rate, RateKind
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,15 @@ class Encoding:
     """What a codec made of a batch at one point.
 
     encoded: one item for each clip, or one for each channel of each clip, as `policy` says.
-    channels: of the reference. rates: those that follow from the payload, per clip.
+    channels: of the reference. audio: what was encoded, at the codec's rate. rates: those that
+    follow from the payload, per clip.
     """
 
     codec: Codec
     encoded: Encoded
     policy: ChannelPolicy
     channels: int
+    audio: AudioBatch
     rates: Mapping[RateKind, Sequence[Rate]]
 
     def gathered(self, kind: RateKind, rates: Sequence[Rate]) -> list[Rate]:

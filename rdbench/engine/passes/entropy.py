@@ -117,7 +117,7 @@ class EntropyPass(Pass):
         """The models of a step, as rows name them."""
         entry = self._entry(step)
         if step.system.headline is RateKind.KL:
-            return [self._label("Gaussian prior")] if entry and entry.prior else []
+            return [self._label(prior.title) for prior in entry.priors] if entry else []
         return [ORDER0, CONTEXT, *([self._label(STATIC)] if entry and entry.tokens else [])]
 
     def unfitted(self, systems: Iterable[System]) -> list[str]:
@@ -199,10 +199,7 @@ class EntropyPass(Pass):
     ) -> Sequence[Rate]:
         encoded = encoding.encoded
         if isinstance(encoded.payload, Posterior):
-            entry = self._entry(step)
-            assert entry is not None
-            assert entry.prior is not None
-            return prior_rates(encoded, entry.prior, label, names)
+            return prior_rates(encoded, self._fitted_model(step, label), label, names)
         tokens = encoded.payload
         assert isinstance(tokens, Tokens)
         if label == CONTEXT and not all(context_fits(s.codebook_sizes) for s in tokens.streams):
@@ -241,7 +238,9 @@ class EntropyPass(Pass):
         entry = self._entry(step)
         if entry is None or self.tables is None or self.tables.label not in label:
             return None
-        return entry.prior if step.system.headline is RateKind.KL else entry.tokens
+        if step.system.headline is RateKind.KL:
+            return next(one for one in entry.priors if self._label(one.title) == label)
+        return entry.tokens
 
 
 def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedClip]) -> Tables:
