@@ -128,6 +128,7 @@ class Keys:
                 [step.decoded, variant.source, variant.digest],
                 self._seed if variant.seeded else None,
                 coder and [coder.name, coder.digest],
+                *([step.fitted] if step.fitted else []),
             ]
         )
 

@@ -174,6 +174,15 @@ class Step:
         coder: LatentCoder | None = make(self.variant) if make else None
         return coder
 
+    @property
+    def fitted(self) -> str:
+        """The digest of what the variant takes of the latent's moments on other clips, or ""."""
+        from rdbench.codecs.posterior.base import PosteriorCodec
+
+        codec = self.system.codec
+        moments = codec.latent_moments(self.variant) if isinstance(codec, PosteriorCodec) else None
+        return moments.digest if moments else ""
+
     def __str__(self) -> str:
         return f"{self.system.name} at {self.point.name}"
 
@@ -231,12 +240,11 @@ def _check_variants(system: System, codec: Codec | None) -> None:
     asked = system.variants
     if codec is None:
         return
-    possible = codec.possible_variants
     for variant in asked:
-        if variant not in possible:
+        if not codec.can_decode(variant):
             raise CodecError(
                 f"system {system.name!r}: {codec.info.name} has no variant {variant.name!r}; it "
-                f"has: {', '.join(one.name for one in possible)}"
+                f"has: {', '.join(codec.variant_names)}"
             )
     seeded = [variant.name for variant in asked if variant.seeded]
     for name in system.spec.seeds:
