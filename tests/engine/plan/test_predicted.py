@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from rdbench.audio.corpus import folder_corpus
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.variants import variant
+from rdbench.engine.measure.code import _given
 from rdbench.engine.plan import predicted
 from rdbench.engine.plan.clips import plan_clips
 from rdbench.engine.plan.predicted import FolderPredictions, PluginPredictions
@@ -262,6 +264,17 @@ def test_a_plugin_is_code_or_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> 
     for target in ("no_such_module:x", f"{__name__}:absent", f"{__name__}:HOP"):
         with pytest.raises(SpecError, match="the generator 'mine'"):
             predicted._behind("mine", target)
+
+
+def test_channels_that_are_coded_one_by_one_have_no_prediction() -> None:
+    codec = Blurred()
+    encoded = codec.encode(AudioBatch(torch.zeros(2, 1, 16), torch.tensor([16, 16]), RATE),
+                           codec.points[0])  # fmt: skip
+    step = SimpleNamespace(predictions=PluginPredictions("mine", "mine:it", 0, ""))
+    work: Any = SimpleNamespace(step=step, clips=["one clip"])
+    encoding: Any = SimpleNamespace(encoded=encoded, codec=codec)
+    with pytest.raises(CodecError, match=r"set protocol\.channels to mono"):
+        _given(work, encoding)
 
 
 def test_a_spec_that_names_one_without_the_other_is_told(clips: Path, tmp_path: Path) -> None:
