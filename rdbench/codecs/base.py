@@ -25,7 +25,9 @@ from rdbench.types import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 
 class Codec(ABC):
@@ -45,9 +47,13 @@ class Codec(ABC):
         return (CODES,)
 
     @property
-    def possible_variants(self) -> tuple[Variant, ...]:
-        """Those, and what a spec may ask for beside them."""
-        return self.variants
+    def variant_names(self) -> tuple[str, ...]:
+        """What a spec may ask for, by name; of a family of variants its form, such as noise_K."""
+        return tuple(variant.name for variant in self.variants)
+
+    def can_decode(self, variant: Variant) -> bool:
+        """Whether a spec may ask for it."""
+        return variant in self.variants
 
     def point(self, name: str) -> OperatingPoint:
         """The operating point called `name`; raises CodecError with the names there are."""
@@ -78,9 +84,17 @@ class Codec(ABC):
         raise CodecError(f"{self.info.name} is not nested: encode at {point.name!r} instead")
 
     def decoder_input(
-        self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
+        self,
+        encoded: Encoded,
+        variant: Variant,
+        clip_seeds: Sequence[int],
+        given: Sequence[NDArray[np.float32]] = (),
     ) -> DecoderInput:
-        """What the decoder receives under `variant`; `clip_seeds` has one seed for each clip."""
+        """What the decoder receives under `variant`; `clip_seeds` has one seed for each clip.
+
+        given: of a variant that is predicted, and of it alone, a latent (channels, frames) for
+        each clip.
+        """
         if variant != CODES or isinstance(encoded.payload, Posterior):
             raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
         return DecoderInput(

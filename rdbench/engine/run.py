@@ -166,7 +166,9 @@ class _Run:
         from rdbench.engine.measure.passes import Passes
         from rdbench.engine.plan.keys import Keys
         from rdbench.engine.plan.plan import Plan
+        from rdbench.engine.plan.predicted import take_predictions
 
+        take_predictions(self.spec, systems, clips, allow_code=self.options.allow_code)
         self.passes = Passes(self._passes(systems, clips))
         keys = Keys(
             systems=systems,

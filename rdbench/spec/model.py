@@ -71,6 +71,11 @@ def _point(value: Any) -> Any:
     return value
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Place = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Point = Annotated[int | float | str, BeforeValidator(_point)]
 SampleRates = Annotated[dict[Name, SampleRate], BeforeValidator(_by_domain)]
 ChannelLayouts = Annotated[dict[Name, Channels], BeforeValidator(_by_domain)]
@@ -208,6 +213,8 @@ class SystemSpec(_Model):
     domains: the domains it is run on; None is all. variants: None is the codec's default.
     seeds: by variant that draws at random, with how many seeds it is decoded and scored; scores
         stand on the protocol's alone, the others say how much they depend on it.
+    predicted: where variants that are predicted have their latents from, one for each seed of the
+        generator: folders, relative to the spec's folder, or plugins.
     """
 
     codec: Annotated[str, StringConstraints(min_length=1)]
@@ -219,6 +226,9 @@ class SystemSpec(_Model):
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     variants: tuple[Name, ...] | None = Field(default=None, min_length=1)
     seeds: dict[Name, Count] = Field(default_factory=dict)
+    predicted: Annotated[tuple[Place, ...] | None, BeforeValidator(_listed)] = Field(
+        default=None, min_length=1
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -352,6 +362,11 @@ class BenchmarkSpec(_Model):
             for key, value in item.options.items()
         }
 
+    def locate(self, path: str) -> Path:
+        """A path of the spec, which is relative to its folder."""
+        # os.path.normpath only tidies the text: resolving links would change what files are called.
+        return Path(os.path.normpath(self._folder / path))
+
     def metrics_for(self, domain: str) -> tuple[MetricSpec, ...]:
         """The metrics of `domain`, in the spec's order.
 
@@ -360,8 +375,7 @@ class BenchmarkSpec(_Model):
         return _of_domain(self.metrics, domain, "metrics")
 
     def _located(self, path: str | None) -> Path | None:
-        # os.path.normpath only tidies the text: resolving links would change what files are called.
-        return None if path is None else Path(os.path.normpath(self._folder / path))
+        return None if path is None else self.locate(path)
 
 
 def _of_domain(by_domain: Mapping[str, T], domain: str, path: str) -> T:

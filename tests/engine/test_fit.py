@@ -214,7 +214,9 @@ def test_an_unregularized_latent_has_no_kl_and_a_coded_rate() -> None:
     encoded = codec.encode(audio(), codec.points[0])
     assert rates(encoded)[RateKind.KL][0].status is Status.UNDEFINED
     assert coded_rates(encoded, codec.latent_coder())[0].bits > 0
-    assert "coded_sample" not in [one.name for one in codec.possible_variants]
+    assert codec.can_decode(variant("coded"))
+    assert not codec.can_decode(variant("coded_sample"))
+    assert "coded_sample" not in codec.variant_names
 
 
 def test_steps_that_were_not_fitted_are_asked_for_before_any_work(project: Path) -> None:
@@ -223,6 +225,37 @@ def test_steps_that_were_not_fitted_are_asked_for_before_any_work(project: Path)
     spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
     with pytest.raises(CodecError, match=r"coded_rd needs steps .*fit-entropy"):
         run_benchmark(spec, project / "out", RunOptions("cpu", workers=1, allow_code=True))
+
+
+def test_moments_are_asked_for_before_any_work_and_in_the_keys(project: Path) -> None:
+    (project / "score").mkdir()
+    noise = 0.1 * np.random.default_rng(1).standard_normal(RATE)
+    soundfile.write(project / "score" / "c.wav", noise, RATE)
+    text = (project / "spec.yaml").read_text().split("  - {codec: opus")[0]
+
+    def run(spec: str) -> dict[str, float]:
+        (project / "score.yaml").write_text(spec.replace("path: clips", "path: score"))
+        read = read_spec(project / "score.yaml", data=None, limit=None, options=[])
+        run_benchmark(read, project / "out", RunOptions("cpu", workers=1, allow_code=True))
+        rows = read_rows(project / "out")
+        rows = rows[(rows["key"] == "si_sdr") & (rows["status"] == "ok")]
+        return dict(zip(rows["variant"], rows["value"], strict=True))
+
+    asked = text.replace("name: tiny", "name: tiny, variants: [mean, keep_160, keep_999]")
+    with pytest.raises(CodecError, match=r"keep_160 needs the moments .*fit-entropy"):
+        run(asked)
+    found = []
+    for seconds in ("1.0", "0.5"):
+        (project / "spec.yaml").write_text(text.replace("seconds: 1.0", f"seconds: {seconds}"))
+        spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
+        fit_tables(spec, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+        found.append(run(asked + "entropy: {tables: ./t.json}\ncosts: {enabled: false}\n"))
+    first, second = found
+    assert first.keys() == second.keys() == {"mean", "keep_160"}  # the latent has 320 channels
+    assert first["mean"] == second["mean"] > first["keep_160"] != second["keep_160"]
+    failed = read_rows(project / "out").query("status == 'failed'")
+    assert set(failed["variant"]) == {"keep_999"}
+    assert failed["reason"].str.contains("the latent has 320 channels").all()
 
 
 def test_the_rate_of_a_dithered_stream_is_of_the_stream_that_is_decoded(project: Path) -> None:

@@ -13,9 +13,9 @@ each clip, so that a sample is the same in any batch and on any device. `mean` i
 labelled variant: at the price of the KL it is not a point that anyone can transmit.
 
 The variants `coded` and `coded_…` are those that can be transmitted: decoded from a stream alone
-(`rdbench.rate.coded`), each at the stream's own rate. The variants `noise_0.5` and `noise_2`, on
-request, show how the decoder takes other amounts of noise. Packages add others
-(`rdbench.codecs.variants`).
+(`rdbench.rate.coded`), each at the stream's own rate. Others, on request, show how the decoder
+takes what an encoder did not make: other amounts of noise, a part of the channels, a generator's
+latents (`rdbench.codecs.variants`). Packages add more.
 
 A model whose latent has no trained prior (`prior=False`) returns None for the scale: it then has
 no KL, and no variant with a sample or noise of it.
@@ -32,9 +32,11 @@ from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.points import resolve
 from rdbench.codecs.variants import (
     LatentRequest,
+    is_of_latents,
     latent_coder,
+    latent_moments,
     make_latent,
-    variants_of_latents,
+    names_of_latents,
 )
 from rdbench.types import (
     CODED,
@@ -54,10 +56,13 @@ from rdbench.types import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from rdbench.rate.coded import LatentCoder
     from rdbench.rate.coded.fitted import FittedLatent
+    from rdbench.rate.latent_moments import LatentMoments
 
 
 VERSION = 1
@@ -157,10 +162,15 @@ class PosteriorCodec(Codec):
         return (SAMPLE, MEAN)
 
     @property
-    def possible_variants(self) -> tuple[Variant, ...]:
-        """Also the stream that decodes, other amounts of noise, and what packages add."""
-        others = variants_of_latents(scale=self.info.headline is not None)
-        return tuple(dict.fromkeys([*self.variants, *others]))
+    def variant_names(self) -> tuple[str, ...]:
+        """Also streams that decode, other paths to the decoder, and what packages add."""
+        others = names_of_latents(scale=self.info.headline is not None)
+        return tuple(dict.fromkeys([*super().variant_names, *others]))
+
+    def can_decode(self, variant: Variant) -> bool:
+        """Whether it is one of those."""
+        scale = self.info.headline is not None
+        return variant in self.variants or is_of_latents(variant, scale=scale)
 
     @property
     def device(self) -> torch.device:
@@ -201,16 +211,29 @@ class PosteriorCodec(Codec):
         return Encoded(posterior, audio.lengths, audio.sample_rate, audio.channels)
 
     def decoder_input(
-        self, encoded: Encoded, variant: Variant, clip_seeds: Sequence[int]
+        self,
+        encoded: Encoded,
+        variant: Variant,
+        clip_seeds: Sequence[int],
+        given: Sequence[NDArray[np.float32]] = (),
     ) -> DecoderInput:
         """The latent that `variant` makes of the posterior."""
         posterior = encoded.payload
-        if not isinstance(posterior, Posterior) or variant not in self.possible_variants:
+        if not isinstance(posterior, Posterior) or not self.can_decode(variant):
             raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
-        request = LatentRequest(posterior, clip_seeds, self.latent_coder(variant))
-        values = make_latent(variant, request)
-        latent = Latent(values, posterior.frames)
-        return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
+
+        def ready(values: torch.Tensor) -> DecoderInput:
+            latent = Latent(values, posterior.frames)
+            return DecoderInput(latent, encoded.lengths, encoded.sample_rate, encoded.channels)
+
+        def reencode(values: torch.Tensor) -> torch.Tensor:
+            again = self.encode(self.decode(ready(values)), self.points[0]).payload
+            assert isinstance(again, Posterior)
+            return again.mean
+
+        coder, moments = self.latent_coder(variant), self.latent_moments(variant)
+        request = LatentRequest(posterior, clip_seeds, coder, moments, given, reencode)
+        return ready(make_latent(variant, request))
 
     def decode(self, decoder_input: DecoderInput) -> AudioBatch:
         """Decodes every latent at its own number of frames, to the clip's length."""
@@ -236,3 +259,12 @@ class PosteriorCodec(Codec):
         from rdbench.rate.coded.fitted import FittedLatent
 
         return latent_coder(variant, self.fitted or FittedLatent())
+
+    def latent_moments(self, variant: Variant) -> LatentMoments | None:
+        """What a variant takes of the latent's moments, None where it takes nothing.
+
+        Raises CodecError where it needs them and they were not fitted.
+        """
+        from rdbench.rate.coded.fitted import FittedLatent
+
+        return latent_moments(variant, self.fitted or FittedLatent())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -36,6 +37,7 @@ from rdbench.types import (
     CodecError,
     Encoded,
     OperatingPoint,
+    Posterior,
     Rate,
     RateKind,
     RdbenchError,
@@ -159,7 +161,8 @@ class _Coding:
         seeds = spread_seeds(drawn, self._policy, channels)
         codec = self._codec
         try:
-            wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds)
+            given = _given(work, encoding)
+            wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds, **given)
             decoded = codec.decode(wanted)
             _check_shape(codec, decoded, self._native)
             gathered = gather(decoded, self._policy, channels)
@@ -167,6 +170,27 @@ class _Coding:
             return Outcome(work, fit_lengths(back, self._reference.lengths))
         except (Exception, SystemExit) as error:
             return Outcome(work, None, self._explain(error, "decoding", point))
+
+
+def _given(work: Work, encoding: Encoding) -> dict[str, Any]:
+    """The argument that brings a codec, which knows no clips, what was predicted for these."""
+    assert work.step is not None
+    predictions, posterior = work.step.predictions, encoding.encoded.payload
+    if predictions is None:
+        return {}
+    assert isinstance(posterior, Posterior)
+    if len(posterior.mean) != len(work.clips):
+        raise CodecError(
+            f"predicted latents are of whole clips, and {encoding.codec.info.name} codes channels "
+            "one by one; set protocol.channels to mono"
+        )
+    channels = posterior.mean.shape[1]
+    return {
+        "given": [
+            predictions.latent(clip.name, (channels, int(frames)))
+            for clip, frames in zip(work.clips, posterior.frames.tolist(), strict=True)
+        ]
+    }
 
 
 def _copy(audio: AudioBatch) -> AudioBatch:

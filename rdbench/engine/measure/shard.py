@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.predicted import Predictions
     from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.spec.model import SystemSpec
     from rdbench.store.audio import Kept
@@ -102,6 +103,7 @@ class SystemSetup:
 
     files: those of a codec that is not rdbench's own, with what they held when the run was planned.
     info: what is known of the codec. fitted: to its latent on other clips, where that was done.
+    predictions: as in `System`.
     """
 
     spec: SystemSpec
@@ -110,6 +112,7 @@ class SystemSetup:
     files: Mapping[Path, str]
     info: CodecInfo
     fitted: FittedLatent | None
+    predictions: tuple[Predictions, ...] = ()
 
     @classmethod
     def of(cls, system: System) -> SystemSetup:
@@ -117,8 +120,14 @@ class SystemSetup:
         assert system.info is not None
         fitted = getattr(system.codec, "fitted", None)
         return cls(
-            system.spec, system.recipe, system.source, system.files, system.info, fitted
-        )  # fmt: skip
+            system.spec,
+            system.recipe,
+            system.source,
+            system.files,
+            system.info,
+            fitted,
+            system.predictions,
+        )
 
     def build(self) -> System:
         """The system with a codec of its own; raises ChangedError for one of other weights."""
@@ -132,7 +141,7 @@ class SystemSetup:
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
             codec.fitted = self.fitted
-        return System(self.spec, self.recipe, codec, "", self.source)
+        return System(self.spec, self.recipe, codec, "", self.source, predictions=self.predictions)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.codecs.variants import is_predicted
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.plan.families import Columns, SetUnits
@@ -106,7 +107,7 @@ class CostsPass(Pass):
         """
         if step.system.codec is None or not self.clips:
             return []
-        if not (step.first or step.variant.transmitted):
+        if not (step.first or step.variant.transmitted) or is_predicted(step.variant):
             return []
         chosen = tuple(cost_clips(step.system, clips, self.clips))
         wanted = [Quantity(Kind.COST, key, self.machine) for key in UNITS] if self.asked else []

@@ -65,20 +65,26 @@ class Keys:
         self._steps = _told_apart(
             (step.id, self._coding(step)) for system in systems for step in system.steps
         )
+        self._given = {
+            step.id: given
+            for system in systems
+            for step in system.steps
+            if (given := step.predictions)
+        }
         self._quantities: dict[tuple[StepId | None, Quantity], str] = {}
 
     def of_clip(
         self, step: Step | None, clip: PlannedClip, quantities: Iterable[Quantity]
     ) -> list[str]:
         """The keys of quantities of one clip in one step (None: of its reference)."""
-        common = hashlib.sha256(f"{self._step(step)}|{self._clips[clip.name]}|".encode())
+        common = hashlib.sha256(f"{self._step(step)}|{self._clip(step, clip)}|".encode())
         return [self._key(common, step, quantity) for quantity in quantities]
 
     def of_set(
         self, step: Step, clips: Sequence[PlannedClip], quantities: Iterable[Quantity]
     ) -> list[str]:
         """The keys of quantities of a set of clips, in whatever order they come."""
-        members = digest(sorted(self._clips[clip.name] for clip in clips))
+        members = digest(sorted(self._clip(step, clip) for clip in clips))
         common = hashlib.sha256(f"{self._step(step)}|{members}|".encode())
         return [
             self._key(common, step, quantity, self._grouping(clips, quantity))
@@ -114,10 +120,15 @@ class Keys:
     def _step(self, step: Step | None) -> str:
         return self._steps[step.id] if step else "reference"
 
+    def _clip(self, step: Step | None, clip: PlannedClip) -> str:
+        """A clip, with the latent of it that was predicted."""
+        own, given = self._clips[clip.name], step and self._given.get(step.id)
+        return digest([own, given.content(clip.name)]) if given else own
+
     def _coding(self, step: Step) -> str:
         """How a step codes."""
         system, info, variant = step.system, step.system.info, step.variant
-        coder = step.coder
+        coder, given = step.coder, step.predictions
         return digest(
             [
                 system.recipe.name,
@@ -128,6 +139,8 @@ class Keys:
                 [step.decoded, variant.source, variant.digest],
                 self._seed if variant.seeded else None,
                 coder and [coder.name, coder.digest],
+                *([step.fitted] if step.fitted else []),
+                *([given.source] if given and given.source else []),
             ]
         )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.codecs.base import Codec
+    from rdbench.engine.plan.predicted import Predictions
     from rdbench.rate.coded import LatentCoder
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
 
@@ -65,6 +66,7 @@ class System:
     source: hash of the code of a codec that is not rdbench's own, whose version says too little;
     files: the files that were hashed for it, each with its hash.
     card: of a system that cannot be built and was measured before, what the manifest says of it.
+    predictions: what its predicted variants decode, one for each seed of the generator.
     """
 
     spec: SystemSpec
@@ -74,6 +76,7 @@ class System:
     source: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[Path, str] = field(default_factory=dict)
+    predictions: tuple[Predictions, ...] = ()
 
     @property
     def name(self) -> str:
@@ -117,9 +120,7 @@ class System:
     def steps(self) -> list[Step]:
         """Every point under every variant with every seed, cheapest point first."""
         decoded = [
-            (variant, seed)
-            for variant in self.variants
-            for seed in range(self.spec.seeds.get(variant.name, 1))
+            (variant, seed) for variant in self.variants for seed in range(self._seeds(variant))
         ]
         return [Step(self, point, *one) for point in self.points for one in decoded]
 
@@ -127,6 +128,13 @@ class System:
     def first_steps(self) -> list[Step]:
         """One step for each point: the variant that stands for what was encoded."""
         return [Step(self, point, self.variants[0]) for point in self.points]
+
+    def _seeds(self, variant: Variant) -> int:
+        from rdbench.codecs.variants import is_predicted
+
+        if is_predicted(variant):
+            return max(1, len(self.predictions))
+        return self.spec.seeds.get(variant.name, 1)
 
     def takes(self, domain: str) -> bool:
         """Whether the spec wants this system on `domain`."""
@@ -137,7 +145,8 @@ class System:
 class Step:
     """One system at one operating point under one variant.
 
-    seed: with which of several seeds a variant draws that draws at random; 0 is the protocol's.
+    seed: with which of several seeds a variant draws that draws at random; 0 is the protocol's. Of
+    one that is predicted, the number of the generator's seed.
     """
 
     system: System
@@ -173,6 +182,24 @@ class Step:
         make = getattr(self.system.codec, "latent_coder", None)
         coder: LatentCoder | None = make(self.variant) if make else None
         return coder
+
+    @property
+    def fitted(self) -> str:
+        """The digest of what the variant takes of the latent's moments on other clips, or ""."""
+        from rdbench.codecs.posterior.base import PosteriorCodec
+
+        codec = self.system.codec
+        moments = codec.latent_moments(self.variant) if isinstance(codec, PosteriorCodec) else None
+        return moments.digest if moments else ""
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """Where the latents come from, of a variant that is predicted."""
+        from rdbench.codecs.variants import is_predicted
+
+        if not is_predicted(self.variant) or not self.system.predictions:
+            return None
+        return self.system.predictions[self.seed]
 
     def __str__(self) -> str:
         return f"{self.system.name} at {self.point.name}"
@@ -228,17 +255,29 @@ def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:
+    from rdbench.codecs.variants import is_predicted
+
     asked = system.variants
     if codec is None:
         return
-    possible = codec.possible_variants
     for variant in asked:
-        if variant not in possible:
+        if not codec.can_decode(variant):
             raise CodecError(
                 f"system {system.name!r}: {codec.info.name} has no variant {variant.name!r}; it "
-                f"has: {', '.join(one.name for one in possible)}"
+                f"has: {', '.join(codec.variant_names)}"
             )
-    seeded = [variant.name for variant in asked if variant.seeded]
+    predicted = [variant.name for variant in asked if is_predicted(variant)]
+    if predicted and not system.spec.predicted:
+        raise CodecError(
+            f"system {system.name!r}: the variant {predicted[0]} needs latents; name the folder of "
+            "a generator's under `predicted`"
+        )
+    if system.spec.predicted and not predicted:
+        raise CodecError(
+            f"system {system.name!r} has predicted latents, and no variant that decodes them; add "
+            "predicted to its `variants`"
+        )
+    seeded = [one.name for one in asked if one.seeded and one.name not in predicted]
     for name in system.spec.seeds:
         if name not in seeded:
             raise CodecError(
@@ -281,7 +320,7 @@ def variant_cards(systems: Sequence[System]) -> Mapping[str, Mapping[str, Any]]:
             step.variant.source,
             step.variant.transmitted,
             step.variant.rate or "",
-            step.variant.digest,
+            step.predictions.digest if step.predictions else step.variant.digest,
             step.variant.name if step.seed else "",
         ).as_dict()
         for system in systems

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.rate.coded.profile import Profile
 from rdbench.rate.coded.rounding import FittedCoder, SentCoder
 from rdbench.rate.coded.water import WATER, fit_water
+from rdbench.rate.latent_moments import LatentMoments
 from rdbench.rate.prior import Moments
 from rdbench.types import CodecError
 
@@ -22,11 +23,13 @@ class FittedLatent:
     """Each None where nothing was fitted.
 
     rounding: steps √12 σ̄. water: steps by reverse water-filling. profile: of classes of frames.
+    moments: what no coder needs, but variants do.
     """
 
     rounding: FittedCoder | None = None
     water: FittedCoder | None = None
     profile: Profile | None = None
+    moments: LatentMoments | None = None
 
     @classmethod
     def fit(
@@ -37,6 +40,7 @@ class FittedLatent:
             FittedCoder.fit(posteriors, moments),
             None if gain is None else fit_water(posteriors, gain, moments),
             Profile.fit(posteriors),
+            LatentMoments.fit(posteriors),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -45,16 +49,20 @@ class FittedLatent:
             "latent": self.rounding.as_json() if self.rounding else None,
             "water": self.water.as_json() if self.water else None,
             "profile": self.profile.as_json() if self.profile else None,
+            "moments": self.moments.as_json() if self.moments else None,
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> FittedLatent:
         """What `as_json` gave, or a part of it; raises PayloadError for damaged parts."""
-        latent, water, profile = (content.get(key) for key in ("latent", "water", "profile"))
+        latent, water, profile, moments = (
+            content.get(key) for key in ("latent", "water", "profile", "moments")
+        )
         return cls(
             None if latent is None else FittedCoder.from_json(latent),
             None if water is None else FittedCoder.from_json(water, WATER),
             None if profile is None else Profile.from_json(profile),
+            None if moments is None else LatentMoments.from_json(moments),
         )
 
 
