@@ -38,6 +38,7 @@ VERSION = 1
 """Raised when the same checkpoint and clips give another cache."""
 DEAD_NATS = 0.01
 """A channel whose KL is below this, in nats per frame, is dead."""
+_BLOCK = 2**15  # frames at once
 _TENSORS = ("mean", "scale", "condition", "frames")
 
 
@@ -88,19 +89,26 @@ class Latents:
     @cached_property
     def statistics(self) -> Statistics:
         """What latents and log-mels are standardised by."""
-        mean, scale = self.mean.double(), self.scale.double()
-        spread = (mean.var(0, correction=0) + scale.square().mean(0)).sqrt()
-        condition = self.condition.double()
-        # σ below half precision's smallest number is 0, of which there is no logarithm.
-        nats = kl_nats(mean, scale.clamp_min(2.0**-24)).mean(0)
-        found = (
-            mean.mean(0),
-            spread.clamp_min(1e-6),
-            condition.mean(0),
-            condition.std(0, correction=0).clamp_min(1e-3),
-            nats,
-        )
+        means, squares, noise, told, told_squares, nats = self._moments()
+        spread = (squares - means.square() + noise).clamp_min(1e-12).sqrt()
+        told_spread = (told_squares - told.square()).clamp_min(1e-6).sqrt()
+        found = (means, spread, told, told_spread, nats)
         return Statistics(*(one.float() for one in found))
+
+    def _moments(self) -> list[torch.Tensor]:
+        """Means over frames of μ, μ², σ², the log-mel, its square and the KL, in float64."""
+        sums: list[torch.Tensor] = []
+        for start in range(0, len(self.mean), _BLOCK):
+            mean, scale, told = (
+                part[start : start + _BLOCK].double()
+                for part in (self.mean, self.scale, self.condition)
+            )
+            # σ below half precision's smallest number is 0, of which there is no logarithm.
+            nats = kl_nats(mean, scale.clamp_min(2.0**-24))
+            parts = (mean, mean.square(), scale.square(), told, told.square(), nats)
+            of_block = [part.sum(0) for part in parts]
+            sums = [a + b for a, b in zip(sums, of_block, strict=True)] if sums else of_block
+        return [one / len(self.mean) for one in sums]
 
     @property
     def live(self) -> tuple[int, ...]:
