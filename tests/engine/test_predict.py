@@ -143,7 +143,7 @@ def test_late_renoising_gives_the_sample_that_is_decoded(project: Path) -> None:
 
 
 def test_another_checkpoint_is_refused(project: Path) -> None:
-    with pytest.raises(ProbeError, match="trained on latents of small .* not of other"):
+    with pytest.raises(ProbeError, match=r"trained on latents of small .* not of other"):
         run(project, system="other")
     (project / "spec.yaml").write_text(SPEC.replace("weights: small", "weights: other"))
     with pytest.raises(ProbeError, match="no system of the spec has the checkpoint"):
@@ -155,7 +155,7 @@ def test_another_checkpoint_is_refused(project: Path) -> None:
 
 def test_clips_of_the_training_are_refused(project: Path) -> None:
     save_probe(project, fitted_on=file_sha256(project / "clips/speech/a.wav"))
-    with pytest.raises(ProbeError, match="clip 'speech/a.wav' is one of the 1 clips"):
+    with pytest.raises(ProbeError, match=r"clip 'speech/a\.wav' is one of the 1 clips"):
         run(project)
 
 

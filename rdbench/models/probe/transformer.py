@@ -91,7 +91,7 @@ class Probe(nn.Module):
             once.append(block.modulation)
         weights = frames * sum(layer.weight.numel() for layer in per_frame)
         weights += sum(layer.weight.numel() for layer in once)
-        return 2 * weights + 4 * layers * frames**2 * width
+        return 2 * weights + 4 * layers * frames * (frames + 1) * width
 
     def standardised(self, latent: torch.Tensor) -> torch.Tensor:
         """The live channels of a latent (…, frames, channels), each with mean 0 and variance 1."""
@@ -157,7 +157,9 @@ class _Block(nn.Module):
         clips, frames, width = x.shape
         parts = self.qkv(x).view(clips, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key = (_rotated(part, rotation) for part in parts[:2])
-        seen = F.scaled_dot_product_attention(query, key, parts[2], attn_mask=mask)
+        # One more key and value of zeros, so that a frame at an edge can see that nothing is there.
+        key, value = F.pad(key, (0, 0, 0, 1)), F.pad(parts[2], (0, 0, 0, 1))
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         mixed: torch.Tensor = self.out(seen.transpose(1, 2).reshape(clips, frames, width))
         return mixed
 
@@ -193,10 +195,8 @@ def _rotated(x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> to
 def _band(
     frames: int, reach: int, valid: torch.Tensor | None, device: torch.device
 ) -> torch.Tensor:
-    """Which frames see which, bool (clips or 1, 1, frames, frames); every frame sees itself."""
+    """What each frame sees, bool (clips or 1, 1, frames, frames + 1); the last is of no frame."""
     place = torch.arange(frames, device=device)
     near = (place[:, None] - place).abs() <= reach
-    if valid is None:
-        return near[None, None]
-    itself = place[:, None] == place
-    return ((near & valid[:, None, :]) | itself)[:, None]
+    seen = near[None] if valid is None else near & valid[:, None, :]
+    return F.pad(seen, (0, 1), value=True)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rdbench.training.probe.latents import Crops, Latents
     from rdbench.training.probe.recipe import ProbeRecipe
 
+_LOG = logging.getLogger(__name__)
 _BACKWARD = 2
 """A backward pass costs two forward ones."""
 
@@ -119,7 +121,12 @@ class ProbeRun(Run):
         with torch.no_grad():
             for mine, average in zip(kept.parameters(), self._average, strict=True):
                 mine.copy_(average)
-        checkpoint.save(path, kept, self._provenance())
+        about = self._provenance()
+        checkpoint.save(path, kept, about)
+        _LOG.info(
+            "%s: %d parameters, %d steps, %.0f s, %.3g FLOPs",
+            self.recipe.name, about["parameters"], self.step, self.seconds, about["flops"],
+        )  # fmt: skip
 
     def _provenance(self) -> dict[str, Any]:
         passes = (1 + _BACKWARD) * self.recipe.data.batch * self.step
