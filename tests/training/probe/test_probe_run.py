@@ -158,6 +158,12 @@ def test_each_task_and_target_trains_alone(tmp_path: Path, only: str, target: st
     assert train_probe(run, out=tmp_path, latents=latents(), accelerator="cpu").weights
 
 
+def test_mixed_precision_trains(tmp_path: Path) -> None:
+    run = recipe(precision="bf16-mixed", steps=3)
+    train_probe(run, out=tmp_path, latents=latents(), accelerator="cpu")
+    assert all(value.dtype == torch.float32 for value in state(tmp_path).values())
+
+
 def test_clips_shorter_than_a_crop_train_and_their_padding_never_matters(tmp_path: Path) -> None:
     short = latents(frames=20)
     outcome = train_probe(recipe(), out=tmp_path / "a", latents=short, accelerator="cpu")
