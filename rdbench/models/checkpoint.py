@@ -4,7 +4,7 @@ A safetensors file is 8 bytes of header length (little-endian), a JSON header th
 tensor with its type, shape and byte range, and the bytes. Our header's metadata holds
 
     rdbench.format       version of this layout, an integer as text
-    rdbench.config       the AutoencoderConfig, JSON
+    rdbench.config       the AutoencoderConfig, JSON; other models have a key of their own
     rdbench.provenance   what trained it, JSON: recipe, data hash, steps, seed, commit, …
 
 Nothing in a file is executed. The header is read and held against limits before a tensor is
@@ -20,22 +20,29 @@ import math
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Generic
 
 from pydantic import ValidationError
+from typing_extensions import TypeVar
 
 from rdbench.identity import read_hashed
-from rdbench.models.config import AutoencoderConfig
+from rdbench.models.config import AutoencoderConfig, Frozen
 from rdbench.types import WeightsError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from rdbench.models.autoencoder import Autoencoder
 
+ConfigT = TypeVar("ConfigT", bound=Frozen, default=AutoencoderConfig)
+ModuleT = TypeVar("ModuleT", bound="nn.Module")
+
 FORMAT_VERSION = 1
+CONFIG = "rdbench.config"
 MAX_BYTES = 2 * 1024**3
 """Largest checkpoint that is read."""
 MAX_HEADER_BYTES = 16 * 2**20
@@ -47,13 +54,13 @@ _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 
 @dataclass(frozen=True)
-class Header:
+class Header(Generic[ConfigT]):
     """What a checkpoint says of itself, read without its tensors.
 
     sha256: of the file, where all of it was read.
     """
 
-    config: AutoencoderConfig
+    config: ConfigT
     provenance: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
     sha256: str = ""
@@ -75,6 +82,19 @@ def save(
 
     Raises OSError where the disk refuses; an older file at `path` then stays as it was.
     """
+    save_model(path, model, CONFIG, model.config, provenance, half=half)
+
+
+def save_model(
+    path: Path,
+    model: nn.Module,
+    key: str,
+    config: Frozen,
+    provenance: Mapping[str, Any],
+    *,
+    half: bool,
+) -> None:
+    """As `save`, of any model, its `config` under `key` in the header."""
     import torch
     from safetensors.torch import save as to_bytes
 
@@ -85,7 +105,7 @@ def save(
     }
     metadata = {
         "rdbench.format": str(FORMAT_VERSION),
-        "rdbench.config": model.config.model_dump_json(),
+        key: config.model_dump_json(),
         "rdbench.provenance": json.dumps(provenance, sort_keys=True),
     }
     write_atomically(path, to_bytes(tensors, metadata))
@@ -110,10 +130,15 @@ def read_header(path: Path) -> Header:
 
     Raises WeightsError for a file that is absent, truncated, of another format or a newer version.
     """
+    return read_header_of(path, CONFIG, AutoencoderConfig)
+
+
+def read_header_of(path: Path, key: str, kind: type[ConfigT]) -> Header[ConfigT]:
+    """As `read_header`, of a model whose configuration is a `kind` under `key`."""
     with _readable(path):
         size = path.stat().st_size
         with path.open("rb") as file:
-            return _header(path, file, size)
+            return _header(path, file, size, key, kind)
 
 
 def load(path: Path) -> tuple[Autoencoder, Header]:
@@ -123,20 +148,27 @@ def load(path: Path) -> tuple[Autoencoder, Header]:
     with it. Raises WeightsError as `read_header` does, and where tensors are missing, extra or
     misshapen.
     """
+    from rdbench.models.autoencoder import Autoencoder
+
+    return load_model(path, CONFIG, AutoencoderConfig, Autoencoder)
+
+
+def load_model(
+    path: Path, key: str, kind: type[ConfigT], build: Callable[[ConfigT], ModuleT]
+) -> tuple[ModuleT, Header[ConfigT]]:
+    """As `load`, of a model that `build` makes of a configuration of `kind` under `key`."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    from rdbench.models.autoencoder import Autoencoder
-
-    read_header(path)  # a file that is none is refused before it is read
+    read_header_of(path, key, kind)  # a file that is none is refused before it is read
     with _readable(path):
         content, sha256 = read_hashed(path, limit=MAX_BYTES)
-    header = replace(_header(path, io.BytesIO(content), len(content)), sha256=sha256)
+    header = replace(_header(path, io.BytesIO(content), len(content), key, kind), sha256=sha256)
     try:
         # Without memory: a configuration could ask for any amount of it.
         with torch.device("meta"):
-            model = Autoencoder(header.config)
+            model = build(header.config)
     except (RuntimeError, ValueError, OverflowError) as error:
         raise WeightsError(
             f"{path} has a configuration of which no model can be built ({_first_line(error)}); "
@@ -146,7 +178,7 @@ def load(path: Path) -> tuple[Autoencoder, Header]:
     _compare(path, expected, header.shapes)
     # Built again for real: buffers outside the state dict (windows) need their values.
     with torch.random.fork_rng(devices=[]):
-        model = Autoencoder(header.config)
+        model = build(header.config)
     try:
         tensors = from_bytes(content)
     except SafetensorError as error:
@@ -173,7 +205,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path} cannot be read: {error.strerror}; check the path") from error
 
 
-def _header(path: Path, file: IO[bytes], size: int) -> Header:
+def _header(
+    path: Path, file: IO[bytes], size: int, key: str, kind: type[ConfigT]
+) -> Header[ConfigT]:
     entries = _raw_header(path, file, size)
     metadata = entries.pop("__metadata__", {})
     version = metadata.get("rdbench.format", "") if isinstance(metadata, dict) else ""
@@ -189,7 +223,7 @@ def _header(path: Path, file: IO[bytes], size: int) -> Header:
         )
     shapes = _check_tensors(path, entries)
     try:
-        config = AutoencoderConfig.model_validate_json(metadata["rdbench.config"])
+        config = kind.model_validate_json(metadata[key])
         provenance = json.loads(metadata.get("rdbench.provenance", "{}"))
         if not isinstance(provenance, dict):
             raise ValueError("rdbench.provenance is not a JSON object")

@@ -7,7 +7,7 @@ resumed equals one that was not. A run's folder holds
     weights.safetensors   the finished model, in half precision
     tensorboard/          where asked for
 
-`train` runs one recipe, `train_file` a file of them (a sweep).
+What is trained in a step, and what else a state holds, is the business of a kind of run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 import math
 import pickle
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,27 +25,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from rdbench.models import checkpoint
-from rdbench.models.autoencoder import Autoencoder, Pass
-from rdbench.training.losses import ReconstructionLoss
-from rdbench.training.objectives import RateTerm, TargetKl, kbps_of
 from rdbench.training.optimizers import learning_rate, optimizers_of, set_learning_rate
-from rdbench.training.recipe import Recipe
+from rdbench.training.run_recipe import RunRecipe
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from rdbench.training.adversarial import Adversary
-    from rdbench.training.data import CropData
-
 _LOG = logging.getLogger(__name__)
 _STATE_VERSION = 2
 STATE = "state.pt"
 WEIGHTS = "weights.safetensors"
-_FIT_CROPS = 64
 
 
 class TrainingError(RdbenchError):
@@ -59,39 +54,44 @@ class Outcome:
     weights: Path | None
 
 
-class Run:
-    """One recipe on one process of one or more."""
+class Run(ABC):
+    """One recipe on one process of one or more.
+
+    plain: the model, on the CPU, before Fabric wraps it.
+    """
 
     def __init__(
-        self, recipe: Recipe, data: CropData, out: Path, fabric: Fabric, source: Path | None
+        self, recipe: RunRecipe, plain: torch.nn.Module, out: Path, fabric: Fabric
     ) -> None:
         self.recipe = recipe
-        self.data = data
+        self.plain = plain
         self.out = out
         self.fabric = fabric
         self.step = 0
         self.seconds = 0.0
-        self.started_from = ""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            self.plain = Autoencoder(recipe.model)
-        if source is not None and not (out / STATE).is_file():
-            self._start_from(source)
         self.model, *self.optimizers = fabric.setup(
-            self.plain,
-            *optimizers_of(self.plain, recipe.optimizer, scaled=recipe.precision == "16-mixed"),
+            plain, *optimizers_of(plain, recipe.optimizer, scaled=recipe.precision == "16-mixed")
         )
-        config = recipe.loss
-        self.loss = ReconstructionLoss(
-            recipe.model.sample_rate, config.windows, config.mels, config.compression
-        ).to(fabric.device)
-        self.rate = (
-            RateTerm(recipe.objective, recipe.model.frame_rate)
-            if recipe.objective is not None
-            else None
-        )
-        self.adversary = self._adversary()
         self._averages: dict[str, float] = {}
+
+    @abstractmethod
+    def _one_step(self) -> None:
+        """One step of training; counts it, and notes what the progress line shows."""
+
+    @abstractmethod
+    def _save_weights(self, path: Path) -> None:
+        """Writes the finished model; raises OSError."""
+
+    def _more_state(self) -> dict[str, Any]:
+        """What to resume from, beside model, optimizers and step."""
+        return {}
+
+    def _take_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from `_more_state`; raises TrainingError where it fits nothing here."""
+
+    def _said(self) -> list[str]:
+        """What the progress line shows."""
+        return [f"{name} {value:.4f}" for name, value in self._averages.items()]
 
     def run(self, deadline: float) -> Outcome:
         """Trains until the recipe's steps or `deadline` (time.monotonic) are reached."""
@@ -118,33 +118,11 @@ class Run:
             late = bool(self.fabric.broadcast(late))
         return late
 
-    def _one_step(self) -> None:
-        recipe, step, rank = self.recipe, self.step, self.fabric.global_rank
-        _seed(recipe.seed, step, rank)
-        size = recipe.data.batch // self.fabric.world_size
-        audio = self.data.batch(seed=recipe.seed, step=step, size=size, rank=rank)
-        audio = audio.to(self.fabric.device)
+    def _set_learning_rate(self) -> None:
+        rate = learning_rate(self.recipe.optimizer, self.step, self.recipe.steps)
         for optimizer in self.optimizers:
-            set_learning_rate(optimizer, learning_rate(recipe.optimizer, step, recipe.steps))
+            set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
-        made: Pass = self.model(audio, recipe.passthrough)
-        terms, nats = self._terms(audio, made)
-        if self.adversary is not None and step >= self.adversary.config.start:
-            terms.update(self.adversary.step(reference=audio, reconstruction=made.audio))
-        total = torch.stack([*terms.values()]).sum()
-        self._stop_if_not_finite(total, "loss")
-        self.fabric.backward(total)
-        self._clip()
-        for optimizer in self.optimizers:
-            optimizer.step()
-        if self.rate is not None:
-            mean_nats = self._mean(nats)
-            self.rate.update(mean_nats, step)
-            self._note("nats", mean_nats)
-        self.step += 1
-        self._note("loss", float(total.detach()))
-        for name, value in terms.items():
-            self._note(name, float(value.detach()))
 
     def _clip(self) -> None:
         """Clips the gradient of what AdamW moves, and stops where any gradient is not finite.
@@ -163,33 +141,6 @@ class Run:
             groups = [group for other in self.optimizers[1:] for group in other.param_groups]
             grads = [p.grad for group in groups for p in group["params"] if p.grad is not None]
             self._stop_if_not_finite(norm + torch.nn.utils.get_total_norm(grads), "gradient")
-
-    def _terms(
-        self, audio: torch.Tensor, made: Pass
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The weighted terms of the loss, and the KL in nats per frame."""
-        config = self.recipe.loss
-        losses = self.loss(
-            reference=audio, reconstruction=made.audio, windows=self._windows_of_step()
-        )
-        terms = {name: getattr(config, name) * value for name, value in losses.items()}
-        nats = torch.zeros((), device=audio.device)
-        if self.rate is not None:
-            assert made.mean is not None
-            assert made.scale is not None
-            terms["rate"], nats = self.rate(made.mean, made.scale, self.step)
-        else:
-            terms["commitment"] = config.commitment * made.commitment
-            terms["codebook"] = config.codebook * made.codebook
-        return terms, nats
-
-    def _windows_of_step(self) -> tuple[int, ...]:
-        config = self.recipe.loss
-        if not config.windows_per_step or config.windows_per_step >= len(config.windows):
-            return config.windows
-        generator = np.random.default_rng((self.recipe.seed, self.step, 1 << 20))
-        chosen = generator.choice(len(config.windows), config.windows_per_step, replace=False)
-        return tuple(config.windows[i] for i in sorted(chosen.tolist()))
 
     def _stop_if_not_finite(self, value: torch.Tensor, what: str) -> None:
         finite = torch.isfinite(value.detach()).all().float()
@@ -215,16 +166,7 @@ class Run:
     def _report(self, mark: float) -> None:
         if not self.fabric.is_global_zero:
             return
-        recipe, averages = self.recipe, self._averages
-        parts = [f"{name} {value:.4f}" for name, value in averages.items() if name not in ("nats",)]
-        if self.rate is not None:
-            nats = averages["nats"]
-            kbps = kbps_of(nats, recipe.model.frame_rate)
-            target = ""
-            if isinstance(self.rate.objective, TargetKl):
-                target = f" (target {self.rate.objective.target_kbps(self.step):.2f})"
-            parts.append(f"KL {nats:.2f} nats/frame = {kbps:.2f} kbps{target}")
-            parts.append(f"multiplier {self.rate.multiplier:.3f}")
+        recipe = self.recipe
         elapsed = self.seconds + time.monotonic() - mark
         _LOG.info(
             "%s step %d/%d, %.0f s: %s",
@@ -232,29 +174,9 @@ class Run:
             self.step,
             recipe.steps,
             elapsed,
-            ", ".join(parts),
+            ", ".join(self._said()),
         )
-        self.fabric.log_dict(dict(averages), step=self.step)
-
-    def _adversary(self) -> Adversary | None:
-        if self.recipe.adversarial is None:
-            return None
-        from rdbench.training.adversarial import Adversary
-
-        return Adversary(self.recipe.adversarial, self.recipe, self.fabric)
-
-    def _start_from(self, path: Path) -> None:
-        from rdbench.training.warm_start import fit_quantizer, take_over
-
-        source, header = checkpoint.load(path)
-        if take_over(self.plain, source) == 0:
-            raise TrainingError(
-                f"{self.recipe.name} cannot start from {path}: no tensor of it fits this model; "
-                "start from a model with the same backbone"
-            )
-        audio = self.data.batch(seed=self.recipe.seed, step=1 << 30, size=_FIT_CROPS)
-        fit_quantizer(self.plain, source, audio, self.recipe.seed)
-        self.started_from = header.sha256
+        self.fabric.log_dict(dict(self._averages), step=self.step)
 
     def _save_state(self, mark: float) -> float:
         now = time.monotonic()
@@ -264,14 +186,11 @@ class Run:
             "recipe": self.recipe.model_dump_json(),
             "step": self.step,
             "seconds": self.seconds,
-            "started_from": self.started_from,
             "model": self.plain.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "multiplier": self.rate.multiplier if self.rate is not None else 0.0,
             "averages": dict(self._averages),
+            **self._more_state(),
         }
-        if self.adversary is not None:
-            content["adversary"] = self.adversary.state_dict()
         if self.fabric.is_global_zero:
             buffer = io.BytesIO()
             torch.save(content, buffer)
@@ -290,28 +209,24 @@ class Run:
         if not path.is_file():
             return
         state = _read_state(path)
-        if _essence(Recipe.model_validate_json(state["recipe"])) != _essence(self.recipe):
+        if not _goes_on(state["recipe"], self.recipe):
             raise TrainingError(
                 f"{path} belongs to another recipe than {self.recipe.name!r} as it is now; "
                 "choose another folder, or remove that one"
             )
+        self._take_state(state)
         self.plain.load_state_dict(state["model"])
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
-        self.started_from = state["started_from"]
         self._averages = dict(state["averages"])
-        if self.rate is not None:
-            self.rate.multiplier = state["multiplier"]
-        if self.adversary is not None:
-            self.adversary.load_state_dict(state["adversary"])
         _LOG.info("%s: resumes at step %d", self.recipe.name, self.step)
 
     def _finish(self) -> Path:
         path = self.out / WEIGHTS
         if self.fabric.is_global_zero:
             try:
-                checkpoint.save(path, self.plain, self._provenance())
+                self._save_weights(path)
             except OSError as error:
                 raise TrainingError(_refused(path, error)) from error
         self.fabric.barrier()
@@ -320,13 +235,9 @@ class Run:
     def _provenance(self) -> dict[str, Any]:
         return {
             "recipe": self.recipe.model_dump(mode="json"),
-            "data_sha256": self.data.sha256,
-            "data_clips": self.data.clips,
-            "data_seconds": round(self.data.seconds, 3),
             "steps": self.step,
             "seconds": round(self.seconds, 1),
             "seed": self.recipe.seed,
-            "started_from_sha256": self.started_from,
             "devices": self.fabric.world_size,
             "device": self.fabric.device.type,
             "threads": torch.get_num_threads(),
@@ -336,7 +247,16 @@ class Run:
         }
 
 
-def _essence(recipe: Recipe) -> Recipe:
+def _goes_on(text: str, recipe: RunRecipe) -> bool:
+    """Whether a state's recipe, as JSON, is one that `recipe` may go on from."""
+    try:
+        begun = type(recipe).model_validate_json(text)
+    except ValidationError:
+        return False
+    return _essence(begun) == _essence(recipe)
+
+
+def _essence(recipe: RunRecipe) -> RunRecipe:
     """What must not change between a state and the run that goes on from it.
 
     With a constant learning rate the number of steps decides nothing before the end.
@@ -346,7 +266,8 @@ def _essence(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=same)
 
 
-def _seed(seed: int, step: int, rank: int) -> None:
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seeds torch's generators for one step on one device."""
     state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]) >> 1)
 

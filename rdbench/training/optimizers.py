@@ -17,7 +17,7 @@ import torch
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
-    from rdbench.training.recipe import OptimizerConfig
+    from rdbench.training.run_recipe import OptimizerConfig
 
 
 def optimizers_of(

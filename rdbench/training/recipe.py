@@ -2,7 +2,8 @@
 
 A recipe is one training run. A file may hold one recipe, or a sweep: `common` fields and a list of
 `stages`, each of which overrides some of them; a stage may start from the weights of another
-(`init_from`), which is trained first.
+(`init_from`), which is trained first. Of a `kind: probe`, the run trains a probe generator
+(`rdbench.training.probe`) on the latents of a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from rdbench.training.objectives import (
     TargetKl,
     nats_per_frame,
 )
+from rdbench.training.probe.recipe import ProbeRecipe
+from rdbench.training.run_recipe import Count, RunRecipe
 from rdbench.types import SpecError
-
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 # An element of a Gaussian latent in float32 cannot say more than its mantissa and a few octaves.
 _MAX_NATS_PER_CHANNEL = 20.0
@@ -86,57 +86,41 @@ class AdversarialConfig(Frozen):
     fft_sizes: tuple[Count, ...] = (2048, 1024, 512)
 
 
-class OptimizerConfig(Frozen):
-    """AdamW, or Muon for matrices and AdamW for the rest (`rdbench.training.optimizers`).
-
-    codebook_factor: learning rate of an RVQ's codebooks over that of the rest: entries must keep up
-        with latents that a whole layer can scale.
-    clip_norm: longest gradient of what AdamW moves; a step of Muon has one length.
-    schedule: after a linear warm-up `constant`, `cosine` to `final_share` of the rate over the run,
-        or `linear`.
-    """
-
-    kind: Literal["adamw", "muon"] = "adamw"
-    learning_rate: Positive = 1e-3
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: NonNegative = 0.01
-    warmup: Annotated[int, Field(ge=0)] = 100
-    codebook_factor: Positive = 10.0
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"
-    final_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    clip_norm: Positive = 1.0
-
-
-class Recipe(Frozen):
-    """One training run.
+class Recipe(RunRecipe):
+    """One training run of an autoencoder.
 
     init_from: weights to start from: the name of another stage, or a checkpoint's path. Tensors of
         equal name and shape are taken, and an RVQ is fitted to the latents of the training data.
     passthrough: probability, per clip, that the bottleneck is bypassed.
-    precision: Lightning Fabric's name (`32-true`, `bf16-mixed`, `16-mixed`).
-    save_every: steps between two writings of the state to resume from.
     """
 
-    name: Name
+    kind: Literal["autoencoder"] = "autoencoder"
     model: AutoencoderConfig = AutoencoderConfig()
     objective: Objective | None = None
     init_from: str | None = None
-    steps: Count
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
     adversarial: AdversarialConfig | None = None
-    optimizer: OptimizerConfig = OptimizerConfig()
     passthrough: Annotated[float, Field(ge=0, le=1)] = 0.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    save_every: Count = 500
-    log_every: Count = 50
+
+    @property
+    def corpus(self) -> str:
+        """The folder or manifest that the recipe names, "" for none."""
+        return self.data.corpus
+
+    @property
+    def batch(self) -> int:
+        """Crops per step over all devices."""
+        return self.data.batch
+
+    @property
+    def after(self) -> str | None:
+        """What the run starts from."""
+        return self.init_from
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         bottleneck = self.model.bottleneck
-        if self.optimizer.kind == "muon" and self.precision == "16-mixed":
-            raise ValueError("Muon cannot undo the scaling of 16-mixed: set precision: bf16-mixed")
         if isinstance(bottleneck, RvqConfig) and self.objective is not None:
             raise ValueError("an RVQ model has no KL: leave `objective` out")
         if isinstance(bottleneck, GaussianConfig):
@@ -161,7 +145,7 @@ def _check_reachable(objective: Objective, channels: int, frame_rate: float) -> 
         )
 
 
-def parse(content: Mapping[str, Any], source: str) -> list[Recipe]:
+def parse(content: Mapping[str, Any], source: str) -> list[Recipe | ProbeRecipe]:
     """The recipes of one file's content, each after the one it starts from.
 
     Raises SpecError with one sentence that names `source` and the field.
@@ -188,7 +172,7 @@ def parse(content: Mapping[str, Any], source: str) -> list[Recipe]:
     return _ordered(recipes, source)
 
 
-def load(path: Path) -> list[Recipe]:
+def load(path: Path) -> list[Recipe | ProbeRecipe]:
     """The recipes of the YAML file at `path`; raises SpecError (see `parse`)."""
     from rdbench.spec.load import yaml_data
 
@@ -211,9 +195,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _recipe(content: Mapping[str, Any], source: str) -> Recipe:
+def _recipe(content: Mapping[str, Any], source: str) -> Recipe | ProbeRecipe:
+    kind = ProbeRecipe if content.get("kind") == "probe" else Recipe
     try:
-        return Recipe.model_validate(dict(content))
+        return kind.model_validate(dict(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
@@ -222,22 +207,20 @@ def _recipe(content: Mapping[str, Any], source: str) -> Recipe:
         raise SpecError(f"{source}: recipe {name!r}, {where}: {reason}") from error
 
 
-def _ordered(recipes: list[Recipe], source: str) -> list[Recipe]:
+def _ordered(recipes: list[Recipe | ProbeRecipe], source: str) -> list[Recipe | ProbeRecipe]:
     names = [recipe.name for recipe in recipes]
     for name in names:
         if names.count(name) > 1:
             raise SpecError(f"{source}: two stages are called {name!r}; rename one")
-    done: list[Recipe] = []
+    done: list[Recipe | ProbeRecipe] = []
     waiting = list(recipes)
     while waiting:
         finished = {recipe.name for recipe in done}
-        ready = next(
-            (r for r in waiting if r.init_from not in names or r.init_from in finished), None
-        )
+        ready = next((r for r in waiting if r.after not in names or r.after in finished), None)
         if ready is None:
             raise SpecError(
                 f"{source}: stages {', '.join(r.name for r in waiting)} start from "
-                "each other; break the circle in `init_from`"
+                "each other; break the circle in `init_from` and `codec`"
             )
         waiting.remove(ready)
         done.append(ready)

@@ -6,15 +6,21 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rdbench.models import shipped
+from rdbench.training.autoencoder import AutoencoderRun
 from rdbench.training.data import CropData
-from rdbench.training.loop import WEIGHTS, Outcome, Run, TrainingError
+from rdbench.training.loop import WEIGHTS, Outcome, TrainingError
+from rdbench.training.probe.latents import Latents, latents_of
+from rdbench.training.probe.recipe import ProbeRecipe
+from rdbench.training.probe.run import ProbeRun
 from rdbench.training.recipe import Recipe, load
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
     from lightning_fabric.loggers.logger import Logger
 
     from rdbench.audio.clip import Corpus
@@ -41,12 +47,36 @@ def train(
 
     Raises TrainingError, AudioError, WeightsError.
     """
+    fabric = _fabric(recipe, out, accelerator, devices, tensorboard=tensorboard)
+    with torch.random.fork_rng():
+        return AutoencoderRun(recipe, crops(recipe, corpus), out, fabric, init).run(deadline)
+
+
+def train_probe(
+    recipe: ProbeRecipe,
+    *,
+    out: Path,
+    latents: Latents,
+    accelerator: str = "auto",
+    devices: int = 1,
+    deadline: float = float("inf"),
+    tensorboard: bool = False,
+) -> Outcome:
+    """As `train`, a probe on `latents`."""
+    fabric = _fabric(recipe, out, accelerator, devices, tensorboard=tensorboard)
+    with torch.random.fork_rng():
+        return ProbeRun(recipe, latents, out, fabric).run(deadline)
+
+
+def _fabric(
+    recipe: Recipe | ProbeRecipe, out: Path, accelerator: str, devices: int, *, tensorboard: bool
+) -> Fabric:
     from lightning_fabric import Fabric
 
     out.mkdir(parents=True, exist_ok=True)
-    if recipe.data.batch % devices:
+    if recipe.batch % devices:
         raise TrainingError(
-            f"{recipe.name}: a batch of {recipe.data.batch} cannot be shared by {devices} devices; "
+            f"{recipe.name}: a batch of {recipe.batch} cannot be shared by {devices} devices; "
             "choose a multiple"
         )
     fabric = Fabric(
@@ -56,8 +86,7 @@ def train(
         loggers=_tensorboard(out) if tensorboard else None,
     )
     fabric.launch()
-    with torch.random.fork_rng():
-        return Run(recipe, crops(recipe, corpus), out, fabric, init).run(deadline)
+    return fabric
 
 
 def crops(recipe: Recipe, corpus: Corpus) -> CropData:
@@ -99,26 +128,38 @@ def train_file(
             _LOG.info("%s is finished: %s", recipe.name, finished)
             outcomes[recipe.name] = Outcome(recipe.steps, finished)
             continue
-        outcomes[recipe.name] = outcome = train(
+        outcome = _train_stage(
             recipe,
-            out=out / recipe.name,
-            corpus=open_corpus(recipe, data),
-            init=_init(recipe, path, out),
+            path,
+            out,
+            data,
             accelerator=accelerator,
             devices=devices,
             deadline=deadline,
             tensorboard=tensorboard,
         )
+        outcomes[recipe.name] = outcome
         if outcome.weights is None:
             break
     return outcomes
 
 
-def open_corpus(recipe: Recipe, data: str | None = None) -> Corpus:
+def _train_stage(
+    recipe: Recipe | ProbeRecipe, path: Path, out: Path, data: str | None, **how: Any
+) -> Outcome:
+    corpus = open_corpus(recipe, data)
+    if isinstance(recipe, Recipe):
+        init = _init(recipe, path, out)
+        return train(recipe, out=out / recipe.name, corpus=corpus, init=init, **how)
+    latents = latents_of(_codec(recipe, path, out), recipe.codec, corpus, out / "latents")
+    return train_probe(recipe, out=out / recipe.name, latents=latents, **how)
+
+
+def open_corpus(recipe: Recipe | ProbeRecipe, data: str | None = None) -> Corpus:
     """The training corpus: the folder or manifest `data`, or the one that the recipe names."""
     from rdbench.audio.corpus import folder_corpus, manifest_corpus
 
-    text = os.path.expandvars(data or recipe.data.corpus)
+    text = os.path.expandvars(data or recipe.corpus)
     if not text or "$" in text:
         raise TrainingError(
             f"{recipe.name} has no training data ({text or 'data.corpus is empty'}); "
@@ -141,6 +182,14 @@ def _init(recipe: Recipe, path: Path, out: Path) -> Path | None:
         f"{recipe.name} starts from {recipe.init_from!r}, which is neither a finished stage under "
         f"{out} nor a file; train that stage first"
     )
+
+
+def _codec(recipe: ProbeRecipe, path: Path, out: Path) -> Path:
+    """The checkpoint of a probe; raises WeightsError where there is none."""
+    for candidate in (out / recipe.codec / WEIGHTS, path.parent / recipe.codec):
+        if candidate.is_file():
+            return candidate
+    return shipped.find(recipe.codec)
 
 
 def _tensorboard(out: Path) -> Logger:

@@ -8,7 +8,7 @@ import torch
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.config import AutoencoderConfig, GaussianConfig, RvqConfig, SpectralConfig
 from rdbench.training.optimizers import learning_rate, optimizers_of, set_learning_rate
-from rdbench.training.recipe import OptimizerConfig
+from rdbench.training.run_recipe import OptimizerConfig
 from rdbench.types import RdbenchError
 
 

@@ -1,0 +1,80 @@
+"""`rdbench latent predict SPEC --probe FILE`: what a generator makes of a continuous latent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, find_code
+
+SOME_FAILED = 1
+
+app = typer.Typer(
+    help="What a continuous latent is worth to a generator.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def main() -> None:
+    """What a continuous latent is worth to a generator."""
+
+
+@app.command("predict")
+def predict(
+    spec: Annotated[Path, typer.Argument(help="A benchmark spec: its clips and its systems.")],
+    probe: Annotated[Path, typer.Option(help="A probe that `rdbench train` has finished.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the predicted latents.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="conditioned, infill, renoise_T or unconditional, more than once as you like.  "
+            "[default: conditioned]"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each clip is drawn.")] = 1,
+    system: Annotated[
+        str | None, typer.Option(help="System of the probe's checkpoint.  [default: found]")
+    ] = None,
+    data: DataFolder = None,
+    limit: Limit = None,
+    option: CodecOptions = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    allow_code: AllowCode = False,
+    quiet: Quiet = False,
+) -> None:
+    """Writes the latents that a probe predicts for the clips of SPEC, one array for each clip.
+
+    Each task and seed has a folder, as the variant `predicted` reads it. Clips that the probe was
+    trained on are refused. Exit code 0: every clip; 1: some could not be read or encoded.
+    """
+    from rdbench.cli.options import read_spec
+    from rdbench.cli.progress import make_progress, set_up_logging
+    from rdbench.engine.predict import predict as write
+    from rdbench.interrupts import before_the_end
+
+    set_up_logging(verbose=0, quiet=quiet)
+    if allow_code:
+        find_code(spec)
+    benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
+    progress = make_progress(quiet=quiet)
+    with before_the_end(progress.stop):
+        found = write(
+            benchmark,
+            probe,
+            out,
+            progress,
+            tasks=task or ["conditioned"],
+            seeds=seeds,
+            system=system,
+            device=device,
+            allow_code=allow_code,
+        )
+    if not quiet:
+        for folder in found.folders:
+            typer.echo(str(folder))
+    if found.failures:
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,1 @@
+"""The probe: one small flow-matching generator of latents, the same for every checkpoint."""

@@ -1,0 +1,1 @@
+"""Trains probe generators on the latents of a checkpoint."""
