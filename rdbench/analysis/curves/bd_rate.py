@@ -88,8 +88,9 @@ def bd_table(
     points that were moved to make a curve monotone. crosses: whether the curves cross; where first
     (`crossing_kbps`, `crossing_quality`), and in what share of the resamples they do. fewer_bits:
     on which side of that rate the curve needs fewer bits, "below" or "above"; "" where they do not
-    cross once. p: of no change at all, not corrected for other tests. note: what was left out or repaired, gaps that
-    make it `narrow`, and the value by Akima where that lies outside of the interval.
+    cross once. p: of no change at all, not corrected for other tests. note: what was left out or
+    repaired, gaps that make it `narrow`, and the value by Akima where that lies outside of the
+    interval.
 
     metrics: keys, all by default. Raises RdbenchError for a curve or metric that is not there.
     """

@@ -180,7 +180,9 @@ def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: Ru
     ).iloc[0]
     assert cells["BD-rate (%)"].text == f"{row['value']:+.1f}".replace("-", "−")
     # As configured, and not otherwise.
-    asked = run_tables(points, run.manifest, run=run, reference="Opus", pairs=[("MP3", "RVQ nested")])
+    asked = run_tables(
+        points, run.manifest, run=run, reference="Opus", pairs=[("MP3", "RVQ nested")]
+    )
     table = next(t for t in asked.all if t.name.startswith("bd_rate_pairs"))
     assert {cell.text for cell in table.head[1].cells} == {"MP3"}
     none = run_tables(points, run.manifest, run=run, reference="Opus", pairs=[])
