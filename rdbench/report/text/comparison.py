@@ -136,7 +136,9 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
                 "streams, where measured."
             )
     notes: dict[tuple[str, str, str], dict[str, None]] = {}
-    for row in records(bd[bd["note"] != ""]):
+    # One method's rows tell of both.
+    told = bd.drop_duplicates(["key", "backend", "curve", "variant", "basis", "quantity"])
+    for row in records(told[told["note"] != ""]):
         notes.setdefault((row.curve, _by_basis(row, card), row.note), {})[row.key] = None
     for (name, basis, note), keys in notes.items():
         named = listed(map(clean, keys), NAMED)

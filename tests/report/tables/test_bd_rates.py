@@ -16,7 +16,7 @@ from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.runs import Run
 from rdbench.report.config import ReportConfig
-from rdbench.report.tables.html import web_table
+from rdbench.report.tables.html import web_page, web_table
 from rdbench.report.tables.latex import latex
 from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
@@ -160,6 +160,13 @@ def test_every_writer_sets_apart_what_is_taken_across_a_gap(
     assert "across a gap in one" in text
     assert "gaps (" in text
     assert "by Akima (" in text
+
+
+def test_notes_of_a_page_do_not_lie_upon_each_other(tables: RunTables) -> None:
+    """Each was drawn up to the table by two lines, and covered the one before."""
+    page = web_page(tables.all, title="run")
+    assert ".wide + .notes { margin-top: -2rem; }" in page
+    assert page.count("margin-top: -") == 1
 
 
 def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: RunTables) -> None:
