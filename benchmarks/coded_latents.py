@@ -2,7 +2,7 @@
 
     python benchmarks/coded_latents.py --clips ../shared/data/clips/manifest.csv
 
-Rates and scores come from `results/speech_16k/table.csv`; the errors are measured here, on the
+Rates and scores come from the rows of `results/speech_16k`; the errors are measured here, on the
 first `--count` speech clips of the manifest, with the tables of the published benchmark. The
 results go to `coded_latents.md`. The error of a stream is what it decodes to, less the mean; its
 variance stands beside that of the posterior's noise,
@@ -10,25 +10,30 @@ variance stands beside that of the posterior's noise,
     Σ (z − μ)² / Σ σ²    over channels, frames and clips.
 
 "At equal quality" is the stream's rate over the KL at which samples, between the models, have the
-stream's score (the logarithm of the rate linear in the score), less one.
+stream's score (the logarithm of the rate linear in the score), less one. Samples are those of every
+seed that the run has (`sample`, `sample@1`, …): one seed's score is off by more than some streams'
+gap to the KL.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from rdbench.analysis.runs import Run, read_run
 
 HERE = Path(__file__).parent
-TABLE = HERE.parent / "results" / "speech_16k" / "table.csv"
+RUN = HERE.parent / "results" / "speech_16k"
 PAGE = HERE / "coded_latents.md"
 MODELS = ("vae_1k5", "vae_3k", "vae_6k", "vae_12k", "vae_24k")
 STREAMS = ("coded", "coded_rd", "coded_dither", "coded_trellis", "coded_sample")
+PRIOR = "N(0, I)"  # of the KL that is the headline
 METRICS = {"pesq_wb": "PESQ-WB", "mel_dac_16k": "mel distance"}
 Points = Mapping[tuple[str, str], Mapping[str, float]]
 
@@ -41,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     clips = speech(options.clips, options.count)
     ratios = {name: error_ratios(name, clips) for name in MODELS}
-    PAGE.write_text("\n".join(page(published(TABLE), ratios, options.count)) + "\n")
+    PAGE.write_text("\n".join(page(published(read_run(RUN)), ratios, options.count)) + "\n")
 
 
 def speech(manifest: Path, count: int) -> list[Any]:
@@ -82,33 +87,47 @@ def error_ratios(name: str, clips: Sequence[Any]) -> dict[str, float]:
     return {stream: error / noise for stream, error in errors.items()}
 
 
-def published(table: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """Of each model and variant, its rate and its scores."""
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["system"] in MODELS]
+def published(run: Run) -> Points:
+    """Of each model and variant its rate and its scores, the samples of other seeds among them."""
+    rows = run.rows if run.seeds is None else pd.concat([run.rows, run.seeds], ignore_index=True)
+    rows = rows[rows["system"].isin(MODELS) & (rows["status"] == "ok")]
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in rows:
-        if row["kind"] == "metric" and row["key"] in METRICS and row["headline_kbps"]:
-            point = found.setdefault((row["system"], row["variant"]), {})
-            point[row["key"]] = float(row["value"])
-            point["kbps"] = float(row["headline_kbps"])
+    scores = rows[(rows["kind"] == "metric") & rows["key"].isin(METRICS)]
+    for (name, variant, key), part in scores.groupby(["system", "variant", "key"]):
+        found.setdefault((name, variant), {})[key] = float(part["value"].mean())
+    rates = rows[(rows["kind"] == "rate") & (rows["clip"] != "")]
+    rates = rates[(rates["key"] == "coded") | (rates["backend"] == PRIOR)]
+    for (name, variant), part in rates.groupby(["system", "variant"]):
+        found[name, variant]["kbps"] = float(part["value"].sum() / part["seconds"].sum() / 1000)
     return found
 
 
-def at_equal_quality(points: Points, name: str, stream: str, metric: str) -> float | None:
-    """The stream's rate over the KL of samples that score alike, less one; None out of reach."""
-    curve = sorted((points[one, "sample"][metric], points[one, "sample"]["kbps"]) for one in MODELS)
-    scores, rates = [score for score, _ in curve], [math.log(kbps) for _, kbps in curve]
+def samples(points: Points) -> list[str]:
+    """The variant `sample` with each seed."""
+    return sorted({variant for _, variant in points if variant.partition("@")[0] == "sample"})
+
+
+def at_equal_quality(points: Points, name: str, stream: str, metric: str) -> list[float] | None:
+    """The stream's rate over the KL of samples that score alike, less one, for each seed.
+
+    None where a seed's samples do not reach that score.
+    """
+    found = []
     own = points[name, stream]
-    if not scores[0] <= own[metric] <= scores[-1]:
-        return None
-    return own["kbps"] / math.exp(float(np.interp(own[metric], scores, rates))) - 1
+    for drawn in samples(points):
+        curve = sorted((points[n, drawn][metric], points[n, "sample"]["kbps"]) for n in MODELS)
+        scores, rates = [score for score, _ in curve], [math.log(kbps) for _, kbps in curve]
+        if not scores[0] <= own[metric] <= scores[-1]:
+            return None
+        found.append(own["kbps"] / math.exp(float(np.interp(own[metric], scores, rates))) - 1)
+    return found
 
 
 def page(points: Points, ratios: Mapping[str, Mapping[str, float]], count: int) -> list[str]:
     """The page, line by line."""
     equal = [f"at equal {name}" for name in METRICS.values()]
     columns = ["model", "variant", "kbps", "of the KL", "error variance", *METRICS.values(), *equal]
+    seeds = len(samples(points))
     lines = [
         "# Streams of latents", "",
         "Made by `python benchmarks/coded_latents.py`; not to be edited. Rates and scores: "
@@ -116,6 +135,9 @@ def page(points: Points, ratios: Mapping[str, Mapping[str, float]], count: int) 
         f"clips. Error variance: of (what is decoded − mean), over that of the posterior's noise, "
         f"{count} clips. At equal quality:",
         "the stream's rate beside the KL of a sample with the stream's score, between the models.",
+        f"Of a sample, the mean of {seeds} seeds ± their standard deviation; beside samples of "
+        f"{seeds} seeds, the same, and the",
+        "range. Each stream was drawn with one seed.",
         "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|",
     ]  # fmt: skip
     for name in MODELS:
@@ -130,14 +152,22 @@ def page(points: Points, ratios: Mapping[str, Mapping[str, float]], count: int) 
                 f"{own['kbps'] / kl - 1:+.0%}",
                 ratio,
             ]
-            cells += [f"{own[metric]:.2f}" for metric in METRICS]
             for metric in METRICS:
-                gap = None
+                drawn = [points[name, one][metric] for one in samples(points)]
+                text = f"{np.mean(drawn):.3f} ± {np.std(drawn, ddof=1):.3f}"
+                cells.append(text if stream == "sample" else f"{own[metric]:.3f}")
+            for metric in METRICS:
+                gaps = None
                 if stream != "sample":
-                    gap = at_equal_quality(points, name, stream, metric)
-                cells.append("–" if gap is None else f"{gap:+.0%}")
+                    gaps = at_equal_quality(points, name, stream, metric)
+                cells.append("–" if gaps is None else _gaps(gaps))
             lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _gaps(gaps: Sequence[float]) -> str:
+    spread = f"{100 * np.std(gaps, ddof=1):.1f}"
+    return f"{np.mean(gaps):+.1%} ± {spread} ({min(gaps):+.1%} … {max(gaps):+.1%})"
 
 
 if __name__ == "__main__":

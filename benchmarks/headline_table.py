@@ -3,7 +3,8 @@
     python benchmarks/headline_table.py
 
 Each pair of curves is compared directly, by the kind of rate that stands for either and as streams
-that decode; below the table, pairs whose metrics disagree on the sign, with every metric named. It
+that decode; below the table, pairs whose metrics disagree on the sign or whose curves cross, with
+every metric named. A cell says where no point of a curve lies on more than half of the range. It
 reads `results/speech_16k`; a curve that the run does not have is left out.
 """
 
@@ -29,6 +30,19 @@ PAIRS = (
     ("lyra", "opus_voip"),
 )
 SHOWN = ("pesq_wb", "mel_dac_16k")
+# Opus' voip setting filters out the lowest bass with a phase of its own (docs/protocol.md): SI-SDR
+# hears that phase.
+LEFT_OUT = {("opus_voip", "si_sdr")}
+SENTENCES = {
+    "fewer": "fewer bits by",
+    "more": "more by",
+    "below": "fewer below a crossing and more above it by",
+    "above": "more below a crossing and fewer above it by",
+    "fewer across": "fewer, but across a gap in a curve, by",
+    "more across": "more, but across a gap in a curve, by",
+    "either": "not told apart, or crossing more than once, by",
+    "little": f"less than {100 * LEAST_SHARE:.0f} % of a curve in common by",
+}
 BASES = {"headline": "", "decodable": ", as streams that decode"}
 
 
@@ -49,7 +63,7 @@ def lines(folder: Path) -> list[str]:
     disagree = []
     for title, rows in comparisons(run, card):
         by_key = {row.key: row for row in rows}
-        cells = [_cell(by_key.get(key)) for key in SHOWN]
+        cells = [_cell(by_key.get(key), card) for key in SHOWN]
         table.append("| " + " | ".join([title, _kinds(rows), *cells]) + " |")
         disagree += _disagreement(f"{title} ({_kinds(rows)})", rows, card)
     return [*table, "", *disagree]
@@ -74,14 +88,20 @@ def _kinds(rows: Sequence[Any]) -> str:
     return f"{rows[0].rate_kind} : {rows[0].reference_rate_kind}"
 
 
-def _cell(row: Any) -> str:
+def _cell(row: Any, card: RunCard) -> str:
     if row is None or not math.isfinite(row.value):
         return "no number"
-    if row.narrow:
-        share = min(row.share_curve, row.share_reference)
+    share = min(row.share_curve, row.share_reference)
+    where = "" if not row.crosses else f", crossing at {row.crossing_kbps:.1f} kbps"
+    if share < LEAST_SHARE:
         return f"on {math.floor(100 * share)} % of a curve alone"
-    text = f"{_percent(row.value)} % [{_percent(row.low)}, {_percent(row.high)}]"
-    return f"{text}, crossing" if row.crosses else text
+    if row.narrow:
+        gaps = {row.curve: row.gap_curve, row.reference: row.gap_reference}
+        name = max(gaps, key=gaps.__getitem__)
+        return (
+            f"no point of {card.curve_label(name)} on {100 * gaps[name]:.0f} % of the range{where}"
+        )
+    return f"{_percent(row.value)} % [{_percent(row.low)}, {_percent(row.high)}]{where}"
 
 
 def _percent(value: float) -> str:
@@ -89,32 +109,31 @@ def _percent(value: float) -> str:
 
 
 def _disagreement(title: str, rows: Sequence[Any], card: RunCard) -> list[str]:
-    """A sentence where intervals of some metrics lie on either side of zero."""
-    sides: dict[str, list[str]] = {"fewer": [], "more": [], "either": [], "none": []}
+    """A sentence where metrics, or the rates below and above a crossing, do not agree."""
+    sides: dict[str, list[str]] = {side: [] for side in SENTENCES}
     for row in sorted(rows, key=lambda row: list(card.metrics).index(row.key)):
-        sides[_side(row)].append(card.metrics[row.key].name)
-    if not sides["fewer"] or not sides["more"]:
+        if (row.reference, row.key) in LEFT_OUT:
+            continue
+        side = _side(row)
+        name = card.metrics[row.key].name
+        crossed = side in ("below", "above")
+        sides[side].append(f"{name} ({row.crossing_kbps:.1f} kbps)" if crossed else name)
+    one_way = [bool(sides[side] or sides[f"{side} across"]) for side in ("fewer", "more")]
+    if not all(one_way) and not sides["below"] and not sides["above"]:
         return []
-    parts = [f"fewer bits by {_listed(sides['fewer'])}", f"more by {_listed(sides['more'])}"]
-    if sides["either"]:
-        parts.append(f"not told apart by {_listed(sides['either'])}")
-    if sides["none"]:
-        parts.append(
-            f"less than {100 * LEAST_SHARE:.0f} % of a curve in common by {_listed(sides['none'])}"
-        )
+    parts = [f"{SENTENCES[side]} {', '.join(names)}" for side, names in sides.items() if names]
     return [f"- {title}: {'; '.join(parts)}."]
 
 
 def _side(row: Any) -> str:
-    if row.narrow or not math.isfinite(row.value):
-        return "none"
-    if row.low <= 0 <= row.high:
+    """Which of `SENTENCES` a metric belongs to."""
+    if not math.isfinite(row.value) or min(row.share_curve, row.share_reference) < LEAST_SHARE:
+        return "little"
+    if row.fewer_bits:
+        return str(row.fewer_bits)
+    if row.crosses or row.low <= 0 <= row.high:
         return "either"
-    return "fewer" if row.value < 0 else "more"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    return ("fewer" if row.value < 0 else "more") + " across" * row.narrow
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ SYSTEMS: tuple[tuple[str, str, str, str | None, tuple[str, ...], dict[str, float
         for kbps in (1.5, 3, 6, 12, 24)
     ),
     ("rvq", "RVQ nested", "RVQ nested", "nominal", ("codes",),
-     {"1.5": 1.5, "3": 3.0, "6": 6.0, "12": 12.0}, 4.5),
+     {"1.5": 1.5, "3": 3.0, "4": 4.0, "6": 6.0, "8": 8.0, "12": 12.0}, 4.5),
     ("rvq_6", "RVQ 6 kbps only", "RVQ single", "nominal", ("codes",), {"6": 6.0}, 4.0),
     ("identity", "identity", "identity", None, ("codes",), {"-": math.inf}, 1.0),
     ("lowpass_3500", "low-pass 3.5 kHz", "low-pass 3.5 kHz", None, ("codes",), {"-": 7.0}, 4.0),

@@ -18,6 +18,7 @@ import numpy as np
 from rdbench.analysis.arrays import by_domain
 from rdbench.analysis.curves.delta import (
     FEWEST,
+    LARGEST_GAP,
     LEAST_SHARE,
     Curve,
     Delta,
@@ -52,7 +53,8 @@ BD_COLUMNS = [
     "basis", "rate_kind", "reference_rate_kind", "rate_model", "reference_rate_model",
     "quantity", "method", "value", "low", "high", "unit", "p",
     "range_low", "range_high", "range_unit", "share_curve", "share_reference",
-    "narrow", "repaired", "crosses", "crossing_kbps", "crossing_quality", "crossing_share",
+    "gap_curve", "gap_reference", "akima", "narrow", "repaired",
+    "crosses", "crossing_kbps", "crossing_quality", "crossing_share", "fewer_bits",
     "n_points", "n_points_reference", "n_clips", "n_total", "n_groups", "note", "reason",
 ]  # fmt: skip
 METHODS: tuple[Interpolation, ...] = ("pchip", "akima")
@@ -80,10 +82,15 @@ def bd_table(
     headline kinds differ and the comparison is repeated under decodable streams. value, low, high:
     NaN where refused, and `reason` says why. range_low … range_high: the qualities (for `bd_rate`)
     or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
-    narrow: whether one of them is less than `LEAST_SHARE`. repaired: the points that were moved to
-    make a curve monotone. crosses: whether the curves cross; where first (`crossing_kbps`,
-    `crossing_quality`), and in what share of the resamples they do. p: of no change at
-    all, not corrected for other tests.
+    gap_curve, gap_reference: the longest part of the range, 0 … 1, without a point of that curve.
+    narrow: whether a share is less than `LEAST_SHARE` or a gap more than `LARGEST_GAP`. akima: in
+    rows by PCHIP, the value by Akima, where both curves have points enough for it. repaired: the
+    points that were moved to make a curve monotone. crosses: whether the curves cross; where first
+    (`crossing_kbps`, `crossing_quality`), and in what share of the resamples they do. fewer_bits:
+    on which side of that rate the curve needs fewer bits, "below" or "above"; "" where they do not
+    cross once. p: of no change at all, not corrected for other tests. note: what was left out or
+    repaired, gaps that make it `narrow`, and the value by Akima where that lies outside of the
+    interval.
 
     metrics: keys, all by default. Raises RdbenchError for a curve or metric that is not there.
     """
@@ -206,13 +213,18 @@ def _answers(
         if method not in crossing:
             crossing[method] = _crossing(first, second, method, sign)
         answer.update(crossing[method])
+        if method == "pchip" and not _too_few((pair.reference, pair.test), "akima"):
+            one, two = first.column(0), second.column(0)
+            by_akima = delta(one, two, "akima", "quality" if by_bits else "rate").value
+            answer["akima"] = float((percent(by_akima) if by_bits else sign * by_akima)[0])
     if found:
         values = np.stack([distance.value for _, distance, _ in found])
         made = columns.interval(values, certain=True, confidence=confidence)
         p = p_two_sided(values[:, 0], columns.spread(values), certain=True)
         for number, (answer, distance, by_bits) in enumerate(found):
             answer.update(_numbers(distance, made, number, by_bits, sign), p=float(p[number]))
-            answer["note"] = "; ".join(filter(None, (pair.note, made.notes[number])))
+            notes = (pair.note, made.notes[number], *_cautions(answer, pair))
+            answer["note"] = "; ".join(filter(None, notes))
     return answers
 
 
@@ -220,13 +232,14 @@ def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dic
     """The answer before there are numbers."""
     answer: dict[str, Any] = dict.fromkeys(
         ("value", "low", "high", "p", "range_low", "range_high", "share_curve", "share_reference",
-         "crossing_kbps", "crossing_quality", "crossing_share"), np.nan,
+         "gap_curve", "gap_reference", "akima", "crossing_kbps", "crossing_quality",
+         "crossing_share"), np.nan,
     )  # fmt: skip
     by_bits = quantity != "bd_quality"
     curves = (pair.reference,) if quantity == AT_POINT else (pair.reference, pair.test)
     return answer | {
         "unit": "%" if by_bits else unit, "range_unit": unit if by_bits else "kbps",
-        "narrow": False, "crosses": False, "note": pair.note,
+        "narrow": False, "crosses": False, "fewer_bits": "", "note": pair.note,
         "reason": pair.refusal or _too_few(curves, method),
     }  # fmt: skip
 
@@ -270,19 +283,47 @@ def _numbers(
         value, low, high = sign * numbers
         ends = (10 ** found.low[0], 10 ** found.high[0])
     shares = float(found.share_test[0]), float(found.share_reference[0])
+    gaps = float(found.gap_test[0]), float(found.gap_reference[0])
     return {
         "value": float(value), "low": float(min(low, high)), "high": float(max(low, high)),
         "range_low": float(min(ends)), "range_high": float(max(ends)),
-        "share_curve": shares[0], "share_reference": shares[1], "narrow": min(shares) < LEAST_SHARE,
+        "share_curve": shares[0], "share_reference": shares[1],
+        "gap_curve": gaps[0], "gap_reference": gaps[1],
+        "narrow": min(shares) < LEAST_SHARE or max(gaps) > LARGEST_GAP,
     }  # fmt: skip
+
+
+def beyond(akima: float, low: float, high: float) -> bool:
+    """Whether there are a value by Akima and an interval, and it lies outside."""
+    return akima < low or akima > high
+
+
+def _cautions(answer: dict[str, Any], pair: Pair) -> list[str]:
+    """What the interval does not say: how much of the value is the interpolation's."""
+    axis = "qualities" if answer["range_unit"] != "kbps" else "rates"
+    gaps = (pair.test, answer["gap_curve"]), (pair.reference, answer["gap_reference"])
+    found = [
+        f"no point of {made.side.curve} on {100 * gap:.0f} % of the {axis}"
+        for made, gap in gaps
+        if gap > LARGEST_GAP
+    ]
+    if beyond(answer["akima"], answer["low"], answer["high"]):
+        by_akima = f"{answer['akima']:+.3g} {answer['unit']}".rstrip()
+        found.append(f"{by_akima} by Akima, outside of the interval")
+    return found
 
 
 def _crossing(reference: Curve, test: Curve, method: Interpolation, sign: float) -> dict[str, Any]:
     where = crossings(reference.column(0), test.column(0), method)
     if not where:
         return {"crosses": False}
+    # Between the crossing and where the dearer curve begins.
+    below = (max(reference.log_rate[0, 0], test.log_rate[0, 0]) + where[0][0]) / 2
+    one, two = (evaluate(c.column(0), below, method, "rate")[0] for c in (reference, test))
+    side = "below" if two > one else "above"
     return {
         "crosses": True,
+        "fewer_bits": side if len(where) == 1 else "",
         "crossing_kbps": 10 ** where[0][0],
         "crossing_quality": sign * where[0][1],
     }

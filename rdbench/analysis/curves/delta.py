@@ -37,6 +37,9 @@ Over = Literal["quality", "rate"]
 FEWEST: dict[Interpolation, int] = {"pchip": 3, "akima": 4}
 # A number that rests on a smaller part of either curve says little of that curve.
 LEAST_SHARE = 0.2
+# Nor does one over a range most of which lies between two neighbouring points of a curve: what the
+# curve does there is the interpolation's.
+LARGEST_GAP = 0.5
 GRID = 257
 COARSE = 17
 
@@ -81,7 +84,8 @@ class Delta:
     """Mean distance per column (in log10 rate or in quality) and its range; all (columns,).
 
     NaN where the curves share no range. share_reference, share_test: what part of each curve's own
-    extent the range is, 0 … 1.
+    extent the range is, 0 … 1. gap_reference, gap_test: what part of the range is the longest
+    stretch without a point of that curve, 0 … 1; its ends are no points.
     """
 
     value: Array
@@ -89,6 +93,8 @@ class Delta:
     high: Array
     share_reference: Array
     share_test: Array
+    gap_reference: Array
+    gap_test: Array
 
 
 def curve(kbps: Array, quality: Array) -> Curve:
@@ -100,14 +106,15 @@ def curve(kbps: Array, quality: Array) -> Curve:
 
 def delta(reference: Curve, test: Curve, method: Interpolation, over: Over) -> Delta:
     """The mean of test − reference over the common range of `over`."""
-    result = np.full((5, reference.quality.shape[1]), np.nan)
+    result = np.full((7, reference.quality.shape[1]), np.nan)
     for chosen, first, second in _splines(reference, test, method, over):
         low, high = np.maximum(first.x[0], second.x[0]), np.minimum(first.x[-1], second.x[-1])
         with np.errstate(invalid="ignore", divide="ignore"):
             width = np.where(high > low, high - low, np.nan)
             integral = second.integrate(low, high) - first.integrate(low, high)
             shares = [width / (s.x[-1] - s.x[0]) for s in (first, second)]
-            result[:, chosen] = integral / width, low, high, *shares
+            gaps = [_longest(s.x, low, high) / width for s in (first, second)]
+            result[:, chosen] = integral / width, low, high, *shares, *gaps
     return Delta(*result)
 
 
@@ -169,6 +176,13 @@ def crosses(reference: Curve, test: Curve, method: Interpolation) -> Flags:
         at = low + np.linspace(0, 1, COARSE)[:, None] * np.maximum(high - low, 0)
         gap = second(at) - first(at)
         result[chosen] = (gap.max(axis=0) > 0) & (gap.min(axis=0) < 0) & (high > low)
+    return result
+
+
+def _longest(points: Array, low: Array, high: Array) -> Array:
+    """The longest stretch of low … high without one of the points (points, columns)."""
+    inside = np.clip(points, low, high)
+    result: Array = np.diff(np.stack([low, *inside, high]), axis=0).max(axis=0)
     return result
 
 

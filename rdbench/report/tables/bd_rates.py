@@ -2,8 +2,8 @@
 
 Curves are held against one of them, and against each further setting of its codec; those of one
 family (a VAE and its discrete siblings) against each other: two numbers against a third curve are
-over two ranges of quality, and their difference is no comparison. What rests on little of a curve
-stands in a table of its own.
+over two ranges of quality, and their difference is no comparison. What rests on little of a curve,
+or on few of its points, stands in a table of its own.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rdbench.analysis.curves.bd_rate import AT_POINT, bd_table, instead
-from rdbench.analysis.curves.delta import LEAST_SHARE
+from rdbench.analysis.curves.bd_rate import AT_POINT, bd_table, beyond, instead
+from rdbench.analysis.curves.delta import LARGEST_GAP, LEAST_SHARE
 from rdbench.analysis.curves.sides import require_curve
 from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
@@ -23,6 +23,7 @@ from rdbench.report.names import clean, listed, slug
 from rdbench.report.numbers import NONE, percent_text, score_text
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_references
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
+from rdbench.types import RateKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +132,8 @@ def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list
                     " Bold: fewer bits than every other curve, crossing none (paired over groups, "
                     f"Holm over {tests} tests, {100 * LEVEL:g} %)."
                 )
+                if RateKind.KL in {*part["rate_kind"], *part["reference_rate_kind"]}:
+                    caption += " Headline rates are compared, and a KL is a bound and no stream."
             titled = f"BD-rate {which}{title}"
             named = f"bd_rate{name}{more}"
             tables.append(
@@ -138,9 +141,12 @@ def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list
             )
     narrow = _joined([rows[rows["narrow"].astype(bool)] for rows, *_ in parts])
     if narrow is not None:
-        which = f"over less than {100 * LEAST_SHARE:.0f} % of a curve"
+        which = f"over less than {100 * LEAST_SHARE:.0f} % of a curve, or across a gap in one"
         title = f"BD-rates {which}"
-        caption = f"{_caption(narrow, card, f'{which} (of little weight)')} {about}"
+        caption = (
+            f"{_caption(narrow, card, f'{which} (of little weight)')} Apart for a gap: no point of "
+            f"a curve on more than {100 * LARGEST_GAP:.0f} % of the range. {about}"
+        )
         tables.append(_table(narrow, card, name="bd_rate_narrow", title=title, caption=caption))
     return tables
 
@@ -171,7 +177,8 @@ def _caption(part: pd.DataFrame, card: RunCard, which: str) -> str:
     text = (
         f"BD-rate {which} on {domain}: change in bits at equal quality in percent, negative is "
         "fewer (PCHIP over log rate), with 95 % intervals over groups of clips; the range of "
-        "quality that it is taken over, and its shares of the curve and of the other one."
+        "quality that it is taken over, its shares of the curve and of the other one, and the "
+        "longest parts of it (gaps) without a point of the one and of the other."
     )
     if (part["quantity"] == AT_POINT).any():
         text += " A system of one rate is read at its own quality: the change in bits for it."
@@ -214,8 +221,17 @@ def _table(
         TableColumn("BD-rate (%)", [line.cell for line in lines]),
         words("quality", [line.range for line in lines]),
         words("shares (%)", [line.shares for line in lines]),
+        words("gaps (%)", [line.gaps for line in lines]),
     ]
-    return Table(name, title, caption, head, columns, _notes(part, card), whole=True)
+    notes = _notes(part, card)
+    if any(line.akima for line in lines):
+        columns.append(TableColumn("by Akima (%)", [Cell(line.akima) for line in lines]))
+        notes.append(
+            "By Akima: the value of Akima's curves through the same points, where it lies outside "
+            "of the interval; how curves run between points is then more than what groups of clips "
+            "change."
+        )
+    return Table(name, title, caption, head, columns, notes, whole=True)
 
 
 @dataclass(frozen=True)
@@ -228,6 +244,8 @@ class _Line:
     cell: Cell
     range: str
     shares: str
+    gaps: str
+    akima: str
 
 
 def _line(row: Any, card: RunCard, bold: bool) -> _Line:
@@ -235,15 +253,17 @@ def _line(row: Any, card: RunCard, bold: bool) -> _Line:
     if math.isfinite(row.low) and math.isfinite(row.high):
         ends = percent_text(row.low), percent_text(row.high)
     short = f"{row.n_clips}/{row.n_total}" if row.n_clips < row.n_total else ""
-    mark = ("†" if row.crosses else "") + ("‡" if row.repaired else "")
+    mark = "†" * row.crosses + "‡" * bool(row.repaired)
     write = score_text(card.metrics[row.key])
-    place, shares = f"at {write(row.range_low)}", NONE
+    place, shares, gaps = f"at {write(row.range_low)}", NONE, NONE
     if row.quantity != AT_POINT:
         place = f"{write(row.range_low)} … {write(row.range_high)}"
         shares = f"{_percent(row.share_curve)} / {_percent(row.share_reference)}"
+        gaps = f"{_gap(row.gap_curve)} / {_gap(row.gap_reference)}"
     return _Line(
         row, card.curve_label(row.curve), _pair(row.rate_kind, row.reference_rate_kind),
-        Cell(percent_text(row.value), *ends, short, mark, bold), place, shares,
+        Cell(percent_text(row.value), *ends, short, mark, bold), place, shares, gaps,
+        percent_text(row.akima) if beyond(row.akima, row.low, row.high) else "",
     )  # fmt: skip
 
 
@@ -251,12 +271,17 @@ def _zero(row: Any, card: RunCard) -> _Line:
     """The reference itself, where it is the best."""
     kind = row.reference_rate_kind
     cell = Cell("0", bold=True)
-    return _Line(row, card.curve_label(row.reference), _pair(kind, kind), cell, NONE, NONE)
+    name = card.curve_label(row.reference)
+    return _Line(row, name, _pair(kind, kind), cell, NONE, NONE, NONE, "")
 
 
 def _percent(share: float) -> str:
     # What is set apart never looks as if it were not.
     return f"{math.floor(100 * share + 1e-9)}"
+
+
+def _gap(share: float) -> str:
+    return f"{math.ceil(100 * share - 1e-9)}"
 
 
 def _notes(part: pd.DataFrame, card: RunCard) -> list[str]:

@@ -4,7 +4,8 @@ A score is bold where no other point that can be transmitted, of at most its rat
 where its difference to the best of them is significant: a paired test over the clips that both
 have. Points of the same curve count as any other; a point is never bold where no other curve has a
 point of at most its rate, since it is then better than nothing. Rates are those of the compared
-clips.
+clips. A KL is a bound, and no stream of that size is written: a point whose rate is one is neither
+bold nor a rival.
 
 Which of its rivals is the best is itself seen in the numbers. A point is therefore held against
 each of them, and its p is the largest (Berger, Multiparameter hypothesis testing and acceptance
@@ -31,6 +32,7 @@ from rdbench.analysis.arrays import PointKey, by_domain
 from rdbench.analysis.curves.measured import SAME_RATE
 from rdbench.analysis.paired import holm, paired_p
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
+from rdbench.types import RateKind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -68,6 +70,7 @@ def best_scores(
             for *row, kind, model in inside[[*PointKey._fields, "rate_kind", "rate_backend"]]
             .drop_duplicates(list(PointKey._fields))
             .itertuples(index=False, name=None)
+            if kind != RateKind.KL
         }
         claims, tests = _claims(scores, given, card)
         found[scores.domain] = (_proven(claims, tests), tests)

@@ -26,7 +26,8 @@ th.n, td.n { text-align: right; }
 tbody th { font-weight: normal; position: sticky; left: 0; background: #fff; }
 tr.first > * { border-top: 1px solid #ddd; }
 .i { color: #666; font-size: .82em; }
-.notes { color: #444; max-width: 60rem; margin-top: -2rem; }
+.notes { color: #444; max-width: 60rem; margin: .5rem 0 0; }
+.wide + .notes { margin-top: -2rem; }
 """
 
 

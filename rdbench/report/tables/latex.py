@@ -33,7 +33,7 @@ SIGNS = {
     "←": r"\ensuremath{\leftarrow}", "×": r"\ensuremath{\times}", "−": r"\ensuremath{-}",
     "±": r"\ensuremath{\pm}", "≤": r"\ensuremath{\leq}", "≥": r"\ensuremath{\geq}",
     "°": r"\ensuremath{^{\circ}}", "†": r"\ensuremath{^{\dagger}}",
-    "‡": r"\ensuremath{^{\ddagger}}",
+    "‡": r"\ensuremath{^{\ddagger}}", "§": r"\S{}",
     "–": "--", "—": "---", "…": r"\ldots{}", "‖": r"\ensuremath{\|}", "Σ": r"\ensuremath{\Sigma}",
     "·": r"\ensuremath{\cdot}",
     "\N{NO-BREAK SPACE}": "~", "‘": "`", "’": "'", "“": "``", "”": "''",

@@ -19,6 +19,7 @@ from rdbench.report.tables.posteriors import posterior_tables
 from rdbench.report.tables.rows import point_keys
 from rdbench.report.tables.seeds import seeds_table
 from rdbench.report.tables.table import Table
+from rdbench.types import RateKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,9 +120,11 @@ def run_tables(
         clips = f"{clips_text(inside)}. {few_groups(inside)}".rstrip()
         caption = f"{_score_caption(inside, card)} {about}"
         if bold:
+            has_kl = (scores.loc[scores["domain"] == domain, "rate_kind"] == RateKind.KL).any()
+            at_kl = ", points at a KL, a bound, left out" if has_kl else ""
             caption += (
-                " Bold: better than every other point that can be transmitted at no more bits "
-                f"(paired over groups of the same clips, Holm over {tests} tests, "
+                " Bold: better than every other point that can be transmitted at no more "
+                f"bits{at_kl} (paired over groups of the same clips, Holm over {tests} tests, "
                 f"{100 * LEVEL:g} %)."
             )
         domains.append(

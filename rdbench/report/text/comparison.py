@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import AT_POINT, instead
-from rdbench.analysis.curves.delta import LEAST_SHARE
+from rdbench.analysis.curves.delta import LARGEST_GAP, LEAST_SHARE
 from rdbench.report.cards import RunCard, records
 from rdbench.report.names import clean, listed
 from rdbench.report.numbers import (
@@ -32,7 +32,10 @@ Draw = Callable[[Sequence[Column]], str]
 LAYOUTS: Mapping[str, Draw] = {"text": aligned, "markdown": markdown_table}
 METHOD_NAMES = {"pchip": "PCHIP", "akima": "Akima"}
 NAMED = 3
-NARROW = f", over less than {100 * LEAST_SHARE:.0f} % of a curve: of little weight"
+NARROW = (
+    f", of little weight: over less than {100 * LEAST_SHARE:.0f} % of a curve, or with no point of "
+    f"one on more than {100 * LARGEST_GAP:.0f} % of what it is taken over"
+)
 ENDS = ("best", "worst")
 
 
@@ -102,6 +105,7 @@ def _bd_columns(bd: pd.DataFrame, card: RunCard) -> list[Column]:
     columns += [
         Column("taken over", [_range(row, card) for row in first], right=True),
         Column("of curve / reference", [_shares(row) for row in first], right=True),
+        Column("gap in curve / reference", [_shares(row, "gap") for row in first], right=True),
         Column("clips", [_clips(row, card) for row in first], right=True),
     ]
     return columns
@@ -131,12 +135,14 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
                 f"{row.reference_rate_kind}); beside it stands the comparison under decodable "
                 "streams, where measured."
             )
-    notes: dict[tuple[str, str], list[str]] = {}
-    for row in records(bd[bd["note"] != ""]):
-        notes.setdefault((row.curve, row.note), []).append(row.key)
-    for (name, note), keys in notes.items():
+    notes: dict[tuple[str, str, str], dict[str, None]] = {}
+    # One method's rows tell of both.
+    told = bd.drop_duplicates(["key", "backend", "curve", "variant", "basis", "quantity"])
+    for row in records(told[told["note"] != ""]):
+        notes.setdefault((row.curve, _by_basis(row, card), row.note), {})[row.key] = None
+    for (name, basis, note), keys in notes.items():
         named = listed(map(clean, keys), NAMED)
-        lines.append(f"{card.curve_label(name)}, {named}: {clean(note, longest=200)}.")
+        lines.append(f"{card.curve_label(name)}, {named}{basis}: {clean(note, longest=200)}.")
     if not lines:
         return []
     mark = "- " if layout == "markdown" else "  "
@@ -258,10 +264,11 @@ def _range(row: Any, card: RunCard) -> str:
     return f"{write(row.range_low)} to {write(row.range_high)}{unit}"
 
 
-def _shares(row: Any) -> str:
-    if not math.isfinite(row.share_curve):
+def _shares(row: Any, of: str = "share") -> str:
+    curve, reference = getattr(row, f"{of}_curve"), getattr(row, f"{of}_reference")
+    if not math.isfinite(curve):
         return NONE
-    return f"{100 * row.share_curve:.0f} % / {100 * row.share_reference:.0f} %"
+    return f"{100 * curve:.0f} % / {100 * reference:.0f} %"
 
 
 def _clips(row: Any, card: RunCard) -> str:

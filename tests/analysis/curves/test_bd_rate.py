@@ -139,6 +139,7 @@ def test_crossing_curves_are_said_to_cross_and_where() -> None:
     row = one(run)
     assert row["crosses"]
     assert 8 < row["crossing_kbps"] < 20
+    assert row["fewer_bits"] == "below"
     assert 0 < row["crossing_share"] <= 1
     # The share is drawn, and its seed is the caller's.
     tilted = bd_table(run, reference="old", sampling=FEW)
@@ -147,6 +148,7 @@ def test_crossing_curves_are_said_to_cross_and_where() -> None:
     assert other["crossing_share"].iloc[0] != row["crossing_share"]
     assert other["low"].iloc[0] == tilted["low"].iloc[0]
     assert not one(make_run())["crosses"]
+    assert one(make_run())["fewer_bits"] == ""
 
 
 def test_curves_that_do_not_overlap_are_refused_with_their_ranges() -> None:
@@ -293,7 +295,8 @@ def test_only_points_that_moved_are_said_to_be_repaired(seed: int) -> None:
     wiggle = make_run(seed=seed, shift=lambda s, p: -0.45 if (s, p) == ("new", "20") else 0.0)
     row = one(wiggle)
     assert row["repaired"] == "new 12, new 20"
-    assert row["note"] == "repaired to be monotone at new 12, new 20"
+    notes = str(row["note"]).split("; ")
+    assert [n for n in notes if "repaired" in n] == ["repaired to be monotone at new 12, new 20"]
 
 
 def test_what_rests_on_less_than_a_fifth_of_a_curve_is_marked() -> None:
@@ -304,6 +307,39 @@ def test_what_rests_on_less_than_a_fifth_of_a_curve_is_marked() -> None:
     assert row["reason"] == ""
     assert min(float(row["share_curve"]), float(row["share_reference"])) < 0.2  # type: ignore[arg-type]
     assert row["narrow"]
+
+
+def jump(system: str, point: str) -> float:
+    """The old codec has another mode from 12 kbps on, as Opus has."""
+    return {"6": -1.0, "9": -1.2}.get(point, 0.8) if system == "old" else 0.0
+
+
+def test_what_is_taken_across_a_gap_in_a_curve_is_marked() -> None:
+    """−27 % [−29, −24] stood on 73 % of a range where Opus has no point."""
+    row = one(make_run(shift=jump))
+    means = make_run(shift=jump).rows.query("key == 'quality' and system == 'old'")
+    points = means.groupby("point")["value"].mean().sort_values().to_numpy()
+    low, high = float(row["range_low"]), float(row["range_high"])  # type: ignore[arg-type]
+    stops = np.array([low, *points[(points > low) & (points < high)], high])
+    gap = float(np.diff(stops).max()) / (high - low)
+    assert row["gap_reference"] == pytest.approx(gap)
+    assert gap > 0.5 > float(row["gap_curve"])  # type: ignore[arg-type]
+    assert min(float(row["share_curve"]), float(row["share_reference"])) > 0.2  # type: ignore[arg-type]
+    assert row["narrow"]
+    assert f"no point of old on {100 * gap:.0f} % of the qualities" in str(row["note"])
+    without = one(make_run())
+    assert max(float(without["gap_curve"]), float(without["gap_reference"])) <= 0.5  # type: ignore[arg-type]
+
+
+def test_akima_outside_of_the_interval_is_told() -> None:
+    run = make_run(noise=0.001, shift=jump)
+    row, by_akima = one(run), one(run, method="akima")
+    assert row["akima"] == pytest.approx(by_akima["value"])
+    assert not row["low"] <= row["akima"] <= row["high"]  # type: ignore[operator]
+    assert f"{row['akima']:+.3g} % by Akima, outside of the interval" in str(row["note"])
+    assert "by Akima" not in str(one(make_run(noise=0.5))["note"])
+    three = CURVES | {"new": ("payload", {"8": 8.0, "12": 12.0, "20": 20.0}, 6.0)}
+    assert np.isnan(one(make_run(three))["akima"])  # type: ignore[call-overload]
 
 
 def test_a_system_of_one_rate_is_read_at_its_own_quality() -> None:

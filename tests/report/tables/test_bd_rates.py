@@ -16,7 +16,7 @@ from rdbench.analysis.aggregate import run_points
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.runs import Run
 from rdbench.report.config import ReportConfig
-from rdbench.report.tables.html import web_table
+from rdbench.report.tables.html import web_page, web_table
 from rdbench.report.tables.latex import latex
 from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
@@ -131,9 +131,42 @@ def test_every_writer_shows_ranges_shares_repairs_and_what_stands_apart(
     assert "made monotone by moving points within their intervals (STOI: mp3 24, mp3 32)" in text
     apart = next(table for table in found.all if table.name == "bd_rate_narrow_speech")
     names = list(zip(*([cell.text for cell in column.cells] for column in apart.head), strict=True))
-    assert [name[:2] for name in names if name[0] == "STOI"] == [("STOI", "Lyra v2")]
+    assert ("STOI", "Lyra v2") in [name[:2] for name in names]
+    assert line(found, "bd_rate_speech", "STOI", "VAE")["BD-rate (%)"].text
     assert not any(cell.bold for column in apart.columns for cell in column.cells)
     assert "over less than 20" in text
+
+
+@pytest.mark.parametrize("write", [table_page, lambda tables: latex(tables.all), web_tables])
+def test_every_writer_sets_apart_what_is_taken_across_a_gap(
+    synthetic: Run, write: Callable[[RunTables], str]
+) -> None:
+    rows = synthetic.rows[synthetic.rows["domain"] == "speech"].copy()
+    stoi = (rows["kind"] == "metric") & (rows["key"] == "stoi") & rows["system"].isin(["opus"])
+    means = rows[stoi].groupby("point")["value"].mean()
+    middle = (means.max() + means.min()) / 2
+    rows.loc[stoi, "value"] = np.where(
+        rows.loc[stoi, "point"].map(means) > middle,
+        means.max() + 0.01 * (rows.loc[stoi, "value"] - means.max()),
+        means.min() + 0.01 * (rows.loc[stoi, "value"] - means.min()),
+    )
+    run = Run("speech", rows, synthetic.manifest)
+    found = run_tables(run_points(run), run.manifest, run=run, reference="Opus")
+    cells = line(found, "bd_rate_narrow_speech", "STOI", "MP3")
+    assert int(cells["gaps (%)"].text.split(" / ")[1]) > 50
+    assert not cells["BD-rate (%)"].bold
+    assert cells["by Akima (%)"].text
+    text = write(found)
+    assert "across a gap in one" in text
+    assert "gaps (" in text
+    assert "by Akima (" in text
+
+
+def test_notes_of_a_page_do_not_lie_upon_each_other(tables: RunTables) -> None:
+    """Each was drawn up to the table by two lines, and covered the one before."""
+    page = web_page(tables.all, title="run")
+    assert ".wide + .notes { margin-top: -2rem; }" in page
+    assert page.count("margin-top: -") == 1
 
 
 def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: RunTables) -> None:
@@ -154,7 +187,9 @@ def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: Ru
     ).iloc[0]
     assert cells["BD-rate (%)"].text == f"{row['value']:+.1f}".replace("-", "−")
     # As configured, and not otherwise.
-    asked = run_tables(points, run.manifest, run=run, reference="Opus", pairs=[("MP3", "Lyra v2")])
+    asked = run_tables(
+        points, run.manifest, run=run, reference="Opus", pairs=[("MP3", "RVQ nested")]
+    )
     table = next(t for t in asked.all if t.name.startswith("bd_rate_pairs"))
     assert {cell.text for cell in table.head[1].cells} == {"MP3"}
     none = run_tables(points, run.manifest, run=run, reference="Opus", pairs=[])
@@ -175,14 +210,14 @@ def test_another_setting_of_the_anchor_has_a_table_of_its_own(
     against = [t for t in found.all if t.title == "BD-rate against MP3"]
     table = next(t for t in against if t.name.endswith("_music"))
     curves = {cell.text for cell in table.head[1].cells}
-    assert "VAE" in curves
+    assert "RVQ nested" in curves
     assert not {"Opus", "MP3"} & curves  # they are compared above
-    expected = bd_table(run, reference="MP3", curves=["VAE"], metrics=["visqol_audio"])
+    expected = bd_table(run, reference="MP3", curves=["RVQ nested"], metrics=["visqol_audio"])
     row = expected.query(
-        "domain == 'music' and basis == 'headline' and variant == 'sample' "
+        "domain == 'music' and basis == 'headline' and variant == 'codes' "
         "and quantity == 'bd_rate' and method == 'pchip'"
     ).iloc[0]
-    cells = line(found, table.name, "ViSQOL audio", "VAE")
+    cells = line(found, table.name, "ViSQOL audio", "RVQ nested")
     assert cells["BD-rate (%)"].text == f"{row['value']:+.1f}".replace("-", "−")
     write_tables(tmp_path, found)
     written = pd.read_csv(tmp_path / "tables" / "bd_rate.csv")

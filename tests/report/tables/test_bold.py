@@ -106,6 +106,32 @@ def test_what_cannot_be_transmitted_is_no_rival() -> None:
     assert scores(Run("pair", pd.concat([run.rows, mean]), run.manifest)) == [False, False, True]
 
 
+def test_a_kl_is_neither_bold_nor_a_rival() -> None:
+    """Five of a run's bold scores were of samples, whose KL no stream has."""
+    run = pair_run(0.5, 0.05)
+
+    def at_kl(*systems: str) -> Run:
+        rows = run.rows.copy()
+        mine = rows["system"].isin(systems)
+        rows.loc[mine, "variant"] = "sample"
+        rows.loc[mine & (rows["kind"] == "rate"), "key"] = "kl"
+        cards = {n: {"curve": n, "headline": "kl" if n in systems else "payload"} for n in
+                 ("old", "new", "third")}  # fmt: skip
+        return Run("kl", rows, {**run.manifest, "systems": cards})
+
+    assert scores(at_kl("new")) == [False, False]
+    best = at_kl("third")
+    third = run.rows[run.rows["system"] == "new"].assign(
+        system="third", curve="third", variant="sample"
+    )
+    third["key"] = third["key"].replace("payload", "kl")
+    third["value"] = third["value"].where(third["kind"] == "rate", third["value"] + 1)
+    both = Run("kl", pd.concat([run.rows, third]), best.manifest)
+    tables = run_tables(run_points(both), both.manifest, run=both)
+    assert scores(both) == [False, True, False]
+    assert "points at a KL, a bound, left out" in tables.domains[0].scores.caption
+
+
 def test_the_rates_are_of_the_compared_clips() -> None:
     """ "new" is dearer on all clips, and cheaper on those that both have."""
     run = pair_run(-0.5, 0.05, rates=(6.1, 6.0))
@@ -155,7 +181,10 @@ def test_a_family_larger_than_its_tests_is_corrected_for() -> None:
     np.testing.assert_allclose(holm(p), [0.02, 0.02])
 
 
-def test_the_curve_that_needs_fewest_bits_is_bold(tables: RunTables) -> None:
+def test_the_curve_that_needs_fewest_bits_is_bold(synthetic: Run) -> None:
+    rows = synthetic.rows[~synthetic.rows["system"].isin(["mp3"])]  # too few points for a VAE's
+    run = Run("synthetic", rows, synthetic.manifest)
+    tables = run_tables(run_points(run), run.manifest, run=run, reference="Opus")
     table = next(t for t in tables.all if t.name == "bd_rate_music")
     metric, curves = ([cell.text for cell in column.cells] for column in table.head[:2])
     cells = {
@@ -167,3 +196,4 @@ def test_the_curve_that_needs_fewest_bits_is_bold(tables: RunTables) -> None:
     values = {name: float(cell.text.replace("−", "-")) for name, cell in cells.items()}
     assert values["VAE"] == min(values.values())
     assert "Bold: fewer bits than every other curve" in table.caption
+    assert "a KL is a bound and no stream" in table.caption

@@ -252,11 +252,21 @@ def test_points_stand_in_natural_order_everywhere(synthetic: Run, tmp_path: Path
     write_tables(tmp_path, run_tables(points, run.manifest, run=run))
     table = pd.read_csv(tmp_path / "table.csv", dtype={"point": str})
     rvq = table[table["system"] == "rvq"]["point"]
-    assert list(dict.fromkeys(rvq)) == ["1.5", "3", "6", "12"]
+    assert list(dict.fromkeys(rvq)) == ["1.5", "3", "4", "6", "8", "12"]
     assert list(dict.fromkeys(table["system"])) == ["lyra", "rvq"]
     costs = run_tables(points, run.manifest).costs
     assert costs is not None
-    assert [c.text for c in costs.head[1].cells] == ["3.2", "6", "9.2", "1.5", "3", "6", "12"]
+    assert [c.text for c in costs.head[1].cells] == [
+        "3.2",
+        "6",
+        "9.2",
+        "1.5",
+        "3",
+        "4",
+        "6",
+        "8",
+        "12",
+    ]
 
 
 def test_a_point_that_muted_clips_is_marked_and_says_its_own_rate(

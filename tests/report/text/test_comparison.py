@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def test_range_and_shares_stand_beside_every_bd_rate() -> None:
     head, row = under(page, "BD-rate against Old")
     assert "taken over" in head
     assert "of curve / reference" in head
-    assert row.count("%") == 2
+    assert "gap in curve / reference" in head
+    assert row.count("%") == 4
     assert "little weight" not in page
 
 
@@ -40,8 +42,17 @@ def test_what_rests_on_little_of_a_curve_stands_apart() -> None:
     page = text(CURVES | {"far": ("payload", high, 9.0)})
     title = "BD-rate against Old: change in bits at equal quality, %"
     assert "Far" not in "\n".join(under(page, title))
-    apart = f"{title}, over less than 20 % of a curve: of little weight"
+    apart = f"{title}, of little weight: over less than 20 % of a curve"
     assert "Far" in "\n".join(under(page, apart))
+
+
+def test_what_is_taken_across_a_gap_stands_apart_and_says_so() -> None:
+    far = {"5": 5.0, "7": 7.0, "40": 40.0, "60": 60.0}
+    page = text(CURVES | {"holed": ("payload", far, 6.0)})
+    apart = "change in bits at equal quality, %, of little weight"
+    assert "Holed" in "\n".join(under(page, apart))
+    told = re.findall(r"Holed, quality: no point of holed on \d+ % of the qualities", page)
+    assert len(told) == 1  # and not once more for Akima
 
 
 def test_a_system_of_one_rate_is_read_at_its_quality_and_not_refused() -> None:
