@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rdbench.report.cards import MetricCard
 from rdbench.report.names import clean
+from rdbench.types import RateKind
 
 NONE = "–"
 Write = Callable[[float], str]
@@ -59,6 +60,25 @@ def percent_text(value: float) -> str:
     """A change in percent with its sign: one decimal, none from 1000 on."""
     shown = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0f}"
     return shown.replace("-", "−")
+
+
+def share_text(share: float) -> str:
+    """A share in percent, never rounded up: what is too small does not look as if it were not."""
+    return f"{math.floor(100 * share + 1e-9)}"
+
+
+def gap_text(share: float) -> str:
+    """A gap in percent, never rounded down, likewise."""
+    return f"{math.ceil(100 * share - 1e-9)}"
+
+
+def rate_text(kind: str, variant: str) -> str:
+    """A kind of rate as tables name it: that of a stream by its variant, of which there are more.
+
+    >>> rate_text("payload", "codes"), rate_text("coded", "coded_trellis")
+    ('payload', 'coded_trellis')
+    """
+    return variant if kind == RateKind.CODED else kind
 
 
 def p_text(p: float) -> str:

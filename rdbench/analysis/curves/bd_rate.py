@@ -5,7 +5,7 @@ and all, without each group of these clips (`delta`, `leave_one_out`); interval 
 much that changes. Domains are never pooled and nothing is extrapolated.
 
 A system of one rate has no curve. It is read against the other curve at its own quality: how many
-bits it needs, in percent of what the other needs for that quality.
+bits the one needs for that quality, in percent of what the other needs.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def bd_table(
 
     One row per domain, metric, curve, basis, quantity and method. quantity: `bd_rate`, the change
     in rate at equal quality in percent (negative: fewer bits), or `bd_quality`, the change in
-    quality at equal rate in the metric's unit. A curve of one point has, beside the refusal of
-    its `bd_rate`, a row `rate_at_point`: the change in rate at its own quality, in percent, whose
-    range is that quality. basis: `headline`, or `decodable` where the two
-    headline kinds differ and the comparison is repeated under decodable streams. value, low, high:
+    quality at equal rate in the metric's unit. Where one of the two, the reference too, has one
+    point, there is beside the refusal of `bd_rate` a row `rate_at_point`: the change in rate at its
+    quality, in percent, whose range is that quality. basis: `headline`, or `decodable` where the
+    two headline kinds differ and the comparison is repeated under decodable streams. value, low, high:
     NaN where refused, and `reason` says why. range_low … range_high: the qualities (for `bd_rate`)
     or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
     gap_curve, gap_reference: the longest part of the range, 0 … 1, without a point of that curve.
@@ -165,7 +165,7 @@ def _rows(
         "n_groups": 0 if pair.test.columns is None else len(pair.test.columns.groups),
         "repaired": ", ".join(pair.repaired),
     }  # fmt: skip
-    if len(pair.test.side.points) == 1 and any(quantity == "bd_rate" for quantity, _ in asked):
+    if pair.single is not None and any(quantity == "bd_rate" for quantity, _ in asked):
         asked = [
             *asked,
             *((AT_POINT, method) for quantity, method in asked if quantity == "bd_rate"),
@@ -236,7 +236,8 @@ def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dic
          "crossing_share"), np.nan,
     )  # fmt: skip
     by_bits = quantity != "bd_quality"
-    curves = (pair.reference,) if quantity == AT_POINT else (pair.reference, pair.test)
+    curves = [made for made in (pair.reference, pair.test)
+              if quantity != AT_POINT or made is not pair.single]  # fmt: skip
     return answer | {
         "unit": "%" if by_bits else unit, "range_unit": unit if by_bits else "kbps",
         "narrow": False, "crosses": False, "fewer_bits": "", "note": pair.note,
@@ -247,20 +248,24 @@ def _nothing(pair: Pair, quantity: str, method: Interpolation, unit: str) -> dic
 def _at_point(
     pair: Pair, method: Interpolation, sign: float, unit: str, confidence: float
 ) -> dict[str, Any]:
-    """The one point of the test side against the reference at its quality."""
-    reference, point, columns = pair.reference.curve, pair.test.curve, pair.test.columns
-    assert reference is not None
-    assert point is not None
+    """The side of one point and the other's curve, at the quality of the point."""
+    single, columns = pair.single, pair.test.columns
+    assert single is not None
     assert columns is not None
+    other = pair.reference if single is pair.test else pair.test
+    point, line = single.curve, other.curve
+    assert point is not None
+    assert line is not None
     quality = point.quality[0]
-    found = (point.log_rate[0] - evaluate(reference, quality, method, "quality"))[None]
+    found = (point.log_rate[0] - evaluate(line, quality, method, "quality"))[None]
     place = sign * float(quality[0])
     if not np.isfinite(found[0, 0]):
-        low, high = sorted(sign * float(x) for x in reference.quality[[0, -1], 0])
+        low, high = sorted(sign * float(x) for x in line.quality[[0, -1], 0])
         return {
-            "reason": f"refused: {pair.test.side.curve} is at {place:.3g}, "
-            f"{pair.reference.side.curve} was measured from {low:.3g} to {high:.3g} {unit}".rstrip()
+            "reason": f"refused: {single.side.curve} is at {place:.3g}, "
+            f"{other.side.curve} was measured from {low:.3g} to {high:.3g} {unit}".rstrip()
         }
+    found = found if single is pair.test else -found
     made = columns.interval(found, certain=True, confidence=confidence)
     value, low, high = percent(np.array([found[0, 0], made.low[0], made.high[0]]))
     return {
@@ -330,6 +335,8 @@ def _crossing(reference: Curve, test: Curve, method: Interpolation, sign: float)
 
 
 def _too_few(curves: Sequence[Made], method: Interpolation) -> str:
+    if len(curves) > 1 and all(len(made.side.points) == 1 for made in curves):
+        return "refused: both have 1 point; set these against each other as a pair (--pair)"
     for made in curves:
         measured = len(made.side.points)
         left = measured if made.curve is None else int(made.curve.points[0])

@@ -71,6 +71,12 @@ class Pair:
         return self.reference.refusal or self.test.refusal
 
     @property
+    def single(self) -> Made | None:
+        """The side that has one point where the other has more; None where there is none."""
+        alone = [made for made in (self.reference, self.test) if len(made.side.points) == 1]
+        return alone[0] if len(alone) == 1 else None
+
+    @property
     def note(self) -> str:
         return "; ".join(filter(None, (self.reference.note, self.test.note)))
 

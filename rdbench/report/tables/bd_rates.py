@@ -20,7 +20,14 @@ from rdbench.analysis.curves.sides import require_curve
 from rdbench.analysis.stats.leave_one_out import Sampling
 from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean, listed, slug
-from rdbench.report.numbers import NONE, percent_text, score_text
+from rdbench.report.numbers import (
+    NONE,
+    gap_text,
+    percent_text,
+    rate_text,
+    score_text,
+    share_text,
+)
 from rdbench.report.tables.bold import LEVEL, best_curves, needed_references
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
 from rdbench.types import RateKind
@@ -181,7 +188,7 @@ def _caption(part: pd.DataFrame, card: RunCard, which: str) -> str:
         "longest parts of it (gaps) without a point of the one and of the other."
     )
     if (part["quantity"] == AT_POINT).any():
-        text += " A system of one rate is read at its own quality: the change in bits for it."
+        text += " Where one of the two has one rate, bits are compared at its quality."
     return f"{text} Kinds of rate: {_kinds(part)}."
 
 
@@ -258,10 +265,10 @@ def _line(row: Any, card: RunCard, bold: bool) -> _Line:
     place, shares, gaps = f"at {write(row.range_low)}", NONE, NONE
     if row.quantity != AT_POINT:
         place = f"{write(row.range_low)} … {write(row.range_high)}"
-        shares = f"{_percent(row.share_curve)} / {_percent(row.share_reference)}"
-        gaps = f"{_gap(row.gap_curve)} / {_gap(row.gap_reference)}"
+        shares = f"{share_text(row.share_curve)} / {share_text(row.share_reference)}"
+        gaps = f"{gap_text(row.gap_curve)} / {gap_text(row.gap_reference)}"
     return _Line(
-        row, card.curve_label(row.curve), _pair(row.rate_kind, row.reference_rate_kind),
+        row, card.curve_label(row.curve), _pair(*_rates(row)),
         Cell(percent_text(row.value), *ends, short, mark, bold), place, shares, gaps,
         percent_text(row.akima) if beyond(row.akima, row.low, row.high) else "",
     )  # fmt: skip
@@ -269,19 +276,10 @@ def _line(row: Any, card: RunCard, bold: bool) -> _Line:
 
 def _zero(row: Any, card: RunCard) -> _Line:
     """The reference itself, where it is the best."""
-    kind = row.reference_rate_kind
+    _, kind = _rates(row)
     cell = Cell("0", bold=True)
     name = card.curve_label(row.reference)
     return _Line(row, name, _pair(kind, kind), cell, NONE, NONE, NONE, "")
-
-
-def _percent(share: float) -> str:
-    # What is set apart never looks as if it were not.
-    return f"{math.floor(100 * share + 1e-9)}"
-
-
-def _gap(share: float) -> str:
-    return f"{math.ceil(100 * share - 1e-9)}"
 
 
 def _notes(part: pd.DataFrame, card: RunCard) -> list[str]:
@@ -349,8 +347,14 @@ def _shown(rows: pd.DataFrame, card: RunCard, domain: str) -> pd.DataFrame:
 
 
 def _kinds(part: pd.DataFrame) -> str:
-    kinds = [*part["reference_rate_kind"], *part["rate_kind"]]
+    kinds = [kind for row in records(part) for kind in reversed(_rates(row))]
     return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "none"
+
+
+def _rates(row: Any) -> tuple[str, str]:
+    """What the rates of the curve and of the reference are called."""
+    one = rate_text(row.rate_kind, row.variant)
+    return one, rate_text(row.reference_rate_kind, row.reference_variant)
 
 
 def _pair(kind: str, reference_kind: str) -> str:

@@ -16,10 +16,13 @@ from rdbench.report.cards import RunCard, records
 from rdbench.report.names import clean, listed
 from rdbench.report.numbers import (
     NONE,
+    gap_text,
     kbps_text,
     p_text,
     percent_text,
+    rate_text,
     score_text,
+    share_text,
     signed,
     with_interval,
 )
@@ -79,7 +82,9 @@ def _bd_parts(
                 parts += [_title(title + more, 2, layout), draw(columns)]
     columns = _bd_columns(bd[bd["quantity"] == AT_POINT], card)
     if columns:
-        title = f"Systems of one rate: bits for their own quality against {against}, %"
+        title = (
+            f"Against {against}, at the quality of the one of the two that has one rate: bits, %"
+        )
         parts += [_title(title, 2, layout), draw(columns)]
     parts += _sentences(bd, card, layout)
     return parts + _refusals(bd, card, draw, layout)
@@ -238,7 +243,8 @@ def _metric_name(row: Any, bd: pd.DataFrame, card: RunCard) -> str:
 
 
 def _kinds(row: Any, card: RunCard) -> str:
-    one, two = row.rate_kind, row.reference_rate_kind
+    one = rate_text(row.rate_kind, row.variant)
+    two = rate_text(row.reference_rate_kind, row.reference_variant)
     if row.variant in card.not_sent:
         one = f"{one}, {row.variant} decoded"
     return one if one == two else f"{one} : {two}"
@@ -268,7 +274,8 @@ def _shares(row: Any, of: str = "share") -> str:
     curve, reference = getattr(row, f"{of}_curve"), getattr(row, f"{of}_reference")
     if not math.isfinite(curve):
         return NONE
-    return f"{100 * curve:.0f} % / {100 * reference:.0f} %"
+    write = gap_text if of == "gap" else share_text
+    return f"{write(curve)} % / {write(reference)} %"
 
 
 def _clips(row: Any, card: RunCard) -> str:

@@ -357,6 +357,23 @@ def test_a_system_of_one_rate_is_read_at_its_own_quality() -> None:
     assert lower["value"] == pytest.approx(row["value"], rel=1e-6)
 
 
+def test_a_curve_is_read_at_the_quality_of_a_reference_of_one_rate() -> None:
+    run = make_run(CURVES | {"new": ("payload", {"8": 8.0}, 6.0)}, noise=0.01)
+    at_its_own = one(run, quantity="rate_at_point")
+    table = bd_table(run, reference="new", metrics=["quality"])
+    row = table[table["quantity"] == "rate_at_point"].iloc[0]
+    assert (row["reference"], row["curve"]) == ("new", "old")
+    assert 1 + row["value"] / 100 == pytest.approx(1 / (1 + float(at_its_own["value"]) / 100))  # type: ignore[arg-type]
+    assert row["low"] < row["value"] < row["high"]
+
+
+def test_two_systems_of_one_rate_are_a_pair_of_points() -> None:
+    run = make_run({"old": ("payload", {"8": 8.0}, 9.0), "new": ("payload", {"8": 8.0}, 6.0)})
+    table = bd_table(run, reference="old", metrics=["quality"])
+    assert set(table["quantity"]) == {"bd_rate", "bd_quality"}
+    assert table["reason"].str.contains("--pair").all()
+
+
 def test_a_system_of_one_rate_beyond_the_other_curve_is_refused() -> None:
     run = make_run(CURVES | {"new": ("payload", {"90": 90.0}, 6.0)})
     reason = str(one(run, quantity="rate_at_point")["reason"])

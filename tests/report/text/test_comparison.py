@@ -57,7 +57,8 @@ def test_what_is_taken_across_a_gap_stands_apart_and_says_so() -> None:
 
 def test_a_system_of_one_rate_is_read_at_its_quality_and_not_refused() -> None:
     page = text(CURVES | {"single": ("payload", {"8": 8.0}, 6.0)})
-    row = next(line for line in under(page, "Systems of one rate") if "Single" in line)
+    lines = under(page, "at the quality of the one of the two")
+    row = next(line for line in lines if "Single" in line)
     assert "at 3.32" in row
     assert "[" in row
     assert "Not compared" not in page
