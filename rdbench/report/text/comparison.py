@@ -23,6 +23,7 @@ from rdbench.report.numbers import (
     signed,
     with_interval,
 )
+from rdbench.report.tables.points import NOT_A_RATE
 from rdbench.report.text.columns import Column, aligned, markdown_table
 
 if TYPE_CHECKING:
@@ -189,18 +190,35 @@ def _pair_parts(pairs: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
     if rows:
         columns = [
             Column("metric", [clean(row.key) for row in rows]),
-            Column("point", [_point(row, "", card) for row in rows]),
-            Column("against", [_point(row, "reference_", card) for row in rows]),
+            Column("point (kbps)", [_rated(row, "", card) for row in rows]),
+            Column("against (kbps)", [_rated(row, "reference_", card) for row in rows]),
             Column("difference", [_difference(row, card) for row in rows], right=True),
             Column("better on", [_wins(row) for row in rows], right=True),
             Column("p", [p_text(row.p) for row in rows], right=True),
             Column("p, Holm", [p_text(row.p_holm) for row in rows], right=True),
         ]
-        title = f"Paired differences at single points ({len(rows)} tests, Holm-corrected)"
+        tests = f"{len(rows)} test{'s' * (len(rows) != 1)}, Holm-corrected"
+        title = f"Paired differences at single points ({tests})"
         parts += [_title(title, 2, layout), draw(columns)]
-    for row in records(pairs[pairs["reason"] != ""]):
-        parts.append(f"{clean(row.key)}, {_point(row, '', card)}: {row.reason}")
-    return parts
+        if any(NOT_A_RATE in cell for column in columns[1:3] for cell in column.cells):
+            parts.append(f"{NOT_A_RATE} not a rate point: no one can transmit it at a stated rate.")
+    return parts + _unpaired(records(pairs[pairs["reason"] != ""]), card, draw, layout)
+
+
+def _unpaired(rows: Sequence[Any], card: RunCard, draw: Draw, layout: str) -> list[str]:
+    fates: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        fate = (_rated(row, "", card), _rated(row, "reference_", card), row.reason)
+        fates.setdefault(fate, {})[row.key] = None
+    if not fates:
+        return []
+    columns = [
+        Column("point (kbps)", [point for point, *_ in fates]),
+        Column("against (kbps)", [other for _, other, _ in fates]),
+        Column("metrics", [listed(map(clean, keys), NAMED) for keys in fates.values()]),
+        Column("answer", [clean(reason, longest=160) for *_, reason in fates]),
+    ]
+    return [_title("Points not compared", 2, layout), draw(columns)]
 
 
 def _clip_parts(clips: pd.DataFrame | None, card: RunCard, draw: Draw, layout: str) -> list[str]:
@@ -295,6 +313,12 @@ def _point(row: Any, side: str, card: RunCard) -> str:
     label = card.systems[name].label if name in card.systems else clean(name)
     text = f"{label} {clean(point)}"
     if not card.variant(variant).headline:
-        text += f" {variant}"
-    kbps = getattr(row, f"{side}kbps", math.nan)
-    return text if not math.isfinite(kbps) else f"{text} ({kbps_text(kbps)})"
+        text += f" {clean(variant)}"
+    return text if card.variant(variant).transmitted else f"{text} {NOT_A_RATE}"
+
+
+def _rated(row: Any, side: str, card: RunCard) -> str:
+    """A point with its rate in kbps and the kind of it."""
+    kbps, kind = getattr(row, f"{side}kbps"), getattr(row, f"{side}rate_kind")
+    rate = f" ({kbps_text(kbps)} {kind})" if math.isfinite(kbps) else ""
+    return _point(row, side, card) + rate
