@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rdbench.cli.options import parse_pairs, parse_targets
+from rdbench.cli.options import parse_pairs, parse_targets, terminal_width
 
 
 def command(
@@ -68,4 +68,5 @@ def command(
         said.append(write_text(json, json_text(tables)))
     for sentence in filter(None, said):
         typer.echo(f"rdbench: {sentence}", err=True)
-    typer.echo(comparison_text(tables, card, reference=anchor), nl=False)
+    text = comparison_text(tables, card, reference=anchor, width=terminal_width())
+    typer.echo(text, nl=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import AT_POINT, instead
@@ -24,13 +25,12 @@ from rdbench.report.numbers import (
     with_interval,
 )
 from rdbench.report.tables.points import NOT_A_RATE
-from rdbench.report.text.columns import Column, aligned, markdown_table
+from rdbench.report.text.columns import Column, aligned, fitted, folded, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Draw = Callable[[Sequence[Column]], str]
-LAYOUTS: Mapping[str, Draw] = {"text": aligned, "markdown": markdown_table}
 METHOD_NAMES = {"pchip": "PCHIP", "akima": "Akima"}
 NAMED = 3
 NARROW = f", over less than {100 * LEAST_SHARE:.0f} % of a curve: of little weight"
@@ -38,14 +38,20 @@ ENDS = ("best", "worst")
 
 
 def comparison_text(
-    tables: Mapping[str, pd.DataFrame], card: RunCard, *, reference: str, layout: str = "text"
+    tables: Mapping[str, pd.DataFrame],
+    card: RunCard,
+    *,
+    reference: str,
+    layout: str = "text",
+    width: int | None = None,
 ) -> str:
     """All tables of a comparison with the curve `reference`.
 
     tables: `bd`, `readings`, `pairs`, `clips`, each optional. layout: "text" for a terminal,
-    "markdown" for a page.
+    "markdown" for a page. width: of the terminal, None where there is none.
     """
-    draw = LAYOUTS[layout]
+    in_text = aligned if width is None else partial(fitted, width=width)
+    draw = markdown_table if layout == "markdown" else in_text
     parts: list[str] = []
     domains = dict.fromkeys(d for table in tables.values() for d in table["domain"])
     for domain in domains:
@@ -55,7 +61,8 @@ def comparison_text(
         parts += _reading_parts(inside.get("readings"), card, draw, layout)
         parts += _pair_parts(inside.get("pairs"), card, draw, layout)
         parts += _clip_parts(inside.get("clips"), card, draw, layout)
-    return "\n\n".join(parts) + "\n" if parts else "nothing to compare\n"
+    page = "\n\n".join(parts or ["nothing to compare"]) + "\n"
+    return page if width is None or layout == "markdown" else folded(page, width=width)
 
 
 def _bd_parts(

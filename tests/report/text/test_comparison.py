@@ -79,6 +79,21 @@ def test_rates_of_pairs_say_their_kind_and_what_is_none_is_marked() -> None:
     assert "° not a rate point" in named
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_gets_paragraphs_and_no_broken_rows(width: int) -> None:
+    run = make_run(CURVES)
+    tables = all_tables(run, anchor="old", metrics=["quality"], resamples=100)
+    card = describe(run.rows, run.manifest)
+    narrow = comparison_text(tables, card, reference="old", width=width)
+    assert max(map(len, narrow.splitlines())) <= width
+    words = " ".join(narrow.split())
+    assert "quality New 12 (12.00 payload) against (kbps): Old 12 (12.00 payload);" in words
+    # The answer of a table that does not fit, whole, behind its title.
+    assert "answer: none within 10 % in rate; --pair new/5=old/6 compares them" in words
+    wide = comparison_text(tables, card, reference="old", width=400)
+    assert wide == comparison_text(tables, card, reference="old")
+
+
 @pytest.mark.parametrize("kbps", [1.0, 90.0])
 def test_one_rate_beyond_the_curve_is_refused_in_a_sentence(kbps: float) -> None:
     page = text(CURVES | {"single": ("payload", {"x": kbps}, 6.0)})
