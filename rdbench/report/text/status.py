@@ -37,6 +37,8 @@ def status_text(status: RunStatus, notes: pd.DataFrame) -> str:
         lines.append(f"  {name:{width}}  {_share(counts, planned=status.planned)}")
     if status.counts.failed:
         lines += [f"failed: {status.counts.failed:,}", *reason_lines(status.reasons)]
+    if status.undefined:
+        lines += [f"undefined: {_sum(status.undefined):,}", *reason_lines(status.undefined)]
     if status.seconds_left and (status.process or status.counts.missing):
         left = clock(status.seconds_left)
         lines.append(f"left: {left}" if status.process else f"left: {left} at its last speed")
@@ -159,13 +161,16 @@ def unfinished_text(run: Run) -> str:
 
 def _summary(status: RunStatus) -> str:
     counts = status.counts
-    undefined = f" ({counts.undefined:,} of them undefined)" if counts.undefined else ""
     if not status.planned:
-        return f"done: {counts.done:,} rows{undefined}; its manifest does not say of how many"
+        return f"done: {counts.done:,} rows; its manifest does not say of how many"
     share = 100 * counts.done / counts.asked if counts.asked else 100.0
     # Never 100 % while something is missing.
     shown = f"{share:.1f}" if counts.done == counts.asked else f"{min(share, 99.9):.1f}"
-    return f"done: {counts.done:,} of {counts.asked:,} rows, {shown} %{undefined}"
+    return f"done: {counts.done:,} of {counts.asked:,} planned rows, {shown} %"
+
+
+def _sum(reasons: Sequence[tuple[str, int]]) -> int:
+    return sum(count for _, count in reasons)
 
 
 def _share(counts: Counts, *, planned: bool) -> str:
