@@ -30,8 +30,10 @@ def command(
         typer.Option(help="SYSTEM/POINT=SYSTEM/POINT: these points, not those near in rate."),
     ] = None,
     clips: Annotated[int, typer.Option(min=0, help="Clips to list at either end.")] = 1,
-    resamples: Annotated[int, typer.Option(min=100, help="Resamples of the bootstrap.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(min=100, help="Resamples that tell how often two curves cross.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of these resamples.")] = 0,
     markdown: Annotated[
         Path | None, typer.Option(help="Also write the tables to this Markdown file.")
     ] = None,

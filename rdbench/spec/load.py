@@ -30,6 +30,7 @@ MAX_BYTES = 64 * 1024
 MAX_NODES = 20_000
 MAX_MERGED = 500
 MAX_DIGITS = 24
+RESIDUAL_DELAY = "residual_delay"  # measured with every metric
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 # What PyYAML raises on broken documents beside its own errors (a bad `!!int`, a huge number, …).
@@ -257,6 +258,11 @@ def _check_names(
 ) -> None:
     for domain, metrics in spec.metrics.items():
         for index, metric in enumerate(metrics):
+            if metric.key == RESIDUAL_DELAY:
+                raise SpecError(
+                    f"`metrics.{domain}[{index}]`: {RESIDUAL_DELAY!r} is always measured, and "
+                    "never named; leave it out"
+                )
             if metric.key not in metric_keys:
                 raise SpecError(
                     f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "

@@ -151,6 +151,11 @@ def test_the_fingerprint_depends_on_protocol_and_resampler_alone(tmp_path: Path)
             "`metrics.speech[1]`: there is no metric 'pesq_bw'; did you mean 'pesq_wb'?",
         ),
         (
+            {"metrics": {"speech": ["stoi", "residual_delay"]}},
+            "`metrics.speech[1]`: 'residual_delay' is always measured, and never named; "
+            "leave it out",
+        ),
+        (
             {"metrics": {"speech": [{"key": "stoi", "bakend": "torch"}]}},
             "`metrics.speech[0].bakend` is not a known key; did you mean 'backend'?",
         ),
