@@ -213,9 +213,18 @@ def _named_pairs(
             if all(scores.find(name) is None for scores in parts):
                 raise RdbenchError(
                     f"there is no point {name!r}; name it SYSTEM/POINT or SYSTEM/POINT/VARIANT, "
-                    f"such as {_path(parts[0], 0)!r}"
+                    f"such as {_example(parts, name)!r}"
                 )
     return found
+
+
+def _example(parts: Sequence[DomainScores], name: str) -> str:
+    """A point that is there: of the curve whose name was given for a system's, where one was."""
+    curve, _, rest = name.partition("/")
+    paths = [(point, _path(scores, i)) for scores in parts for i, point in enumerate(scores.points)]
+    of_curve = [(point, path) for point, path in paths if point.curve == curve]
+    same = [path for point, path in of_curve if rest.split("/")[0] == point.point]
+    return (same or [path for _, path in of_curve or paths])[0]
 
 
 def _path(scores: DomainScores, index: int) -> str:

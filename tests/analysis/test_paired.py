@@ -149,6 +149,9 @@ def test_a_point_without_scores_has_a_reason() -> None:
 def test_a_point_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(RdbenchError, match="SYSTEM/POINT"):
         paired_table(make_run(), pairs=[("new/13", "old/12")])
+    run = changed(make_run(), make_run().rows["system"] == "new", curve="family")
+    with pytest.raises(RdbenchError, match=r"no point 'family/12'.*such as 'new/12'"):
+        paired_table(run, pairs=[("family/12", "old/12")])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
