@@ -230,6 +230,29 @@ def test_a_mistake_names_its_place_and_what_is_near(
     assert complaint(tmp_path, minimal(**changes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("system", "end"),
+    [
+        (
+            {"codec": "rvq_6k"},
+            "; a checkpoint is `{codec: vae, options: {weights: rvq_6k}}`",
+        ),
+        (
+            {"codec": "opus", "application": "voip"},
+            "; what a codec is given stands under `options`",
+        ),
+        (
+            {"codec": "__main__:MyVae"},
+            "; put the class into a file beside the spec and name it module:Class",
+        ),
+    ],
+)
+def test_what_stands_elsewhere_in_a_spec_is_said(
+    tmp_path: Path, system: dict[str, Any], end: str
+) -> None:
+    assert complaint(tmp_path, minimal(systems=[system])).endswith(end)
+
+
 def test_a_misspelt_key_is_said_before_what_it_leaves_missing(tmp_path: Path) -> None:
     text = complaint(tmp_path, minimal(protocol={"sample_rte": 16000, "channels": "x"}))
     assert text.startswith("`protocol.sample_rte` is not a known key; did you mean 'sample_rate'?")
