@@ -321,3 +321,12 @@ def test_the_version_of_a_backend_is_whole() -> None:
     key = next(iter(manifest["metrics"]))
     manifest["metrics"][key] |= {"backend_version": version}
     assert version in describe(points(make_run.make_frame()), manifest).metrics[key].backend
+
+
+def test_unaligned_si_sdr_has_a_short_name_in_the_terminal() -> None:
+    frame = make_run.make_frame()
+    key = frame.loc[frame["kind"] == "metric", "key"].iloc[0]
+    frame["key"] = frame["key"].replace(key, "si_sdr_unaligned")
+    manifest = make_run.make_manifest()
+    manifest["metrics"] = {"si_sdr_unaligned": {"name": "SI-SDR, unaligned", "unit": "dB"}}
+    assert "SI-SDR, unaligned" in summary_text(run_tables(points(frame), manifest))
