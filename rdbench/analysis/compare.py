@@ -68,20 +68,23 @@ def compare(
     anchor: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
     manifest: Mapping[str, Any] | None = None,
+    curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Paired differences at single points, each with interval, win rate and Holm-corrected p.
 
-    Points of every curve against those of `anchor` that are near in rate, or the `pairs` that are
-    named (("lyra/6", "opus/8"), …). Other arguments and errors as in `bd_rate`; returns
-    `rdbench.analysis.paired.PAIR_COLUMNS`, differences in the metric's unit.
+    Points of every curve, or of `curves`, against those of `anchor` that are near in rate; or the
+    `pairs` that are named (("lyra/6", "opus/8"), …). Other arguments and errors as in `bd_rate`;
+    returns `rdbench.analysis.paired.PAIR_COLUMNS`, differences in the metric's unit.
 
     Source: Bell & McCaffrey, Survey Methodology 28 (2002); Hall, Journal of the Royal Statistical
     Society B 54 (1992); Holm, Scandinavian Journal of Statistics 6 (1979).
     """
     run = load(source, manifest)
-    return paired_table(run, reference=anchor, pairs=pairs, metrics=metrics, confidence=confidence)
+    return paired_table(
+        run, reference=anchor, pairs=pairs, curves=curves, metrics=metrics, confidence=confidence
+    )
 
 
 def readings(
@@ -127,11 +130,11 @@ def all_tables(
     for key in metrics or ():
         if key not in known:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")
-    shared: dict[str, Any] = {"reference": anchor, "pairs": pairs, "metrics": metrics}
+    shared: dict[str, Any] = {"reference": anchor, "curves": curves, "metrics": metrics}
     tables = {
-        "bd": bd_table(run, reference=anchor, curves=curves, metrics=metrics, sampling=how),
-        "pairs": paired_table(run, **shared),
-        "clips": clip_table(run, **shared, count=clips),
+        "bd": bd_table(run, **shared, sampling=how),
+        "pairs": paired_table(run, **shared, pairs=pairs),
+        "clips": clip_table(run, **shared, pairs=pairs, count=clips),
     }
     if at_kbps or to_reach:
         tables["readings"] = reading_table(

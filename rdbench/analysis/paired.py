@@ -19,9 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.arrays import DomainScores, PointKey, by_domain
+from rdbench.analysis.arrays import DomainScores, by_domain
 from rdbench.analysis.curves.measured import chosen_metrics
-from rdbench.analysis.curves.sides import curve_names, headline_side, require_curve
+from rdbench.analysis.curves.sides import (
+    Side,
+    curve_names,
+    decodable_side,
+    headline_side,
+    require_curve,
+)
 from rdbench.analysis.rate_model import preference
 from rdbench.analysis.stats.intervals import Spread, intervals, p_two_sided
 from rdbench.analysis.stats.leave_one_out import columns_of, means
@@ -51,13 +57,26 @@ CLIP_COLUMNS = [
 # Points whose rates differ by more are not set against each other unless asked for.
 NEAR = 0.10
 
+# What a row says of two points that are not compared.
+NOTHING: Mapping[str, Any] = {
+    **dict.fromkeys(("value", "reference_value", "difference", "low", "high"), np.nan),
+    **dict.fromkeys(("win_rate", "p"), np.nan),
+    **dict.fromkeys(("n_better", "n_equal", "n_worse", "n_clips", "n_groups"), 0),
+    "note": "",
+    "reason": "",
+}
+
 
 @dataclass(frozen=True)
 class PointPair:
-    """Numbers of two points of a domain: the point, and the one that it is held against."""
+    """Numbers of two points of a domain: the point, and the one that it is held against.
+
+    far: nobody asked for them, and their rates differ by more than `NEAR`.
+    """
 
     test: int
     reference: int
+    far: bool = False
 
 
 def paired_table(
@@ -65,31 +84,37 @@ def paired_table(
     *,
     reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
+    curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Paired differences, point − reference point; columns `PAIR_COLUMNS`.
 
     pairs: names such as ("lyra/6", "opus/8"), SYSTEM/POINT or SYSTEM/POINT/VARIANT. Without them
-    every transmitted point is set against the point of the curve `reference` that is nearest in
-    headline rate, where one lies within 10 %. difference, low, high in the metric's unit; win_rate
-    0 … 1; kbps at the headline rate over the compared clips, NaN where a point has none. p_holm is
-    corrected over all rows of the table. NaN and a reason where there is nothing to compare.
+    the points of every curve (of `curves` alone, where given), and those of the first decodable
+    stream of a latent, are set against the point of the curve `reference` that is nearest in rate,
+    where one lies within 10 %; points without one have a row with the nearest and the reason.
+    difference, low, high in the metric's unit; win_rate 0 … 1. kbps: at the variant's own kind of
+    rate, over the compared clips; NaN, of no kind, where no one can transmit it, as a decoded
+    mean. p_holm is corrected over all rows of the table. NaN and a reason where there is nothing
+    to compare.
 
     Raises RdbenchError for a curve or a point that is not there.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for scores, chosen in _pairs(run, reference, pairs):
+    for scores, chosen in _pairs(run, reference, pairs, curves):
         headlines = run.headlines
         for metric in chosen_metrics(scores, metrics):
             for pair in chosen:
-                rows.append(
-                    _shared(run, scores, metric, pair)
-                    | _rates(scores, metric, pair, headlines)
-                    | _difference(scores, metric, pair, run.direction(metric[0]), confidence)
-                )
+                row = _shared(run, scores, metric, pair)
+                row |= _rates(scores, metric, pair, headlines)
+                if pair.far:
+                    row |= {**NOTHING, "n_total": 0, "reason": _too_far(scores, pair)}
+                else:
+                    row |= _difference(scores, metric, pair, row["better"], confidence)
+                rows.append(row)
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
     return table
@@ -100,6 +125,7 @@ def clip_table(
     *,
     reference: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
+    curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     count: int = 3,
 ) -> pd.DataFrame:
@@ -111,14 +137,15 @@ def clip_table(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for scores, chosen in _pairs(run, reference, pairs):
+    for scores, chosen in _pairs(run, reference, pairs, curves):
+        near = [pair for pair in chosen if not pair.far]
         names = _group_names(run, scores)
         for metric in chosen_metrics(scores, metrics):
             if scores.metrics[metric].sets is not None:
                 continue
             values = scores.metrics[metric].values
             sign = 1.0 if run.direction(metric[0]) == "higher" else -1.0
-            for pair in chosen:
+            for pair in near:
                 change = values[pair.test] - values[pair.reference]
                 known = np.flatnonzero(np.isfinite(change))
                 order = known[np.argsort(-sign * change[known], kind="stable")]
@@ -155,7 +182,10 @@ def holm(p: Array, *, tests: int = 0) -> Array:
 
 
 def _pairs(
-    run: Run, reference: str | None, named: Sequence[tuple[str, str]]
+    run: Run,
+    reference: str | None,
+    named: Sequence[tuple[str, str]],
+    curves: Sequence[str] | None,
 ) -> list[tuple[DomainScores, list[PointPair]]]:
     parts = by_domain(run)
     if named:
@@ -165,7 +195,9 @@ def _pairs(
     if reference is None:
         raise RdbenchError("give the curve to compare with (--anchor) or pairs of points")
     require_curve(reference, list(dict.fromkeys(known)))
-    return [(scores, _near_pairs(scores, headlines, reference)) for scores in parts]
+    for name in curves or ():
+        require_curve(name, list(dict.fromkeys(known)), option="--curve")
+    return [(scores, _near_pairs(scores, headlines, reference, curves)) for scores in parts]
 
 
 def _named_pairs(
@@ -181,44 +213,78 @@ def _named_pairs(
             if all(scores.find(name) is None for scores in parts):
                 raise RdbenchError(
                     f"there is no point {name!r}; name it SYSTEM/POINT or SYSTEM/POINT/VARIANT, "
-                    f"such as {_example(parts)!r}"
+                    f"such as {_example(parts, name)!r}"
                 )
     return found
 
 
-def _example(parts: Sequence[DomainScores]) -> str:
-    point: PointKey = parts[0].points[0]
-    return f"{point.system}/{point.point}"
+def _example(parts: Sequence[DomainScores], name: str) -> str:
+    """A point that is there: of the curve whose name was given for a system's, where one was."""
+    curve, _, rest = name.partition("/")
+    paths = [(point, _path(scores, i)) for scores in parts for i, point in enumerate(scores.points)]
+    of_curve = [(point, path) for point, path in paths if point.curve == curve]
+    same = [path for point, path in of_curve if rest.split("/")[0] == point.point]
+    return (same or [path for _, path in of_curve or paths])[0]
+
+
+def _path(scores: DomainScores, index: int) -> str:
+    """A point as `--pair` takes it."""
+    system, _, point, variant = scores.points[index]
+    return f"{system}/{point}" + ("" if scores.card(index).headline else f"/{variant}")
 
 
 def _near_pairs(
-    scores: DomainScores, headlines: Mapping[str, str | None], reference: str
+    scores: DomainScores,
+    headlines: Mapping[str, str | None],
+    reference: str,
+    curves: Sequence[str] | None,
 ) -> list[PointPair]:
+    """Each point with the reference's nearest, a curve after the other, by rising rate."""
     names = curve_names(scores, headlines)
     if reference not in names:
         return []
-    rates = _headline_rates(scores, headlines)
-    base = [i for i in headline_side(scores, headlines, reference).points if i in rates]
-    found = []
+    rates = _own_rates(scores, headlines)
+
+    def points(side: Side) -> list[int]:
+        known = [] if side.refusal else [i for i in side.points if i in rates]
+        return sorted(known, key=lambda i: rates[i])
+
+    base = headline_side(scores, headlines, reference)
+    # A stream is bits: it is held against the reference's stream, where that has one.
+    streams = points(decodable_side(scores, base)) or points(base)
+    pairs: dict[tuple[int, int], PointPair] = {}
     for name in names:
-        if name == reference:
+        if name == reference or (curves and name not in curves):
             continue
-        for point in headline_side(scores, headlines, name).points:
-            if point not in rates or not base:
-                continue
-            nearest = min(base, key=lambda i: abs(np.log(rates[i] / rates[point])))
-            if abs(np.log(rates[nearest] / rates[point])) <= np.log1p(NEAR):
-                found.append(PointPair(point, nearest))
-    return found
+        side = headline_side(scores, headlines, name)
+        decodable = decodable_side(scores, side)
+        for tests, others in ((points(side), points(base)), (points(decodable), streams)):
+            for test in tests if others else ():
+                apart = {i: abs(np.log(rates[test] / rates[i])) for i in others}
+                nearest = min(others, key=lambda i: apart[i])
+                far = bool(apart[nearest] > np.log1p(NEAR))
+                pairs.setdefault((test, nearest), PointPair(test, nearest, far))
+    return list(pairs.values())
 
 
-def _headline_rates(
+def _too_far(scores: DomainScores, pair: PointPair) -> str:
+    names = f"{_path(scores, pair.test)}={_path(scores, pair.reference)}"
+    return f"none within {100 * NEAR:.0f} % in rate; --pair {names} compares them"
+
+
+def _own_kind(scores: DomainScores, headlines: Mapping[str, str | None], index: int) -> str:
+    """The kind of rate at which a point is transmitted; "" where no one can."""
+    card = scores.card(index)
+    return (card.rate or headlines.get(scores.points[index].system) or "") * card.transmitted
+
+
+def _own_rates(
     scores: DomainScores,
     headlines: Mapping[str, str | None],
     points: Sequence[int] | None = None,
     chosen: Flags | None = None,
 ) -> dict[int, float]:
-    """Rates in kbps per point at its headline rate, over the clips that have it.
+    """Rates in kbps per point at its own kind of rate, over the clips that have it.
 
     points: these alone, by default all. chosen: over these clips alone, (clips,).
     """
@@ -226,7 +292,7 @@ def _headline_rates(
     for kind, model in sorted(scores.rates, key=lambda rate: preference(rate[1])):
         quantity = scores.rates[kind, model]
         for i in range(len(scores.points)) if points is None else points:
-            if headlines.get(scores.points[i].system) != kind or i in found:
+            if _own_kind(scores, headlines, i) != kind or i in found:
                 continue
             known = np.isfinite(quantity.values[i]) & (scores.seconds[i] > 0)
             known &= True if chosen is None else chosen
@@ -257,12 +323,12 @@ def _rates(
 ) -> dict[str, Any]:
     both = [pair.test, pair.reference]
     chosen: Flags = np.all(np.isfinite(scores.metrics[metric].values[both]), axis=0)
-    rates = _headline_rates(scores, headlines, both, chosen)
+    rates = _own_rates(scores, headlines, both, chosen)
     return {
         "kbps": rates.get(pair.test, np.nan),
         "reference_kbps": rates.get(pair.reference, np.nan),
-        "rate_kind": headlines.get(scores.points[pair.test].system) or "",
-        "reference_rate_kind": headlines.get(scores.points[pair.reference].system) or "",
+        "rate_kind": _own_kind(scores, headlines, pair.test),
+        "reference_rate_kind": _own_kind(scores, headlines, pair.reference),
     }
 
 
@@ -273,11 +339,7 @@ def _difference(
     test, other = quantity.values[pair.test], quantity.values[pair.reference]
     given = int((quantity.status[[pair.test, pair.reference]] != 0).any(axis=0).sum())
     chosen = np.isfinite(test) & np.isfinite(other)
-    answer: dict[str, Any] = dict.fromkeys(
-        ("value", "reference_value", "difference", "low", "high", "win_rate", "p"), np.nan
-    )
-    answer |= dict.fromkeys(("n_better", "n_equal", "n_worse", "n_clips", "n_groups"), 0)
-    answer |= {"n_total": given, "note": "", "reason": ""}
+    answer: dict[str, Any] = {**NOTHING, "n_total": given}
     if not chosen.any():
         return answer | {"reason": "refused: no clip has a score at both points"}
     if not quantity.same_set([pair.test, pair.reference], chosen):

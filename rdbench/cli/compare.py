@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rdbench.cli.options import parse_pairs, parse_targets
+from rdbench.cli.options import parse_pairs, parse_targets, terminal_width
 
 
 def command(
@@ -30,8 +30,10 @@ def command(
         typer.Option(help="SYSTEM/POINT=SYSTEM/POINT: these points, not those near in rate."),
     ] = None,
     clips: Annotated[int, typer.Option(min=0, help="Clips to list at either end.")] = 1,
-    resamples: Annotated[int, typer.Option(min=100, help="Resamples of the bootstrap.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(min=100, help="Resamples that tell how often two curves cross.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of these resamples.")] = 0,
     markdown: Annotated[
         Path | None, typer.Option(help="Also write the tables to this Markdown file.")
     ] = None,
@@ -68,4 +70,5 @@ def command(
         said.append(write_text(json, json_text(tables)))
     for sentence in filter(None, said):
         typer.echo(f"rdbench: {sentence}", err=True)
-    typer.echo(comparison_text(tables, card, reference=anchor), nl=False)
+    text = comparison_text(tables, card, reference=anchor, width=terminal_width())
+    typer.echo(text, nl=False)

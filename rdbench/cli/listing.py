@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+
+from rdbench.cli.options import terminal_width
 
 
 def codecs() -> None:
@@ -51,8 +51,8 @@ def metrics(
 def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     """A line for each row, or where the terminal is too narrow for that, a paragraph."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    columns = shutil.get_terminal_size().columns
-    if sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > columns:
+    columns = terminal_width()
+    if columns is not None and sum(widths) + 2 * (len(widths) - 1) > columns:
         for name, *cells in rows:
             named = zip(titles[1:], cells, strict=True)
             said = "; ".join(f"{title}: {cell}" for title, cell in named if cell)

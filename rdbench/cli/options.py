@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,11 @@ def find_code(spec: Path) -> None:
     the current folder.
     """
     sys.path[:0] = [str(spec.parent.absolute()), str(Path.cwd())]
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output leads to; None where it leads elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def parse_pairs(items: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdbench.cli.options import RunFolder
+from rdbench.cli.options import RunFolder, terminal_width
 
 if TYPE_CHECKING:
     from rdbench.report.config import ReportConfig
@@ -102,12 +102,14 @@ def write_report(
 ) -> None:
     """Writes tables and figures into `out` (or `folder`); prints what they are unless quiet."""
     from rdbench.cli.progress import Patience
+    from rdbench.report.text.columns import folded
     from rdbench.report.write import write_all
 
     with Patience(quiet=quiet) as patience:
-        text, paths = write_all(folder, out=out, config=config, at=patience.at)
+        width = terminal_width()
+        text, paths = write_all(folder, out=out, config=config, at=patience.at, width=width or 100)
     if not quiet:
-        typer.echo(text)
+        typer.echo(folded(text, width=width) if width else text)
         for path in shown(paths):
             typer.echo(path)
 

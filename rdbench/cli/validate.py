@@ -30,6 +30,11 @@ def command(
             typer.echo(f"note: {note}")
         state = f"problems found: {len(found.problems)}" if found.problems else "whole"
         parts = "1 part" if found.parts == 1 else f"{found.parts} parts"
-        typer.echo(f"{run}: {state}; {found.rows:,} rows in {parts}")
+        beside = (
+            f", {found.beside:,} of them of traces, features, audio or notes"
+            if found.beside
+            else ""
+        )
+        typer.echo(f"{run}: {state}; {found.rows:,} rows in {parts}{beside}")
     if found.problems:
         raise typer.Exit(PROBLEMS)

@@ -313,7 +313,7 @@ def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:
         version=str(entry.get("version") or ""),
         definition=clean(entry.get("definition") or "", longest=200),
         citation=clean(entry.get("citation") or "", longest=120),
-        backend=clean(entry.get("backend_version") or entry.get("backend") or ""),
+        backend=clean(entry.get("backend_version") or entry.get("backend") or "", longest=120),
         scope=scope,
     )
 

@@ -14,12 +14,13 @@ def write_all(
     out: Path | None = None,
     config: ReportConfig | None = None,
     at: Callable[[str], None] = lambda _: None,
+    width: int = 100,
 ) -> tuple[str, list[Path]]:
     """Writes tables and figures of a run; returns the terminal's text and the files.
 
     folder: the run. out: where to write, by default into `folder`. config: what is shown and how
     (`rdbench.report.config`). Scores that listeners gave are a metric like the others. at: told
-    what is begun, since with thousands of points each takes its time.
+    what is begun, since with thousands of points each takes its time. width: columns of the text.
 
     Raises StoreError for a folder that is no run, or cannot be read or written; RdbenchError for a
     configuration that names what the run does not have.
@@ -63,5 +64,5 @@ def write_all(
     )
     if inside:
         state.end(folder, made_from, [*written, *made])
-    text = summary_text(tables)
+    text = summary_text(tables, width=width)
     return "\n\n".join([text.rstrip(), *notes]) + "\n", [*written, *made]

@@ -30,6 +30,7 @@ MAX_BYTES = 64 * 1024
 MAX_NODES = 20_000
 MAX_MERGED = 500
 MAX_DIGITS = 24
+RESIDUAL_DELAY = "residual_delay"  # measured with every metric
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 # What PyYAML raises on broken documents beside its own errors (a bad `!!int`, a huge number, …).
@@ -257,17 +258,28 @@ def _check_names(
 ) -> None:
     for domain, metrics in spec.metrics.items():
         for index, metric in enumerate(metrics):
+            if metric.key == RESIDUAL_DELAY:
+                raise SpecError(
+                    f"`metrics.{domain}[{index}]`: {RESIDUAL_DELAY!r} is always measured, and "
+                    "never named; leave it out"
+                )
             if metric.key not in metric_keys:
                 raise SpecError(
                     f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "
                     f"{nearest(metric.key, list(metric_keys))}"
                 )
     for index, system in enumerate(spec.systems):
-        if system.codec not in codec_names and not _CODE.fullmatch(system.codec):
+        where, codec = f"`systems[{index}].codec`", system.codec
+        if codec.startswith("__main__:"):
             raise SpecError(
-                f"`systems[{index}].codec`: there is no codec {system.codec!r}; "
-                f"{nearest(system.codec, list(codec_names))}"
+                f"{where}: {codec!r} is not to be found in other processes; put the class into a "
+                "file beside the spec and name it module:Class"
             )
+        if codec not in codec_names and not _CODE.fullmatch(codec):
+            hint = nearest(codec, list(codec_names))
+            if not hint.startswith("did you mean"):
+                hint += f"; a checkpoint is `{{codec: vae, options: {{weights: {codec}}}}}`"
+            raise SpecError(f"{where}: there is no codec {codec!r}; {hint}")
 
 
 def _with_data(spec: BenchmarkSpec, data: Path, path: Path) -> BenchmarkSpec:
@@ -328,6 +340,8 @@ def _complaint(kind: str, location: tuple[int | str, ...], value: Any, error: Er
     if kind == "extra_forbidden":
         known = _model_at(location[:-1]).model_fields
         text = f"is not a known key; {nearest(str(location[-1]), known)}"
+        if location[0] == "systems" and len(location) == 3 and "did you mean" not in text:
+            text += "; what a codec is given stands under `options`"
     elif kind == "missing":
         text = "is missing; add it"
     elif kind in ("literal_error", "enum"):

@@ -71,8 +71,10 @@ class RunStatus:
 
     counts, systems: of the planned rows, in all and by system; of the rows that are there where
     `planned` is False, as in folders of an rdbench that kept no plan. reasons: of failures, the
-    most frequent first. process: who writes now, "" where nobody does. seconds_left: None where
-    it cannot be told. finished: when the run ended, None where it has not.
+    most frequent first. undefined: likewise, why rows have no value, but for costs that do not
+    apply, as the memory of a device to what runs on the CPU. process: who writes now, "" where
+    nobody does. seconds_left: None where it cannot be told. finished: when the run ended, None
+    where it has not.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class RunStatus:
     counts: Counts
     systems: Mapping[str, Counts]
     reasons: tuple[tuple[str, int], ...]
+    undefined: tuple[tuple[str, int], ...]
     process: str
     seconds_left: float | None
     started: str
@@ -99,9 +102,16 @@ def run_status(folder: Path) -> RunStatus:
     session = session_of(folder)
     running = session is not None and session.running
     rows = zip(*(found[name] for name in ("reason", "status", "kind")), strict=True)
-    failures = Counter(
-        reason for reason, status, kind in rows if status == Status.FAILED and kind not in BESIDE
+    fates = Counter(
+        (status, kind == Kind.COST, reason) for reason, status, kind in rows if kind not in BESIDE
     )
+    failures: Counter[str] = Counter()
+    undefined: Counter[str] = Counter()
+    for (status, cost, reason), count in fates.items():
+        if status == Status.FAILED:
+            failures[reason] += count
+        elif status == Status.UNDEFINED and not cost:
+            undefined[reason] += count
     answered = sum(status != Status.FAILED for status in found["status"])
     planned = "plan" in manifest
     return RunStatus(
@@ -110,6 +120,7 @@ def run_status(folder: Path) -> RunStatus:
         counts=counts,
         systems={name: _total(tally, name) for name in dict.fromkeys(name for name, _ in tally)},
         reasons=tuple(failures.most_common()),
+        undefined=tuple(undefined.most_common()),
         process=f"process {session.pid} on {session.host}" if session and running else "",
         seconds_left=_seconds_left(folder, session, answered, counts) if planned else None,
         started=str(manifest.get("started", "")),

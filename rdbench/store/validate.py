@@ -29,7 +29,7 @@ from rdbench.store.parts import (
     read_part,
     schema,
 )
-from rdbench.store.schema import Kind
+from rdbench.store.schema import BESIDE, Kind
 from rdbench.store.status import planned_rows, statuses
 from rdbench.store.traces import check_traces, trace_columns
 from rdbench.types import Status, StoreError
@@ -50,13 +50,15 @@ class Findings:
     """What a check found.
 
     problems: one sentence each; none means that the folder is whole. notes: what is worth knowing
-    and no problem. parts, rows: how many were looked at.
+    and no problem. parts, rows: how many were looked at; beside: of the rows those that
+    tell of traces, features, audio and notes.
     """
 
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     parts: int
     rows: int
+    beside: int
 
 
 def validate_run(folder: Path) -> Findings:
@@ -93,7 +95,8 @@ def validate_run(folder: Path) -> Findings:
     if failed:
         notes.append(f"{failed} rows have failed, with their reasons; a run tries them again")
     notes += _of_unknown_origin(manifest, found)
-    return Findings(tuple(problems), tuple(notes), len(tables), len(found["status"]))
+    beside = sum(kind in BESIDE for kind in found["kind"])
+    return Findings(tuple(problems), tuple(notes), len(tables), len(found["status"]), beside)
 
 
 def _tables(folder: Path, problems: list[str]) -> Iterator[pa.Table]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from terminals import in_a_terminal
 
 from rdbench.store.schema import SCHEMA_VERSION, Kind, Row
 from rdbench.store.writer import RunWriter
@@ -100,6 +102,13 @@ def test_a_mistake_is_one_sentence(run: Path, arguments: tuple[str, ...], senten
     assert done.returncode == 2
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_nothing_is_wider_than_the_terminal(run: Path) -> None:
+    command = [sys.executable, "-m", "rdbench", "compare", str(run), "--anchor", "opus"]
+    code, shown = in_a_terminal(command, 80, os.environ)
+    assert code == 0
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_check_passes_the_same_and_fails_the_worse(run: Path, tmp_path: Path) -> None:

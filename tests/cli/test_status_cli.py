@@ -54,10 +54,38 @@ def test_status_says_what_is_done_what_failed_and_what_is_left(run: Path) -> Non
     assert shown.exit_code == 0
     lines = shown.output.splitlines()
     assert "not running; `rdbench run` goes on where it stopped" in lines[0]
-    assert lines[1] == "done: 6 of 8 rows, 75.0 %"
+    assert lines[1] == "done: 6 of 8 planned rows, 75.0 %"
     assert lines[2] == "  opus  6 of 8, 1 failed"
     assert lines[3:5] == ["failed: 1", "  1 × it broke"]
     assert all(line.startswith("left: ") for line in lines[5:])
+
+
+def test_what_is_undefined_has_its_reason_and_costs_that_do_not_apply_are_no_lack(
+    run: Path,
+) -> None:
+    with RunWriter(run) as writer:
+        for number, (kind, key, reason) in enumerate(
+            [
+                (Kind.METRIC, "stoi", "too short"),
+                (Kind.COST, "parameters", "not a model"),
+                (Kind.NOTE, "short", ""),
+            ]
+        ):
+            status = Status.UNDEFINED if reason else Status.OK
+            value = math.nan if reason else 1.0
+            writer.append(
+                [
+                    Row(
+                        f"more {number}", "opus", "opus", "6", "codes", "0.wav", "speech", "0.wav",
+                        3.0, kind, key, value, "", "reference", status, reason,
+                    )
+                ]
+            )  # fmt: skip
+    shown = CliRunner().invoke(app, ["status", str(run)]).output
+    assert "undefined: 1\n  1 × too short" in shown
+    assert "not a model" not in shown
+    told = CliRunner().invoke(app, ["validate", str(run)]).output
+    assert "10 rows in 1 part, 1 of them of traces, features, audio or notes" in told
 
 
 def test_status_as_json(run: Path) -> None:

@@ -117,8 +117,9 @@ class Strange:
             write_audio(audio, key, 0.9 * tone(clip), 16_000)
             yield here
         bits = 4000.0 * 2 ** point[0] * (1 + system[0] / 10)
+        kind = "coded" if base.variant == "coded" else "payload"
         yield replace(
-            here, unit_key=f"{key}-rate", kind=Kind.RATE, key="payload", value=bits, unit="bit"
+            here, unit_key=f"{key}-rate", kind=Kind.RATE, key=kind, value=bits, unit="bit"
         )
         for metric in self.metrics:
             value = self.first + point[0] + system[0] / 10 + clip

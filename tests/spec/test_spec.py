@@ -151,6 +151,11 @@ def test_the_fingerprint_depends_on_protocol_and_resampler_alone(tmp_path: Path)
             "`metrics.speech[1]`: there is no metric 'pesq_bw'; did you mean 'pesq_wb'?",
         ),
         (
+            {"metrics": {"speech": ["stoi", "residual_delay"]}},
+            "`metrics.speech[1]`: 'residual_delay' is always measured, and never named; "
+            "leave it out",
+        ),
+        (
             {"metrics": {"speech": [{"key": "stoi", "bakend": "torch"}]}},
             "`metrics.speech[0].bakend` is not a known key; did you mean 'backend'?",
         ),
@@ -223,6 +228,29 @@ def test_a_mistake_names_its_place_and_what_is_near(
     tmp_path: Path, changes: dict[str, Any], expected: str
 ) -> None:
     assert complaint(tmp_path, minimal(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("system", "end"),
+    [
+        (
+            {"codec": "rvq_6k"},
+            "; a checkpoint is `{codec: vae, options: {weights: rvq_6k}}`",
+        ),
+        (
+            {"codec": "opus", "application": "voip"},
+            "; what a codec is given stands under `options`",
+        ),
+        (
+            {"codec": "__main__:MyVae"},
+            "; put the class into a file beside the spec and name it module:Class",
+        ),
+    ],
+)
+def test_what_stands_elsewhere_in_a_spec_is_said(
+    tmp_path: Path, system: dict[str, Any], end: str
+) -> None:
+    assert complaint(tmp_path, minimal(systems=[system])).endswith(end)
 
 
 def test_a_misspelt_key_is_said_before_what_it_leaves_missing(tmp_path: Path) -> None:

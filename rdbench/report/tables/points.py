@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.arrays import PointKey
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 NOT_A_RATE = "°"
 COMMON = "§"
-BRIEF_NAME = 16
+BRIEF_NAME = 17
 Bold = Collection[tuple[str, str, str, PointKey]]
 """(domain, key, backend, point) of the scores that are set in bold."""
 
@@ -69,10 +70,25 @@ def rate_table(inside: pd.DataFrame, card: RunCard, *, caption: str) -> Table:
     rates = inside[inside["kind"] == "rate"]
     rows = point_keys(rates, card)
     domain = card.domain_label(str(inside["domain"].iloc[0]))
-    return Table(
-        "rates", f"Rates on {domain} (kbps)", caption, point_columns(rows, card),
-        _rate_columns(inside, rows),
-    )  # fmt: skip
+    columns = _rate_columns(inside, rows, card)
+    notes = []
+    for kind in dict.fromkeys(rates["key"]):
+        told = _models_of_variants(rates[rates["key"] == kind]).items()
+        if told:
+            models = "; ".join(f"{clean(variant)}: {clean(model)}" for variant, model in told)
+            notes.append(f"What {kind} rests on, by variant: {models}.")
+    if any(cell.mark == NOT_A_RATE for column in columns for cell in column.cells):
+        notes.append(f"{NOT_A_RATE} not a rate point: the rate is that of a sample.")
+    head = point_columns(rows, card)
+    return Table("rates", f"Rates on {domain} (kbps)", caption, head, columns, notes)
+
+
+def _models_of_variants(rates: pd.DataFrame) -> dict[str, str]:
+    """Where each variant has one model of its own, as each stream of a latent: which; else {}."""
+    models = rates[["variant", "backend"]].drop_duplicates()
+    if models["backend"].nunique() < 2 or models["variant"].duplicated().any():
+        return {}
+    return dict(zip(models["variant"], models["backend"], strict=True))
 
 
 def headline_column(rows: Sequence[PointKey], inside: pd.DataFrame, card: RunCard) -> TableColumn:
@@ -135,16 +151,26 @@ def headline_columns(
     return TableColumn("kbps", numbers), TableColumn("rate", kinds, numeric=False)
 
 
-def _rate_columns(inside: pd.DataFrame, rows: Sequence[PointKey]) -> list[TableColumn]:
+def _rate_columns(
+    inside: pd.DataFrame, rows: Sequence[PointKey], card: RunCard
+) -> list[TableColumn]:
     rates = inside[inside["kind"] == "rate"]
     columns = []
     pairs = rates[["key", "backend"]].drop_duplicates()
     for kind in ordered(list(pairs["key"]), list(RATE_MEANING)):
         models = list(pairs.loc[pairs["key"] == kind, "backend"])
-        for model in models:
-            part = rates[(rates["key"] == kind) & (rates["backend"] == model)]
+        of_kind = rates[rates["key"] == kind]
+        parts = [(model, of_kind[of_kind["backend"] == model]) for model in models]
+        if _models_of_variants(of_kind):  # the column of variants says whose it is
+            parts = [("", of_kind)]
+        for model, part in parts:
             title = f"{kind}, {clean(model)}" if len(models) > 1 and model else kind
-            cells = _cells(part, rows, kbps_text)
+            cells = [
+                cell
+                if card.variant(point.variant).transmitted or cell.text in ("", NONE)
+                else replace(cell, mark=NOT_A_RATE)
+                for point, cell in zip(rows, _cells(part, rows, kbps_text), strict=True)
+            ]
             if any(cell.text for cell in cells):
                 columns.append(TableColumn(title, cells))
     used = inside[inside["kind"] == "usage"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from functools import cached_property
 from rdbench.report.names import markdown
 
 GAP = "  "
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,34 @@ def aligned(columns: Sequence[Column]) -> str:
         for index in range(len(columns[0].cells))
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def fitted(columns: Sequence[Column], *, width: int) -> str:
+    """`aligned`, or where that is wider than `width` a paragraph for each row."""
+    if sum(c.width for c in columns) + len(GAP) * (len(columns) - 1) <= width:
+        return aligned(columns)
+    lines = []
+    for cells in zip(*(c.cells for c in columns), strict=True):
+        named = [f"{c.title}: {cell}" for c, cell in zip(columns, cells, strict=True)][2:]
+        # A number and its interval stay on one line.
+        whole = [part.replace(" ", NO_BREAK) if len(part) < width / 2 else part for part in named]
+        lines += [GAP.join(cells[:2]), GAP + "; ".join(whole)]
+    return folded("\n".join(lines), width=width).replace(NO_BREAK, " ")
+
+
+def folded(text: str, *, width: int) -> str:
+    """Lines that are longer than `width` are broken between words, the rest of them indented."""
+    return "\n".join(
+        line
+        if _cells(line) <= width
+        else textwrap.fill(
+            line,
+            max(width, 20),
+            subsequent_indent=" " * (len(line) - len(line.lstrip())) + GAP,
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
+    )
 
 
 def _bold(cell: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import AT_POINT, instead
@@ -26,13 +27,13 @@ from rdbench.report.numbers import (
     signed,
     with_interval,
 )
-from rdbench.report.text.columns import Column, aligned, markdown_table
+from rdbench.report.tables.points import NOT_A_RATE
+from rdbench.report.text.columns import Column, aligned, fitted, folded, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Draw = Callable[[Sequence[Column]], str]
-LAYOUTS: Mapping[str, Draw] = {"text": aligned, "markdown": markdown_table}
 METHOD_NAMES = {"pchip": "PCHIP", "akima": "Akima"}
 NAMED = 3
 NARROW = (
@@ -43,14 +44,20 @@ ENDS = ("best", "worst")
 
 
 def comparison_text(
-    tables: Mapping[str, pd.DataFrame], card: RunCard, *, reference: str, layout: str = "text"
+    tables: Mapping[str, pd.DataFrame],
+    card: RunCard,
+    *,
+    reference: str,
+    layout: str = "text",
+    width: int | None = None,
 ) -> str:
     """All tables of a comparison with the curve `reference`.
 
     tables: `bd`, `readings`, `pairs`, `clips`, each optional. layout: "text" for a terminal,
-    "markdown" for a page.
+    "markdown" for a page. width: of the terminal, None where there is none.
     """
-    draw = LAYOUTS[layout]
+    in_text = aligned if width is None else partial(fitted, width=width)
+    draw = markdown_table if layout == "markdown" else in_text
     parts: list[str] = []
     domains = dict.fromkeys(d for table in tables.values() for d in table["domain"])
     for domain in domains:
@@ -60,7 +67,8 @@ def comparison_text(
         parts += _reading_parts(inside.get("readings"), card, draw, layout)
         parts += _pair_parts(inside.get("pairs"), card, draw, layout)
         parts += _clip_parts(inside.get("clips"), card, draw, layout)
-    return "\n\n".join(parts) + "\n" if parts else "nothing to compare\n"
+    page = "\n\n".join(parts or ["nothing to compare"]) + "\n"
+    return page if width is None or layout == "markdown" else folded(page, width=width)
 
 
 def _bd_parts(
@@ -200,18 +208,35 @@ def _pair_parts(pairs: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
     if rows:
         columns = [
             Column("metric", [clean(row.key) for row in rows]),
-            Column("point", [_point(row, "", card) for row in rows]),
-            Column("against", [_point(row, "reference_", card) for row in rows]),
+            Column("point (kbps)", [_rated(row, "", card) for row in rows]),
+            Column("against (kbps)", [_rated(row, "reference_", card) for row in rows]),
             Column("difference", [_difference(row, card) for row in rows], right=True),
             Column("better on", [_wins(row) for row in rows], right=True),
             Column("p", [p_text(row.p) for row in rows], right=True),
             Column("p, Holm", [p_text(row.p_holm) for row in rows], right=True),
         ]
-        title = f"Paired differences at single points ({len(rows)} tests, Holm-corrected)"
+        tests = f"{len(rows)} test{'s' * (len(rows) != 1)}, Holm-corrected"
+        title = f"Paired differences at single points ({tests})"
         parts += [_title(title, 2, layout), draw(columns)]
-    for row in records(pairs[pairs["reason"] != ""]):
-        parts.append(f"{clean(row.key)}, {_point(row, '', card)}: {row.reason}")
-    return parts
+        if any(NOT_A_RATE in cell for column in columns[1:3] for cell in column.cells):
+            parts.append(f"{NOT_A_RATE} not a rate point: no one can transmit it at a stated rate.")
+    return parts + _unpaired(records(pairs[pairs["reason"] != ""]), card, draw, layout)
+
+
+def _unpaired(rows: Sequence[Any], card: RunCard, draw: Draw, layout: str) -> list[str]:
+    fates: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        fate = (_rated(row, "", card), _rated(row, "reference_", card), row.reason)
+        fates.setdefault(fate, {})[row.key] = None
+    if not fates:
+        return []
+    columns = [
+        Column("point (kbps)", [point for point, *_ in fates]),
+        Column("against (kbps)", [other for _, other, _ in fates]),
+        Column("metrics", [listed(map(clean, keys), NAMED) for keys in fates.values()]),
+        Column("answer", [clean(reason, longest=160) for *_, reason in fates]),
+    ]
+    return [_title("Points not compared", 2, layout), draw(columns)]
 
 
 def _clip_parts(clips: pd.DataFrame | None, card: RunCard, draw: Draw, layout: str) -> list[str]:
@@ -309,6 +334,12 @@ def _point(row: Any, side: str, card: RunCard) -> str:
     label = card.systems[name].label if name in card.systems else clean(name)
     text = f"{label} {clean(point)}"
     if not card.variant(variant).headline:
-        text += f" {variant}"
-    kbps = getattr(row, f"{side}kbps", math.nan)
-    return text if not math.isfinite(kbps) else f"{text} ({kbps_text(kbps)})"
+        text += f" {clean(variant)}"
+    return text if card.variant(variant).transmitted else f"{text} {NOT_A_RATE}"
+
+
+def _rated(row: Any, side: str, card: RunCard) -> str:
+    """A point with its rate in kbps and the kind of it."""
+    kbps, kind = getattr(row, f"{side}kbps"), getattr(row, f"{side}rate_kind")
+    rate = f" ({kbps_text(kbps)} {kind})" if math.isfinite(kbps) else ""
+    return _point(row, side, card) + rate

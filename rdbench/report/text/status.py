@@ -37,6 +37,8 @@ def status_text(status: RunStatus, notes: pd.DataFrame) -> str:
         lines.append(f"  {name:{width}}  {_share(counts, planned=status.planned)}")
     if status.counts.failed:
         lines += [f"failed: {status.counts.failed:,}", *reason_lines(status.reasons)]
+    if status.undefined:
+        lines += [f"undefined: {_sum(status.undefined):,}", *reason_lines(status.undefined)]
     if status.seconds_left and (status.process or status.counts.missing):
         left = clock(status.seconds_left)
         lines.append(f"left: {left}" if status.process else f"left: {left} at its last speed")
@@ -75,7 +77,9 @@ def caveats(run: Run) -> tuple[str, ...]:
 
 
 def provenance_text(run: Run) -> str:
-    """A sentence for a run whose rows were measured with several versions, "" for any other."""
+    """A sentence for a run whose rows were measured with several versions or on several machines,
+    or do not say so; "" for any other.
+    """
     if "provenance" not in run.rows:
         return ""
     found = run.rows["provenance"].value_counts(sort=False)
@@ -83,31 +87,59 @@ def provenance_text(run: Run) -> str:
     if len(counts) < 2:
         return ""
     told = {name: _told(run.manifest, name) for name in counts}
-    parts = sorted({part for one in told.values() for part in one})
-    differing = [part for part in parts if len({one.get(part) for one in told.values()}) > 1]
+    known = [versions for versions, _ in told.values() if versions]
+    packages = [
+        part
+        for part in sorted({part for one in known for part in one})
+        if len(known) < len(told) or len({one.get(part) for one in known}) > 1
+    ]
+    # A machine that is not recorded is no other machine.
+    machines = {name: machine for name, (_, machine) in told.items()}
+    parts = sorted({part for one in machines.values() for part in one})
+    differing = [
+        part for part in parts if len({one[part] for one in machines.values() if part in one}) > 1
+    ]
+    if not packages and len(known) == len(told) and not differing:
+        silent = sum(count for name, count in counts.items() if "processor" not in machines[name])
+        if not silent or "processor" not in parts:
+            return ""
+        return f"Of {silent:,} of the {sum(counts.values()):,} rows the processor is not recorded."
+    alike = "on the same machine" if known and not packages else "with the same versions"
     said = [
-        f"{count:,} with {_named(told[name], differing)}"
+        f"{count:,} with {_named(*told[name], packages, differing)}"
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
     ]
-    return f"The rows were not all measured with the same versions: {'; '.join(said)}."
+    return f"The rows were not all measured {alike}: {'; '.join(said)}."
 
 
-def _told(manifest: Mapping[str, Any], name: str) -> dict[str, str]:
-    """What a manifest says of a provenance: versions by package, and the processor."""
+def _told(manifest: Mapping[str, Any], name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What a manifest says of a provenance: versions by package, and the machine's parts."""
     known = manifest.get("provenance")
     one = known.get(name) if isinstance(known, Mapping) else None
     if not isinstance(one, Mapping):
-        return {}
+        return {}, {}
     versions = one.get("versions")
-    parts = dict(versions) if isinstance(versions, Mapping) else {}
-    parts |= {key: value for key, value in one.items() if key != "versions" and value}
+    machine = {key: value for key, value in one.items() if key != "versions" and value}
+    if one.get("accelerator") == "":
+        machine["accelerator"] = "none"
+    return _plain(versions if isinstance(versions, Mapping) else {}), _plain(machine)
+
+
+def _plain(parts: Mapping[Any, Any]) -> dict[str, str]:
     return {clean(str(key)): clean(str(value), longest=60) for key, value in parts.items()}
 
 
-def _named(told: Mapping[str, str], differing: Sequence[str]) -> str:
-    named = [f"{part} {told[part]}" for part in differing if part in told]
+def _named(
+    versions: Mapping[str, str],
+    machine: Mapping[str, str],
+    packages: Sequence[str],
+    differing: Sequence[str],
+) -> str:
+    named = [f"{part} {versions[part]}" for part in packages if part in versions]
     more = [f"{len(named) - PARTS_NAMED} others"] if len(named) > PARTS_NAMED else []
-    return ", ".join([*named[:PARTS_NAMED], *more]) or "versions that are not known"
+    on = [f"{part} {machine.get(part, 'not recorded')}" for part in differing]
+    unknown = [] if versions else ["versions that are not known"]
+    return ", ".join([*unknown, *named[:PARTS_NAMED], *more, *on]) or "none of these packages"
 
 
 def unfinished_text(run: Run) -> str:
@@ -129,13 +161,16 @@ def unfinished_text(run: Run) -> str:
 
 def _summary(status: RunStatus) -> str:
     counts = status.counts
-    undefined = f" ({counts.undefined:,} of them undefined)" if counts.undefined else ""
     if not status.planned:
-        return f"done: {counts.done:,} rows{undefined}; its manifest does not say of how many"
+        return f"done: {counts.done:,} rows; its manifest does not say of how many"
     share = 100 * counts.done / counts.asked if counts.asked else 100.0
     # Never 100 % while something is missing.
     shown = f"{share:.1f}" if counts.done == counts.asked else f"{min(share, 99.9):.1f}"
-    return f"done: {counts.done:,} of {counts.asked:,} rows, {shown} %{undefined}"
+    return f"done: {counts.done:,} of {counts.asked:,} planned rows, {shown} %"
+
+
+def _sum(reasons: Sequence[tuple[str, int]]) -> int:
+    return sum(count for _, count in reasons)
 
 
 def _share(counts: Counts, *, planned: bool) -> str:

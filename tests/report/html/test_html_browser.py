@@ -134,10 +134,27 @@ def test_other_amounts_of_noise_are_told_and_not_drawn(tmp_path: Path, open_repo
     # The curve of samples and that of means.
     assert tab.page.locator("#figure .scatterlayer .trace .points .point").count() == 2 * 2
     note = tab.page.locator("#figure-note").inner_text()
-    assert "the mean is decoded" in note
+    assert "dotted: mean, not a rate point" in note
     assert "Not drawn" not in note
     names = tab.page.locator("#points button.link").all_inner_texts()
     assert "one 8, noise_0.5" in names
+
+
+def test_a_stream_and_a_mean_of_one_point_look_unlike(tmp_path: Path, open_report: Open) -> None:
+    run = Strange(systems=("one",), points=("8",), variants=("sample", "mean", "coded"))
+    report = tmp_path / "report"
+    write_html(run.write(tmp_path / "run"), report)
+    tab = open_report(report)
+    drawn = tab.asks(
+        "document.getElementById('figure').data.filter(t => t.name)"
+        ".map(t => [t.name, t.marker.gradient.type, t.marker.color === '#fff'])"
+    )
+    assert sorted(drawn) == [
+        ["one", "none", False], ["one, coded", "horizontal", False], ["one, mean", "none", True]
+    ]  # fmt: skip
+    note = tab.page.locator("#figure-note").inner_text()
+    assert "Half-filled markers: coded, at the rate of its own stream" in note
+    assert "dotted: mean, not a rate point" in note
 
 
 def test_tables_sort_by_number(speech: Path, open_report: Open) -> None:

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from rdbench.analysis.aggregate import points, run_points
 from rdbench.analysis.runs import Run
+from rdbench.report.cards import describe
 from rdbench.report.numbers import cost_text
 from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
@@ -298,3 +299,44 @@ def test_a_point_that_muted_clips_is_marked_and_says_its_own_rate(
         text = " ".join(path.read_text(encoding="utf-8").split()).replace("{-}", "-")
         assert "undefined on clips where another point has a score" in text, path.name
         assert "MP3 24, ViSQOL audio: 23.60" in text, path.name
+
+
+def test_a_rate_that_no_one_can_transmit_is_marked_and_streams_share_a_column() -> None:
+    frame = make_run.make_frame()
+    vae = frame[(frame["variant"] == "sample") & (frame["domain"] == "speech")]
+    assert len(vae)
+    rates = vae["kind"] == "rate"
+    parts = [vae, vae.assign(variant="mean")]
+    for variant in ("coded", "coded_rd"):
+        stream = vae.assign(variant=variant)
+        stream["key"] = stream["key"].mask(rates, "coded")
+        stream["backend"] = stream["backend"].mask(rates, f"model of {variant}")
+        parts.append(stream)
+    measured = points(pd.concat(parts, ignore_index=True))
+    text = markdown_text(measured, make_run.make_manifest())
+    rates_part = text[text.index("### Rates") : text.index("### Scores")]
+    assert rates_part.count("| system") == 1
+    assert "by variant: coded: model of coded; coded_rd: model of coded_rd." in " ".join(
+        rates_part.split()
+    )
+    lines = [line for line in rates_part.splitlines() if line.startswith("|") and "° " in line]
+    marked = {line.split("|")[3].strip() for line in lines}
+    assert marked == {"mean"}
+    assert "° not a rate point" in rates_part
+
+
+def test_the_version_of_a_backend_is_whole() -> None:
+    version = "1, lattice mapping of visqol-python 3.8.0 (ai-edge-litert 2.3.0)"
+    manifest = make_run.make_manifest()
+    key = next(iter(manifest["metrics"]))
+    manifest["metrics"][key] |= {"backend_version": version}
+    assert version in describe(points(make_run.make_frame()), manifest).metrics[key].backend
+
+
+def test_unaligned_si_sdr_has_a_short_name_in_the_terminal() -> None:
+    frame = make_run.make_frame()
+    key = frame.loc[frame["kind"] == "metric", "key"].iloc[0]
+    frame["key"] = frame["key"].replace(key, "si_sdr_unaligned")
+    manifest = make_run.make_manifest()
+    manifest["metrics"] = {"si_sdr_unaligned": {"name": "SI-SDR, unaligned", "unit": "dB"}}
+    assert "SI-SDR, unaligned" in summary_text(run_tables(points(frame), manifest))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from rdbench.analysis.compare import all_tables
@@ -62,6 +65,45 @@ def test_a_system_of_one_rate_is_read_at_its_quality_and_not_refused() -> None:
     assert "at 3.32" in row
     assert "[" in row
     assert "Not compared" not in page
+
+
+def test_rates_of_pairs_say_their_kind_and_what_is_none_is_marked() -> None:
+    run = make_run(CURVES | {"new": ("kl", {"12": 12.0, "40": 40.0}, 6.0)})
+    mean = run.rows[run.rows["system"] == "new"].assign(variant="mean")
+    run = replace(run, rows=pd.concat([run.rows, mean], ignore_index=True))
+    card = describe(run.rows, run.manifest)
+
+    def page(**given: Any) -> str:
+        tables = all_tables(run, anchor="old", metrics=["quality"], resamples=100, **given)
+        return comparison_text(tables, card, reference="old")
+
+    near = page()
+    head, row = under(near, "Paired differences at single points (1 test, Holm-corrected)")
+    assert "point (kbps)" in head
+    assert "New 12 (12.00 kl)" in row
+    assert "Old 12 (12.00 payload)" in row
+    far = under(near, "Points not compared")[1]
+    assert "New 40 (40.00 kl)" in far
+    assert "--pair new/40=old/30" in far
+    assert "°" not in near
+    named = page(pairs=[("new/12/mean", "old/12")])
+    assert "New 12 mean °  Old 12 (12.00 payload)" in named
+    assert "° not a rate point" in named
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_gets_paragraphs_and_no_broken_rows(width: int) -> None:
+    run = make_run(CURVES)
+    tables = all_tables(run, anchor="old", metrics=["quality"], resamples=100)
+    card = describe(run.rows, run.manifest)
+    narrow = comparison_text(tables, card, reference="old", width=width)
+    assert max(map(len, narrow.splitlines())) <= width
+    words = " ".join(narrow.split())
+    assert "quality New 12 (12.00 payload) against (kbps): Old 12 (12.00 payload);" in words
+    # The answer of a table that does not fit, whole, behind its title.
+    assert "answer: none within 10 % in rate; --pair new/5=old/6 compares them" in words
+    wide = comparison_text(tables, card, reference="old", width=400)
+    assert wide == comparison_text(tables, card, reference="old")
 
 
 @pytest.mark.parametrize("kbps", [1.0, 90.0])

@@ -29,6 +29,16 @@ def test_only_what_differs_is_named() -> None:
     assert "1 with processor Xeon; 1 with processor EPYC" in text({"a": 1, "b": 1}, elsewhere)
 
 
+def test_a_processor_that_is_not_recorded_is_no_other_version() -> None:
+    older = {"versions": OLD["versions"]}
+    said = text({"": 5, "a": 2}, {"": older, "a": OLD})
+    assert said == "Of 5 of the 7 rows the processor is not recorded."
+    both = text({"": 5, "a": 2, "b": 1}, {"": older, "a": OLD, "b": OLD | {"processor": "EPYC"}})
+    assert "not all measured on the same machine: 5 with processor not recorded; 2 with" in both
+    assert "torch" not in both
+    assert text({"": 5, "c": 2}, {"": older, "c": older}) == ""
+
+
 def test_what_is_not_known_is_said_so() -> None:
     said = text({"": 5, "a": 2}, {"a": OLD})
     assert "5 with versions that are not known; 2 with numpy 1.26, " in said

@@ -103,7 +103,7 @@
     return {
       type: "scatter",
       mode: "lines+markers",
-      name: plain(curve.name),
+      name: plain(curve.name + (hollow || card.stream ? `, ${card.variant}` : "")),
       x: of("rate"),
       y: of("value"),
       customdata: of("point"),
@@ -117,7 +117,9 @@
         dash: hollow ? "dot" : curve.dash,
       },
       marker: {
-        color: hollow || card.stream ? "#fff" : curve.colour,
+        color: hollow ? "#fff" : curve.colour,
+        /* A system of one point has no line to tell a stream from what no one can transmit. */
+        gradient: { type: card.stream && !hollow ? "horizontal" : "none", color: "#fff" },
         line: { color: curve.colour, width: 1.5 },
         symbol: SYMBOLS[curve.marker] ?? "circle",
         size: 9,

@@ -91,13 +91,17 @@
     const named = missing.slice(0, 3).map((point) => state.overview.points[point].name);
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     if (missing.length) notes.push(`Not drawn, without score or rate: ${named.join("; ")}${more}.`);
-    if (dots.some(({ transmitted }) => !transmitted)) {
-      notes.push("Dotted: not a rate point, the mean is decoded at the price of a sample.");
+    const variants = (chosen) => {
+      const found = dots.filter(chosen).map(({ point }) => state.overview.points[point].variant);
+      return Array.from(new Set(found)).join(", ");
+    };
+    const unsent = variants(({ transmitted }) => !transmitted);
+    if (unsent) {
+      notes.push(`White markers, dotted: ${unsent}, not a rate point; the rate is a sample’s.`);
     }
-    if (dots.some(({ point, transmitted }) => transmitted && isCoded(point))) {
-      notes.push(
-        "White markers without dots between them: the quantized latent, at its stream’s rate.",
-      );
+    const streams = variants(({ point, transmitted }) => transmitted && isCoded(point));
+    if (streams) {
+      notes.push(`Half-filled markers: ${streams}, at the rate of its own stream.`);
     }
     return notes.filter(Boolean).join(" ");
   };
