@@ -4,9 +4,9 @@
 
 with the mean of each channel removed, over each clip's own length (Knapp & Carter, "The
 generalized correlation method for estimation of time delay", IEEE Trans. ASSP 24(4), 1976). It is
-read at every quarter of a sample, since the tops of a high tone lie between samples and another
-period may seem higher, and next to its top by a parabola. Least squares, over the samples that both
-sides have, gives the rest,
+read at every quarter of a sample, tops are compared by the cosine through their three points, since
+the tops of a high tone lie between them and another period may seem higher, and the highest is
+placed by a parabola. Least squares, over the samples that both sides have, gives the rest,
 
     x[t] ≈ a · (y(t + delay) + δ · y′(t + delay)),   delay ← delay + δ
 
@@ -19,6 +19,10 @@ No whitening (GCC-PHAT): a codec empties whole bands or fills them with noise, a
 give those bands the weight of the ones that carry the signal. Plain correlation weighs a band by
 the energy that both sides have in it.
 
+A tone, or a band so narrow that the tops of its periods are as high, is known but for whole
+periods: of equal tops the one next to zero is taken. What leaves the clip lowers those further
+away, and may draw a late tone to another period, in which it fits nearly as well.
+
 Polarity: a codec that turns the waveform over must not look late by half a period of its loudest
 tone, and one that does not must not look turned over because of it. The largest positive peak is
 taken unless a negative one is larger by a tenth.
@@ -26,8 +30,10 @@ taken unless a negative one is larger by a tenth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 
@@ -50,8 +56,12 @@ MAX_SECONDS = 0.1
 DIGITS = 2
 """Decimals of a sample. What is finer costs 40 dB in white noise, and 60 in speech."""
 _FINER = 4  # lags for each sample
+_HIGHER = 1 / math.cos(math.pi / (2 * _FINER)) ** 2  # squared, of the highest tone's top and point
 _INVERTED = 1.1  # by how much a negative peak must exceed the positive one
-_UNRELATED = 0.1  # coefficient under which no lag means anything
+_UNRELATED = 0.1  # coefficient under which no lag means anything, in a clip of any length
+_FALSE = 1e-3  # probability that white noise has a delay, where the clip is short
+_RIVAL = 0.05  # of its height, within which another top makes the highest one uncertain
+_EQUAL = 1e-6  # of its height, within which it is as high
 _SILENT = 1e-10  # mean square under which there is nothing to align (−100 dBFS)
 _SMALL = 0.0025  # of a sample, where the search ends
 _STEPS = 4  # at most; two are the rule, and none where there is no delay
@@ -63,9 +73,11 @@ def residual_delay(
     """Samples by which each reconstruction is late (negative: early), to a hundredth.
 
     One entry per clip, within ±max_seconds and never more than the clip's length; less exact where
-    less than half of the clip would be left without it. None where either side is silent, and where
-    no lag has a correlation coefficient of 0.1, as with unrelated noise: there is no delay to speak
-    of. Both batches have one rate and as many clips, channels and samples, else ValueError.
+    less than half of the clip would be left without it. None where either side is silent, where the
+    delay lies beyond, and where no lag has a correlation coefficient of 0.1, or in short clips of
+    what one in a thousand pairs of unrelated white noise has: there is no delay to speak of. Noise
+    of a narrow band has fewer samples of its own, and passes more often. Both batches have one rate
+    and as many clips, channels and samples, else ValueError.
     """
     _check_alike(reference, reconstruction)
     reach = round(max_seconds * reference.sample_rate)
@@ -88,35 +100,104 @@ def _delays(x: torch.Tensor, y: torch.Tensor, reach: int) -> list[float | None]:
     r = torch.fft.irfft((torch.fft.rfft(x, size).conj() * spectrum).sum(1), size)
     height, first = _peak(r, reach)
     energy = (x.square().sum((1, 2)) * y.square().sum((1, 2))).sqrt()
-    related = (height > _UNRELATED * energy) & _audible(x) & _audible(y)
+    related = (height > _least(x.shape[-1], reach) * energy) & _audible(x) & _audible(y)
     refined = _Fit(x, spectrum, size).refined(first)
     found = zip(first, refined, related.tolist(), strict=True)
     return [_bounded(lag, delay, reach) if certain else None for lag, delay, certain in found]
 
 
 def _peak(r: torch.Tensor, reach: int) -> tuple[torch.Tensor, list[float]]:
-    """The top of r (clips, size), by its height at a quarter of a sample and by its lag."""
-    edge = reach + MARGIN
-    around = r[:, torch.arange(-edge, edge + 1, device=r.device) % r.shape[-1]]
-    size = fast_size(2 * edge + 1)
-    fine = _FINER * torch.fft.irfft(torch.fft.rfft(around, size), _FINER * size)
-    order = _FINER * edge + _nearest_first(_FINER * reach, r.device)
-    searched = fine[:, order]  # a tie goes to the smaller delay: argmax takes the first
-    upright, inverted = searched.max(-1), (-searched).max(-1)
-    flipped = inverted.values > _INVERTED * upright.values
-    height = torch.where(flipped, inverted.values, upright.values)
-    top = order[torch.where(flipped, inverted.indices, upright.indices)]
-    before, here, after = (fine.gather(1, top[:, None] + step)[:, 0] for step in (-1, 0, 1))
+    """The top of r (clips, size), by its height and by its lag, up to MARGIN beyond `reach`."""
+    edge, size = reach + MARGIN, r.shape[-1]
+    zero = _FINER * edge
+    order = zero + _nearest_first(zero - 1, r.device)
+    around = torch.arange(-edge, edge + 1, device=r.device)
+    points = _points(_near(r[:, around % size]), order)
+    tops = _Tops.of(points)
+    unsure = (tops.rivals > 0) | ((order[tops.index] - zero).abs() > _FINER * reach)
+    if unsure.any():
+        points[:, unsure] = _points(_whole(r[unsure], around), order)
+        tops = _Tops.of(points)
+    before, here, after = points.gather(2, tops.index.expand(3, -1)[..., None])[..., 0]
     bend = before - 2 * here + after
     turn = torch.where(bend != 0, 0.5 * (before - after) / bend, 0.0).clamp(-0.5, 0.5)
-    lags = zip(top.tolist(), turn.tolist(), strict=True)
-    return height, [(whole + part) / _FINER - edge for whole, part in lags]
+    lags = zip((order[tops.index] - zero).tolist(), turn.tolist(), strict=True)
+    return tops.height, [(whole + part) / _FINER for whole, part in lags]
 
 
-def _bounded(first: float, delay: float, reach: int) -> float:
-    """`delay` to a hundredth, or `first` where the search has left what was searched."""
-    near = abs(delay - first) <= 1 and abs(delay) <= reach
-    return round(delay if near else first, DIGITS) + 0.0  # never −0
+def _near(r: torch.Tensor) -> torch.Tensor:
+    """A part of r (clips, lags) read between samples. Where it is cut off, a tone rings."""
+    size = fast_size(r.shape[-1])
+    fine: torch.Tensor = torch.fft.irfft(torch.fft.rfft(r, size), _FINER * size)
+    return _FINER * fine
+
+
+def _whole(r: torch.Tensor, lags: torch.Tensor) -> torch.Tensor:
+    """All of r (clips, size), whose ends are zero, read between samples at `lags`: more work."""
+    size = r.shape[-1]
+    spectrum, parts = torch.fft.rfft(r)[:, None], []
+    for part in range(_FINER):
+        between = read_between(spectrum, [part / _FINER] * len(r), size, size)[:, 0]
+        parts.append(between[:, (lags + round(part / _FINER)) % size])
+    return torch.stack(parts, -1).flatten(1)
+
+
+def _points(fine: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Each point in `order` with the one before and the one after: (3, clips, points)."""
+    return torch.stack([fine[:, order + step] for step in (-1, 0, 1)])
+
+
+@dataclass(frozen=True)
+class _Tops:
+    """Of each clip the height of the highest top, its place, and how many come near to it."""
+
+    height: torch.Tensor
+    index: torch.Tensor
+    rivals: torch.Tensor
+
+    @classmethod
+    def of(cls, points: torch.Tensor) -> _Tops:
+        upright, inverted = _heights(points), _heights(-points)
+        flipped = inverted.amax(-1) > _INVERTED * upright.amax(-1)
+        heights = torch.where(flipped[:, None], inverted, upright)
+        height = heights.amax(-1)
+        # A tie goes to the smaller delay: argmax takes the first.
+        index = (heights >= (1 - _EQUAL) * height[:, None]).int().argmax(-1)
+        return cls(height, index, (heights >= (1 - _RIVAL) * height[:, None]).sum(-1) - 1)
+
+
+def _heights(points: torch.Tensor) -> torch.Tensor:
+    """The height of each top, and 0 for a point that is none, (clips, points).
+
+    It is that of the cosine through three points, which is exact for a tone: by points alone, the
+    highest of many periods would be the one whose top lies nearest to a point.
+    """
+    before, here, after = points
+    bend, rise = 2 * here - before - after, after - before
+    more = (rise.square() / (bend * (2 * here + before + after))).nan_to_num(0.0, 0.0, 0.0)
+    top = (here >= before) & (here >= after)
+    heights = torch.where(top, here * (1 + more).clamp(1, _HIGHER).sqrt(), 0.0)
+    # A flank that leads out of what is read has its top beyond.
+    heights[:, -2:] = torch.maximum(heights[:, -2:], here[:, -2:])
+    return heights
+
+
+def _least(length: int, reach: int) -> float:
+    """The coefficient under which no lag means anything.
+
+    Of white noise, artanh of a lag's coefficient is normal with the variance 1 / (length − 3)
+    (R. A. Fisher, Metron 1(4), 1921); any lag that is read, upright or inverted, may be the one.
+    """
+    if length <= 3:
+        return math.inf
+    tried = 2 * _FINER * (2 * reach + 1)
+    return max(_UNRELATED, math.tanh(-NormalDist().inv_cdf(_FALSE / tried) / math.sqrt(length - 3)))
+
+
+def _bounded(first: float, delay: float, reach: int) -> float | None:
+    """`delay` to a hundredth, `first` where the search has left its top; None beyond `reach`."""
+    found = round(delay if abs(delay - first) <= 1 else first, DIGITS)
+    return found + 0.0 if abs(found) <= reach else None  # never −0
 
 
 @dataclass(frozen=True)

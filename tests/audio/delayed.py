@@ -10,9 +10,15 @@ from rdbench.types import AudioBatch
 
 
 def pair(
-    samples: int, delay: float, *, seed: int = 0, channels: int = 1, top: float = 1.0
+    samples: int,
+    delay: float,
+    *,
+    seed: int = 0,
+    channels: int = 1,
+    bottom: float = 0.0,
+    top: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise up to `top` of half the rate, and the same noise later: each (channels, samples).
+    """Noise from `bottom` to `top` of half the rate, and the same later: each (channels, samples).
 
     Both are cut from one period of a signal that goes on: what leaves the one at an end is not zero
     outside of it, and the shift is exact.
@@ -22,7 +28,8 @@ def pair(
     noise = torch.randn(channels, period, generator=generator, dtype=torch.float64)
     spectrum = torch.fft.rfft(0.1 * noise)
     bins = torch.arange(spectrum.shape[-1])
-    spectrum = spectrum * (bins < top * (spectrum.shape[-1] - 1))
+    nyquist = spectrum.shape[-1] - 1
+    spectrum = spectrum * ((bins >= bottom * nyquist) & (bins < top * nyquist))
     turn = torch.exp(-2j * math.pi / period * delay * bins)
     start = samples // 2
     both = (torch.fft.irfft(one, period) for one in (spectrum, spectrum * turn))

@@ -9,10 +9,11 @@ Every one of these codecs starts its stream with samples that are not in the cli
 MP3: 576 samples of the encoder and 529 of the decoder; AAC: one frame of priming). The encoder
 declares how many, `PacketStream.details["delay"]` carries the number in samples at the clip's rate
 (as the container does), and `decode` removes exactly that many, then cuts to the clip's length.
-After that, MP3 and AAC are aligned with the reference to the sample. Opus is in its CELT mode; its
-SILK and hybrid modes keep a residue that no header declares, −3 to +4 samples at 48 kHz by mode
-(`info.details` says so): it is the resamplers of SILK, which every Opus decoder has, and it is
-measured and reported rather than removed.
+After that, MP3 and AAC are aligned with the reference to the sample on most clips. Opus is in its
+CELT mode; its SILK and hybrid modes keep a residue that no header declares, −3 to +4 samples at 48
+kHz by mode on two clips (`info.details` says so): it is the resamplers of SILK, which every Opus
+decoder has, and it is measured and reported rather than removed. Clips of loud bass have more
+(docs/protocol.md has the extremes).
 
 Sources: RFC 6716 and RFC 7845 (Opus, pre-skip), ISO/IEC 11172-3 and 13818-3 (MPEG-1 and -2 audio),
 ISO/IEC 14496-3 (AAC), FFmpeg's codec documentation.

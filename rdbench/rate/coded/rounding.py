@@ -38,6 +38,7 @@ from rdbench.rate.coded.base import (
     LatentCoder,
     clip_means,
     header_count,
+    impossible_streams,
     put,
     require_tables,
     take,
@@ -165,6 +166,12 @@ class FittedCoder(LatentCoder):
         frames = header_count(header, "frames")
         require_tables(header, self.digest)
         decoder = constriction.stream.queue.RangeDecoder(stream.words)
+        with impossible_streams():
+            return self._decode(decoder, frames)
+
+    def _decode(self, decoder: Any, frames: int) -> NDArray[np.float32]:
+        import constriction
+
         symbols = {
             number: decoder.decode(self._model(number)[0], frames).astype(np.int64)
             for number, channel in enumerate(self.channels)
@@ -257,6 +264,11 @@ class SentCoder(LatentCoder):
         header = require(stream, SENT)
         frames, channels = header_count(header, "frames"), header_count(header, "channels")
         decoder = constriction.stream.queue.RangeDecoder(stream.words)
+        with impossible_streams():
+            return self._decode(decoder, frames, channels)
+
+    @staticmethod
+    def _decode(decoder: Any, frames: int, channels: int) -> NDArray[np.float32]:
         live = take(decoder, channels, 2).astype(bool)
         count, half = int(live.sum()), _MAX_ENTRIES // 2
         codes, low, high = (take(decoder, count, entries) for entries in (256, 4096, 4096))

@@ -174,6 +174,29 @@ def test_streams_of_others_are_refused(fitted: FittedCoder) -> None:
         SentCoder().decode(stream)
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["fitted", "sent"])
+@given(words=st.lists(st.integers(0, 2**32 - 1), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_words_that_no_encoder_wrote_give_a_latent_or_a_stream_error(
+    fitted: FittedCoder, known: bool, words: list[int]
+) -> None:
+    coder: LatentCoder = fitted if known else SentCoder()
+    header = {"model": coder.name, "tables": coder.digest, "frames": 6, "channels": 4}
+    try:
+        values = coder.decode(Stream(header, np.array(words, np.uint32)))
+    except StreamError:
+        return
+    assert values.shape == (4, 6)
+
+
+def test_words_that_are_impossible_are_refused(fitted: FittedCoder) -> None:
+    words = np.full(40, 2**32 - 1, np.uint32)
+    for coder in (fitted, SentCoder()):
+        header = {"model": coder.name, "tables": coder.digest, "frames": 600, "channels": 4}
+        with pytest.raises(StreamError, match="impossible"):
+            coder.decode(Stream(header, words))
+
+
 @pytest.mark.parametrize("content", [None, [["x"]], [[0.0, -1.0, 0, [1, 1]]], [float("nan")]])
 def test_a_damaged_coder_is_refused(content: object) -> None:
     with pytest.raises(PayloadError, match="fit-entropy"):
