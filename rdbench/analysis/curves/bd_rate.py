@@ -81,8 +81,9 @@ def bd_table(
     quality, in percent, whose range is that quality. basis: `headline`, or `decodable` where the
     two headline kinds differ and the comparison is repeated under decodable streams. value, low,
     high: NaN where refused, and `reason` says why. range_low … range_high: the qualities (for
-    `bd_rate`) or kbps it is taken over; share_curve, share_reference: that range's part of each curve's own.
-    gap_curve, gap_reference: the longest part of the range, 0 … 1, without a point of that curve.
+    `bd_rate`) or kbps it is taken over; share_curve, share_reference: that range's part of each
+    curve's own. gap_curve, gap_reference: the longest part of the range, 0 … 1, without a point of
+    that curve.
     narrow: whether a share is less than `LEAST_SHARE` or a gap more than `LARGEST_GAP`. akima: in
     rows by PCHIP, the value by Akima, where both curves have points enough for it. repaired: the
     points that were moved to make a curve monotone. crosses: whether the curves cross; where first
