@@ -1,11 +1,12 @@
-"""Prints README's table: bits for equal quality between the curves of the speech benchmark.
+"""Prints README's table, bits for equal quality between the curves of the speech benchmark, and
+what docs/results.md says of each pair by metric.
 
     python benchmarks/headline_table.py
 
 Each pair of curves is compared directly, by the kind of rate that stands for either and as streams
 that decode; below the table, pairs whose metrics disagree on the sign or whose curves cross, with
-every metric named. A cell says where no point of a curve lies on more than half of the range. It
-reads `results/speech_16k`; a curve that the run does not have is left out.
+every metric named. A cell says where no point of a curve lies on more than half of the range (a
+gap). It reads `results/speech_16k`; a curve that the run does not have is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.curves.delta import LEAST_SHARE
 from rdbench.analysis.runs import Run, read_run
 from rdbench.report.cards import RunCard, describe, records
+from rdbench.report.numbers import gap_text, rate_text
 
 RUN = Path(__file__).parent.parent / "results" / "speech_16k"
 PAIRS = (
@@ -48,11 +50,12 @@ BASES = {"headline": "", "decodable": ", as streams that decode"}
 
 def main() -> None:
     """Reads and prints."""
-    print("\n".join(lines(RUN)))
+    table, disagree = lines(RUN)
+    print("\n".join([*table, "", *disagree]))
 
 
-def lines(folder: Path) -> list[str]:
-    """The table and what follows it, line by line."""
+def lines(folder: Path) -> tuple[list[str], list[str]]:
+    """The table and the sentences, line by line."""
     run = read_run(folder)
     card = describe(run.rows, run.manifest)
     names = [card.metrics[key].name for key in SHOWN]
@@ -63,10 +66,10 @@ def lines(folder: Path) -> list[str]:
     disagree = []
     for title, rows in comparisons(run, card):
         by_key = {row.key: row for row in rows}
-        cells = [_cell(by_key.get(key), card) for key in SHOWN]
+        cells = [_cell(by_key.get(key)) for key in SHOWN]
         table.append("| " + " | ".join([title, _kinds(rows), *cells]) + " |")
         disagree += _disagreement(f"{title} ({_kinds(rows)})", rows, card)
-    return [*table, "", *disagree]
+    return table, disagree
 
 
 def comparisons(run: Run, card: RunCard) -> Iterator[tuple[str, list[Any]]]:
@@ -85,10 +88,12 @@ def comparisons(run: Run, card: RunCard) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _kinds(rows: Sequence[Any]) -> str:
-    return f"{rows[0].rate_kind} : {rows[0].reference_rate_kind}"
+    row = rows[0]
+    one = rate_text(row.rate_kind, row.variant)
+    return f"{one} : {rate_text(row.reference_rate_kind, row.reference_variant)}"
 
 
-def _cell(row: Any, card: RunCard) -> str:
+def _cell(row: Any) -> str:
     if row is None or not math.isfinite(row.value):
         return "no number"
     share = min(row.share_curve, row.share_reference)
@@ -96,11 +101,8 @@ def _cell(row: Any, card: RunCard) -> str:
     if share < LEAST_SHARE:
         return f"on {math.floor(100 * share)} % of a curve alone"
     if row.narrow:
-        gaps = {row.curve: row.gap_curve, row.reference: row.gap_reference}
-        name = max(gaps, key=gaps.__getitem__)
-        return (
-            f"no point of {card.curve_label(name)} on {100 * gaps[name]:.0f} % of the range{where}"
-        )
+        gap = max(row.gap_curve, row.gap_reference)
+        return f"a gap of {gap_text(gap)} %{where}"
     return f"{_percent(row.value)} % [{_percent(row.low)}, {_percent(row.high)}]{where}"
 
 

@@ -155,7 +155,9 @@ class _Gap:
             without = (each[:, 0].sum() - each[:, 0]) / (count - 1)
             columns = replace(columns, listeners=np.full(count, 1 / count))
             found = np.concatenate([found, without])
-        made = columns.interval(found[None], confidence=self.confidence)
+        values = (quantity.values[self._seeds(name)][:, chosen] for name in pair)
+        alike = bool(np.equal(*values).all())  # no draw of clips would make them differ
+        made = columns.interval(found[None], certain=alike, confidence=self.confidence)
         return answer | {
             "value": first[:, 0].mean(), "reference_value": second[:, 0].mean(),
             "difference": found[0], "low": made.low[0], "high": made.high[0],
