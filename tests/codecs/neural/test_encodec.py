@@ -259,7 +259,7 @@ def test_seeded_weights_are_not_taken_for_pretrained_ones(
     assert "PESQ" in finding
 
 
-def test_without_a_network_loading_ends_in_one_sentence(
+def test_without_its_weights_one_sentence_says_what_fetches_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from rdbench.weights import published as weights
@@ -269,8 +269,12 @@ def test_without_a_network_loading_ends_in_one_sentence(
 
     monkeypatch.setattr(weights, "_open_https", unplugged)
     monkeypatch.setenv("RDBENCH_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(
+        weights.NotFetchedError, match="rdbench weights fetch encodec_24khz"
+    ) as named:
         Encodec24()
+    with pytest.raises(WeightsError) as caught:
+        named.value.download.fetch([].append)
     for part in (
         "encodec_24khz-d7cc33bc.th",
         "https://dl.fbaipublicfiles.com/encodec/v0/encodec_24khz-d7cc33bc.th",
