@@ -42,6 +42,7 @@ def command(
     from rdbench.cli.progress import make_progress, set_up_logging
     from rdbench.engine.fit import fit_tables
     from rdbench.rate.tables import Tables
+    from rdbench.store.atomic import check_writable, write_atomic
 
     set_up_logging(verbose=0, quiet=quiet)
     if allow_code:
@@ -49,6 +50,7 @@ def command(
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
     progress = make_progress(quiet=quiet)
     known = Tables.load(out) if extend else None
+    check_writable(out)
     with before_the_end(progress.stop):
         tables = fit_tables(
             benchmark,
@@ -58,7 +60,7 @@ def command(
             allow_download=allow_download,
             known=known,
         )
-    tables.save(out)
+    write_atomic(out, tables.dumps())
     if not quiet:
         count = len(tables.entries)
         typer.echo(f"{out}: {count} entries, {tables.label} ({len(tables.fitted_on)} files)")

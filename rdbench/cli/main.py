@@ -35,6 +35,7 @@ from rdbench.text import printable
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
 
+NUMBA_SETTINGS = ".numba_config.yaml"
 USAGE = 2
 FAULT = 70
 IS_FAULT = "this is a mistake in rdbench; please report it with the lines above"
@@ -97,9 +98,10 @@ def entry() -> None:
 
 
 def _stand_somewhere() -> None:
-    """Raises RdbenchError in a folder that is gone, or that cannot be entered.
+    """Raises RdbenchError in a folder that is gone, cannot be entered, or configures a library.
 
-    Numeric libraries end the process in the one, and processes that are started end in the other.
+    Numeric libraries end the process in the first, and processes that are started in the second.
+    Numba reads its settings in the third, and takes compiled code from where they say.
     """
     try:
         os.chdir(Path.cwd())
@@ -107,6 +109,11 @@ def _stand_somewhere() -> None:
         raise RdbenchError(
             f"the current folder cannot be used ({error.strerror}); change to another one"
         ) from error
+    if os.path.lexists(NUMBA_SETTINGS):
+        raise RdbenchError(
+            f"the current folder has {NUMBA_SETTINGS}, by which code of anybody's can be run; "
+            "change to another folder, or take it away (NUMBA_… variables say the same)"
+        )
 
 
 def _sentence(error: Exception) -> str | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1, le=65_536)]
+Strides = Annotated[tuple[Count, ...], Field(max_length=16)]
 
 
 class Frozen(BaseModel):
@@ -57,9 +58,9 @@ class DacConfig(Frozen):
 
     kind: Literal["dac"] = "dac"
     encoder_width: Count = 64
-    encoder_rates: tuple[Count, ...] = (2, 4, 8, 8)
+    encoder_rates: Strides = (2, 4, 8, 8)
     decoder_width: Count = 1536
-    decoder_rates: tuple[Count, ...] = (8, 8, 4, 2)
+    decoder_rates: Strides = (8, 8, 4, 2)
     features: Count = 1024
 
     @model_validator(mode="after")

@@ -51,6 +51,14 @@ def write_atomic(path: Path, content: bytes, *, within: Path | None = None) -> N
         os.fsync(folder)
 
 
+def check_writable(path: Path) -> None:
+    """Raises StoreError where `write_atomic` could not write `path`: told before long work."""
+    temporary = f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    with changing(path) as folder:
+        os.close(os.open(temporary, _NEW, 0o666, dir_fd=folder))
+        os.unlink(temporary, dir_fd=folder)
+
+
 def write_new(path: Path, content: bytes, *, within: Path) -> None:
     """Writes a file that is not there yet, and its folder; quickly, for what can be made again.
 

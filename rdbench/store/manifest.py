@@ -143,7 +143,7 @@ def parsed(raw: bytes) -> tuple[dict[str, Any], str]:
     if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
         return {}, f"it holds more than {MAX_VALUES} values"
     try:
-        content = json.loads(raw, parse_int=_whole)
+        content = json.loads(raw, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if _HALF.search(raw):
             content = _encodable(content)
     except (ValueError, RecursionError):
@@ -154,7 +154,15 @@ def parsed(raw: bytes) -> tuple[dict[str, Any], str]:
 
 
 def _whole(text: str) -> int | float:
-    return int(text) if len(text) <= _DIGITS else float(text)
+    return int(text) if len(text) <= _DIGITS else _finite(text)
+
+
+def _finite(text: str) -> float:
+    """Numbers without end are written as text here; raises ValueError for them."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def _encodable(value: Any) -> Any:

@@ -22,6 +22,10 @@ from rdbench.weights.formats import MAX_BYTES, MAX_ENTRIES
 
 MAX_PICKLE_BYTES = 4 * 2**20
 """The largest table of contents that is read; those of 20,000 tensors are smaller."""
+MAX_HANDLED = 2**20
+"""Entries of tables that are made of remembered tuples, all together."""
+_MAX_ARGUMENTS = 16
+_MAX_DIMENSIONS = 64
 MAX_NUMBER_KEY = 2**20
 """Numbers that are keys are smaller: those of optimizers count parameters."""
 
@@ -72,7 +76,7 @@ class Pickles:
         self.storages: dict[str, Storage] = {}
         self._content = content[:MAX_PICKLE_BYTES]
         self._name = name
-        self._views = self._view_bytes = 0
+        self._views = self._view_bytes = self._handled = 0
 
     def load(self) -> Any:
         """What the next pickle says.
@@ -171,14 +175,20 @@ class Pickles:
                 "which are never loaded; use a checkpoint of plain tensors"
             )
 
+    def handle(self, values: int) -> None:
+        """Counts values that are copied: what was remembered may be copied again and again."""
+        self._handled += values
+        if self._handled > MAX_HANDLED:
+            raise ValueError(f"it copies more than {MAX_HANDLED} values")
+
     def call(self) -> None:
         """What a stand-in makes of arguments."""
-        arguments = _plain(self.pop(), tuple)
+        arguments = _short(self.pop(), _MAX_ARGUMENTS)
         self.push(_plain(self.pop(), _Call).function(self, *arguments))
 
     def persistent(self) -> None:
         """A storage."""
-        tag, kind, key, _, items, *more = _plain(self.pop(), tuple)
+        tag, kind, key, _, items, *more = _short(self.pop(), _MAX_ARGUMENTS)
         if tag != "storage" or type(items) is not int or any(one is not None for one in more):
             raise ValueError("a storage that PyTorch does not write")
         storage = Storage(_plain(key, str), _plain(kind, _Kind).dtype, items)
@@ -190,10 +200,11 @@ class Pickles:
 
     def view(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> View:
         """A view, once it is found to lie in its storage."""
-        numbers = (offset, *_plain(size, tuple), *_plain(stride, tuple))
+        size, stride = (_short(one, _MAX_DIMENSIONS) for one in (size, stride))
+        numbers = (offset, *size, *stride)
         if not isinstance(storage, Storage) or not all(type(n) is int and n >= 0 for n in numbers):
             raise ValueError("a tensor that PyTorch does not write")
-        if len(size) != len(stride) or len(size) > 64 or max(numbers) > 2**48:
+        if len(size) != len(stride) or max(numbers) > 2**48:
             raise ValueError("a tensor of an impossible shape")
         count = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -229,6 +240,13 @@ def _plain(value: Any, kind: type) -> Any:
     return value
 
 
+def _short(value: Any, most: int) -> Any:
+    """A tuple that takes no time, however often it is taken apart."""
+    if len(_plain(value, tuple)) > most:
+        raise ValueError(f"{len(value)} values where PyTorch writes at most {most}")
+    return value
+
+
 def _key(key: Any) -> str | int:
     """A key, of which no choice makes a dictionary slow."""
     if type(key) is str or (type(key) is int and abs(key) < MAX_NUMBER_KEY):
@@ -236,8 +254,14 @@ def _key(key: Any) -> str | int:
     raise ValueError("a table whose names are no text")
 
 
-def _table(_: Pickles, pairs: Any = ()) -> dict[str | int, Any]:
+def _table(machine: Pickles, pairs: Any = ()) -> dict[str | int, Any]:
+    machine.handle(len(pairs))
     return {_key(key): value for key, value in pairs}
+
+
+def _set(machine: Pickles, items: Any) -> frozenset[str | int]:
+    machine.handle(len(items))
+    return frozenset(map(_key, items))
 
 
 def _parameter(_: Pickles, data: Any, *__: Any) -> Any:
@@ -249,10 +273,10 @@ _CALLS: Mapping[str, _Call] = {
     "torch._utils._rebuild_tensor": _Call(Pickles.view),
     "torch._utils._rebuild_tensor_v2": _Call(Pickles.view),
     "torch._utils._rebuild_parameter": _Call(_parameter),
-    "torch.Size": _Call(lambda _, size: tuple(_plain(size, tuple))),
+    "torch.Size": _Call(lambda _, size: _plain(size, tuple)),
     "torch.device": _Call(lambda _, name, *__: _plain(name, str)),
-    "builtins.set": _Call(lambda _, items: frozenset(map(_key, items))),
-    "__builtin__.set": _Call(lambda _, items: frozenset(map(_key, items))),
+    "builtins.set": _Call(_set),
+    "__builtin__.set": _Call(_set),
 }
 
 

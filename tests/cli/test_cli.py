@@ -105,6 +105,8 @@ def test_failed_units_end_with_1_and_keep_the_rest(project: Path) -> None:
         (("run", "spec.yaml", "--out", "clips"), None, "holds files that are not of a run"),
         (("run", "spec.yaml"), ("[si_sdr, lsd]", "[pesq_wb]"), "corpus.domain"),
         (("report", "clips"), None, "clips"),
+        (("fit-entropy", "spec.yaml", "--out", "nowhere/t.json"), None, "nowhere/t.json"),
+        (("fit-entropy", "spec.yaml", "--out", f"{'n' * 245}.json"), None, "cannot write"),
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_exit_code_2(

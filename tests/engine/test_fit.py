@@ -98,7 +98,9 @@ def audio(seed: int = 1, clips: int = 2) -> AudioBatch:
 
 def test_fitted_tables_code_other_clips_and_refuse_their_own(project: Path) -> None:
     spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
-    fit_tables(spec, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+    (project / "t.json").write_bytes(
+        fit_tables(spec, Progress(), device="cpu", allow_code=True).dumps()
+    )
     tables = Tables.load(project / "t.json")
     files = [(project / "clips" / f"{name}.wav").read_bytes() for name in "ab"]
     assert tables.fitted_on == tuple(sorted(hashlib.sha256(f).hexdigest() for f in files))
@@ -140,7 +142,9 @@ def test_a_prior_fitted_again_renews_its_rows_and_the_plan_tells_priors_apart(
         (project / "fit.yaml").write_text(text.replace("excerpt_seconds: 1.0",
                                                        f"excerpt_seconds: {seconds}"))  # fmt: skip
         spec = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
-        fit_tables(spec, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+        (project / "t.json").write_bytes(
+            fit_tables(spec, Progress(), device="cpu", allow_code=True).dumps()
+        )
         spec = read_spec(project / "score.yaml", data=None, limit=None, options=[])
         run_benchmark(spec, project / "out", RunOptions("cpu", workers=1, allow_code=True))
         rows = read_rows(project / "out")
@@ -248,7 +252,9 @@ def test_moments_are_asked_for_before_any_work_and_in_the_keys(project: Path) ->
     for seconds in ("1.0", "0.5"):
         (project / "spec.yaml").write_text(text.replace("seconds: 1.0", f"seconds: {seconds}"))
         spec = read_spec(project / "spec.yaml", data=None, limit=None, options=[])
-        fit_tables(spec, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+        (project / "t.json").write_bytes(
+            fit_tables(spec, Progress(), device="cpu", allow_code=True).dumps()
+        )
         found.append(run(asked + "entropy: {tables: ./t.json}\ncosts: {enabled: false}\n"))
     first, second = found
     assert first.keys() == second.keys() == {"mean", "keep_160"}  # the latent has 320 channels

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,21 @@ def test_a_configuration_of_no_model(saved: Path) -> None:
 
     rewrite(saved, widen)
     assert "configuration" in refused(saved)
+
+
+def test_a_configuration_of_very_many_strides_takes_no_time(saved: Path) -> None:
+    """Their product has as many digits: 2 MB of header took 44 s."""
+
+    def widen(header: dict[str, dict[str, str]]) -> None:
+        config = json.loads(header["__metadata__"]["rdbench.config"])
+        rates = [65_535] * 300_000
+        config["backbone"] = {"kind": "dac", "encoder_rates": rates, "decoder_rates": rates}
+        header["__metadata__"]["rdbench.config"] = json.dumps(config)
+
+    rewrite(saved, widen)
+    began = time.process_time()
+    assert "configuration" in refused(saved)
+    assert time.process_time() - began < 5
 
 
 def test_a_configuration_that_asks_for_more_than_the_file_holds(saved: Path) -> None:

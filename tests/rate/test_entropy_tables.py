@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +39,7 @@ def tables() -> Tables:
 
 
 def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> None:
-    tables.save(tmp_path / "t.json")
+    (tmp_path / "t.json").write_bytes(tables.dumps())
     back = Tables.load(tmp_path / "t.json")
     assert back.fitted_digest == tables.fitted_digest
     lyra, vae = back.get("lyra", "aa", ["3.2", "9.2"]), back.get("vae", "bb", ["6"])
@@ -53,7 +56,7 @@ def test_what_was_saved_is_what_is_loaded(tables: Tables, tmp_path: Path) -> Non
 
 
 def test_a_file_of_version_1_lacks_what_it_did_not_know(tables: Tables, tmp_path: Path) -> None:
-    tables.save(tmp_path / "t.json")
+    (tmp_path / "t.json").write_bytes(tables.dumps())
     content = json.loads((tmp_path / "t.json").read_text())
     for entry in content["entries"]:
         del entry["full"], entry["linear"]
@@ -87,7 +90,7 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_damaged_or_later_file_is_refused(tables: Tables, tmp_path: Path) -> None:
     path = tmp_path / "t.json"
-    tables.save(path)
+    path.write_bytes(tables.dumps())
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"version": 99}))
     with pytest.raises(TablesError, match="version 99"):
@@ -95,4 +98,32 @@ def test_a_damaged_or_later_file_is_refused(tables: Tables, tmp_path: Path) -> N
     content["entries"][1]["prior"] = [[0.0], [-1.0]]
     path.write_text(json.dumps(content))
     with pytest.raises(TablesError, match="damaged"):
+        Tables.load(path)
+
+
+WRONG = (None, "x", [], {}, [[]], True, -1, 2**70, 10**400, 1e308, math.inf, math.nan, "A" * 5000)
+
+
+def test_numbers_that_are_none_are_damage_wherever_they_stand(
+    tables: Tables, tmp_path: Path
+) -> None:
+    path, rng = tmp_path / "t.json", random.Random(0)
+    for _ in range(400):
+        content = json.loads(tables.dumps())
+        holder, place = content["entries"], rng.randrange(len(content["entries"]))
+        while isinstance(holder[place], dict | list) and holder[place] and rng.random() < 0.8:
+            holder = holder[place]
+            place = (
+                rng.choice(list(holder)) if isinstance(holder, dict) else rng.randrange(len(holder))
+            )
+        holder[place] = rng.choice(WRONG)
+        path.write_text(json.dumps(content))
+        with contextlib.suppress(TablesError):
+            Tables.load(path)
+
+
+def test_a_file_of_very_many_values_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(f'{{"format": "rdbench entropy tables", "entries": [{"[]," * 8_100_000}[]]}}')
+    with pytest.raises(TablesError, match="holds more than"):
         Tables.load(path)

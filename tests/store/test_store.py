@@ -523,8 +523,11 @@ def test_a_resumed_run_began_when_it_first_began(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"schema_version": true}', "[" * 100_000, "\x00\xff"]
-)
+    "text",
+    ["", "{", "[]", "null", "{}", '{"schema_version": true}', "[" * 100_000, "\x00\xff",
+     '{"schema_version": 3, "a": NaN}', '{"schema_version": 3, "a": [-Infinity]}',
+     '{"schema_version": 3, "a": 1e999}', f'{{"schema_version": 3, "a": {"9" * 400}}}'],
+)  # fmt: skip
 def test_a_damaged_manifest_is_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match=r"manifest\.json is damaged"):

@@ -94,7 +94,8 @@ class FolderPredictions:
             found = [path for path in _places(folder, clip) if is_file(path)]
             if found:
                 try:
-                    files[clip] = (found[0], file_sha256(found[0]))
+                    if found[0].stat().st_size <= MOST_BYTES:
+                        files[clip] = (found[0], file_sha256(found[0]))
                 except OSError:
                     continue  # and it is read again, and then the reason told
         return cls(folder, files)
@@ -125,7 +126,7 @@ class FolderPredictions:
             values = _array(content, path.suffix)
         except Exception as error:  # NumPy and zipfile raise anything for what is no array
             raise CodecError(
-                f"{path} holds no latent ({error}); save one array of floats"
+                f"{path} holds no latent ({_short(error)}); save one array of floats"
             ) from None
         return _checked(values, shape, f"{path}, the predicted latent of {clip!r},")
 
@@ -156,7 +157,7 @@ class PluginPredictions:
         except Exception as error:  # somebody else's code: its fault is a row
             raise CodecError(
                 f"the generator {self.name!r} raised {type(error).__name__} on the clip {clip!r}: "
-                f"{error}"
+                f"{_short(error)}"
             ) from error
         return _checked(values, shape, f"what the generator {self.name!r} made of {clip!r}")
 
@@ -209,11 +210,20 @@ def _callable(name: str, target: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(f"the generator {name!r} cannot be imported ({error}); mend it") from error
+    except Exception as error:  # somebody else's code may raise anything
+        raise SpecError(
+            f"the generator {name!r} cannot be imported ({type(error).__name__}: "
+            f"{_short(error)}); mend it"
+        ) from error
     if not callable(found):
         raise SpecError(f"the generator {name!r} is no function; name one that makes a latent")
     return found
+
+
+def _short(error: Exception) -> str:
+    """The beginning of what an error says, without addresses: equal runs have equal rows."""
+    lines = str(error).splitlines() or [""]
+    return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160]
 
 
 def _places(folder: Path, clip: str) -> list[Path]:

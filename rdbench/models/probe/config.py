@@ -41,7 +41,7 @@ class ProbeConfig(Frozen):
 
     shape: ProbeShape = ProbeShape()
     channels: Count
-    live: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    live: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=65_536)]
     frame_rate: Annotated[float, Field(gt=0, le=768_000)]
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)]
     target: Literal["sample", "mean"] = "sample"

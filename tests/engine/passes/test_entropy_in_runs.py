@@ -107,7 +107,7 @@ def tables(path: Path, codec: str) -> dict[str, object]:
     """The section of a spec with tables of a codebook of eight entries for `codec`."""
     counts = StaticTables(((np.ones(8, np.int64),),))
     entry = Entry(codec, "", "8bit", tokens=counts)
-    Tables((entry,), ("0" * 64,)).save(path)
+    path.write_bytes(Tables((entry,), ("0" * 64,)).dumps())
     return {"entropy": {"enabled": True, "tables": str(path)}}
 
 

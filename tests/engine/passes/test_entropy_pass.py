@@ -92,7 +92,9 @@ def run(project: Path, name: str = "score") -> None:
 
 def test_bits_per_clip_and_as_one_stream_beside_nominal(project: Path) -> None:
     fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
-    fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+    (project / "t.json").write_bytes(
+        fit_tables(fit, Progress(), device="cpu", allow_code=True).dumps()
+    )
     with (project / "score.yaml").open("a") as file:
         file.write("entropy: {enabled: true, tables: ./t.json}\n")
     run(project)
@@ -143,7 +145,9 @@ def test_tables_fitted_again_on_the_same_files_renew_their_own_rows_alone(projec
         text = (SPEC % "fit").replace("excerpt_seconds: 1.0", f"excerpt_seconds: {seconds}")
         (project / "fit.yaml").write_text(text)
         fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
-        fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+        (project / "t.json").write_bytes(
+            fit_tables(fit, Progress(), device="cpu", allow_code=True).dumps()
+        )
         run(project)
         rows = read_rows(project / "out")
         levels = rows[(rows["system"] == "levels") & (rows["status"] == "ok")]
@@ -159,7 +163,9 @@ def test_tables_fitted_again_on_the_same_files_renew_their_own_rows_alone(projec
 
 def test_scoring_what_was_fitted_on_is_refused_before_any_work(project: Path) -> None:
     fit = read_spec(project / "fit.yaml", data=None, limit=None, options=[])
-    fit_tables(fit, Progress(), device="cpu", allow_code=True).save(project / "t.json")
+    (project / "t.json").write_bytes(
+        fit_tables(fit, Progress(), device="cpu", allow_code=True).dumps()
+    )
     with (project / "fit.yaml").open("a") as file:
         file.write("entropy: {enabled: true, tables: ./t.json}\n")
     with pytest.raises(TablesError, match=r"'0.wav' is one of the 2 clips"):

@@ -221,6 +221,7 @@ def test_no_more_is_read_than_an_array_may_have(
         predictions.latent("a.wav", (100, 100))
     with pytest.raises(CodecError, match="more than 4000 bytes"):
         predictions.latent("b.wav", (100, 100))
+    assert "b.wav" not in predictions.files  # what is not read is not hashed either
     with pytest.raises(CodecError, match="no regular file"):
         predictions.latent("c.wav", (100, 100))
 
@@ -264,6 +265,28 @@ def test_a_plugin_is_code_or_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> 
     for target in ("no_such_module:x", f"{__name__}:absent", f"{__name__}:HOP"):
         with pytest.raises(SpecError, match="the generator 'mine'"):
             predicted._behind("mine", target)
+
+
+@pytest.mark.parametrize("code", ["def (", "raise RuntimeError('no')", "1 / 0"])
+def test_a_plugin_that_cannot_be_imported_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    name = f"generator_{len(code)}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SpecError, match="cannot be imported"):
+        predicted._behind("mine", f"{name}:generate")
+
+
+def test_what_is_wrong_is_told_shortly_and_the_same_way_each_time(tmp_path: Path) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {'(1 + ' * 300}1{')' * 300}}}"
+    raw = header.encode()
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(raw).to_bytes(2, "little") + raw)
+    predictions = FolderPredictions.of(tmp_path, ["a.wav"])
+    with pytest.raises(CodecError) as told:
+        predictions.latent("a.wav", (2, 3))
+    assert " at 0x" not in str(told.value)
+    assert len(str(told.value)) < 400
 
 
 def test_channels_that_are_coded_one_by_one_have_no_prediction() -> None:

@@ -76,6 +76,19 @@ def test_a_module_of_the_current_folder_is_out_of_reach_of_python_m(folder: Path
     assert not (folder / "ran").exists(), (folder / "ran").read_text()
 
 
+def test_settings_of_libraries_in_the_current_folder_are_refused_or_have_no_effect(
+    folder: Path,
+) -> None:
+    """Numba would load pickles from a folder that its settings name."""
+    (folder / "matplotlibrc").write_text("backend: nonsense\n")
+    done = run(folder, "-P", "-m", "rdbench", "run", "spec.yaml", "--out", "run", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    (folder / ".numba_config.yaml").symlink_to("nowhere")
+    done = run(folder, "-P", "-m", "rdbench", "status", "run")
+    assert done.returncode == 2
+    assert ".numba_config.yaml" in done.stderr
+
+
 WHERE = """
 import sys
 sys.path[:0] = {inserted!r}
