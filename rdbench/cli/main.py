@@ -21,6 +21,7 @@ from rdbench.cli import (
     doctor,
     fit_entropy,
     import_scores,
+    latent,
     listen,
     listing,
     report,
@@ -59,6 +60,7 @@ app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
 app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
+app.add_typer(latent.app, name="latent")
 app.add_typer(weights.app, name="weights")
 
 
