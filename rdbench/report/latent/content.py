@@ -117,8 +117,8 @@ class LatentContent:
         noise = self.decoded["source"] == "noise"
         said = {
             "no rates of latents: none has a trained posterior scale, so none has a KL": rungs < 1,
-            "no fitted priors: fit tables with `rdbench fit-entropy` on other clips, and name "
-            "them as `entropy.tables`": rungs == 1,
+            "no fitted priors: fit tables with `rdbench fit-entropy` on other clips, and add "
+            "`entropy: {enabled: true, tables: FILE}` to the spec": rungs == 1,
             "no statistics by place: add `latent: {places: true}` to the spec": (
                 self.statistics.empty and self.channels.empty
             ),
