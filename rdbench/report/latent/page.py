@@ -76,7 +76,7 @@ def _opening(content: LatentContent) -> list[str]:
     title = f"# Latents of {markdown(content.title)}"
     parts = [title, *(_filled(markdown(text)) for text in _said(content))]
     if content.lacking:
-        parts.append("\n".join(f"- Not here: {text}." for text in content.lacking))
+        parts.append("\n".join(_filled(f"- Not here: {text}.", "  ") for text in content.lacking))
     return parts
 
 
@@ -108,5 +108,7 @@ def _section(part: Part, mark: str) -> list[str]:
     return lines
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, WIDEST, break_long_words=False, break_on_hyphens=False)
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text, WIDEST, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
