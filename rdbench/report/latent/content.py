@@ -25,7 +25,7 @@ from rdbench.analysis.latent.statistics import (
     statistic_table,
 )
 from rdbench.analysis.latent.truncation import least_channels, truncation_table
-from rdbench.report.cards import RunCard, describe
+from rdbench.report.cards import RunCard, describe, ordered
 from rdbench.report.names import clean
 from rdbench.report.tables.rows import natural
 from rdbench.types import RdbenchError
@@ -92,6 +92,13 @@ class LatentContent:
     def variants(self) -> list[str]:
         """Of the run, in the spec's order."""
         return list(self.card.variants)
+
+    def metrics(self, table: pd.DataFrame) -> list[tuple[str, str]]:
+        """The metrics (key, backend) of a table, in the spec's order."""
+        found = table[["key", "backend"]].drop_duplicates().itertuples(index=False, name=None)
+        pairs = [(str(key), str(backend)) for key, backend in found]
+        keys = ordered([key for key, _ in pairs], list(self.card.metrics))
+        return sorted(pairs, key=lambda pair: keys.index(pair[0]))
 
     def latents(self, table: pd.DataFrame) -> list[Latent]:
         """The latents of a table, in the spec's order."""

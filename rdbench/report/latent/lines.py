@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 Metric = tuple[str, str]
 
 
-def metrics_of(table: pd.DataFrame, domain: str) -> list[Metric]:
+def metrics_of(content: LatentContent, table: pd.DataFrame, domain: str) -> list[Metric]:
     """The metrics (key, backend) of a table that have a value in a domain."""
-    known = table[(table["domain"] == domain) & table["value"].notna()]
-    found = known[["key", "backend"]].drop_duplicates().itertuples(index=False, name=None)
-    return [(str(key), str(backend)) for key, backend in found]
+    return content.metrics(table[(table["domain"] == domain) & table["value"].notna()])
 
 
 def draw_truncation(
@@ -64,7 +62,7 @@ def draw_generation(content: LatentContent, domain: str, *, width: float) -> Fig
     """
     from matplotlib.figure import Figure
 
-    metrics = metrics_of(content.generation, domain)
+    metrics = metrics_of(content, content.generation, domain)
     if not metrics:
         return None
     figure = Figure(layout="constrained")

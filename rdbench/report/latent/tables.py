@@ -98,7 +98,7 @@ def least(content: LatentContent, domain: str) -> Table | None:
         return None
     head = [*_head(content, [one for one, _ in rows]), words("by", [order for _, order in rows])]
     columns = []
-    for key, backend in _metrics(table):
+    for key, backend in content.metrics(table):
         part = table[(table["key"] == key) & (table["backend"] == backend)]
         found = {((row.system, row.point), row.order): row for row in records(part)}
         cells = [_least(found.get(row)) for row in rows]
@@ -130,7 +130,7 @@ def decoded(
         words("decoded", [clean(v) for _, v in rows]),
     ]
     columns = []
-    for key, backend in _metrics(table):
+    for key, backend in content.metrics(table):
         metric = content.card.metrics[key]
         part = table[(table["key"] == key) & (table["backend"] == backend)]
         found = {((row.system, row.point), row.variant): row for row in records(part)}
@@ -148,7 +148,7 @@ def gap(content: LatentContent, domain: str) -> Table | None:
         return None
     head = [*_head(content, [one for one, _ in rows]), words("term", [term for _, term in rows])]
     columns = []
-    for key, backend in _metrics(table):
+    for key, backend in content.metrics(table):
         metric = content.card.metrics[key]
         write = signed(score_text(metric))
         part = table[(table["key"] == key) & (table["backend"] == backend)]
@@ -183,7 +183,7 @@ def best(content: LatentContent, domain: str) -> Table | None:
         words("kbps", [kbps_text(rate) for rate in rates], right=True),
     ]
     columns = []
-    for key, backend in _metrics(table):
+    for key, backend in content.metrics(table):
         part = table[(table["key"] == key) & (table["backend"] == backend)]
         found = {((row.system, row.point), row.decoded): row for row in records(part)}
         write = score_text(content.card.metrics[key])
@@ -208,13 +208,14 @@ def ignored(content: LatentContent, domain: str) -> list[str]:
     for one in content.latents(table):
         for variant in _WARNED:
             rows = content.of(table, one)
-            names = []
+            within = []
             for row in records(rows[rows["variant"] == variant]):
                 low, high = intervals.get(
                     (*one, row.reference_variant, row.key, row.backend), (np.nan, np.nan)
                 )
-                if low <= row.value <= high:
-                    names.append(content.card.metrics[row.key].name)
+                within += [row.key] * (low <= row.value <= high)
+            names = [content.card.metrics[key].name for key, _ in content.metrics(rows)
+                     if key in within]  # fmt: skip
             if names:
                 said.append(
                     f"Warning: {content.name(one)} may ignore its latent: {variant} scores "
@@ -225,11 +226,6 @@ def ignored(content: LatentContent, domain: str) -> list[str]:
 
 def _head(content: LatentContent, latents: Sequence[Latent]) -> list[TableColumn]:
     return [words("latent", [content.name(one) for one in latents])]
-
-
-def _metrics(table: pd.DataFrame) -> list[tuple[str, str]]:
-    found = table[["key", "backend"]].drop_duplicates().itertuples(index=False, name=None)
-    return [(str(key), str(backend)) for key, backend in found]
 
 
 def _rate(row: Any) -> Cell:

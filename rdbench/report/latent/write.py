@@ -83,7 +83,7 @@ def _parts(content: LatentContent, domain: str) -> Iterator[Part]:
             f"{content.card.metrics[metric[0]].name} over the channels kept",
             draw_truncation(content, domain, metric, width=width),
         )
-        for metric in metrics_of(content.truncation, domain)
+        for metric in metrics_of(content, content.truncation, domain)
     }
     yield Part("Truncation", tables.least(content, domain), kept)
     shown = tables.decoded(
