@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from small_runs import make_run
@@ -63,6 +64,18 @@ def test_a_decoder_that_ignores_its_latent_is_warned_of(
     text = " ".join(page.read_text().split())
     assert ("Warning: vae may ignore its latent: rolled scores within the interval of the sample "
             "by quality, distance." in text) == warned  # fmt: skip
+
+
+def test_a_latent_without_statistics_says_why(tmp_path: Path) -> None:
+    run = make_run(VAE)
+    failed = run.rows.iloc[:1].assign(
+        clip="", kind="latent", key="norm", backend="all clips", value=np.nan, status="failed",
+        reason="1 of 3 clips have no latent (a.wav: a mean that is not finite)", unit_key="f",
+    )  # fmt: skip
+    rows = pd.concat([run.rows, failed], ignore_index=True)
+    page, *_ = write_latent([written(replace(run, rows=rows), tmp_path / "run")])
+    text = " ".join(page.read_text().split())
+    assert "**vae has no statistics: 1 of 3 clips have no latent (a.wav: a mean that is" in text
 
 
 def test_runs_apart_stand_in_one_report(tmp_path: Path) -> None:

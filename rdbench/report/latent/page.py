@@ -93,7 +93,7 @@ def _said(content: LatentContent) -> list[str]:
 def _section(part: Part, mark: str) -> list[str]:
     """Heading, caption, tables of at most `WIDEST` columns, pictures; nothing of an empty part."""
     figures = {n: said for n, (said, figure) in part.figures.items() if figure is not None}
-    if part.table is None and not figures:
+    if part.table is None and not figures and not part.warnings:
         return []
     lines = [f"{mark} {markdown(part.title)}"]
     if part.warnings:

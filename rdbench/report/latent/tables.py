@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.analysis.latent.statistics import OF_ALL_CLIPS
 from rdbench.analysis.latent.truncation import ALLOWED, ORDERS
 from rdbench.report.cards import ordered, records
 from rdbench.report.latent.content import Latent, LatentContent
@@ -25,6 +26,12 @@ RUNGS = {
     "AR(4) Gaussian": "AR(4)",
 }
 """What tables call a rung."""
+
+
+def _tiny(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
+
+
 STATISTICS: dict[str, tuple[str, Callable[[float], str]]] = {
     "effective_rank": ("effective rank", "{:.1f}".format),
     "active_kl": ("active (KL)", "{:.0f}".format),
@@ -33,12 +40,13 @@ STATISTICS: dict[str, tuple[str, Callable[[float], str]]] = {
     "kl_silence": ("KL silence", "{:.1f}".format),
     "kl_transient": ("KL transient", "{:.1f}".format),
     "kl_steady": ("KL steady", "{:.1f}".format),
-    "outlier_rate": ("4σ rate", "{:.1e}".format),
+    "outlier_rate": ("4σ rate", _tiny),
     "wasserstein": ("W1", "{:.3f}".format),
     "autocorrelation": ("lag-1 corr.", "{:.2f}".format),
     "time_slope": ("time slope", "{:.2f}".format),
     "channel_slope": ("channel slope", "{:.2f}".format),
 }
+LONGEST_REASON = 200
 _WARNED = ("collapse_all", "rolled")
 
 
@@ -86,6 +94,18 @@ def statistics(content: LatentContent, domain: str) -> Table | None:
         "over ln frequency, 0 is white.",
         _head(content, latents), columns,
     )  # fmt: skip
+
+
+def unmeasured(content: LatentContent, domain: str) -> list[str]:
+    """Why latents have no statistics at all, a sentence each."""
+    rows = content.points[content.points["domain"] == domain]
+    rows = rows[(rows["kind"] == "latent") & (rows["backend"] == OF_ALL_CLIPS)]
+    return [
+        f"{content.name(one)} has no statistics: "
+        f"{clean(str(content.of(rows, one)['reason'].iloc[0]), longest=LONGEST_REASON)}."
+        for one in content.latents(rows)
+        if content.of(rows, one)["value"].isna().all()
+    ]
 
 
 def least(content: LatentContent, domain: str) -> Table | None:

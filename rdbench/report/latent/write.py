@@ -77,6 +77,7 @@ def _parts(content: LatentContent, domain: str) -> Iterator[Part]:
             f"norms_{end}": ("Norms by place", draw_norms(content, domain, width=width)),
             f"spectra_{end}": ("Spectra of μ", draw_spectra(content, domain, width=width)),
         },
+        tables.unmeasured(content, domain),
     )  # fmt: skip
     kept = {
         f"truncation_{end}_{slug('_'.join(filter(None, metric)))}": (
