@@ -47,7 +47,8 @@ def draw_ladder(content: LatentContent, domain: str, *, width: float) -> Figure 
         fallen = [rate[above] - rate[rung] for rate in rates]
         parts[rung] = np.nan_to_num(fallen)
     figure = Figure(layout="constrained")
-    figure.set_size_inches(width, 2.0 + 0.16 * (max(map(len, names)) > 6))
+    crowded = len(names) * max(map(len, names)) > 36
+    figure.set_size_inches(width, 2.0 + 0.16 * crowded)
     kbps, percent = (figure.add_subplot(1, 2, i + 1) for i in range(2))
     kbps.bar(names, left, color=STORED_COLOUR, label=STORED, width=0.7)
     _stack(kbps, names, parts, left)
@@ -57,7 +58,7 @@ def draw_ladder(content: LatentContent, domain: str, *, width: float) -> Figure 
     percent.set_ylabel("learnt, % of the rate to N(0, I)")
     for axes in (kbps, percent):
         axes.grid(visible=False, axis="x")
-        axes.tick_params(axis="x", rotation=30 if max(map(len, names)) > 6 else 0)
+        axes.tick_params(axis="x", rotation=30 if crowded else 0)
     handles, labels = kbps.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure

@@ -63,7 +63,7 @@ def draw_heat(content: LatentContent, domain: str, *, width: float) -> Figure | 
     if not latents:
         return None
     figure = Figure(layout="constrained")
-    figure.set_size_inches(width, 0.55 + 0.52 * len(latents))
+    figure.set_size_inches(width, max(1.6, 0.55 + 0.52 * len(latents)))
     norm = PowerNorm(0.5, 0.0, max(float(table["kl"].max()), 1e-3))  # a few channels have most
     axes = figure.subplots(len(latents), 1, squeeze=False)[:, 0]
     image = None
