@@ -191,7 +191,7 @@ def merge(runs: Sequence[Run]) -> Run:
                 "measure both with one spec"
             )
     clashing = _clashing(runs)
-    named = [_renamed(run, clashing) for run in _named_apart(runs)]
+    named = [_renamed(run, clashing) for run in named_apart(runs)]
     rows = pd.concat([run.rows for run in named], ignore_index=True)
     cards: dict[str, dict[str, Any]] = {"systems": {}, "metrics": {}, "variants": {}}
     for run in named:
@@ -300,7 +300,7 @@ def _clashing(runs: Sequence[Run]) -> set[str]:
     return set(rows.loc[rows.duplicated(SAME, keep=False), "system"].astype(str))
 
 
-def _named_apart(runs: Sequence[Run]) -> list[Run]:
+def named_apart(runs: Sequence[Run]) -> list[Run]:
     """The runs with names that differ."""
     named: list[Run] = []
     for run in runs:

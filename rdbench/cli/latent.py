@@ -1,4 +1,4 @@
-"""`rdbench latent predict SPEC --probe FILE`: what a generator makes of a continuous latent."""
+"""`rdbench latent …`: what a run says of its continuous latents, and what a probe predicts of them."""
 
 from __future__ import annotations
 
@@ -78,3 +78,33 @@ def predict(
             typer.echo(str(folder))
     if found.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+@app.command("report")
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Results folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write into.  [default: latent in the first]"),
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write latent.html too, with its figures inside.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the files.")] = False,
+) -> None:
+    """Writes tables and figures of the continuous latents of RUN, without measuring anything.
+
+    The prior ladder, statistics by place, truncation and collapse, decode paths, the gap of
+    predicted latents, and rate against generation, as far as RUN holds them (docs/latent.md).
+    """
+    from rdbench.cli.progress import Patience
+    from rdbench.cli.report import shown
+    from rdbench.report.latent.write import write_latent
+
+    with Patience(quiet=quiet) as patience:
+        patience.at("reading what the latents say")
+        page, *others = write_latent(runs, out, html=html)
+    if not quiet:
+        typer.echo(page)
+        for path in shown(others):
+            typer.echo(path)

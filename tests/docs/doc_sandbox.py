@@ -42,6 +42,7 @@ def make_sandbox(folder: Path) -> None:
     _commands(folder / ".venv" / "bin")
     _clips(folder / "FOLDER")
     shutil.copytree(folder / "FOLDER", folder / "clips")
+    _training(folder / "training")
     for path in (ROOT / "benchmarks").glob("*.yaml"):
         _write(folder / "benchmarks" / path.name, cut_spec(_read(path)))
     for path in (ROOT / "benchmarks" / "recipes").glob("*.yaml"):
@@ -128,6 +129,15 @@ def _clips(folder: Path) -> None:
         shutil.copy(clip.path, folder)
         lines.append(f"{clip.path.name},speech,{clip.group}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def _training(folder: Path) -> None:
+    """Clips that are not among those of `_clips`."""
+    from rdbench.audio.corpus import embedded_corpus
+
+    folder.mkdir()
+    for clip in [clip for clip in embedded_corpus().clips if clip.domain == "speech"][2:4]:
+        shutil.copy(clip.path, folder)
 
 
 def _results(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""What a run says of its continuous latents: prior ladder, channels, decode paths, generation."""

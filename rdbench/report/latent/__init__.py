@@ -1,0 +1,1 @@
+"""The report on continuous latents: `latent.md`, its numbers as CSV, its figures."""

@@ -1,0 +1,139 @@
+"""Scores as curves: over the channels that were kept, and over the rate of a sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rdbench.analysis.latent.decoded import PREDICTED, SAMPLE
+from rdbench.analysis.latent.truncation import ALL, ORDERS
+from rdbench.report.figures.style import COLOURS, DASHES, MARKERS, QUIET
+from rdbench.report.latent.content import LatentContent
+from rdbench.report.latent.pictures import COLUMNS, legend_above
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Metric = tuple[str, str]
+
+
+def metrics_of(content: LatentContent, table: pd.DataFrame, domain: str) -> list[Metric]:
+    """The metrics (key, backend) of a table that have a value in a domain."""
+    return content.metrics(table[(table["domain"] == domain) & table["value"].notna()])
+
+
+def draw_truncation(
+    content: LatentContent, domain: str, metric: Metric, *, width: float
+) -> Figure | None:
+    """The score over the channels kept, a panel for each latent; None where there is none.
+
+    Dashed: the full sample. A ring marks k*.
+    """
+    from matplotlib.figure import Figure
+
+    table = _chosen(content.truncation, domain, metric)
+    latents = content.latents(table)
+    if not latents:
+        return None
+    columns = min(COLUMNS, len(latents))
+    rows = -(-len(latents) // columns)
+    figure = Figure(layout="constrained")
+    figure.set_size_inches(max(2.2, width * columns / COLUMNS), 0.5 + 1.5 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    least = _chosen(content.least, domain, metric)
+    for one, panel in zip(latents, panels, strict=False):
+        _draw_kept(panel, content.of(table, one), content.of(least, one))
+        panel.set_title(content.name(one))
+    for panel in panels[len(latents) :]:
+        panel.set_axis_off()
+    figure.supxlabel("channels kept", fontsize="medium")
+    card = content.card.metrics[metric[0]]
+    figure.supylabel(f"{card.title} {card.arrow}".strip(), fontsize="medium")
+    legend_above(figure, panels, last="k*")
+    return figure
+
+
+def draw_generation(content: LatentContent, domain: str, *, width: float) -> Figure | None:
+    """The two panels: samples over the rate, predictions over the rate; None without these.
+
+    A row for each metric. Shaded: 95 % intervals over groups of clips; darker: the range of the
+    generator's seeds.
+    """
+    from matplotlib.figure import Figure
+
+    metrics = metrics_of(content, content.generation, domain)
+    if not metrics:
+        return None
+    figure = Figure(layout="constrained")
+    figure.set_size_inches(width, 0.5 + 1.55 * len(metrics))
+    panels = figure.subplots(len(metrics), 2, squeeze=False, sharex=True)
+    titles = {SAMPLE: "reconstruction: D(sample)", PREDICTED: "generation: D(predicted)"}
+    for row, metric in zip(panels, metrics, strict=True):
+        table = _chosen(content.generation, domain, metric)
+        for panel, what in zip(row, titles, strict=True):
+            _draw_sweeps(panel, content, table[table["decoded"] == what])
+        card = content.card.metrics[metric[0]]
+        row[0].set_ylabel(f"{card.title} {card.arrow}".strip())
+    for panel, title in zip(panels[0], titles.values(), strict=True):
+        panel.set_title(title)
+    for panel in panels[-1]:
+        panel.set_xlabel("kbps (KL to N(0, I))")
+    if len(dict.fromkeys(content.generation["curve"])) > 1:
+        panels[0][0].legend()
+    return figure
+
+
+def _draw_kept(panel: Axes, rows: pd.DataFrame, least: pd.DataFrame) -> None:
+    whole = rows[rows["order"] == ALL]
+    for number, order in enumerate(ORDERS.values()):
+        part = rows[(rows["order"] == order) & rows["value"].notna()].sort_values("channels")
+        if part.empty:
+            continue
+        colour = COLOURS[number]
+        panel.plot(
+            part["channels"], part["value"], color=colour, marker=MARKERS[number],
+            linestyle=DASHES[number], label=f"by {order}" if order != "random" else "at random",
+        )  # fmt: skip
+        panel.fill_between(
+            part["channels"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0
+        )
+        enough = least.loc[least["order"] == order, "least"]
+        at = part[part["channels"].isin(enough)]
+        if len(at):  # nothing that is not clipped has a size
+            panel.plot(
+                at["channels"], at["value"], linestyle="", marker="o", markersize=8,
+                markerfacecolor="none", markeredgecolor=colour, label="k*", clip_on=False,
+            )  # fmt: skip
+    if len(whole):
+        value = float(whole["value"].iloc[0])
+        panel.axhline(value, color=QUIET, linestyle="--", linewidth=0.8, label="all (sample)")
+
+
+def _draw_sweeps(panel: Axes, content: LatentContent, table: pd.DataFrame) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    for number, (curve, rows) in enumerate(table.groupby("curve", sort=False)):
+        part = rows.sort_values("kbps")
+        colour = COLOURS[number % len(COLOURS)]
+        panel.fill_between(
+            part["kbps"], part["low"], part["high"], color=colour, alpha=0.12, linewidth=0
+        )
+        panel.fill_between(
+            part["kbps"], part["least"], part["most"], color=colour, alpha=0.3, linewidth=0
+        )
+        panel.plot(
+            part["kbps"], part["value"], color=colour, marker=MARKERS[number % len(MARKERS)],
+            label=content.card.curve_label(str(curve)),
+        )  # fmt: skip
+    panel.set_xscale("log")
+    ticks = sorted(table["kbps"])
+    panel.xaxis.set_major_locator(FixedLocator(ticks))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def _chosen(table: pd.DataFrame, domain: str, metric: Metric) -> pd.DataFrame:
+    key, backend = metric
+    here = (table["domain"] == domain) & (table["key"] == key) & (table["backend"] == backend)
+    return table[here]
