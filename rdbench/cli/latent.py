@@ -1,4 +1,4 @@
-"""`rdbench latent …`: what a run says of its continuous latents, and what a probe predicts of them."""
+"""`rdbench latent …`: what a run says of its continuous latents, and what a probe predicts."""
 
 from __future__ import annotations
 

@@ -44,11 +44,3 @@ def test_rates_and_scores_of_the_models_page_are_of_the_same_clips() -> None:
     table = script("model_table")
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     assert "\n".join(table.lines(table.TABLE)) in page
-
-
-def test_the_numbers_of_the_readme_are_those_of_the_run() -> None:
-    """It named the metric by which the sign differs on one row, and left out the others."""
-    table = script("headline_table")
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, printed = page.split("<!-- printed by benchmarks/headline_table.py -->")
-    assert printed.partition("<!-- end -->")[0].strip() == "\n".join(table.lines(table.RUN))

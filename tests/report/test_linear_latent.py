@@ -109,7 +109,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     }  # fmt: skip
     fitted = BenchmarkSpec.model_validate(spec)
     tables = fit_tables(fitted, Progress(), device="cpu", allow_code=True)
-    tables.save(root / "tables.json")
+    (root / "tables.json").write_bytes(tables.dumps())
     clips = make_clips(root / "clips", 10, 2)
     more = {
         "latent": {"places": True},
