@@ -263,7 +263,7 @@ def clips_text(points: pd.DataFrame) -> str:
     usable = int(points["n_ok"].max())
     text = f"{clips} clip{'s' * (clips != 1)}"
     if usable < clips:
-        text += f", {usable} of them usable"
+        text += f", {usable} of them scored"
     return text if groups == usable else f"{text} in {groups} group{'s' * (groups != 1)}"
 
 

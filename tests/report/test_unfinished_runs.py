@@ -75,7 +75,7 @@ def test_tables_count_the_clips_that_were_asked_for(
     assert done.exit_code == 0, done.output
     sentence = "This run is not finished: 36 of the 48 rows that it was asked for are missing"
     assert sentence in done.output
-    assert "12 clips, 3 of them usable" in done.output
+    assert "12 clips, 3 of them scored" in done.output
     page = " ".join((folder / "table.md").read_text(encoding="utf-8").split())
     assert sentence in page
     assert "3/12" in page

@@ -162,19 +162,19 @@ def refusals(found: BdRates, card: RunCard, domain: str) -> list[str]:
     """Why curves have no BD-rate in `domain`, in sentences."""
     if found.rows is None:
         return [found.reason] if found.reason else []
-    fates: dict[tuple[str, str, str], dict[str, None]] = {}
+    fates: dict[tuple[str, str, str, str], dict[str, None]] = {}
     for rows in found.all:
         inside = rows[(rows["domain"] == domain) & (rows["reason"] != "") & ~instead(rows)]
         for row in records(inside):
             if rows is not found.rows and row.variant in card.not_sent:
                 continue  # said once
             other = "" if rows is found.rows else f" against {card.curve_label(row.reference)}"
-            fate = (row.curve, other, row.reason)
-            fates.setdefault(fate, {})[row.key] = None
+            fate = (row.curve, other, _pair(*_rates(row)), row.reason)
+            fates.setdefault(fate, {})[card.metrics[row.key].name] = None
     texts = []
-    for (curve, other, reason), keys in fates.items():
-        names = listed(map(clean, keys), 3)
-        text = f"{card.curve_label(curve)}{other} ({names}): {clean(reason, longest=200)}"
+    for (curve, other, kinds, reason), metrics in fates.items():
+        where = f"{card.curve_label(curve)}{other}, {kinds}" if kinds else card.curve_label(curve)
+        text = f"{where} ({listed(metrics, 3)}): {clean(reason, longest=200)}"
         texts.append(text)
     return texts
 
