@@ -16,7 +16,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.models.checkpoint import write_atomically
@@ -69,6 +69,7 @@ def predict(
     """
     from rdbench.engine.devices import resolve_device
     from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
+    from rdbench.engine.plan.predicted import places_of
     from rdbench.models.probe import checkpoint
     from rdbench.models.probe.tasks import task
 
@@ -77,7 +78,7 @@ def predict(
     codec = _codec(spec, trained, system, allow_code=allow_code)
     clips = plan_clips(load_corpus(spec), seed=spec.protocol.seed)
     trained.check_apart((clip.name, clip.file.sha256) for clip in clips if clip.file)
-    places = _places([clip.name for clip in clips])
+    places = places_of(clip.name for clip in clips)
     where = resolve_device(device)
     codec.to(where)
     trained.model.to(where)
@@ -96,7 +97,7 @@ def predict(
             else:
                 for one, number in asked:
                     latent = seen.predicted(trained, one, number)
-                    _write(_folder(out, one, number) / places[clip.name], latent)
+                    _write(_folder(out, one, number) / f"{places[clip.name]}.npy", latent)
             progress.advance()
     finally:
         progress.stop()
@@ -174,26 +175,6 @@ def _codec(
         f"no system of the spec has the checkpoint that the probe was trained on ({trained.codec}, "
         f"weights {trained.codec_sha256[:8]}); add it to the spec"
     )
-
-
-def _places(clips: Sequence[str]) -> dict[str, PurePosixPath]:
-    """Where each clip's latent lies in a folder; raises RdbenchError where two would have one."""
-    found: dict[str, PurePosixPath] = {}
-    owners: dict[PurePosixPath, str] = {}
-    for clip in clips:
-        whole, mark, part = clip.partition("#")
-        inside = [
-            one for one in PurePosixPath(whole).with_suffix("").parts if one not in ("/", "..")
-        ]
-        place = PurePosixPath("/".join(inside) + mark + part.replace("/", "") + ".npy")
-        other = owners.setdefault(place, clip)
-        if other != clip:
-            raise RdbenchError(
-                f"the clips {other!r} and {clip!r} would have one file of predicted latents; "
-                "give their files names that differ by more than the ending"
-            )
-        found[clip] = place
-    return found
 
 
 def _folder(out: Path, wanted: Task, number: int) -> Path:

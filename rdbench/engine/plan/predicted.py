@@ -16,7 +16,7 @@ import importlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path, PurePosixPath
@@ -83,14 +83,7 @@ class FolderPredictions:
         if not is_folder(folder):
             raise SpecError(f"there is no folder {folder} with predicted latents; mend `predicted`")
         files: dict[str, tuple[Path, str]] = {}
-        owners: dict[Path, str] = {}
-        for clip in clips:
-            other = owners.setdefault(_places(folder, clip)[0], clip)
-            if other != clip:
-                raise SpecError(
-                    f"the clips {other!r} and {clip!r} would have one file of predicted latents; "
-                    "give their files names that differ by more than the ending"
-                )
+        for clip in places_of(clips):
             found = [path for path in _places(folder, clip) if is_file(path)]
             if found:
                 try:
@@ -226,12 +219,33 @@ def _short(error: Exception) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160]
 
 
-def _places(folder: Path, clip: str) -> list[Path]:
-    """Where the latent of a clip may lie; nothing outside of the folder."""
+def places_of(clips: Iterable[str]) -> dict[str, str]:
+    """Where in a folder each clip's latent lies, without the ending; nothing outside of the folder.
+
+    Raises SpecError where two clips would have one file.
+    """
+    found: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for clip in clips:
+        found[clip] = _place(clip)
+        other = owners.setdefault(found[clip], clip)
+        if other != clip:
+            raise SpecError(
+                f"the clips {other!r} and {clip!r} would have one file of predicted latents; "
+                "give their files names that differ by more than the ending"
+            )
+    return found
+
+
+def _place(clip: str) -> str:
     found = _PART.fullmatch(clip)
     whole, part = (clip, "") if found is None else (found[1], found[2] or "")
     inside = [one for one in PurePosixPath(whole).with_suffix("").parts if one not in ("/", "..")]
-    return [folder / f"{'/'.join(inside)}{part}{end}" for end in _ENDS]
+    return "/".join(inside) + part
+
+
+def _places(folder: Path, clip: str) -> list[Path]:
+    return [folder / f"{_place(clip)}{end}" for end in _ENDS]
 
 
 def _array(content: bytes, end: str) -> NDArray[Any]:
