@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def shared_data() -> Path:
             "no shared data: set RDBENCH_SHARED to the folder that holds clips/manifest.csv"
         )
     return folder
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches the children of tests where the suite runs in the background of a script."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
