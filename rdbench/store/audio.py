@@ -182,4 +182,6 @@ def _files(run: Path) -> dict[str, Path]:
     folder = run / FOLDER
     if not folder.is_dir():
         return {}
-    return {path.stem: path for path in folder.iterdir() if path.suffix == _SUFFIX}
+    # Keys are hexadecimal: a name of other signs is nobody's, and may be no text at all.
+    names = (path for path in folder.iterdir() if path.suffix == _SUFFIX)
+    return {path.stem: path for path in names if path.stem.isascii()}

@@ -16,7 +16,7 @@ def test_arrows_lead_from_a_bound_to_a_stream(aggregates: pd.DataFrame) -> None:
     figure = draw(few(aggregates, "vae_6", "rvq"), "speech", "stoi", ARROWS)
     (axes,) = figure.axes
     arrows = [t for t in axes.texts if getattr(t, "arrow_patch", None) is not None]
-    assert len(arrows) == 1 + 4
+    assert len(arrows) == 1 + 6
     rates = aggregates[(aggregates["domain"] == "speech") & (aggregates["kind"] == "rate")]
     value = {(r.system, r.point, r.key): r.value for r in rates.itertuples()}
     ends = {(round(a.xyann[0], 9), round(a.xy[0], 9)) for a in arrows}
@@ -25,7 +25,7 @@ def test_arrows_lead_from_a_bound_to_a_stream(aggregates: pd.DataFrame) -> None:
         round(value["rvq", "12", "nominal"], 9), round(value["rvq", "12", "entropy"], 9)
     ) in ends  # fmt: skip
     level = [a for a in arrows if a.xyann[1] == a.xy[1]]
-    assert len(level) == 4  # an entropy coder changes no sample, a quantized latent does
+    assert len(level) == 6  # an entropy coder changes no sample, a quantized latent does
     assert {"kl → coded", "nominal → entropy"} <= set(legend(figure))
     assert "entropy" in axes.get_xlabel()
     low, _ = axes.get_xlim()

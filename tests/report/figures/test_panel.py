@@ -27,10 +27,10 @@ def test_the_numbers_behind_a_figure_are_those_that_it_shows(
     assert path in written
     table = pd.read_csv(path, dtype={"point": str})
     roles = table.groupby("role").size()
-    assert roles["point"] == 7 + 1 + 1 + 4  # Opus, VAE as sample and coded, RVQ
+    assert roles["point"] == 7 + 1 + 1 + 6  # Opus, VAE as sample and coded, RVQ
     assert roles["not a rate point"] == 1
     assert roles["anchor"] == 1
-    assert roles["arrow to"] == 1 + 4
+    assert roles["arrow to"] == 1 + 6
     drawn = lines(draw(some, "music", "visqol_audio").axes[0])["Opus/codes"]
     opus = table[(table["system"] == "opus")].sort_values("kbps")
     np.testing.assert_allclose(opus["kbps"], drawn.get_xdata())
