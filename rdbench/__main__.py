@@ -11,8 +11,12 @@ import os
 import sys
 
 # Not `pathlib`, which may lie there.
-_own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == os.getcwd() != _own:  # noqa: PTH109
+_own = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
+try:
+    _here = os.getcwd()  # noqa: PTH109
+except OSError:  # it is gone, and the command says so
+    _here = ""
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == _here != _own:
     del sys.path[0]
 
 from rdbench import interrupts, streams  # noqa: E402

@@ -101,7 +101,7 @@ ENVIRONMENTS = (
     ),
     Environment("umask 0", "umask 0; $RUN"),
     Environment("umask 077", "umask 077; $RUN"),
-    Environment("umask 0777", f"umask 0777; {USER} $RUN", refused="cannot write"),
+    Environment("umask 0777", f"umask 0777; {USER} $RUN", refused="Permission denied"),
     Environment(
         "a folder that cannot be written", f"mkdir -m 500 run; {USER} $RUN", refused="cannot write"
     ),
