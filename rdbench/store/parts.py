@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ MAX_ROWS = 2_000_000
 MAX_RUN_ROWS = 4_000_000
 MAX_RUN_BYTES = 2**30
 """Most rows, and most bytes of them, that are read of a run at once."""
+SECONDS_TO_SETTLE = 10.0
+"""In which a reader finds all parts of a list still there, beside a writer that merges them."""
 LARGE_BYTES = 2**26
 """What parts hold at most that are made by merging smaller ones, which bounds its memory."""
 MANY_PARTS = 64
@@ -225,7 +228,8 @@ def settled(folder: Path, read: Callable[[list[Part]], T], *, strict: bool = Tru
 
     Raises StoreError for a folder that changes too fast, and as `list_parts` and `read` do.
     """
-    for _ in range(20):
+    limit = time.monotonic() + SECONDS_TO_SETTLE
+    while time.monotonic() < limit:
         # A writer may merge parts meanwhile: the merged one is there before they go.
         with contextlib.suppress(FileNotFoundError):
             return read(list_parts(folder, strict=strict))
