@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-# Not `pathlib`, which may lie there.
+# `pathlib` may lie there, so `os` does what it would; links resolved, as in the current folder.
 _own = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
 try:
     _here = os.getcwd()  # noqa: PTH109

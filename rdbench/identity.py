@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rdbench.files import open_regular, read_file
 
@@ -91,9 +92,9 @@ class CheckedFile(io.RawIOBase):
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self.changed = False
 
-    def readinto(self, buffer: object) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Fills `buffer` from where the file stands; 0 at the end, and where it was changed."""
-        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        target = memoryview(buffer).cast("B")
         wanted = min(len(target), max(0, self._expected.size - self._place))
         done = 0
         while done < wanted:

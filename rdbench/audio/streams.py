@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from rdbench.types import AudioError
 
@@ -56,9 +56,9 @@ class _Patched(io.RawIOBase):
         self._content = content
         file.seek(0)
 
-    def readinto(self, buffer: object) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Fills `buffer`; 0 at the end."""
-        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        target = memoryview(buffer).cast("B")
         start = self._file.tell()
         found = self._file.read(len(target))
         target[: len(found)] = found

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.models.checkpoint import write_atomically
 from rdbench.models.probe.checkpoint import ProbeError
-from rdbench.types import AudioBatch, Latent, RdbenchError
+from rdbench.store.atomic import make_folder, write_atomic
+from rdbench.types import AudioBatch, Latent, Posterior, RdbenchError
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +125,8 @@ class _Seen:
         native = resample_batch(batch, codec.info.native_rate(batch.sample_rate))
         self.codec, self.seed = codec, clip.seed
         self.encoded = codec.encode(native, codec.points[0])
-        frames = int(self.encoded.payload.frames[0])  # type: ignore[union-attr]
+        assert isinstance(self.encoded.payload, Posterior)
+        frames = int(self.encoded.payload.frames[0])
         assert codec.info.frame_rate is not None
         self.condition = coarse_log_mel(
             native.samples[0], native.sample_rate, frames, codec.info.frame_rate
@@ -186,8 +187,8 @@ def _write(path: Path, latent: torch.Tensor) -> None:
 
     buffer = io.BytesIO()
     np.save(buffer, latent.numpy(), allow_pickle=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    make_folder(path.parent)
+    write_atomic(path, buffer.getvalue())
 
 
 def _write_about(
@@ -212,5 +213,5 @@ def _write_about(
     }
     if wanted.infill:
         about["gap_seconds"] = GAP_SECONDS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+    make_folder(folder)
+    write_atomic(folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())

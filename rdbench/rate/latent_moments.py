@@ -90,11 +90,11 @@ class LatentMoments:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> LatentMoments:
         """What `as_json` gave; raises PayloadError for numbers that no latent has."""
-        parts = {
+        parts: dict[str, Any] = {
             name: None if content[name] is None else np.array(content[name], np.float64)
             for name in cls.__dataclass_fields__
         }
-        found = cls(**parts)  # type: ignore[arg-type]
+        found = cls(**parts)
         channels = len(found.mean)
         for name, part in found._parts.items():
             shape = (channels,) * (2 if name == "covariance" else 1)

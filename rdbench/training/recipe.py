@@ -23,25 +23,20 @@ from rdbench.training.objectives import (
     nats_per_frame,
 )
 from rdbench.training.probe.recipe import ProbeRecipe
-from rdbench.training.run_recipe import Count, RunRecipe
+from rdbench.training.run_recipe import Count, Crops, RunRecipe
 from rdbench.types import SpecError
 
 # An element of a Gaussian latent in float32 cannot say more than its mantissa and a few octaves.
 _MAX_NATS_PER_CHANNEL = 20.0
 
 
-class DataConfig(Frozen):
-    """Where crops come from.
+class DataConfig(Crops):
+    """Where crops of audio come from.
 
-    corpus: a folder or a manifest; environment variables ($RDBENCH_SHARED) are filled in.
-    seconds: length of a crop. batch: crops per step over all devices.
     silence_db: a crop whose RMS lies below this (dB of full scale) is drawn again.
     cache_mib: decoded audio kept in memory, as 16-bit samples.
     """
 
-    corpus: str = ""
-    seconds: Positive = 1.0
-    batch: Count = 16
     silence_db: Annotated[float, Field(le=0)] = -60.0
     cache_mib: NonNegative = 2048.0
 
@@ -102,16 +97,6 @@ class Recipe(RunRecipe):
     loss: LossConfig = LossConfig()
     adversarial: AdversarialConfig | None = None
     passthrough: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-    @property
-    def corpus(self) -> str:
-        """The folder or manifest that the recipe names, "" for none."""
-        return self.data.corpus
-
-    @property
-    def batch(self) -> int:
-        """Crops per step over all devices."""
-        return self.data.batch
 
     @property
     def after(self) -> str | None:

@@ -74,9 +74,9 @@ def _fabric(
     from lightning_fabric import Fabric
 
     out.mkdir(parents=True, exist_ok=True)
-    if recipe.batch % devices:
+    if recipe.data.batch % devices:
         raise TrainingError(
-            f"{recipe.name}: a batch of {recipe.batch} cannot be shared by {devices} devices; "
+            f"{recipe.name}: a batch of {recipe.data.batch} cannot be shared by {devices} devices; "
             "choose a multiple"
         )
     fabric = Fabric(
@@ -159,7 +159,7 @@ def open_corpus(recipe: Recipe | ProbeRecipe, data: str | None = None) -> Corpus
     """The training corpus: the folder or manifest `data`, or the one that the recipe names."""
     from rdbench.audio.corpus import folder_corpus, manifest_corpus
 
-    text = os.path.expandvars(data or recipe.corpus)
+    text = os.path.expandvars(data or recipe.data.corpus)
     if not text or "$" in text:
         raise TrainingError(
             f"{recipe.name} has no training data ({text or 'data.corpus is empty'}); "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -34,7 +35,19 @@ class OptimizerConfig(Frozen):
     clip_norm: Positive = 1.0
 
 
-class RunRecipe(Frozen):
+class Crops(Frozen):
+    """Where crops come from.
+
+    corpus: a folder or a manifest; environment variables ($RDBENCH_SHARED) are filled in.
+    seconds: length of a crop. batch: crops per step over all devices.
+    """
+
+    corpus: str = ""
+    seconds: Positive = 1.0
+    batch: Count = 16
+
+
+class RunRecipe(Frozen, ABC):
     """One training run.
 
     precision: Lightning Fabric's name (`32-true`, `bf16-mixed`, `16-mixed`).
@@ -48,21 +61,12 @@ class RunRecipe(Frozen):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     save_every: Count = 500
     log_every: Count = 50
+    data: Crops = Crops()
 
     @property
-    def corpus(self) -> str:
-        """The folder or manifest that the recipe names, "" for none."""
-        raise NotImplementedError
-
-    @property
-    def batch(self) -> int:
-        """Crops per step over all devices."""
-        raise NotImplementedError
-
-    @property
+    @abstractmethod
     def after(self) -> str | None:
         """A stage of the same file that must be finished before; or a checkpoint, or None."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _check_precision(self) -> RunRecipe:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -52,8 +54,10 @@ def unknown(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("make", [by_libsndfile, by_ffmpeg])
 @pytest.mark.parametrize("count", [1000, 4096, 4096 * 3, 50_001, 16000 * 40])
-def test_a_flac_of_unknown_length_is_read_whole(tmp_path: Path, make: object, count: int) -> None:
-    content = make(noise(count))  # type: ignore[operator]
+def test_a_flac_of_unknown_length_is_read_whole(
+    tmp_path: Path, make: Callable[[Any], bytes], count: int
+) -> None:
+    content = make(noise(count))
     known, path = tmp_path / "known.flac", tmp_path / "unknown.flac"
     known.write_bytes(content)
     path.write_bytes(unknown(content))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def make(
     given: Sequence[NDArray[np.float32]] = (),
     moments: LatentMoments | None = MOMENTS,
 ) -> torch.Tensor:
-    request = LatentRequest(latent, seeds, None, moments, given)  # type: ignore[arg-type]
+    no_coder: Any = None
+    request = LatentRequest(latent, seeds, no_coder, moments, given)
     return variants.make_latent(variant(name), request)
 
 

@@ -31,6 +31,7 @@ from rdbench.types import (
     AudioBatch,
     CodecError,
     Encoded,
+    Posterior,
     RateKind,
     SideInformation,
     Status,
@@ -204,7 +205,8 @@ def test_a_coded_variant_is_decoded_from_the_stream(name: str, prior: bool) -> N
     for codec.fitted in (fitted, *([None] if name != "coded_rd" else [])):
         latent = codec.decoder_input(encoded, chosen, [4, 5])
         back = codec.decode(latent)
-        coded = codec.latent_coder(chosen).code(encoded.payload, seeds=[4, 5])  # type: ignore[arg-type]
+        assert isinstance(encoded.payload, Posterior)
+        coded = codec.latent_coder(chosen).code(encoded.payload, seeds=[4, 5])
         for index, clip in enumerate(coded):
             frames = clip.values.shape[1]
             values = latent.payload.values[index, :, :frames]  # type: ignore[union-attr]

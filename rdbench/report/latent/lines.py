@@ -8,7 +8,7 @@ from rdbench.analysis.latent.decoded import PREDICTED, SAMPLE
 from rdbench.analysis.latent.truncation import ALL, ORDERS
 from rdbench.report.figures.style import COLOURS, DASHES, MARKERS, QUIET
 from rdbench.report.latent.content import LatentContent
-from rdbench.report.latent.pictures import COLUMNS, legend_above
+from rdbench.report.latent.pictures import legend_above, panels_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,23 +30,15 @@ def draw_truncation(
 
     Dashed: the full sample. A ring marks k*.
     """
-    from matplotlib.figure import Figure
-
     table = _chosen(content.truncation, domain, metric)
     latents = content.latents(table)
     if not latents:
         return None
-    columns = min(COLUMNS, len(latents))
-    rows = -(-len(latents) // columns)
-    figure = Figure(layout="constrained")
-    figure.set_size_inches(max(2.2, width * columns / COLUMNS), 0.5 + 1.5 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    figure, panels = panels_for(len(latents), width=width, height=1.5)
     least = _chosen(content.least, domain, metric)
-    for one, panel in zip(latents, panels, strict=False):
+    for one, panel in zip(latents, panels, strict=True):
         _draw_kept(panel, content.of(table, one), content.of(least, one))
         panel.set_title(content.name(one))
-    for panel in panels[len(latents) :]:
-        panel.set_axis_off()
     figure.supxlabel("channels kept", fontsize="medium")
     card = content.card.metrics[metric[0]]
     figure.supylabel(f"{card.title} {card.arrow}".strip(), fontsize="medium")

@@ -21,6 +21,24 @@ COLUMNS = 5
 """Panels in a row."""
 
 
+def panels_for(count: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each latent, axes shared; what is left of the last row is blank.
+
+    width: of a full row, height: of a panel, in inches.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    figure = Figure(layout="constrained")
+    figure.set_size_inches(max(2.2, width * columns / COLUMNS), 0.45 + height * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    panels = list(grid.ravel())
+    for panel in panels[count:]:
+        panel.set_axis_off()
+    return figure, panels[:count]
+
+
 def legend_above(figure: Figure, panels: Iterable[Axes], *, last: str = "") -> None:
     """One legend for all panels, each label once; last: the label that comes at the end."""
     handles = {
@@ -85,19 +103,13 @@ def draw_heat(content: LatentContent, domain: str, *, width: float) -> Figure | 
 
 def draw_norms(content: LatentContent, domain: str, *, width: float) -> Figure | None:
     """Histograms of ‖z‖²/D by place, a panel for each latent; None without statistics."""
-    from matplotlib.figure import Figure
-
     table = content.norms[content.norms["domain"] == domain]
     latents = content.latents(table)
     if not latents:
         return None
-    columns = min(COLUMNS, len(latents))
-    rows = -(-len(latents) // columns)
-    figure = Figure(layout="constrained")
-    figure.set_size_inches(max(2.2, width * columns / COLUMNS), 0.45 + 1.35 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    figure, panels = panels_for(len(latents), width=width, height=1.35)
     seen = table[table["frames"] > 0]
-    for one, panel in zip(latents, panels, strict=False):
+    for one, panel in zip(latents, panels, strict=True):
         part = content.of(table, one)
         for colour, dash, place in zip(COLOURS, DASHES, PLACES, strict=False):
             here = part[part["place"] == place]
@@ -112,8 +124,6 @@ def draw_norms(content: LatentContent, domain: str, *, width: float) -> Figure |
         plain_logarithm(panel.xaxis, seen["norm_low"].min(), seen["norm_high"].max(), base=2.0)
         panel.set_title(content.name(one))
         panel.set_yticks([])
-    for panel in panels[len(latents) :]:
-        panel.set_axis_off()
     figure.supxlabel("‖z‖²/D of a frame (1: as N(0, I))", fontsize="medium")
     figure.supylabel("frames, by share", fontsize="medium")
     legend_above(figure, panels)

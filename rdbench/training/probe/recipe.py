@@ -9,17 +9,12 @@ from pydantic import Field, model_validator
 from rdbench.models.config import Frozen
 from rdbench.models.probe.config import ProbeShape
 from rdbench.training.objectives import NonNegative, Positive
-from rdbench.training.run_recipe import Count, RunRecipe
+from rdbench.training.run_recipe import Count, Crops, RunRecipe
 
 
-class LatentCrops(Frozen):
-    """Where crops of latents come from.
+class LatentCrops(Crops):
+    """Where crops of latents come from."""
 
-    corpus: a folder or a manifest; environment variables ($RDBENCH_SHARED) are filled in.
-    seconds: length of a crop. batch: crops per step over all devices.
-    """
-
-    corpus: str = ""
     seconds: Positive = 2.0
     batch: Count = 8
 
@@ -56,16 +51,6 @@ class ProbeRecipe(RunRecipe):
     tasks: TaskShares = TaskShares()
     target: Literal["sample", "mean"] = "sample"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-
-    @property
-    def corpus(self) -> str:
-        """The folder or manifest that the recipe names, "" for none."""
-        return self.data.corpus
-
-    @property
-    def batch(self) -> int:
-        """Crops per step over all devices."""
-        return self.data.batch
 
     @property
     def after(self) -> str:

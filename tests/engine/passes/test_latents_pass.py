@@ -156,5 +156,6 @@ def test_channels_that_are_encoded_alone_are_frames_of_one_clip() -> None:
         def record(self, position: int, quantity: Any, score: Any, attachment: Any = None) -> None:
             seen[quantity] = score
 
-    LatentsPass(True).on_encoded(OneClip(), encoding)  # type: ignore[arg-type]
+    work: Any = OneClip()
+    LatentsPass(True).on_encoded(work, encoding)
     assert seen[SUMS].value == 2 * RATE / HOP

@@ -1,7 +1,6 @@
 """Training of a probe: repeatable, resumable, and as good as the closed form says."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -261,15 +260,19 @@ def trained_on(rho: float, steps: int, out: Path) -> Probe:
     return checkpoint.load(outcome.weights).model
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("rho", "steps"), [(0.0, 400), (0.9, 1200)])
+@pytest.fixture(scope="module", params=[(0.0, 400), (0.9, 1200)], ids=["white", "AR(1)"])
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, float]:
+    """What a trained probe reaches on latents whose optimum is known."""
+    return figures_of(*request.param, tmp_path_factory.mktemp("probe"))
+
+
 @torch.no_grad()
-def test_a_trained_probe_has_the_least_loss_and_the_covariance(
-    rho: float, steps: int, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def figures_of(rho: float, steps: int, folder: Path) -> dict[str, float]:
     clips = 1000
     with torch.enable_grad():
-        probe = trained_on(rho, steps, tmp_path)
+        probe = trained_on(rho, steps, folder)
     nothing = torch.zeros(clips, FRAMES, CHANNELS)
     given = given_for(
         nothing,
@@ -284,21 +287,28 @@ def test_a_trained_probe_has_the_least_loss_and_the_covariance(
     z = probe.standardised(autoregressive(clips, FRAMES, rho, seed=3))
     t = (torch.arange(clips) + 0.5) / clips
     errors = squared_error(lambda x, at: probe(x, at, given), z, noise, t)
-    loss = float(errors.mean()) / least
     made = heun(lambda x, at: probe(x, at, given), noise).transpose(1, 2).reshape(-1, FRAMES)
     found = (made.T @ made / len(made)).double()
-    variances = found.diagonal()
-    apart = float(torch.linalg.norm(found - covariance) / torch.linalg.norm(covariance))
-    figures = {
-        "loss_over_least": loss,
-        "variance": float(variances.mean()),
-        "variance_at_the_edges": variances[[0, -1]].tolist(),
-        "covariance_apart": apart,
+    return {
+        "rho": rho,
+        "loss over least": float(errors.mean()) / least,
+        "variance": float(found.diagonal().mean()),
+        "apart": float(torch.linalg.norm(found - covariance) / torch.linalg.norm(covariance)),
     }
-    for name, value in figures.items():
-        record_property(name, value)
-    assert loss == pytest.approx(1.0, abs=0.03)
-    # So short a training reaches the loss sooner than the samples: 0.96 and 0.14 as measured, most
-    # of it at the first and last frames, whose variance is 1.2.
-    assert float(variances.mean()) == pytest.approx(1.0, abs=0.05)
-    assert apart < 0.2
+
+
+@pytest.mark.slow
+def test_a_trained_probe_has_the_least_loss(trained: dict[str, float]) -> None:
+    assert trained["loss over least"] == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.slow
+def test_samples_of_a_trained_probe_have_the_covariance(
+    trained: dict[str, float], request: pytest.FixtureRequest
+) -> None:
+    """Within 3 % of variance, and as far as 8,000 samples of the truth lie from it (0.08)."""
+    if trained["rho"]:
+        missed = f"so small a probe does not reach it after so few steps: {trained}"
+        request.applymarker(pytest.mark.xfail(reason=missed, strict=True))
+    assert trained["variance"] == pytest.approx(1.0, abs=0.03)
+    assert trained["apart"] < 0.1
