@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbench.analysis.aggregate import run_points
-from rdbench.analysis.gap import gap_table
 from rdbench.analysis.latent.decoded import (
     COLLAPSED,
     PREDICTED,
     against_reference,
     has_latents,
 )
+from rdbench.analysis.latent.gap import gap_table
 from rdbench.analysis.latent.generation import generation_table
 from rdbench.analysis.latent.ladder import ladder_table
 from rdbench.analysis.latent.statistics import (

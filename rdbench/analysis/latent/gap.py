@@ -23,6 +23,7 @@ import numpy as np
 
 from rdbench.analysis.arrays import DomainScores, by_domain
 from rdbench.analysis.curves.measured import chosen_metrics
+from rdbench.analysis.latent.decoded import MEAN, PREDICTED, SAMPLE, with_seeds
 from rdbench.analysis.paired import holm
 from rdbench.analysis.stats.intervals import p_two_sided
 from rdbench.analysis.stats.leave_one_out import columns_of, means
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     Flags = npt.NDArray[np.bool_]
 
-MEAN, SAMPLE, PREDICTED = "mean", "sample", "predicted"
 POSTERIOR, GENERATOR, TOTAL, GAIN = "posterior", "generator", "total", "gain of "
 TERMS = {POSTERIOR: (MEAN, SAMPLE), GENERATOR: (SAMPLE, PREDICTED), TOTAL: (MEAN, PREDICTED)}
 GAP_COLUMNS = [
@@ -61,8 +61,7 @@ def gap_table(
     """
     import pandas as pd
 
-    if run.seeds is not None:
-        run = replace(run, rows=pd.concat([run.rows, run.seeds], ignore_index=True))
+    run = with_seeds(run)
     rows: list[dict[str, Any]] = []
     for scores in by_domain(run):
         for metric in chosen_metrics(scores, metrics):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from small_runs import make_run
 
-from rdbench.analysis.gap import GAP_COLUMNS, gap_table
+from rdbench.analysis.latent.gap import GAP_COLUMNS, gap_table
 from rdbench.analysis.paired import paired_table
 from rdbench.analysis.runs import Run
 
