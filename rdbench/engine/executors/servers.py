@@ -62,20 +62,14 @@ def start_server() -> ServerContext:
     claim()
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
-    quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
-    changed = dict.fromkeys(THREAD_VARIABLES, "1")
-    changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
-    if own := _own_path():
-        changed["PYTHONPATH"] = own
-    kept = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
     # it blocked from their birth, as everything has that is forked from the server.
     let_through = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        resource_tracker.ensure_running()  # which lets it through again after its own start
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        ensure_running()  # the server takes the environment that it finds, its libraries too
+        with _environment_of_server():
+            resource_tracker.ensure_running()  # which lets it through again after its own start
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            ensure_running()  # the server takes the environment that it finds, its libraries too
     except OSError as error:
         if error.errno is not None:
             raise
@@ -85,12 +79,28 @@ def start_server() -> ServerContext:
         ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_through)
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
     return context
+
+
+@contextlib.contextmanager
+def _environment_of_server() -> Iterator[None]:
+    """The variables that the server starts with; two callers at once leave what they found."""
+    with _starting:
+        quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
+        changed = dict.fromkeys(THREAD_VARIABLES, "1")
+        changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
+        if own := _own_path():
+            changed["PYTHONPATH"] = own
+        kept = {name: os.environ.get(name) for name in changed}
+        os.environ.update(changed)
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _own_path() -> str:
@@ -110,7 +120,8 @@ def _own_path() -> str:
 
 def surroundings() -> tuple[dict[str, str], list[str]]:
     """The environment and the import path that a worker shall have: see `enter`."""
-    return dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, "1"), list(sys.path)
+    with _starting:
+        return dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, "1"), list(sys.path)
 
 
 def enter(environment: Mapping[str, str], path: Sequence[str]) -> None:

@@ -42,6 +42,27 @@ def test_a_plain_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+MANY = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from rdbench.engine.executors.servers import start_server
+before = dict(os.environ)
+with ThreadPoolExecutor(8) as threads:
+    list(threads.map(lambda _: start_server(), range(32)))
+changed = set(os.environ.items()) ^ set(before.items())
+print(sorted(changed))
+"""
+
+
+def test_servers_that_threads_start_at_once_leave_the_environment(tmp_path: Path) -> None:
+    """Each changes it for a while: the second is not to take the first's change for the user's."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
 INTERRUPTED = """
 import sys, time
 from rdbench import interrupts
