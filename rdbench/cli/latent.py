@@ -1,4 +1,6 @@
-"""`rdbench latent …`: what a run says of its continuous latents, and what a probe predicts."""
+"""`rdbench latent …`: what a run says of its continuous latents, what a probe predicts, what there
+is to hear.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rdbench.cli import latent_listen
 from rdbench.cli.options import AllowCode, CodecOptions, DataFolder, Limit, Quiet, find_code
 
 SOME_FAILED = 1
@@ -16,6 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command("listen")(latent_listen.command)
 
 
 @app.callback()

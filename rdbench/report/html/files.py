@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,16 @@ def script_json(value: Any) -> str:
 class ReportFolder:
     """Writes the files of one report; raises StoreError where the disk refuses.
 
-    within: below which folder no link is followed (`rdbench.store.atomic.trusted`).
+    within: below which folder no link is followed (`rdbench.store.atomic.trusted`). mark: the name
+    of the file that says which kind of report the folder is of. more: what such a report has beside
+    page, data and assets, by the names in its folder.
     """
 
-    def __init__(self, folder: Path, within: Path) -> None:
+    def __init__(
+        self, folder: Path, within: Path, *, mark: str = MARK, more: Collection[str] = ()
+    ) -> None:
         self.folder = folder
+        self._mark, self._more = mark, more
         self.written: list[Path] = []
         self._within = within
 
@@ -58,20 +64,20 @@ class ReportFolder:
         Only in a folder that rdbench has marked; another folder that holds something is refused.
         """
         make_folder(self.folder, within=self._within)
-        with changing(self.folder / MARK, self._within) as folder:
+        with changing(self.folder / self._mark, self._within) as folder:
             there = os.listdir(folder)  # noqa: PTH208 (of a descriptor)
-            if there and MARK not in there:
+            if there and self._mark not in there:
                 raise StoreError(
                     f"{self.folder} holds files that are no report of rdbench; "
                     "choose another folder with --out"
                 )
-            for name in {MARK, PAGE, DATA, ASSETS}.intersection(there):
+            for name in {self._mark, PAGE, DATA, ASSETS, *self._more}.intersection(there):
                 mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
                 if stat.S_ISDIR(mode):
                     shutil.rmtree(name, dir_fd=folder)
                 else:
                     os.unlink(name, dir_fd=folder)
-        self.write(MARK, b"made by rdbench; `rdbench report` rewrites it\n")
+        self.write(self._mark, b"made by rdbench; `rdbench report` rewrites it\n")
         self.written.clear()
 
     def data(self, name: str, value: Any) -> None:

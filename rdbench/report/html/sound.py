@@ -10,11 +10,18 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rdbench.report.html.files import ReportFolder
 from rdbench.report.html.numbering import Numbering
 from rdbench.store.audio import kept_audio, read_audio
 from rdbench.types import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
 
 FULL_SCALE = 2**15
 REFERENCE = "reference"
@@ -64,15 +71,20 @@ def write_sounds(files: dict[tuple[int, int | None], Path], folder: ReportFolder
 
 def encoded(path: Path) -> str | None:
     """The audio of `path` as 16-bit FLAC in base64; None where it cannot be read."""
-    import numpy as np
-    import soundfile
-
     try:
         samples, rate = read_audio(path)
     except StoreError:
         return None
+    return base64.b64encode(flac(samples, rate)).decode("ascii")
+
+
+def flac(samples: Samples, sample_rate: int) -> bytes:
+    """A 16-bit FLAC file of samples (channels, time) at `sample_rate` hertz."""
+    import numpy as np
+    import soundfile
+
     # Samples beyond full scale are held there, as in every player.
     steps = np.rint(samples.T.astype(np.float64) * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
     sink = io.BytesIO()
-    soundfile.write(sink, steps.astype(np.int16), rate, format="FLAC", subtype="PCM_16")
-    return base64.b64encode(sink.getvalue()).decode("ascii")
+    soundfile.write(sink, steps.astype(np.int16), sample_rate, format="FLAC", subtype="PCM_16")
+    return sink.getvalue()

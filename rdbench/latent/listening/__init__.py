@@ -1,0 +1,1 @@
+"""What is made of a continuous latent to be listened to, with numbers beside it."""
