@@ -161,7 +161,8 @@ class _Page:
         from rdbench.latent.listening.prior import prior_samples
 
         probe = self.probes.get(checkpoint.codec.info.weights_sha256)
-        for number in range(1, self.asked.draws + 1):
+        known = checkpoint.codec.info.headline is not None or probe is not None
+        for number in range(1, self.asked.draws + 1 if known else 1):
             yield partial(
                 prior_samples, checkpoint, clips, seconds=self.asked.seconds, probe=probe,
                 seed=clip_seed(self.spec.protocol.seed, f"prior {number}"),
@@ -184,10 +185,12 @@ class _Page:
         variants = self.paths or paths_of(checkpoint)
         said: dict[str, None] = {}
         for clip in clips:
-            group, lacking = decode_paths(checkpoint, clip, variants)
-            said |= dict.fromkeys(lacking)
-            if group is not None:
-                yield group
+            found = decode_paths(checkpoint, clip, variants)
+            said |= dict.fromkeys(found.lacking)
+            for sentence in found.failures:
+                self._fail(heard, sentence)
+            if found.group is not None:
+                yield found.group
         heard.lacking += said
 
     def _checkpoint(self, system: System, codec: PosteriorCodec) -> Checkpoint:

@@ -3,7 +3,7 @@
 A log-mel is L = 20 log10 max(M |X| / (w/4), 1e-4) in dB, with |X| the magnitude of an STFT (Hann
 window of w samples, the power of two nearest to 64 ms; hop w/4; the clip with half a window of
 silence at each end), and M 80 triangles of height 1 on Slaney's mel scale over 0 … rate/2. A
-sinusoid at full scale is near 0 dB; −80 dB is silence.
+sinusoid at full scale lies between −1 and 6 dB; −80 dB is silence.
 
     log-mel distance     mean |L_a − L_b| in dB, ≥ 0
     long-term distance   the same of the means of L over time

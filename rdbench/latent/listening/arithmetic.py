@@ -79,8 +79,8 @@ def pitch_of_another(checkpoint: Checkpoint, source: HeardClip, target: HeardCli
     return _group(
         checkpoint, target, (latents, made), numbers,
         title=f"F0 of {source.name} added to {target.name}",
-        note=f"Direction: the mean over frames of the latent of {source.name} played {faster}/{slower} "
-        f"times as fast, less that of the clip as it is{_apart(pair)}.",
+        note=f"Direction: the mean over frames of the latent of {source.name} played "
+        f"{faster}/{slower} times as fast, less that of the clip as it is{_apart(pair)}.",
     )  # fmt: skip
 
 

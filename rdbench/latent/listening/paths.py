@@ -5,16 +5,16 @@ what knows nothing of the clip.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rdbench.codecs.variants import is_predicted, variant
 from rdbench.latent.listening.checkpoint import sound
+from rdbench.latent.listening.heard import Group, Sound
 from rdbench.latent.sounds import log_mel, log_mel_distance
 from rdbench.types import CodecError, RdbenchError
 
 if TYPE_CHECKING:
     from rdbench.latent.listening.checkpoint import Checkpoint, HeardClip
-    from rdbench.latent.listening.heard import Group
     from rdbench.types import Variant
 
 KINDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -45,15 +45,22 @@ def paths_of(checkpoint: Checkpoint) -> list[Variant]:
     return found
 
 
-def decode_paths(
-    checkpoint: Checkpoint, clip: HeardClip, variants: Sequence[Variant]
-) -> tuple[Group | None, list[str]]:
-    """The clip under each variant, and a sentence on each that there is not.
-
-    The log-mel distance is to the clip. No group where there is none of them.
+class Decoded(NamedTuple):
+    """A group, where there is any sound; a sentence on each variant that is not there, because
+    something must be added (lacking), or because the decoder failed.
     """
+
+    group: Group | None
+    lacking: list[str]
+    failures: list[str]
+
+
+def decode_paths(checkpoint: Checkpoint, clip: HeardClip, variants: Sequence[Variant]) -> Decoded:
+    """The clip under each variant; the log-mel distance is to the clip."""
     mel = log_mel(clip.samples, checkpoint.sample_rate)
-    sounds, lacking = [], []
+    sounds: list[Sound] = []
+    lacking: list[str] = []
+    failures: list[str] = []
     for one in variants:
         try:
             if is_predicted(one) and clip.given is None:
@@ -62,12 +69,15 @@ def decode_paths(
                     "under `predicted` in the spec"
                 )
             latent = checkpoint.latent(clip, one)
-            (made,) = checkpoint.decode([latent], clip.audio.shape[-1], clip.encoded.channels)
         except RdbenchError as error:
             lacking.append(f"{checkpoint.system} under {one.name}: {error}")
             continue
+        try:
+            (made,) = checkpoint.decode([latent], clip.audio.shape[-1], clip.encoded.channels)
+        except RdbenchError as error:
+            failures.append(f"{clip.name} under {one.name}: {error}")
+            continue
         distance = log_mel_distance(log_mel(made, checkpoint.sample_rate), mel)
         sounds.append(sound(one.name, made, latent, {"to_reference": distance}))
-    if not sounds:
-        return None, lacking
-    return checkpoint.group("paths", clip.name, clip.samples, sounds), lacking
+    group = checkpoint.group("paths", clip.name, clip.samples, sounds) if sounds else None
+    return Decoded(group, lacking, failures)

@@ -1,7 +1,8 @@
 """Samples of the priors of the ladder, decoded: what each rung knows, to be heard.
 
 One draw is one noise ε ~ N(0, I), coloured by every prior (`rdbench.rate.draws`), and the start of
-the probe's generation where there is a probe. So the sounds of a draw differ by what is known.
+the probe's generation where there is a probe. N(0, I) is left out of a latent that was trained
+without a prior. So the sounds of a draw differ by what is known.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def prior_samples(
 ) -> Group:
     """One draw under every prior that there is, beside the beginning of the first clip.
 
-    seconds: of the draw. seed: of ε. The long-term distance is to all `clips`. Raises PayloadError
-    for a prior of another latent.
+    seconds: of the draw. seed: of ε. The long-term distance is to all `clips`. There must be a
+    trained prior, or a probe. Raises PayloadError for a prior of another latent.
     """
     channels = checkpoint.mean(clips[0].encoded).shape[0]
     frame_rate = checkpoint.codec.info.frame_rate
@@ -55,8 +56,10 @@ def prior_samples(
         )
         for (name, latent), samples in zip(drawn.items(), made, strict=True)
     ]  # fmt: skip
+    first = clips[0].samples[:, :length]
+    reference = np.pad(first, ((0, 0), (0, length - first.shape[1])))
     return checkpoint.group(
-        "prior", title, clips[0].samples[:, :length], sounds,
+        "prior", title, reference, sounds,
         f"No encoder made these latents. The reference is the beginning of {clips[0].name}; "
         "the long-term distance is to the clips of this page.",
     )  # fmt: skip
@@ -70,7 +73,8 @@ def _draws(
 
     noise = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
     white = noise.double().numpy()
-    yield STANDARD, noise
+    if checkpoint.codec.info.headline is not None:
+        yield STANDARD, noise
     entry = checkpoint.entry
     if entry is not None:
         named = (("diagonal", entry.prior), ("full", entry.full), ("AR(4)", entry.linear))
