@@ -16,6 +16,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from rdbench.files import is_file
 from rdbench.latent.listening.heard import Group, Heard
 from rdbench.types import AudioError, CodecError, RdbenchError, SpecError
 
@@ -92,11 +93,14 @@ def listen(
         spec, allow_code=allow_code, fetching=progress.say if allow_download else None
     )
     take_predictions(spec, systems, clips, allow_code=allow_code)
-    path = asked.tables or spec.tables_path
-    tables = None if path is None else take_tables(path, systems, clips)
+    absent = asked.tables is None and spec.tables_path and not is_file(spec.tables_path)
+    path = None if absent else asked.tables or spec.tables_path
+    tables = take_tables(path, systems, clips) if path else None
     probes = _probes(asked.probes, systems)
     page = _Page(spec, asked, clips, tables, probes, paths, where, progress)
     heard = Heard(f"Listening to {spec.name}", _about(spec, corpus.name, clips), iter(()))
+    if absent:
+        heard.lacking.append(f"the spec names the tables {spec.tables_path}, which are not there")
     latents = []
     for system in systems:
         codec = _posterior_codec(system)
@@ -147,13 +151,14 @@ class _Page:
         if not clips:
             heard.failures.append(f"{system.name} has no clip to listen to")
             return
-        heard.lacking += self._lacking(checkpoint, clips)
+        variants, unfitted = self._variants(checkpoint)
+        heard.lacking += self._lacking(checkpoint, clips, unfitted)
         for job in self._jobs(checkpoint, clips):
             try:
                 yield job()
             except RdbenchError as error:
                 self._fail(heard, f"{system.name}: {error}")
-        yield from self._paths(checkpoint, clips, heard)
+        yield from self._paths(checkpoint, clips, variants, heard)
 
     def _jobs(self, checkpoint: Checkpoint, clips: Sequence[HeardClip]) -> Iterator[Job]:
         from rdbench.engine.plan.digests import clip_seed
@@ -177,12 +182,23 @@ class _Page:
             for one, two in pairs:
                 yield partial(add, checkpoint, one, two)
 
-    def _paths(
-        self, checkpoint: Checkpoint, clips: Sequence[HeardClip], heard: Heard
-    ) -> Iterator[Group]:
-        from rdbench.latent.listening.paths import decode_paths, paths_of
+    def _variants(self, checkpoint: Checkpoint) -> tuple[list[Variant], list[Variant]]:
+        """What is decoded, and what cannot be for want of tables."""
+        from rdbench.latent.listening.paths import paths_of, unfitted
 
-        variants = self.paths or paths_of(checkpoint)
+        wanted = self.paths or paths_of(checkpoint)
+        lacking = unfitted(checkpoint, wanted)
+        return [one for one in wanted if one not in lacking], lacking
+
+    def _paths(
+        self,
+        checkpoint: Checkpoint,
+        clips: Sequence[HeardClip],
+        variants: Sequence[Variant],
+        heard: Heard,
+    ) -> Iterator[Group]:
+        from rdbench.latent.listening.paths import decode_paths
+
         said: dict[str, None] = {}
         for clip in clips:
             found = decode_paths(checkpoint, clip, variants)
@@ -202,24 +218,27 @@ class _Page:
         named = system.variants if system.spec.variants else ()
         return Checkpoint(system.name, codec, entry, named)
 
-    def _lacking(self, checkpoint: Checkpoint, clips: Sequence[HeardClip]) -> Iterator[str]:
-        name = checkpoint.system
-        entry = checkpoint.entry
+    def _lacking(
+        self, checkpoint: Checkpoint, clips: Sequence[HeardClip], unfitted: Sequence[Variant]
+    ) -> Iterator[str]:
+        name, entry = checkpoint.system, checkpoint.entry
+        without = [one.name for one in unfitted]
         if checkpoint.codec.info.headline is None:
             yield (
                 f"{name} has no trained posterior, so no prior was fitted to its latent, and its "
                 "mean takes the place of the sample"
             )
         elif entry is None or not entry.priors:
-            yield (
-                f"{name} has no draws of the diagonal, full and AR(4) priors: nothing was fitted "
-                "to its latent; run `rdbench fit-entropy` on training clips, and give the file "
-                "with --tables"
-            )
+            without.insert(0, "draws of the diagonal, full and AR(4) priors")
         elif entry.full is None or entry.linear is None:
             yield (
                 f"{name} has no draws of priors that were not fitted (too few frames, or too many "
                 "channels)"
+            )
+        if without:
+            yield (
+                f"{name} has no {', '.join(without)}: nothing was fitted to its latent; run "
+                "`rdbench fit-entropy` on training clips, and give the file with --tables"
             )
         if len(clips) < FEWEST_CLIPS:
             yield (

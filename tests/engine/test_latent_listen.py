@@ -190,13 +190,23 @@ def test_what_is_missing_is_said_and_the_rest_is_there(tmp_path: Path) -> None:
     text = "\n".join(heard.lacking)
     for words in (
         "no draws of the diagonal", "--tables", "one clip", "raise --limit",
-        "under sample_clamp: the variant", "under collapse_all: the variant",
+        "AR(4) priors, sample_clamp, collapse_all: nothing was fitted",
     ):  # fmt: skip
         assert words in text
     assert [one.name for one in part(groups, "prior")[0].sounds] == ["N(0, I)"]
     assert [one.name for one in part(groups, "paths")[0].sounds] == ["mean", "sample", "noise_2"]
     assert part(groups, "interpolation") == []
     assert [one.title for one in part(groups, "arithmetic")] == ["level of 0.wav in itself"]
+
+
+def test_tables_of_the_spec_that_are_not_there_are_said(tmp_path: Path) -> None:
+    clips = noises(tmp_path / "c", 2, 1)
+    named = str(tmp_path / "none.json")
+    groups, heard = hear(spec_of(clips, "Frames", entropy={"enabled": True, "tables": named}))
+    assert heard.lacking[0] == f"the spec names the tables {named}, which are not there"
+    assert "run `rdbench fit-entropy`" in heard.lacking[1]
+    assert heard.failures == []
+    assert len(part(groups, "interpolation")) == 2
 
 
 def test_unequal_lengths_are_cut_and_one_frame_is_enough(tmp_path: Path) -> None:

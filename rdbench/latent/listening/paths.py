@@ -45,6 +45,18 @@ def paths_of(checkpoint: Checkpoint) -> list[Variant]:
     return found
 
 
+def unfitted(checkpoint: Checkpoint, variants: Sequence[Variant]) -> list[Variant]:
+    """Those that need what was not fitted to the latent on other clips."""
+    found = []
+    for one in variants:
+        try:
+            checkpoint.codec.latent_moments(one)
+            checkpoint.codec.latent_coder(one)
+        except CodecError:
+            found.append(one)
+    return found
+
+
 class Decoded(NamedTuple):
     """A group, where there is any sound; a sentence on each variant that is not there, because
     something must be added (lacking), or because the decoder failed.
