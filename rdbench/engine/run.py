@@ -184,7 +184,7 @@ class _Run:
         """Every family of quantities; a new one is added here."""
         from rdbench.engine.passes.audio import AudioPass
         from rdbench.engine.passes.costs import CostsPass
-        from rdbench.engine.passes.entropy import EntropyPass, take_tables
+        from rdbench.engine.passes.entropy import EntropyPass, take_probes, take_tables
         from rdbench.engine.passes.latents import LatentsPass
         from rdbench.engine.passes.notes import NotesPass
         from rdbench.engine.passes.rates import RatesPass
@@ -201,7 +201,9 @@ class _Run:
 
         path = self.spec.tables_path
         entropy = EntropyPass(
-            self.spec.entropy.enabled, take_tables(path, systems, clips) if path else None
+            self.spec.entropy.enabled,
+            take_tables(path, systems, clips) if path else None,
+            take_probes(self.spec, systems, clips),
         )
         for sentence in entropy.unfitted(systems):
             self.progress.say(sentence)

@@ -10,7 +10,7 @@ duration of what was encoded, so that a point's rate over many clips is total bi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rdbench.rate.kl import kl_bits
 from rdbench.rate.prior import GaussianPrior
@@ -29,9 +29,20 @@ from rdbench.types import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from rdbench.rate.coded import LatentCoder
-    from rdbench.rate.linear import LinearGaussian
     from rdbench.rate.static import StaticTables
+
+
+class Prior(Protocol):
+    """A prior that knows how channels or frames go together."""
+
+    def kl_bits(
+        self, posterior: Posterior, names: Sequence[str] | None = None
+    ) -> list[NDArray[np.float64]]:
+        """KL of each clip in bits, (frames,) each; raises CodecError for what is no posterior."""
 
 
 def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
@@ -106,7 +117,7 @@ def coded_rates(
 
 def prior_rates(
     encoded: Encoded,
-    prior: GaussianPrior | LinearGaussian,
+    prior: GaussianPrior | Prior,
     label: str,
     names: Sequence[str] | None = None,
 ) -> list[Rate]:
@@ -156,7 +167,7 @@ def _kl_rates(
     side: list[float],
     seconds: list[float],
     *,
-    prior: GaussianPrior | LinearGaussian | None = None,
+    prior: GaussianPrior | Prior | None = None,
     label: str = KL_PRIOR,
     names: Sequence[str] | None = None,
 ) -> list[Rate]:

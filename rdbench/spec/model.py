@@ -215,6 +215,8 @@ class SystemSpec(_Model):
         stand on the protocol's alone, the others say how much they depend on it.
     predicted: where variants that are predicted have their latents from, one for each seed of the
         generator: folders, relative to the spec's folder, or plugins.
+    probe: the file of a probe that was trained on this checkpoint's latents, relative to the spec's
+        folder: one more prior under which their bits are counted.
     """
 
     codec: Annotated[str, StringConstraints(min_length=1)]
@@ -229,6 +231,7 @@ class SystemSpec(_Model):
     predicted: Annotated[tuple[Place, ...] | None, BeforeValidator(_listed)] = Field(
         default=None, min_length=1
     )
+    probe: Place | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-RUNGS = (KL_PRIOR, "Gaussian prior", "full-covariance Gaussian", "AR(4) Gaussian")
+RUNGS = (
+    KL_PRIOR, "Gaussian prior", "full-covariance Gaussian", "AR(4) Gaussian", "flow-matching probe",
+)  # fmt: skip
 """How models of rates begin, the one that knows least first."""
 LADDER_COLUMNS = [
     *LATENT, "rung", "model", "kbps", "low", "high", "falls", "falls_low", "falls_high",

@@ -16,7 +16,7 @@ from rdbench.analysis.latent.decoded import (
 )
 from rdbench.analysis.latent.gap import gap_table
 from rdbench.analysis.latent.generation import generation_table
-from rdbench.analysis.latent.ladder import ladder_table
+from rdbench.analysis.latent.ladder import RUNGS, ladder_table
 from rdbench.analysis.latent.statistics import (
     channel_table,
     norm_table,
@@ -119,13 +119,16 @@ class LatentContent:
     @property
     def lacking(self) -> list[str]:
         """What the run could have shown and does not hold, a sentence each."""
-        rungs = self.ladder["rung"].nunique()
+        rungs = set(self.ladder["rung"])
+        fitted = bool(rungs.intersection(RUNGS[1:-1]))
         predicted = self.decoded["variant"].astype(str).str.startswith(PREDICTED)
         noise = self.decoded["source"] == "noise"
         said = {
-            "no rates of latents: none has a trained posterior scale, so none has a KL": rungs < 1,
+            "no rates of latents: none has a trained posterior scale, so none has a KL": not rungs,
             "no fitted priors: fit tables with `rdbench fit-entropy` on other clips, and add "
-            "`entropy: {enabled: true, tables: FILE}` to the spec": rungs == 1,
+            "`entropy: {enabled: true, tables: FILE}` to the spec": bool(rungs) and not fitted,
+            "no probe among the priors: train one with `rdbench train` on other clips, and add "
+            "`probe: FILE` to the system": bool(rungs) and RUNGS[-1] not in rungs,
             "no statistics by place: add `latent: {places: true}` to the spec": (
                 self.statistics.empty and self.channels.empty
             ),

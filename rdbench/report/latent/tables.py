@@ -24,6 +24,7 @@ RUNGS = {
     "Gaussian prior": "diagonal",
     "full-covariance Gaussian": "full",
     "AR(4) Gaussian": "AR(4)",
+    "flow-matching probe": "probe",
 }
 """What tables call a rung."""
 
