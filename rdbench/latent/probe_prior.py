@@ -62,8 +62,11 @@ class ProbePrior:
 
     @property
     def label(self) -> str:
-        """What rows call it: with the first digits of its file's hash."""
-        return f"{TITLE}, {self.trained.sha256[:8]}"
+        """What rows call it: with the first digits of the hash of what it was trained on, so that
+        a probe that was trained anew on the same clips is held against the one before.
+        """
+        clips = "\n".join(sorted(self.trained.fitted_on))
+        return f"{TITLE}, fit {hashlib.sha256(clips.encode()).hexdigest()[:8]}"
 
     @cached_property
     def digest(self) -> str:

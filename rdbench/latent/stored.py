@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rdbench.latent.statistics import LatentSums
+from rdbench.resampling import group_names
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rdbench.store.features import Feature
+
 SUMS = Quantity(Kind.FEATURE, "latent_sums")
+
+
+class _Place(NamedTuple):
+    system: str
+    curve: str
+    point: str
+    variant: str
+    domain: str
 
 
 @dataclass(frozen=True)
 class StoredSums:
-    """Sums over clips of one domain at one point; labels as in rows."""
+    """Sums over clips of one domain at one point; labels as in rows. variant: the one that stands
+    for what was encoded.
+    """
 
     system: str
     curve: str
     point: str
+    variant: str
     domain: str
     clips: tuple[str, ...]
     sums: LatentSums
@@ -33,22 +47,51 @@ def read_sums(run: Path) -> Iterator[StoredSums]:
 
     Raises StoreError for a folder that is damaged, and for arrays that are no sums.
     """
+    for place, found in _features(run):
+        clips = tuple(one.clip for one in found)
+        (total,) = _added(run, place, found, dict.fromkeys(clips, "")).values()
+        yield StoredSums(*place, clips, total)
+
+
+def read_group_sums(
+    run: Path, groups: Mapping[str, str]
+) -> Iterator[tuple[StoredSums, tuple[LatentSums, ...]]]:
+    """As `read_sums`, each with the sums of every group of its clips, in the order of their names.
+
+    groups: by clip, "" for a clip that is a group of its own.
+    """
+    for place, found in _features(run):
+        group_of = {one.clip: groups.get(one.clip, "") or one.clip for one in found}
+        parts = _added(run, place, found, group_of)
+        ordered = tuple(parts[name] for name in group_names(group_of))
+        total = sum(ordered[1:], start=ordered[0])
+        yield StoredSums(*place, tuple(group_of), total), ordered
+
+
+def _features(run: Path) -> Iterator[tuple[_Place, list[Feature]]]:
     from rdbench.store.attachments import told
     from rdbench.store.features import read_features
 
-    columns = ("unit_key", "key", "system", "curve", "point", "domain")
-    keys: dict[tuple[str, str, str, str], set[str]] = {}
-    for row in told(run, Kind.FEATURE, columns).to_pylist():
+    keys: dict[_Place, set[str]] = {}
+    for row in told(run, Kind.FEATURE, ("unit_key", "key", *_Place._fields)).to_pylist():
         if row["key"] == SUMS.key:
-            place = (row["system"], row["curve"], row["point"], row["domain"])
+            place = _Place(*(row[name] for name in _Place._fields))
             keys.setdefault(place, set()).add(row["unit_key"])
-    for (system, curve, point, domain), units in sorted(keys.items(), key=lambda item: item[0]):
+    for place, units in sorted(keys.items()):
         found = read_features(run, SUMS, units)
-        if not found:
-            continue
-        try:
-            parts = [LatentSums.unpack(one.array) for one in found]
-            total = sum(parts[1:], start=parts[0])
-        except ValueError as error:
-            raise StoreError(f"{run}: {system} at {point}: {error}") from error
-        yield StoredSums(system, curve, point, domain, tuple(one.clip for one in found), total)
+        if found:
+            yield place, found
+
+
+def _added(
+    run: Path, place: _Place, found: Sequence[Feature], groups: Mapping[str, str]
+) -> dict[str, LatentSums]:
+    """By group, the sums of its clips."""
+    totals: dict[str, LatentSums] = {}
+    try:
+        for one in found:
+            sums, group = LatentSums.unpack(one.array), groups[one.clip]
+            totals[group] = totals[group] + sums if group in totals else sums
+    except ValueError as error:
+        raise StoreError(f"{run}: {place.system} at {place.point}: {error}") from error
+    return totals

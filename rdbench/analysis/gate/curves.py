@@ -48,7 +48,7 @@ def curve_findings(run: Run, baseline: Run, config: GateConfig) -> Iterator[dict
             if min(len(side.points) for side in sides) < FEWEST["pchip"]:
                 continue
             for metric in scores.metrics:
-                if metric[0] == RESIDUAL_DELAY or config.of("metric", metric[0]) is None:
+                if metric[0] == RESIDUAL_DELAY or config.of("metric", *metric) is None:
                     continue
                 sign = 1.0 if run.direction(metric[0]) == "higher" else -1.0
                 row = finding(

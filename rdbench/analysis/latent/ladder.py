@@ -37,6 +37,15 @@ LADDER_COLUMNS = [
 ]  # fmt: skip
 
 
+def prior_of(model: str) -> str:
+    """The prior that the model of a rate names, without what it was fitted on.
+
+    >>> prior_of("AR(4) Gaussian, fit 1a2b3c4d"), prior_of("N(0, I)")
+    ('AR(4) Gaussian', 'N(0, I)')
+    """
+    return model.rpartition(", fit ")[0] or model
+
+
 def ladder_table(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
     """One row for each rung of each latent; columns `LADDER_COLUMNS`.
 
@@ -89,7 +98,7 @@ def _bits(scores: DomainScores, latent: DecodedLatent) -> list[tuple[str, str, A
     found = []
     for rung in RUNGS:
         for (kind, model), rate in scores.rates.items():
-            if kind != RateKind.KL or not (model == rung or model.startswith(f"{rung},")):
+            if kind != RateKind.KL or prior_of(model) != rung:
                 continue
             values = rate.values[list(latent.variants.values())]
             counted = np.isfinite(values).any(axis=1)

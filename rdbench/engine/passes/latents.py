@@ -9,21 +9,19 @@ only follows from the sums of all clips. One variant stands for what was encoded
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from rdbench.engine.measure.channels import spread_seeds
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.families import Columns, Needs, SetUnits
 from rdbench.latent import statistics
-from rdbench.latent.places import PLACES, frame_levels, places
+from rdbench.latent.places import frame_levels, places
 from rdbench.latent.statistics import LatentSums
 from rdbench.latent.stored import SUMS
+from rdbench.latent.summary import ALL, EACH, OF_FRAMES, UNITS, of_frames, statistics_of
 from rdbench.store.schema import Kind, Quantity
 from rdbench.types import SAMPLE, CodecError, Posterior, RateKind, Score
 
@@ -32,27 +30,6 @@ if TYPE_CHECKING:
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import Step
-
-EACH, ALL = "each clip", "all clips"
-"""Models of rows: over the frames of one clip, and of all clips of a domain."""
-NORM = "norm"
-_KL = tuple(f"kl_{place}" for place in PLACES)
-UNITS = {
-    **dict.fromkeys(_KL, "nat/frame"),
-    NORM: "",
-    "effective_rank": "channels",
-    "active_kl": "channels",
-    "active_variance": "channels",
-    "wasserstein": "",
-    "kolmogorov_smirnov": "",
-    "outlier_rate": "share",
-    "autocorrelation": "",
-    "flatness": "",
-    "time_slope": "",
-    "channel_slope": "",
-}
-"""By key, the unit of a row; `statistics_of` says what each is."""
-_NO_SCALE = "the latent has no trained posterior scale, so it has no KL"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +48,7 @@ class LatentsPass(Pass):
         """The sums, the KL by place and the norm."""
         if not self._has_latent(step):
             return []
-        return [SUMS, *(Quantity(Kind.LATENT, key, EACH) for key in (*_KL, NORM))]
+        return [SUMS, *(Quantity(Kind.LATENT, key, EACH) for key in OF_FRAMES)]
 
     def of_set(self, step: Step, clips: Sequence[PlannedClip]) -> Sequence[SetUnits]:
         """Everything that follows from the sums of all clips of a domain."""
@@ -102,9 +79,9 @@ class LatentsPass(Pass):
         """Records the sums and the rows of every clip."""
         for position, sums in enumerate(_sums(work, encoding)):
             work.record(position, SUMS, Score(float(sums.frames.sum())), sums.pack())
-            for key in (*_KL, NORM):
+            for key in OF_FRAMES:
                 quantity = Quantity(Kind.LATENT, key, EACH)
-                work.record(position, quantity, _of_frames(key, sums))
+                work.record(position, quantity, of_frames(key, sums))
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
         """Every statistic of all clips; failed where a clip has no sums."""
@@ -129,60 +106,6 @@ class LatentsPass(Pass):
         if not (self.enabled and codec and step.first):
             return False
         return isinstance(codec, PosteriorCodec) or codec.info.headline is RateKind.KL
-
-
-def statistics_of(sums: LatentSums) -> dict[str, Score]:
-    """The rows of all clips by key.
-
-    kl_…: nats per frame at a place. norm: E ‖z‖²/D. effective_rank: of Cov μ. active_kl,
-    active_variance: channels with a KL of at least 0.01 nat per frame, with Var μ > 0.01.
-    wasserstein, kolmogorov_smirnov: distances of z from N(0, 1), and outlier_rate: of z beyond
-    4 s_c, each the mean over all channels. autocorrelation (of lag 1), flatness: of the trajectory
-    of μ, mean over channels weighted by Var μ. time_slope, channel_slope: of the power spectra of
-    μ, ln power over ln frequency.
-    """
-    whole = statistics.by_place(sums)
-    wasserstein, smirnov = statistics.distances(sums)
-    spectrum = statistics.time_spectrum(sums).sum(axis=0)
-    short = f"no clip has the {statistics.SEGMENT} frames of a spectrum, or nothing moves"
-    few = "the latent has too few channels for a spectrum along them, or nothing moves"
-    far = f"the latent goes beyond ±{statistics.EDGES[-1]:.0f}, where its histogram ends"
-    still = "no channel moves from frame to frame"
-    active = math.nan
-    if np.isfinite(whole.kl).all():
-        active = float(statistics.active_by_kl(sums).sum())
-    return {
-        **{key: _of_frames(key, sums) for key in (*_KL, NORM)},
-        "effective_rank": _score(statistics.effective_rank(sums), still),
-        "active_kl": _score(active, _NO_SCALE),
-        "active_variance": Score(float(statistics.active_by_variance(sums).sum())),
-        "wasserstein": Score(float(wasserstein.mean())),
-        "kolmogorov_smirnov": Score(float(smirnov.mean())),
-        "outlier_rate": _score(float(statistics.outlier_rate(sums).mean()), far),
-        "autocorrelation": _score(_mean(whole.correlation, whole.spread**2), still),
-        "flatness": _score(_mean(statistics.flatness(sums), whole.spread**2), short),
-        "time_slope": _score(statistics.slope(spectrum), short),
-        "channel_slope": _score(statistics.slope(statistics.channel_spectrum(sums)), few),
-    }
-
-
-def _of_frames(key: str, sums: LatentSums) -> Score:
-    """The KL at a place, or the norm."""
-    if key == NORM:
-        return Score(float(sums.norm.sum() / sums.frames.sum()))
-    place = _KL.index(key)
-    if not sums.frames[place]:
-        return Score.undefined(f"there is no frame of {PLACES[place]}")
-    return _score(float(statistics.by_place(sums, place).kl.sum()), _NO_SCALE)
-
-
-def _score(value: float, otherwise: str) -> Score:
-    return Score(value) if math.isfinite(value) else Score.undefined(otherwise)
-
-
-def _mean(values: statistics.Floats, weights: statistics.Floats) -> float:
-    there = np.isfinite(values) & (weights > 0)
-    return float(np.average(values[there], weights=weights[there])) if there.any() else math.nan
 
 
 def _sums(work: Work, encoding: Encoding) -> Iterator[LatentSums]:

@@ -11,8 +11,8 @@ import torch
 from engine_runs import make_clips, rows, run
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.engine.passes.latents import UNITS, statistics_of
 from rdbench.latent.stored import SUMS, read_sums
+from rdbench.latent.summary import UNITS, statistics_of
 from rdbench.store.validate import validate_run
 from rdbench.types import AudioBatch
 
