@@ -11,6 +11,7 @@ in which s (of mean square 1) makes a fitted diagonal differ from N(0, I).
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,20 @@ def test_the_page_shows_all_of_it(made: tuple[Path, float]) -> None:
         assert path.is_file()
         assert path.with_suffix(".pdf").is_file()
     assert (made[0] / "latent.html").read_text().count("data:image/png") == page.count("![")
+
+
+def test_the_report_in_the_browser_has_the_same_tables_and_pictures(
+    made: tuple[Path, float], tmp_path: Path
+) -> None:
+    run = made[0].parent
+    told = CliRunner().invoke(app, ["report", str(run), "--html", "--out", str(tmp_path / "page")])
+    assert told.exit_code == 0, told.output
+    page = (tmp_path / "page" / "index.html").read_text()
+    section = page[page.index('id="latents-heading"') :]
+    for title in ("Prior ladder (kbps)", "Statistics", "The gap of predicted latents",
+                  "Which rate is best", "Decode paths"):  # fmt: skip
+        assert f"<h3>{title}</h3>" in section
+    pictures = re.findall(r'<img src="([^"]+)"', section)
+    assert len(pictures) == (made[0] / "latent.md").read_text().count("![") > 5
+    for picture in pictures:
+        assert (tmp_path / "page" / picture).read_bytes().startswith(b"\x89PNG")

@@ -33,6 +33,9 @@ from rdbench.types import RdbenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdbench.analysis.runs import Run
+    from rdbench.latent.stored import StoredSums
+
 Latent = tuple[str, str]
 """System and point."""
 
@@ -158,6 +161,14 @@ def read_content(folders: Sequence[Path]) -> LatentContent:
             f"nothing in {named} has a continuous latent; give a run with a VAE or another codec "
             "of continuous latents"
         )
+    return content_of(run, sums)
+
+
+def content_of(run: Run, sums: Sequence[StoredSums]) -> LatentContent:
+    """What a run says of its latents; sums: of `rdbench.latent.stored.read_sums`, of its systems.
+
+    Tables may be empty.
+    """
     points = run_points(run)
     truncation = truncation_table(run)
     counts = points.groupby("system", observed=True)["point"].nunique()

@@ -46,12 +46,11 @@ def write_latent(
         if len(table):
             write(f"{name}.csv", spreadsheet(table))
     with figure_style(CONFIG.style, CONFIG.font):
-        parts = {domain: list(_parts(content, domain)) for domain in content.domains}
+        parts = {domain: list(parts_of(content, domain)) for domain in content.domains}
         figures = {
             name: figure
             for part in (part for sections in parts.values() for part in sections)
-            for name, (_, figure) in part.figures.items()
-            if figure is not None
+            for name, (_, figure) in part.drawn.items()
         }
         for name, figure in figures.items():
             stem = target / "figures" / name
@@ -63,8 +62,8 @@ def write_latent(
     return [written[-1], *written[:-1]]
 
 
-def _parts(content: LatentContent, domain: str) -> Iterator[Part]:
-    """The sections of a domain, with their figures drawn."""
+def parts_of(content: LatentContent, domain: str) -> Iterator[Part]:
+    """The sections of a domain, with their figures drawn; some may be empty."""
     width, end = CONFIG.inches.two, slug(domain)
     yield Part(
         "Prior ladder", tables.ladder(content, domain),
