@@ -212,7 +212,9 @@ class _Run:
         return [
             RatesPass(frames=self.spec.traces or self.options.traces),
             entropy,
-            LatentsPass(self.spec.latent.places, self.spec.protocol.seed),
+            LatentsPass(
+                self.spec.latent.places, self.spec.protocol.seed, self.spec.latent.copies or ()
+            ),
             ScoresPass(of_scope(sets=False), align),
             SetMetricsPass(of_scope(sets=True), align),
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rdbench.latent.statistics import LatentSums
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from rdbench.store.features import Feature
 
 SUMS = Quantity(Kind.FEATURE, "latent_sums")
+FRAMES = Quantity(Kind.FEATURE, "latent_frames")
+
+
+def sums_of(copy: str) -> Quantity:
+    """The sums of a degraded copy of a clip; copy: "" for the clip itself."""
+    return replace(SUMS, model=copy)
+
+
+_LABELS = ("system", "curve", "point", "variant", "domain", "backend")
 
 
 class _Place(NamedTuple):
@@ -25,12 +34,13 @@ class _Place(NamedTuple):
     point: str
     variant: str
     domain: str
+    copy: str
 
 
 @dataclass(frozen=True)
 class StoredSums:
     """Sums over clips of one domain at one point; labels as in rows. variant: the one that stands
-    for what was encoded.
+    for what was encoded. copy: of which degraded copy of the clips, "" for themselves.
     """
 
     system: str
@@ -38,16 +48,17 @@ class StoredSums:
     point: str
     variant: str
     domain: str
+    copy: str
     clips: tuple[str, ...]
     sums: LatentSums
 
 
 def read_sums(run: Path) -> Iterator[StoredSums]:
-    """What a run has, one point and domain after the other.
+    """What a run has of the clips themselves, one point and domain after the other.
 
     Raises StoreError for a folder that is damaged, and for arrays that are no sums.
     """
-    for place, found in _features(run):
+    for place, found in _features(run, copies=False):
         clips = tuple(one.clip for one in found)
         (total,) = _added(run, place, found, dict.fromkeys(clips, "")).values()
         yield StoredSums(*place, clips, total)
@@ -56,11 +67,13 @@ def read_sums(run: Path) -> Iterator[StoredSums]:
 def read_group_sums(
     run: Path, groups: Mapping[str, str]
 ) -> Iterator[tuple[StoredSums, tuple[LatentSums, ...]]]:
-    """As `read_sums`, each with the sums of every group of its clips, in the order of their names.
+    """As `read_sums`, of copies too, and beside each the sums of every group of its clips.
+
+    Groups stand in the order of their names.
 
     groups: by clip, "" for a clip that is a group of its own.
     """
-    for place, found in _features(run):
+    for place, found in _features(run, copies=True):
         group_of = {one.clip: groups.get(one.clip, "") or one.clip for one in found}
         parts = _added(run, place, found, group_of)
         ordered = tuple(parts[name] for name in group_names(group_of))
@@ -68,17 +81,17 @@ def read_group_sums(
         yield StoredSums(*place, tuple(group_of), total), ordered
 
 
-def _features(run: Path) -> Iterator[tuple[_Place, list[Feature]]]:
+def _features(run: Path, *, copies: bool) -> Iterator[tuple[_Place, list[Feature]]]:
     from rdbench.store.attachments import told
     from rdbench.store.features import read_features
 
     keys: dict[_Place, set[str]] = {}
-    for row in told(run, Kind.FEATURE, ("unit_key", "key", *_Place._fields)).to_pylist():
-        if row["key"] == SUMS.key:
-            place = _Place(*(row[name] for name in _Place._fields))
+    for row in told(run, Kind.FEATURE, ("unit_key", "key", *_LABELS)).to_pylist():
+        if row["key"] == SUMS.key and (copies or not row["backend"]):
+            place = _Place(*(row[name] for name in _LABELS))
             keys.setdefault(place, set()).add(row["unit_key"])
     for place, units in sorted(keys.items()):
-        found = read_features(run, SUMS, units)
+        found = read_features(run, sums_of(place.copy), units)
         if found:
             yield place, found
 

@@ -13,6 +13,8 @@ from rdbench.types import Score
 
 EACH, ALL = "each clip", "all clips"
 """Models of rows: over the frames of one clip, and of all clips of a domain."""
+COPIES = ", copy "
+"""Between these and the name of a degraded copy of the clips."""
 NORM = "norm"
 _KL = tuple(f"kl_{place}" for place in PLACES)
 OF_FRAMES = (*_KL, NORM)
@@ -33,6 +35,20 @@ UNITS = {
 }
 """By key, the unit of a row; `statistics_of` says what each is."""
 _NO_SCALE = "the latent has no trained posterior scale, so it has no KL"
+
+
+def of_copy(frames: str, copy: str) -> str:
+    """The model of rows of a degraded copy of the clips; copy: "" for the clips themselves.
+
+    >>> of_copy("all clips", "noise_20"), of_copy("all clips", "")
+    ('all clips, copy noise_20', 'all clips')
+    """
+    return f"{frames}{COPIES}{copy}" if copy else frames
+
+
+def copy_in(model: str) -> str:
+    """The copy that the model of a row names, "" for the clips themselves."""
+    return model.partition(COPIES)[2]
 
 
 def statistics_of(sums: LatentSums) -> dict[str, Score]:

@@ -135,7 +135,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     (root / "tables.json").write_bytes(tables.dumps())
     clips = make_clips(root / "clips", 10, 2)
     more = {
-        "latent": {"places": True},
+        "latent": {"places": True, "copies": ["noise_0"]},
         "entropy": {"enabled": True, "tables": str(root / "tables.json")},
     }
     summary = run(clips, root / "run", *systems, metrics=["snr_unaligned"], spec=more)
@@ -234,6 +234,33 @@ def test_statistics_have_their_closed_forms(made: tuple[Path, float], level: str
     assert list(whole["kl"]) == pytest.approx(list(nats), rel=0.05, abs=1e-6)
     weighted = (places["kl"].fillna(0) * places["frames"]).groupby(places["channel"]).sum()
     assert list(weighted / (10 * FRAMES)) == pytest.approx(list(whole["kl"]))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_noisy_copy_adds_its_power_to_every_component(
+    made: tuple[Path, float], level: str
+) -> None:
+    """White noise of the clip's own power has in each component the mean of their powers."""
+    a = share(LEVELS[level])
+    noise = POWERS.mean()
+    signal = a * (1 + noise / POWERS) * STRETCH**2
+    variance = (1 - a) * STRETCH**2
+    nats = 0.5 * (signal + variance - 1 - np.log(variance)).sum()
+    table = read(made, "copies", system=level).set_index("copy", drop=False)
+    noisy = table.loc["noise_0"]
+    assert noisy["norm"] == pytest.approx((signal + variance).mean(), rel=0.03)
+    frames = read(made, "channels", system=level, channel="0").set_index("place")["frames"]
+    by_place = sum(
+        noisy[f"kl_{place}"] * frames[place]
+        for place in ("silence", "transient", "steady") if frames[place]
+    )  # fmt: skip
+    assert by_place / (10 * FRAMES) == pytest.approx(nats, rel=0.03)
+    clean = table.iloc[0]
+    statistics = read(made, "statistics", system=level).iloc[0]
+    assert (clean["norm"], clean["effective_rank"]) == (
+        statistics["norm"], statistics["effective_rank"]
+    )  # fmt: skip
+    assert "| noise_0 |" in (made[0] / "latent.md").read_text()
 
 
 @pytest.mark.parametrize("level", LEVELS)

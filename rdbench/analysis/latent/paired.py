@@ -16,6 +16,7 @@ from rdbench.analysis.latent.ladder import RUNGS, prior_of
 from rdbench.analysis.paired import NOTHING, PointPair, difference, point_pairs
 from rdbench.analysis.stats.intervals import p_two_sided
 from rdbench.analysis.stats.leave_one_out import columns_of, kbps
+from rdbench.latent.summary import copy_in, of_copy
 from rdbench.store.schema import Kind
 from rdbench.types import RateKind
 
@@ -91,7 +92,8 @@ def _statistics(
         if one is not None and two is not None:
             found = difference(view, quantity, PointPair(one, two), "", confidence)
             kept = {name: found[name] for name in KEPT}
-            yield {"kind": Kind.LATENT.value, "key": quantity[0], "unit": values.unit} | kept
+            key = of_copy(quantity[0], copy_in(quantity[1]))
+            yield {"kind": Kind.LATENT.value, "key": key, "unit": values.unit} | kept
 
 
 def _rates(

@@ -9,7 +9,7 @@ import numpy as np
 
 from rdbench.analysis.sets import SetScore
 from rdbench.latent.stored import read_group_sums
-from rdbench.latent.summary import ALL, statistics_of
+from rdbench.latent.summary import ALL, of_copy, statistics_of
 from rdbench.store.schema import Kind
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def with_latents(run: Run, folder: Path) -> Run:
         made += [
             SetScore(
                 point, stored.domain, key, stored.clips, values, np.empty(0),
-                Kind.LATENT.value, ALL,
+                Kind.LATENT.value, of_copy(ALL, stored.copy),
             )
             for key, values in left_out.items()
             if np.isfinite(values).all()

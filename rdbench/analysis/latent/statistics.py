@@ -13,6 +13,7 @@ from rdbench.analysis.runs import merge, named_apart, read_run
 from rdbench.latent import statistics
 from rdbench.latent.places import PLACES
 from rdbench.latent.stored import StoredSums, read_sums
+from rdbench.latent.summary import ALL, COPIES, copy_in
 from rdbench.store.schema import Kind
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from rdbench.analysis.runs import Run
 
 EVERYWHERE = "all"
-OF_ALL_CLIPS = "all clips"
 CHANNEL_COLUMNS = [
     *LATENT, "place", "channel", "frames", "mean", "spread", "noise", "total", "kl", "correlation",
     "wasserstein", "kolmogorov_smirnov", "outlier_rate", "flatness",
@@ -53,9 +53,23 @@ def statistic_table(points: pd.DataFrame) -> pd.DataFrame:
 
     points: of `rdbench.analysis.aggregate.run_points`. NaN where one is undefined.
     """
-    chosen = (points["kind"] == Kind.LATENT.value) & (points["backend"] == OF_ALL_CLIPS)
-    table = points[chosen].pivot_table(
-        index=LATENT, columns="key", values="value", aggfunc="last", sort=False, dropna=False,
+    return _by_key(points[points["backend"] == ALL], LATENT)
+
+
+def copy_table(points: pd.DataFrame) -> pd.DataFrame:
+    """As `statistic_table`, of degraded copies of the clips, which the column `copy` names.
+
+    copy: "" for the clips themselves. Empty without copies.
+    """
+    backend = points["backend"].astype(str)
+    found = points[(backend == ALL) | backend.str.startswith(ALL + COPIES)]
+    table = _by_key(found.assign(copy=found["backend"].astype(str).map(copy_in)), [*LATENT, "copy"])
+    return table if (table["copy"] != "").any() else table.iloc[:0]
+
+
+def _by_key(rows: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    table = rows[rows["kind"] == Kind.LATENT.value].pivot_table(
+        index=index, columns="key", values="value", aggfunc="last", sort=False, dropna=False,
         observed=True,
     )  # fmt: skip
     return table.dropna(how="all").reset_index()

@@ -19,6 +19,7 @@ from rdbench.analysis.latent.generation import generation_table
 from rdbench.analysis.latent.ladder import RUNGS, ladder_table
 from rdbench.analysis.latent.statistics import (
     channel_table,
+    copy_table,
     norm_table,
     read_latents,
     spectrum_table,
@@ -56,6 +57,7 @@ class LatentContent:
     points: pd.DataFrame
     ladder: pd.DataFrame
     statistics: pd.DataFrame
+    copies: pd.DataFrame
     channels: pd.DataFrame
     spectra: pd.DataFrame
     norms: pd.DataFrame
@@ -71,7 +73,8 @@ class LatentContent:
         """What is written as CSV, by the file's stem."""
         return {
             "ladder": self.ladder, "statistics": self.statistics, "channels": self.channels,
-            "spectra": self.spectra, "norms": self.norms, "truncation": self.truncation,
+            "copies": self.copies, "spectra": self.spectra, "norms": self.norms,
+            "truncation": self.truncation,
             "least_channels": self.least, "decoded": self.decoded, "gap": self.gap,
             "generation": self.generation,
         }  # fmt: skip
@@ -135,6 +138,10 @@ class LatentContent:
             "no statistics by place: add `latent: {places: true}` to the spec": (
                 self.statistics.empty and self.channels.empty
             ),
+            "no copies of the clips in noise and in a room: add `copies: [noise_20, noise_10, "
+            "noise_0, room_0.5]` to `latent` in the spec": (
+                self.copies.empty and not self.statistics.empty
+            ),
             "no truncation variants: add `keep_24`, `keep_kl_24`, `keep_random_24` and other "
             "numbers to `variants`": self.truncation.empty,
             "no collapse variants: add `collapse_all` and `rolled` to `variants`": (
@@ -178,6 +185,7 @@ def content_of(run: Run, sums: Sequence[StoredSums]) -> LatentContent:
         points=points,
         ladder=ladder_table(run),
         statistics=statistic_table(points),
+        copies=copy_table(points),
         channels=channel_table(sums),
         spectra=spectrum_table(sums),
         norms=norm_table(sums),

@@ -78,6 +78,7 @@ def parts_of(content: LatentContent, domain: str) -> Iterator[Part]:
         },
         tables.unmeasured(content, domain),
     )  # fmt: skip
+    yield Part("Copies", tables.copies(content, domain))
     kept = {
         f"truncation_{end}_{slug('_'.join(filter(None, metric)))}": (
             f"{content.card.metrics[metric[0]].name} over the channels kept",
