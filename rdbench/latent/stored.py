@@ -1,4 +1,4 @@
-"""The sums of latents that a run keeps, added up over clips."""
+"""What a run keeps of latents: sums, added up over clips, and clips frame by frame."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from rdbench.latent.frames import LatentFrames
 from rdbench.latent.statistics import LatentSums
 from rdbench.resampling import group_names
 from rdbench.store.schema import Kind, Quantity
@@ -79,6 +80,43 @@ def read_group_sums(
         ordered = tuple(parts[name] for name in group_names(group_of))
         total = sum(ordered[1:], start=ordered[0])
         yield StoredSums(*place, tuple(group_of), total), ordered
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """A clip frame by frame at one point; labels as in rows."""
+
+    system: str
+    point: str
+    domain: str
+    clip: str
+    frames: LatentFrames
+
+
+def read_frames(run: Path, *, clips: int) -> list[StoredFrames]:
+    """What a run has of the first `clips` clips of each domain, in the order of their names.
+
+    Raises StoreError for a folder that is damaged, and for arrays that are no frames.
+    """
+    from rdbench.store.attachments import told
+    from rdbench.store.features import read_features
+
+    columns = ("unit_key", "key", "domain", "clip")
+    rows = [row for row in told(run, Kind.FEATURE, columns).to_pylist() if row["key"] == FRAMES.key]
+    names: dict[str, set[str]] = {}
+    for row in rows:
+        names.setdefault(row["domain"], set()).add(row["clip"])
+    first = {domain: sorted(found)[:clips] for domain, found in names.items()}
+    keys = {row["unit_key"] for row in rows if row["clip"] in first[row["domain"]]}
+    try:
+        return [
+            StoredFrames(
+                one.system, one.point, one.domain, one.clip, LatentFrames.unpack(one.array)
+            )
+            for one in read_features(run, FRAMES, keys)
+        ]
+    except ValueError as error:
+        raise StoreError(f"{run}: {error}") from error
 
 
 def _features(run: Path, *, copies: bool) -> Iterator[tuple[_Place, list[Feature]]]:

@@ -47,14 +47,17 @@ def write_latents(content: Content, folder: ReportFolder) -> list[LatentSection]
     Raises StoreError where what the run keeps of latents is damaged.
     """
     from rdbench.analysis.latent.decoded import has_latents
-    from rdbench.latent.stored import read_sums
+    from rdbench.analysis.latent.statistics import CLIPS
+    from rdbench.latent.stored import read_frames, read_sums
 
     run = content.run
     if not (has_latents(run) or (run.rows["kind"] == Kind.LATENT.value).any()):
         return []
     shown = {(one.system, one.domain) for one in run.rows[["system", "domain"]].itertuples()}
     sums = [one for one in read_sums(content.folder) if (one.system, one.domain) in shown]
-    found = content_of(run, sums)
+    frames = [one for one in read_frames(content.folder, clips=CLIPS)
+              if (one.system, one.domain) in shown]  # fmt: skip
+    found = content_of(run, sums, frames)
     if found.ladder["rung"].nunique() < 2 and found.statistics.empty and found.gap.empty:
         return []
     with figure_style(CONFIG.style, CONFIG.font):

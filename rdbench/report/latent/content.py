@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rdbench.analysis.runs import Run
-    from rdbench.latent.stored import StoredSums
+    from rdbench.latent.frames import LatentFrames
+    from rdbench.latent.stored import StoredFrames, StoredSums
 
 Latent = tuple[str, str]
 """System and point."""
@@ -49,7 +50,8 @@ class NoLatentError(RdbenchError):
 class LatentContent:
     """Tables of `rdbench.analysis.latent` and `gap_table`, each with all domains.
 
-    decoded: every variant but truncated ones against the sample. source: the column of it.
+    decoded: every variant but truncated ones against the sample. source: the column of it. frames:
+    a few clips frame by frame.
     """
 
     title: str
@@ -66,6 +68,7 @@ class LatentContent:
     decoded: pd.DataFrame
     gap: pd.DataFrame
     generation: pd.DataFrame
+    frames: tuple[StoredFrames, ...] = ()
     several: frozenset[str] = field(default=frozenset())
 
     @property
@@ -108,10 +111,24 @@ class LatentContent:
 
     def latents(self, table: pd.DataFrame) -> list[Latent]:
         """The latents of a table, in the spec's order."""
-        rank = {name: i for i, name in enumerate(self.card.systems)}
         found = table[["system", "point"]].drop_duplicates().itertuples(index=False, name=None)
-        named = [(str(system), str(point)) for system, point in found]
-        return sorted(named, key=lambda one: (rank.get(one[0], len(rank)), natural(one[1])))
+        return self._ordered((str(system), str(point)) for system, point in found)
+
+    def clips(self, domain: str) -> list[str]:
+        """The clips of a domain that are shown frame by frame."""
+        return list(dict.fromkeys(one.clip for one in self.frames if one.domain == domain))
+
+    def frames_of(self, domain: str, clip: str) -> dict[Latent, LatentFrames]:
+        """A clip frame by frame, of each latent in the spec's order."""
+        found = {
+            (one.system, one.point): one.frames for one in self.frames
+            if (one.domain, one.clip) == (domain, clip)
+        }  # fmt: skip
+        return {latent: found[latent] for latent in self._ordered(found)}
+
+    def _ordered(self, latents: Iterable[Latent]) -> list[Latent]:
+        rank = {name: i for i, name in enumerate(self.card.systems)}
+        return sorted(latents, key=lambda one: (rank.get(one[0], len(rank)), natural(one[1])))
 
     def name(self, latent: Latent) -> str:
         """A latent as it is shown: its system, with the point where there are several."""
@@ -161,20 +178,22 @@ def read_content(folders: Sequence[Path]) -> LatentContent:
     Raises NoLatentError where they have none, StoreError for a folder that is no run, and
     NotComparableError for runs that were not measured alike.
     """
-    run, sums = read_latents(folders)
+    run, sums, frames = read_latents(folders)
     if not has_latents(run) and not sums:
         named = " and ".join(str(folder) for folder in folders)
         raise NoLatentError(
             f"nothing in {named} has a continuous latent; give a run with a VAE or another codec "
             "of continuous latents"
         )
-    return content_of(run, sums)
+    return content_of(run, sums, frames)
 
 
-def content_of(run: Run, sums: Sequence[StoredSums]) -> LatentContent:
-    """What a run says of its latents; sums: of `rdbench.latent.stored.read_sums`, of its systems.
+def content_of(
+    run: Run, sums: Sequence[StoredSums], frames: Sequence[StoredFrames]
+) -> LatentContent:
+    """What a run says of its latents; tables may be empty.
 
-    Tables may be empty.
+    sums, frames: what `rdbench.latent.stored` reads of its systems.
     """
     points = run_points(run)
     truncation = truncation_table(run)
@@ -194,5 +213,6 @@ def content_of(run: Run, sums: Sequence[StoredSums]) -> LatentContent:
         decoded=against_reference(run),
         gap=gap_table(run),
         generation=generation_table(run),
+        frames=tuple(frames),
         several=frozenset(str(name) for name in counts.index[counts > 1]),
     )

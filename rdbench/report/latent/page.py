@@ -112,7 +112,7 @@ def _section(part: Part, mark: str) -> list[str]:
         blocks = packed(head, columns, width=WIDEST)
         lines.append(_filled(markdown(part.table.caption)))
         lines += [markdown_table(filled(block, len(head), nothing=NONE)) for block in blocks]
-    lines += [f"![{said}](figures/{name}.png)" for name, (said, _) in part.drawn.items()]
+    lines += [f"![{markdown(said)}](figures/{name}.png)" for name, (said, _) in part.drawn.items()]
     return lines
 
 

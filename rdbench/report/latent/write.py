@@ -14,7 +14,8 @@ from rdbench.report.latent.content import LatentContent, read_content
 from rdbench.report.latent.lines import draw_generation, draw_truncation, metrics_of
 from rdbench.report.latent.page import Part, html_page, markdown_page
 from rdbench.report.latent.pictures import draw_heat, draw_norms, draw_spectra
-from rdbench.report.names import slug
+from rdbench.report.latent.waves import draw_waves
+from rdbench.report.names import clean, slug
 from rdbench.report.spreadsheet import spreadsheet
 from rdbench.store.atomic import make_folder, trusted, write_atomic
 
@@ -78,6 +79,14 @@ def parts_of(content: LatentContent, domain: str) -> Iterator[Part]:
         },
         tables.unmeasured(content, domain),
     )  # fmt: skip
+    waves = {
+        f"frames_{end}_{number}": (
+            f"KL over the waveform of {clean(clip)}",
+            draw_waves(content, domain, clip, width=width),
+        )
+        for number, clip in enumerate(content.clips(domain), start=1)
+    }
+    yield Part("Frame by frame", figures=waves)
     yield Part("Copies", tables.copies(content, domain))
     kept = {
         f"truncation_{end}_{slug('_'.join(filter(None, metric)))}": (
