@@ -70,10 +70,12 @@ def before_the_end(action: Action) -> Iterator[None]:
 def leave() -> None:
     """Says that the work is done and told: a signal that comes later changes nothing.
 
-    Where an end has begun it does not return.
+    Where an end has begun it does not return. To be called in the main thread.
     """
     if _installed():
         _leaving.acquire()
+        for number in SAID:  # the interpreter gives up its own handlers before it ends
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _installed() -> bool:
@@ -147,6 +149,8 @@ def _end_children() -> None:
                 child.kill()
     if "multiprocessing.forkserver" in sys.modules:
         import shutil
-        from multiprocessing.util import get_temp_dir
+        from multiprocessing.process import current_process
 
-        shutil.rmtree(get_temp_dir(), ignore_errors=True)
+        folder = current_process()._config.get("tempdir")  # type: ignore[attr-defined]
+        if folder is not None:  # asking for it by the library's own function would make one
+            shutil.rmtree(folder, ignore_errors=True)

@@ -30,13 +30,13 @@ def claim() -> None:
         return
     remove_leftovers(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    current._config["tempdir"] = str(folder)  # at once: who ends this process takes it away
     # Locked before it has its name: without a lock by that name a folder is nobody's leftover.
     unnamed = folder / f"{_LOCK}.new"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     unnamed.rename(folder / _LOCK)
     util.Finalize(None, _remove, args=(folder, os.getpid(), shutil.rmtree), exitpriority=-100)
-    current._config["tempdir"] = str(folder)
 
 
 def remove_leftovers(parent: Path) -> None:

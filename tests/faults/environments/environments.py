@@ -2,7 +2,8 @@
 
 Each environment is a line of bash in which `$RUN` stands for the command; it works in a folder of
 its own. A run ends well with exit code 0, every row, and the rows and tables that it has anywhere;
-or what the environment does not allow is said in one sentence, with exit code 2.
+or what the environment does not allow is said in one sentence, with exit code 2, or, where it met
+the work and not the run, in every row, with exit code 1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ costs: {enabled: false}
 """
 LIMIT = 1800.0
 """Seconds after which a run hangs; a machine may have much other work."""
-BROKEN = ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error", "Error:")
+BROKEN = re.compile(
+    r"Traceback \(most recent call last\)|Exception ignored|Fatal Python error|^[\w.]*Error:", re.M
+)
 LONG = "n" * 300
 USER = "unshare --user --map-user=12345 --map-group=12345"
 """Begins a line whose command shall have a user without an entry in passwd, and none of root's
@@ -43,12 +46,14 @@ class Environment:
     """line: of bash. columns: of the terminal that it has; 0 for none.
 
     refused: what the sentence says where the environment does not allow a run; "" where it does.
+    failed: what the reason of every row says where it does not allow the work.
     silent: whether nothing that is said can be seen.
     """
 
     name: str
     line: str
     refused: str = ""
+    failed: str = ""
     columns: int = 0
     silent: bool = False
 
@@ -130,7 +135,7 @@ ENVIRONMENTS = (
     Environment("6 GiB of address space", "ulimit -v 6291456; $RUN"),
     Environment("1 GiB of address space", "ulimit -v 1048576; $RUN", refused="memory"),
     Environment("64 open files", "ulimit -n 64; $RUN"),
-    Environment("16 open files", "ulimit -n 16; $RUN", refused="Too many open files"),
+    Environment("16 open files", "ulimit -n 16; $RUN", failed="Too many open files"),
     Environment("files of 2 KiB", "ulimit -f 2; $RUN", refused="File too large"),
     Environment("a stack of 512 KiB", "ulimit -s 512; $RUN"),
     Environment("one core, niced", "taskset -c 0 nice -n 19 $RUN"),
@@ -177,7 +182,8 @@ class Ended:
 
     @property
     def traceback(self) -> bool:
-        return any(word in self.said for word in BROKEN) or self.code not in (0, 2)
+        codes = (1,) if self.environment.failed else (0, 2)
+        return bool(BROKEN.search(self.said)) or self.code not in codes
 
     def __str__(self) -> str:
         wrong = "; ".join(self.wrong)
@@ -213,6 +219,8 @@ class Trials:
         ended = Ended(environment, code, said)
         if ended.traceback:
             ended.wrong.append("no end that was meant")
+        elif environment.failed:
+            self._hold_failure(ended, home / "run")
         elif environment.refused:
             self._hold_refusal(ended)
         elif code:
@@ -244,6 +252,16 @@ class Trials:
             ended.wrong.append("not refused")
         elif len(sentences) != 1 or not sentences[0].startswith("rdbench: "):
             ended.wrong.append(f"no sentence about {wanted!r}")
+
+    def _hold_failure(self, ended: Ended, folder: Path) -> None:
+        """A run whose work was not allowed keeps every row, with the reason."""
+        from rdbench.store.reader import read_rows
+
+        rows, plain = read_rows(folder), read_rows(self._plain)
+        ended.lost = len(set(plain["unit_key"]) - set(rows["unit_key"]))
+        silent = ~rows["reason"].str.contains(ended.environment.failed)
+        ended.wrong += [f"{ended.lost} rows lost"] * bool(ended.lost)
+        ended.wrong += [f"{silent.sum()} rows without the reason"] * bool(silent.any())
 
     def _hold(self, ended: Ended, folder: Path) -> None:
         """What a run that ended well must have, and the same as anywhere."""
@@ -277,6 +295,7 @@ class Tally:
 
     well: int = 0
     refused: int = 0
+    failed: int = 0
     tracebacks: int = 0
     lost: int = 0
     differing: int = 0
@@ -291,6 +310,7 @@ def try_all(folder: Path, environments: Iterable[Environment] = ENVIRONMENTS) ->
         ended = trials.end(environment)
         tally.well += not ended.wrong and ended.code == 0
         tally.refused += not ended.wrong and ended.code == 2
+        tally.failed += not ended.wrong and ended.code == 1
         tally.tracebacks += ended.traceback
         tally.lost += ended.lost
         tally.differing += ended.differs
