@@ -139,27 +139,16 @@ def _end_children() -> None:
     What they were doing is lost to them, not to the store. The tracker of their semaphores stays,
     since it alone knows them, and ends by itself when it has taken them away.
     """
-    try:
-        if {"subprocess", "multiprocessing"} & sys.modules.keys():
-            _kill_children()
-    finally:  # whatever became of them: a list of processes that come and go may fail
-        if "multiprocessing.forkserver" in sys.modules:
-            _remove_folder()
-
-
-def _kill_children() -> None:
+    if not {"subprocess", "multiprocessing"} & sys.modules.keys():
+        return
     import psutil
 
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if "resource_tracker" not in " ".join(child.cmdline()):
                 child.kill()
+    if "multiprocessing.forkserver" in sys.modules:
+        import shutil
+        from multiprocessing.util import get_temp_dir
 
-
-def _remove_folder() -> None:
-    import shutil
-    from multiprocessing.process import current_process
-
-    folder = current_process()._config.get("tempdir")  # type: ignore[attr-defined]
-    if folder is not None:  # asking for it by the library's own function would make one
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)

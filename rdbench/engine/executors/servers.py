@@ -59,14 +59,14 @@ class ServerContext(ForkServerContext):
 
 def start_server() -> ServerContext:
     """Starts, once, the process that workers are forked from; it imports while others go on."""
-    claim()
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
     # it blocked from their birth, as everything has that is forked from the server.
     let_through = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        with _environment_of_server():
+        with _starting, _environment_of_server():
+            claim()
             resource_tracker.ensure_running()  # which lets it through again after its own start
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             ensure_running()  # the server takes the environment that it finds, its libraries too
@@ -84,23 +84,22 @@ def start_server() -> ServerContext:
 
 @contextlib.contextmanager
 def _environment_of_server() -> Iterator[None]:
-    """The variables that the server starts with; two callers at once leave what they found."""
-    with _starting:
-        quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
-        changed = dict.fromkeys(THREAD_VARIABLES, "1")
-        changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
-        if own := _own_path():
-            changed["PYTHONPATH"] = own
-        kept = {name: os.environ.get(name) for name in changed}
-        os.environ.update(changed)
-        try:
-            yield
-        finally:
-            for name, value in kept.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+    """The variables that the server starts with. One caller at a time, who holds `_starting`."""
+    quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
+    changed = dict.fromkeys(THREAD_VARIABLES, "1")
+    changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
+    if own := _own_path():
+        changed["PYTHONPATH"] = own
+    kept = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _own_path() -> str:
