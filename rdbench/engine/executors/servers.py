@@ -11,6 +11,7 @@ and imports the rdbench that this process has.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from typing import Any
 
 import rdbench
 from rdbench import streams
-from rdbench.engine.executors.temporary import claim
+from rdbench.engine.executors.temporary import claim, claimed
 from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
@@ -38,6 +39,9 @@ THREAD_VARIABLES = (
 """What the numeric libraries of a worker read; each is 1 there."""
 SWEEPING = "ignore::UserWarning:multiprocessing.resource_tracker"
 """What the tracker of semaphores says when it takes away those of processes that were ended."""
+
+FREE_FILES = 32
+"""Open files that a run needs besides those that its process has when it starts."""
 
 _starting = threading.Lock()
 
@@ -58,7 +62,10 @@ class ServerContext(ForkServerContext):
 
 
 def start_server() -> ServerContext:
-    """Starts, once, the process that workers are forked from; it imports while others go on."""
+    """Starts, once, the process that workers are forked from; it imports while others go on.
+
+    RdbenchError: where no process can be spoken with.
+    """
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
@@ -66,6 +73,8 @@ def start_server() -> ServerContext:
     let_through = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with _starting, _environment_of_server():
+            if not claimed():
+                _check_open_files()
             claim()
             resource_tracker.ensure_running()  # which lets it through again after its own start
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -80,6 +89,21 @@ def start_server() -> ServerContext:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, let_through)
     return context
+
+
+def _check_open_files() -> None:
+    """RdbenchError where a run would find no room for a pipe in the middle of its work."""
+    with contextlib.ExitStack() as held:
+        try:
+            for _ in range(FREE_FILES):
+                held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise RdbenchError(
+                f"processes cannot be started: a run needs {FREE_FILES} more open files than this "
+                "process may have; raise the limit (`ulimit -n 1024`)"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -20,14 +20,20 @@ PREFIX = "rdbench-server-"
 _LOCK = "lock"
 
 
+def claimed() -> bool:
+    """Whether this process has its folder."""
+    current: Any = process.current_process()
+    return current._config.get("tempdir") is not None
+
+
 def claim() -> None:
     """Gives this process its folder, once, and removes those of runs that were killed.
 
     Processes that it starts have the same. Raises OSError where none can be made.
     """
-    current: Any = process.current_process()
-    if current._config.get("tempdir") is not None:
+    if claimed():
         return
+    current: Any = process.current_process()
     remove_leftovers(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     current._config["tempdir"] = str(folder)  # at once: who ends this process takes it away

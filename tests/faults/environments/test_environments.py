@@ -57,14 +57,10 @@ def test_a_run_in_an_odd_environment_is_whole(trials: Trials, line: str, columns
         "the current folder deleted",
         "files of 2 KiB",
         "1 GiB of address space",
+        "16 open files",
         "a mistake where stderr is closed",
     ],
 )
 def test_what_an_environment_does_not_allow_is_one_sentence(trials: Trials, name: str) -> None:
     ended = trials.end(NAMED[name])
     assert (ended.code, ended.wrong) == (2, []), ended
-
-
-def test_a_run_whose_work_is_not_allowed_keeps_its_rows_with_the_reason(trials: Trials) -> None:
-    ended = trials.end(NAMED["16 open files"])
-    assert (ended.code, ended.wrong, ended.lost) == (1, [], 0), ended
