@@ -141,6 +141,10 @@ class Files(GivenCodec):
         """What was decoded elsewhere: codes, or of a latent a sample or the mean."""
         return ({"sample": SAMPLE, "mean": MEAN}.get(self._decoded_from or "", CODES),)
 
+    def folder_of(self, point: OperatingPoint) -> str:
+        """The folder of the reconstructions at a point, as the options name it."""
+        return self._folders[point.name]
+
     def find(
         self, point: OperatingPoint, clips: Sequence[str], locate: Callable[[str], Path]
     ) -> Mapping[str, clip_files.ClipFiles]:
