@@ -409,3 +409,23 @@ def test_a_stated_rate_is_compared_as_such_and_has_no_stream(
     streams = table[(table["basis"] == "decodable") & (table["curve"] == "said")]
     assert set(streams["reason"]) == {"not measured: the rate of said is stated"}
     assert set(table["rate_kind"]) == {"stated"}
+
+
+def test_what_was_decoded_from_the_mean_is_no_rate_point(
+    clips: Path, decoded: Path, tmp_path: Path
+) -> None:
+    from rdbench.analysis.curves.bd_rate import bd_table
+    from rdbench.analysis.runs import read_run
+
+    for name in NAMES:
+        np.savez(tmp_path / f"{name}.npz", mean=np.ones((2, 5)), scale=np.full((2, 5), 0.5))
+    folders, latents = {"6": str(decoded)}, {"6": str(tmp_path)}
+    mine = files(folders=folders, latents=latents, decoded_from="mean")
+    opus = {"codec": "opus", "name": "opus", "points": [8, 12]}
+    assert run(clips, tmp_path / "run", mine, opus).failed == 0
+    kl = 10 * 0.5 * (0.25 + 1 - 1 - np.log(0.25)) / np.log(2)
+    assert rows(tmp_path / "run", key="kl")["value"].tolist() == pytest.approx([kl] * 3)
+    table: pd.DataFrame = bd_table(read_run(tmp_path / "run"), reference="opus", curves=["mine"])
+    assert (table["reason"] != "").all()
+    headline = table.loc[table["basis"] == "headline", "reason"]
+    assert headline.str.contains("it is no rate point").all()
