@@ -164,10 +164,12 @@ class _Run:
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
         from rdbench.engine.measure.passes import Passes
+        from rdbench.engine.plan.given import take_found
         from rdbench.engine.plan.keys import Keys
         from rdbench.engine.plan.plan import Plan
         from rdbench.engine.plan.predicted import take_predictions
 
+        take_found(self.spec, systems, clips)
         take_predictions(self.spec, systems, clips, allow_code=self.options.allow_code)
         self.passes = Passes(self._passes(systems, clips))
         keys = Keys(

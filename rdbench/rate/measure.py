@@ -17,6 +17,7 @@ from rdbench.rate.prior import GaussianPrior
 from rdbench.types import (
     KL_PRIOR,
     CodecError,
+    Counted,
     Encoded,
     Packets,
     PacketStream,
@@ -49,7 +50,8 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     """Every rate that follows from `encoded` alone: per kind one `Rate` for each clip.
 
     Tokens have `nominal`, posteriors `kl` (undefined where there is no scale), packets `payload`
-    and `container`; a waveform (an anchor's payload) has none.
+    and `container`, counted bits the kind that they are of; a waveform (an anchor's payload) has
+    none.
     """
     payload = encoded.payload
     if isinstance(payload, Waveform):
@@ -61,6 +63,8 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
         return {RateKind.NOMINAL: _rates(RateKind.NOMINAL, bits, side, seconds)}
     if isinstance(payload, Posterior):
         return {RateKind.KL: _kl_rates(payload, side, seconds)}
+    if isinstance(payload, Counted):
+        return {payload.kind: _rates(payload.kind, payload.bits.tolist(), side, seconds)}
     return _packet_rates(payload, side, seconds)
 
 

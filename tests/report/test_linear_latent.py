@@ -110,6 +110,7 @@ def make_clips(folder: Path, count: int, seed: int) -> Path:
     rng = np.random.default_rng(seed)
     for number in range(count):
         wave = (components(rng) * np.sqrt(POWERS) @ AXES.T).ravel()
+        # Into WAV files of floats libsndfile writes the time, and seeds go by a file's hash.
         soundfile.write(folder / f"{number}.wav", wave, RATE, subtype="PCM_24")
     return folder
 
@@ -225,9 +226,8 @@ def test_statistics_have_their_closed_forms(made: tuple[Path, float], level: str
     assert table["effective_rank"] == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=0.02)
     assert table["autocorrelation"] == pytest.approx(RHO, abs=0.02)
     drawn = wasserstein_of_samples(theta, clips=10)
-    assert np.mean(drawn) > (np.abs(STRETCH - 1) * math.sqrt(2 / math.pi)).mean()
     assert table["wasserstein"] == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn))
-    assert table["outlier_rate"] == pytest.approx(6.3e-5, abs=9e-5)  # 8 of them, four deviations
+    assert table["outlier_rate"] == pytest.approx(6.3e-5, abs=5e-5)
     channels = read(made, "channels", system=level)
     whole, places = channels[channels["place"] == "all"], channels[channels["place"] != "all"]
     nats = 0.5 * (STRETCH**2 - 1 - np.log(STRETCH**2 * (1 - a)))

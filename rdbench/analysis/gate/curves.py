@@ -80,6 +80,10 @@ def _bd(
     sides: tuple[Side, Side],
     tolerance: Tolerance,
 ) -> dict[str, Any]:
+    kinds = [side.rate[0] for side in sides]
+    if kinds[0] != kinds[1]:
+        said = f"its rate is {kinds[1]}, and that of the baseline {kinds[0]}"
+        return {"verdict": "skipped", "message": said}
     pair = make_pair(scores, metric, sign, sides)
     first, second, columns = pair.reference.curve, pair.test.curve, pair.test.columns
     if pair.refusal or first is None or second is None or columns is None:

@@ -232,12 +232,12 @@ class EntropyPass(Pass):
         return entry.tokens
 
     def _lacks(self, step: Step) -> bool:
-        return _kind(step) is not None and self._entry(step) is None
+        return _kind(step) is not None and not step.found and self._entry(step) is None
 
     def _entry(self, step: Step) -> Entry | None:
         info = step.system.info
-        if self.tables is None or info is None or step.system.codec is None:
-            return None
+        if self.tables is None or info is None or step.system.codec is None or step.found:
+            return None  # codecs of files all have one name, and nothing was fitted to any
         points = [step.point.name]
         if step.system.codec.nested:
             fitted = (e.point for e in self.tables.entries if e.codec == info.name)

@@ -17,6 +17,7 @@ from rdbench.report.cards import RunCard, records
 from rdbench.report.names import clean, listed
 from rdbench.report.numbers import (
     NONE,
+    STATED,
     gap_text,
     kbps_text,
     p_text,
@@ -29,6 +30,7 @@ from rdbench.report.numbers import (
 )
 from rdbench.report.tables.points import NOT_A_RATE
 from rdbench.report.text.columns import Column, aligned, fitted, folded, markdown_table
+from rdbench.types import RateKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,6 +151,8 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
                 f"{row.reference_rate_kind}); beside it stands the comparison under decodable "
                 "streams, where measured."
             )
+    if RateKind.STATED in {*headline["rate_kind"], *headline["reference_rate_kind"]}:
+        lines.append(STATED)
     notes: dict[tuple[str, str, str], dict[str, None]] = {}
     # One method's rows tell of both.
     told = bd.drop_duplicates(["key", "backend", "curve", "variant", "basis", "quantity"])
