@@ -23,12 +23,13 @@ _PART = re.compile(r"(.+?)(#[0-9.e-]+\+(?:end|[0-9.e-]+))?", re.DOTALL)
 def place_of(clip: str) -> str:
     """Where in a folder it lies, without the ending.
 
-    >>> place_of("speech/a.flac"), place_of("a.flac#1+2"), place_of("../a.wav")
-    ('speech/a', 'a#1+2', 'a')
+    >>> place_of("speech/a.flac"), place_of("a.flac#1+2"), place_of("../a.wav"), place_of(".")
+    ('speech/a', 'a#1+2', 'a', '')
     """
     found = _PART.fullmatch(clip)
     whole, part = (clip, "") if found is None else (found[1], found[2] or "")
-    inside = [one for one in PurePosixPath(whole).with_suffix("").parts if one not in ("/", "..")]
+    *folders, name = PurePosixPath("/", whole).parts
+    inside = [one for one in (*folders, PurePosixPath(name).stem) if one not in ("/", "..", "")]
     return "/".join(inside) + part
 
 
