@@ -70,10 +70,12 @@ def before_the_end(action: Action) -> Iterator[None]:
 def leave() -> None:
     """Says that the work is done and told: a signal that comes later changes nothing.
 
-    Where an end has begun it does not return.
+    Where an end has begun it does not return. To be called in the main thread.
     """
     if _installed():
         _leaving.acquire()
+        for number in SAID:  # the interpreter gives up its own handlers before it ends
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _installed() -> bool:

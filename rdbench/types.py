@@ -209,6 +209,18 @@ class Waveform:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Bits that were counted where something was encoded elsewhere, in place of what was encoded.
+
+    kind: which bits they are: of a bitstream (`payload`), of a whole file (`container`), or what
+    somebody says of them (`stated`). bits: float64 (clips,), on the CPU.
+    """
+
+    kind: RateKind
+    bits: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Latent:
     """A continuous latent for a decoder: (clips, channels, frames), with valid frames per clip."""
 
@@ -220,14 +232,14 @@ class Latent:
 class Encoded:
     """What an encoder made of a batch: all that rates and decoding need.
 
-    payload: tokens, posterior, packets, or (anchors) a waveform.
+    payload: tokens, posterior, packets, or in their place (anchors) a waveform or counted bits.
     lengths: int64 (clips,), on the CPU: unpadded samples of each clip at `sample_rate`.
     sample_rate: the codec's own rate for this batch, in hertz.
     channels: channels of the audio that was encoded.
     side: side information by name; all of it is counted.
     """
 
-    payload: Tokens | Posterior | Packets | Waveform
+    payload: Tokens | Posterior | Packets | Waveform | Counted
     lengths: torch.Tensor
     sample_rate: int
     channels: int
@@ -251,7 +263,10 @@ class DecoderInput:
 
 
 class RateKind(StrEnum):
-    """Which bits are counted. Kinds are never mixed unlabelled."""
+    """Which bits are counted. Kinds are never mixed unlabelled.
+
+    `stated` are counted by nobody: a rate that a user says of audio that was made elsewhere.
+    """
 
     NOMINAL = "nominal"
     ENTROPY = "entropy"
@@ -259,6 +274,7 @@ class RateKind(StrEnum):
     CODED = "coded"
     PAYLOAD = "payload"
     CONTAINER = "container"
+    STATED = "stated"
 
 
 KL_PRIOR = "N(0, I)"

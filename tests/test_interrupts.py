@@ -159,6 +159,20 @@ def test_a_signal_after_all_is_done_changes_nothing() -> None:
     assert ended("interrupts.leave()\n" + AT_WORK + "time.sleep(0.5)") == (0, "")
 
 
+def test_a_signal_while_the_interpreter_ends_changes_nothing() -> None:
+    """It gives up its own handlers then, after which a signal would end the process at once."""
+    program = f"""
+class Late:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.5)
+sys.late = Late()  # lives longer than the handlers
+interrupts.leave()
+{AT_WORK}
+sleep = time.sleep
+"""
+    assert ended(program, signal.SIGTERM) == (0, "")
+
+
 def test_without_install_nothing_is_taken_over() -> None:
     """A program that uses rdbench has its own handlers, and `leave` does not wait there."""
     script = "from rdbench import interrupts\ninterrupts.leave()\ninterrupts.leave()\n"

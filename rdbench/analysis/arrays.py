@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 Kept = TypeVar("Kept")
+OF_SETS = (Kind.METRIC.value, Kind.LATENT.value)
+"""Kinds of rows of which a set of clips has values."""
 RESIDUAL_DELAY = "residual_delay"
 LEAST_SCORED = 0.5
 """The share of its clips on which a point needs a score to be compared: one that is mute on most
@@ -81,7 +83,8 @@ class DomainScores:
     """One domain. groups: the group of each clip, numbers from 0 in the order of the groups' names
     (`rdbench.resampling`). seconds: (points, clips).
 
-    metrics, rates: by (key, backend). ratings: by key, for metrics that listeners gave.
+    metrics, rates: by (key, backend). ratings: by key, for metrics that listeners gave. latents:
+    statistics of latents over all clips, by (key, backend), as values of sets.
     """
 
     domain: str
@@ -93,6 +96,7 @@ class DomainScores:
     rates: Mapping[tuple[str, str], ClipValues]
     variants: Mapping[str, VariantCard]
     ratings: Mapping[str, Ratings] = field(default_factory=dict)
+    latents: Mapping[tuple[str, str], ClipValues] = field(default_factory=dict)
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
@@ -135,9 +139,9 @@ class DomainScores:
 def by_domain(run: Run) -> list[DomainScores]:
     """The rows of each domain of `run`, in the order of the domains' first rows.
 
-    What is neither a metric nor a rate is left out, and so are rates of whole points. Of rows
-    that name the same thing twice, the last one counts. Raises StoreError where columns are
-    missing.
+    What is neither a metric nor a rate nor a latent's statistic over all clips is left out, and so
+    are rates of whole points. Of rows that name the same thing twice, the last one counts. Raises
+    StoreError where columns are missing.
     """
     absent = [column for column in MEASURED if column not in run.rows.columns]
     if absent:
@@ -146,7 +150,7 @@ def by_domain(run: Run) -> list[DomainScores]:
         )
     measured = run.rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value])
     of_clips = run.rows["clip"] != ""
-    whole = run.rows[(run.rows["kind"] == Kind.METRIC.value) & ~of_clips]
+    whole = run.rows[run.rows["kind"].isin(OF_SETS) & ~of_clips]
     return [
         _domain_scores(run, str(domain), part, whole[whole["domain"] == domain])
         for domain, part in run.rows[measured & of_clips].groupby(
@@ -187,10 +191,16 @@ def _domain_scores(run: Run, domain: str, rows: pd.DataFrame, whole: pd.DataFram
     _lend_backends(metrics)
     _lend_backends(rates)
     given = np.isfinite(seconds)
-    for names, part in whole.groupby(["key", "backend"], sort=False, observed=True):
-        key, backend = map(str, names)
-        sets = [one for one in run.sets if (one.domain, one.key) == (domain, key)]
-        metrics[key, backend] = _set_values(part, sets, points, clips, given)
+    latents: dict[tuple[str, str], ClipValues] = {}
+    for names, part in whole.groupby(["kind", "key", "backend"], sort=False, observed=True):
+        kind, key, backend = map(str, names)
+        sets = [
+            one for one in run.sets
+            if (one.domain, one.kind, one.key) == (domain, kind, key)
+            and one.backend in ("", backend)
+        ]  # fmt: skip
+        found = metrics if kind == Kind.METRIC.value else latents
+        found[key, backend] = _set_values(part, sets, points, clips, given)
     return DomainScores(
         domain,
         points,
@@ -201,6 +211,7 @@ def _domain_scores(run: Run, domain: str, rows: pd.DataFrame, whole: pd.DataFram
         rates,
         variants_of(run.manifest),
         {} if run.ratings is None else _answers(run.ratings, points, clips),
+        latents,
     )
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.curves.bd_rate import METHODS, bd_table
 from rdbench.analysis.curves.readings import reading_table
+from rdbench.analysis.latent.paired import latent_table
+from rdbench.analysis.latent.sets import with_latents
 from rdbench.analysis.paired import clip_table, paired_table
 from rdbench.analysis.runs import Run, merge, read_run, run_of
 from rdbench.analysis.stats.leave_one_out import Sampling
@@ -121,7 +123,7 @@ def all_tables(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, pd.DataFrame]:
-    """Everything that `rdbench compare` shows: `bd`, `readings`, `pairs`, `clips`.
+    """Everything that `rdbench compare` shows: `bd`, `readings`, `pairs`, `clips`, `latents`.
 
     Raises RdbenchError for a metric that was not measured, and as the tables do.
     """
@@ -136,6 +138,9 @@ def all_tables(
         "pairs": paired_table(run, **shared, pairs=pairs),
         "clips": clip_table(run, **shared, pairs=pairs, count=clips),
     }
+    latents = latent_table(run, reference=anchor, curves=curves, pairs=pairs)
+    if metrics is None and len(latents):
+        tables["latents"] = latents
     if at_kbps or to_reach:
         tables["readings"] = reading_table(
             run, at_kbps=at_kbps, to_reach=to_reach, curves=curves, metrics=metrics
@@ -146,7 +151,7 @@ def all_tables(
 def load(source: Source, manifest: Mapping[str, Any] | None = None) -> Run:
     """The run, or the runs made one, that `source` names (see `bd_rate`)."""
     if isinstance(source, str | Path):
-        return read_run(Path(source))
+        return _read(Path(source))
     if not isinstance(source, Sequence):
         if manifest is None:
             raise RdbenchError(
@@ -154,4 +159,8 @@ def load(source: Source, manifest: Mapping[str, Any] | None = None) -> Run:
                 "pass manifest=…, or the results folder instead of rows"
             )
         return run_of("rows", source, manifest)
-    return merge([read_run(Path(folder)) for folder in source])
+    return merge([_read(Path(folder)) for folder in source])
+
+
+def _read(folder: Path) -> Run:
+    return with_latents(read_run(folder), folder)

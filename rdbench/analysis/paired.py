@@ -104,7 +104,7 @@ def paired_table(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for scores, chosen in _pairs(run, reference, pairs, curves):
+    for scores, chosen in point_pairs(run, reference, pairs, curves):
         headlines = run.headlines
         for metric in chosen_metrics(scores, metrics):
             for pair in chosen:
@@ -113,7 +113,7 @@ def paired_table(
                 if pair.far:
                     row |= {**NOTHING, "n_total": 0, "reason": _too_far(scores, pair)}
                 else:
-                    row |= _difference(scores, metric, pair, row["better"], confidence)
+                    row |= difference(scores, metric, pair, row["better"], confidence)
                 rows.append(row)
     table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(float))
@@ -137,7 +137,7 @@ def clip_table(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for scores, chosen in _pairs(run, reference, pairs, curves):
+    for scores, chosen in point_pairs(run, reference, pairs, curves):
         near = [pair for pair in chosen if not pair.far]
         names = _group_names(run, scores)
         for metric in chosen_metrics(scores, metrics):
@@ -181,12 +181,13 @@ def holm(p: Array, *, tests: int = 0) -> Array:
     return result
 
 
-def _pairs(
+def point_pairs(
     run: Run,
     reference: str | None,
     named: Sequence[tuple[str, str]],
     curves: Sequence[str] | None,
 ) -> list[tuple[DomainScores, list[PointPair]]]:
+    """By domain, the points that are compared; arguments and errors as in `paired_table`."""
     parts = by_domain(run)
     if named:
         return _named_pairs(parts, named)
@@ -332,9 +333,10 @@ def _rates(
     }
 
 
-def _difference(
+def difference(
     scores: DomainScores, metric: tuple[str, str], pair: PointPair, better: str, confidence: float
 ) -> dict[str, Any]:
+    """The columns of `NOTHING` and `n_total` of one metric at two points."""
     quantity = scores.metrics[metric]
     test, other = quantity.values[pair.test], quantity.values[pair.reference]
     given = int((quantity.status[[pair.test, pair.reference]] != 0).any(axis=0).sum())

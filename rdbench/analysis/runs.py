@@ -89,7 +89,8 @@ class Run:
     def _likely_headline(self, system: str) -> str | None:
         rates = self.rows[(self.rows["system"] == system) & (self.rows["kind"] == "rate")]
         measured = set(rates["key"])
-        return next((kind for kind in ("payload", "kl", "nominal") if kind in measured), None)
+        known = ("payload", "kl", "nominal", "stated")
+        return next((kind for kind in known if kind in measured), None)
 
 
 def read_run(folder: Path) -> Run:

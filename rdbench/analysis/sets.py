@@ -37,7 +37,8 @@ class SetScore:
     """What one value is made of.
 
     point: system, curve, point and variant. clips: the names of those that the value is of.
-    left_out: without each group, (groups,). drawn: replicates, (resamples,), or none.
+    left_out: without each group, (groups,). drawn: replicates, (resamples,), or none. kind: of the
+    row, a metric or a statistic of a latent; backend: that of its row, "" for any.
     """
 
     point: Point
@@ -46,6 +47,8 @@ class SetScore:
     clips: tuple[str, ...]
     left_out: Array
     drawn: Array
+    kind: str = Kind.METRIC.value
+    backend: str = ""
 
     def renamed(self, prefix: str) -> SetScore:
         """The same of a system and curve whose names have a prefix."""

@@ -129,16 +129,23 @@ class Excerpt:
 
 
 def read(
-    path: str | Path, *, start: float = 0.0, duration: float | None = None
+    path: str | Path,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    planned: FileHash | None = None,
 ) -> tuple[torch.Tensor, int]:
     """Reads `duration` seconds from `start` on; None is up to the end of the file.
+
+    planned: what the file held when the run was planned; whatever is read of it now is held against
+    that, and ChangedError raised for a file that does not hold it.
 
     Returns float32 samples (channels, time), full scale at ±1, and the rate in hertz. Silent and
     clipped audio is audio. Raises AudioError, with the reason, for a file that is missing,
     damaged, cut off, empty, shorter than MIN_SECONDS or larger than MAX_VALUES, that has another
     rate or more channels than stated above, or that holds NaN or infinite samples.
     """
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), planned=planned) as file:
         first, count = _part(file, str(path), start, duration)
         return _frames(file, str(path), first, count), int(file.samplerate)
 

@@ -20,6 +20,7 @@ from rdbench.cli import (
     compare,
     doctor,
     fit_entropy,
+    import_files,
     import_scores,
     latent,
     listen,
@@ -55,6 +56,7 @@ app.command("validate")(validate.command)
 app.command("compare")(compare.command)
 app.command("check")(check.command)
 app.command("listen")(listen.command)
+app.command("import-files")(import_files.command)
 app.command("import-scores")(import_scores.command)
 app.command("train")(train.command)
 app.command("codecs")(listing.codecs)

@@ -25,6 +25,7 @@ class RateAxis(StrEnum):
     CODED = "coded"
     PAYLOAD = "payload"
     CONTAINER = "container"
+    STATED = "stated"
 
 
 class Style(StrEnum):

@@ -9,14 +9,15 @@ input.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rdbench.types import (
     CODES,
     AudioBatch,
     CodecError,
     CodecInfo,
+    Counted,
     DecoderInput,
     Encoded,
     OperatingPoint,
@@ -25,9 +26,9 @@ from rdbench.types import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
+
     import torch
-    from numpy.typing import NDArray
 
 
 class Codec(ABC):
@@ -88,14 +89,14 @@ class Codec(ABC):
         encoded: Encoded,
         variant: Variant,
         clip_seeds: Sequence[int],
-        given: Sequence[NDArray[np.float32]] = (),
+        given: Sequence[Any] = (),
     ) -> DecoderInput:
         """What the decoder receives under `variant`; `clip_seeds` has one seed for each clip.
 
-        given: of a variant that is predicted, and of it alone, a latent (channels, frames) for
-        each clip.
+        given: what was made elsewhere for each clip, and for nothing else: of a variant that is
+        predicted a latent, float32 (channels, frames); of a `GivenCodec` what it found.
         """
-        if variant != CODES or isinstance(encoded.payload, Posterior):
+        if variant != CODES or isinstance(encoded.payload, Posterior | Counted):
             raise CodecError(f"{self.info.name} has no variant {variant.name!r}")
         return DecoderInput(
             encoded.payload, encoded.lengths, encoded.sample_rate, encoded.channels, encoded.side
@@ -104,3 +105,44 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, decoder_input: DecoderInput) -> AudioBatch:
         """Decodes to the lengths, rate and channels that `decoder_input` states."""
+
+
+class Given(Protocol):
+    """What was made elsewhere of one clip, as it was found when the run was planned.
+
+    It is picklable, since it is used by other processes.
+    """
+
+    @property
+    def content(self) -> str:
+        """Names what it holds, for the keys of its clip; "" where there is nothing."""
+
+
+class GivenCodec(Codec):
+    """A codec that codes nothing: what it made of each clip, whole, was made elsewhere.
+
+    The engine asks for it by the clips' names, once, when a run is planned, and hands it back to
+    `encode` and `decoder_input`. The settings of a point say all that its options do to a value,
+    and no paths: keys have them in the place of the options, and `Given.content` for the files.
+    """
+
+    @abstractmethod
+    def find(
+        self, point: OperatingPoint, clips: Sequence[str], locate: Callable[[str], Path]
+    ) -> Mapping[str, Given]:
+        """What there is at a point for each of `clips`, by name.
+
+        locate: from a path in the options to the path that it means. What is wrong with one clip
+        (a file that is missing, two files) is told when it is used, and costs that clip alone.
+        Raises CodecError for what can be used for no clip, such as a folder that is not there.
+        """
+
+    @abstractmethod
+    def encode(
+        self, audio: AudioBatch, point: OperatingPoint, given: Sequence[Any] = ()
+    ) -> Encoded:
+        """What was made of the clips of `audio`; given: what `find` found for each of them.
+
+        Raises CodecError or AudioError for a clip that it cannot be taken from, ChangedError where
+        a file is no longer what was found.
+        """

@@ -33,6 +33,24 @@ _WEIGHTS = ("weights", "check")
 CARDS: Mapping[str, Card] = {
     "identity": Card("anchor", "identity", (), ""),
     "lowpass": Card("anchor", "cutoffs in Hz, from 100", (), ""),
+    "files": Card(
+        "files",
+        "folders of reconstructions made elsewhere",
+        (
+            "folders",
+            "bitstreams",
+            "byte_counts",
+            "container",
+            "tokens",
+            "codebook_sizes",
+            "latents",
+            "decoded_from",
+            "stated_kbps",
+            "delay",
+            "tolerance_seconds",
+        ),
+        "",
+    ),
     "opus": Card(
         "traditional",
         "6 to 512 (mono: to 256)",

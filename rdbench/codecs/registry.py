@@ -25,6 +25,7 @@ ENTRY_POINT_GROUP = "rdbench.codecs"
 BUILT_IN: Mapping[str, str] = {
     "identity": "rdbench.codecs.anchors:Identity",
     "lowpass": "rdbench.codecs.anchors:LowPass",
+    "files": "rdbench.codecs.elsewhere.codec:Files",
     "opus": "rdbench.codecs.packets.pyav:Opus",
     "mp3": "rdbench.codecs.packets.pyav:Mp3",
     "aac": "rdbench.codecs.packets.pyav:Aac",

@@ -211,6 +211,7 @@ def _put(entries: list[Entry], entry: Entry) -> None:
 
 def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
     """What is fitted: a nested codec at its highest point, the others being cut from it."""
+    from rdbench.codecs.base import GivenCodec
     from rdbench.codecs.posterior.base import PosteriorCodec
     from rdbench.types import RateKind
 
@@ -218,6 +219,8 @@ def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
         codec = system.codec
         if codec is None:
             progress.say(f"{system.name} cannot be fitted: {system.failure}")
+        elif isinstance(codec, GivenCodec):
+            progress.say(f"{system.name} cannot be fitted: what it codes was made elsewhere")
         elif codec.info.headline is RateKind.NOMINAL or isinstance(codec, PosteriorCodec):
             yield from system.first_steps[-1:] if codec.nested else system.first_steps
 

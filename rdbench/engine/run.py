@@ -164,10 +164,12 @@ class _Run:
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
         from rdbench.engine.measure.passes import Passes
+        from rdbench.engine.plan.given import take_found
         from rdbench.engine.plan.keys import Keys
         from rdbench.engine.plan.plan import Plan
         from rdbench.engine.plan.predicted import take_predictions
 
+        take_found(self.spec, systems, clips)
         take_predictions(self.spec, systems, clips, allow_code=self.options.allow_code)
         self.passes = Passes(self._passes(systems, clips))
         keys = Keys(
@@ -184,7 +186,7 @@ class _Run:
         """Every family of quantities; a new one is added here."""
         from rdbench.engine.passes.audio import AudioPass
         from rdbench.engine.passes.costs import CostsPass
-        from rdbench.engine.passes.entropy import EntropyPass, take_tables
+        from rdbench.engine.passes.entropy import EntropyPass, take_probes, take_tables
         from rdbench.engine.passes.latents import LatentsPass
         from rdbench.engine.passes.notes import NotesPass
         from rdbench.engine.passes.rates import RatesPass
@@ -201,7 +203,9 @@ class _Run:
 
         path = self.spec.tables_path
         entropy = EntropyPass(
-            self.spec.entropy.enabled, take_tables(path, systems, clips) if path else None
+            self.spec.entropy.enabled,
+            take_tables(path, systems, clips) if path else None,
+            take_probes(self.spec, systems, clips),
         )
         for sentence in entropy.unfitted(systems):
             self.progress.say(sentence)
@@ -210,7 +214,9 @@ class _Run:
         return [
             RatesPass(frames=self.spec.traces or self.options.traces),
             entropy,
-            LatentsPass(self.spec.latent.places, self.spec.protocol.seed),
+            LatentsPass(
+                self.spec.latent.places, self.spec.protocol.seed, self.spec.latent.copies or ()
+            ),
             ScoresPass(of_scope(sets=False), align),
             SetMetricsPass(of_scope(sets=True), align),
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),

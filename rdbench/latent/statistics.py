@@ -80,7 +80,7 @@ class LatentSums:
         channels = len(mean)
         at = np.eye(len(PLACES))[places].T
         variance = np.full_like(mean, np.nan) if scale is None else np.square(scale)
-        kl = 0.5 * (np.square(mean) + variance - 1.0 - np.log(variance))
+        kl = kl_to_standard(mean, variance)
         a, b = mean[:, :-1], mean[:, 1:]
         pairs = np.stack([a, b, a * a, b * b, a * b], axis=-1)
         norm = np.square(sample).mean(axis=0)
@@ -129,6 +129,11 @@ class LatentSums:
             raise ValueError("these are no sums of a latent; run again to make them anew")
         parts = np.split(np.asarray(array[1:], np.float64), np.cumsum(sizes)[:-1])
         return cls(**{n: p.reshape(s) for (n, s), p in zip(shapes.items(), parts, strict=True)})
+
+
+def kl_to_standard(mean: Floats, variance: Floats) -> Floats:
+    """KL(N(mean, variance) ‖ N(0, 1)) of every element in nats."""
+    return np.asarray(0.5 * (np.square(mean) + variance - 1.0 - np.log(variance)))
 
 
 def _shapes(channels: int) -> dict[str, tuple[int, ...]]:

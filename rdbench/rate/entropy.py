@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from rdbench.rate.stream import Stream, StreamError
+from rdbench.rate.stream import Stream, StreamError, impossible_streams
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -96,13 +96,15 @@ def decode_clips(stream: Stream, tables: StaticTables | None = None) -> list[Cli
         if tables is None or tables.cut(sizes).digest != stream.header.get("tables"):
             raise StreamError("the stream was written with other static tables; give those")
         cut = tables.cut(sizes)
-        clips = [cut.decode(decoder, counts) for counts in frames]
+        with impossible_streams():
+            clips = [cut.decode(decoder, counts) for counts in frames]
     else:
         models = _fresh(sizes, name)
-        clips = [
-            [model.decode(decoder, count) for model, count in zip(models, counts, strict=True)]
-            for counts in frames
-        ]
+        with impossible_streams():
+            clips = [
+                [model.decode(decoder, count) for model, count in zip(models, counts, strict=True)]
+                for counts in frames
+            ]
     if not decoder.maybe_exhausted():
         raise StreamError("the stream is longer than its header says; encode it again")
     return clips

@@ -10,13 +10,14 @@ duration of what was encoded, so that a point's rate over many clips is total bi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rdbench.rate.kl import kl_bits
 from rdbench.rate.prior import GaussianPrior
 from rdbench.types import (
     KL_PRIOR,
     CodecError,
+    Counted,
     Encoded,
     Packets,
     PacketStream,
@@ -29,16 +30,28 @@ from rdbench.types import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from rdbench.rate.coded import LatentCoder
-    from rdbench.rate.linear import LinearGaussian
     from rdbench.rate.static import StaticTables
+
+
+class Prior(Protocol):
+    """A prior that knows how channels or frames go together."""
+
+    def kl_bits(
+        self, posterior: Posterior, names: Sequence[str] | None = None
+    ) -> list[NDArray[np.float64]]:
+        """KL of each clip in bits, (frames,) each; raises CodecError for what is no posterior."""
 
 
 def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     """Every rate that follows from `encoded` alone: per kind one `Rate` for each clip.
 
     Tokens have `nominal`, posteriors `kl` (undefined where there is no scale), packets `payload`
-    and `container`; a waveform (an anchor's payload) has none.
+    and `container`, counted bits the kind that they are of; a waveform (an anchor's payload) has
+    none.
     """
     payload = encoded.payload
     if isinstance(payload, Waveform):
@@ -50,6 +63,8 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
         return {RateKind.NOMINAL: _rates(RateKind.NOMINAL, bits, side, seconds)}
     if isinstance(payload, Posterior):
         return {RateKind.KL: _kl_rates(payload, side, seconds)}
+    if isinstance(payload, Counted):
+        return {payload.kind: _rates(payload.kind, payload.bits.tolist(), side, seconds)}
     return _packet_rates(payload, side, seconds)
 
 
@@ -106,7 +121,7 @@ def coded_rates(
 
 def prior_rates(
     encoded: Encoded,
-    prior: GaussianPrior | LinearGaussian,
+    prior: GaussianPrior | Prior,
     label: str,
     names: Sequence[str] | None = None,
 ) -> list[Rate]:
@@ -156,7 +171,7 @@ def _kl_rates(
     side: list[float],
     seconds: list[float],
     *,
-    prior: GaussianPrior | LinearGaussian | None = None,
+    prior: GaussianPrior | Prior | None = None,
     label: str = KL_PRIOR,
     names: Sequence[str] | None = None,
 ) -> list[Rate]:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,17 @@ def require(stream: Stream, model: str, *, name: str = "the stream") -> Mapping[
     if found != model:
         raise StreamError(f"{name} was written under the model {found!r}, not {model!r}")
     return stream.header
+
+
+@contextmanager
+def impossible_streams() -> Iterator[None]:
+    """Makes a StreamError of what a range decoder says of words that no encoder wrote."""
+    try:
+        yield
+    except (AssertionError, ValueError) as error:
+        raise StreamError(
+            f"the stream is impossible under its model ({error}); encode it again"
+        ) from None
 
 
 def _digest(data: bytes) -> bytes:

@@ -42,6 +42,7 @@ RATE_MEANING: Mapping[str, str] = {
     "coded": "length of a decodable stream of the latent (variants coded and coded_…)",
     "payload": "bits in the codec's packets",
     "container": "bits of the whole file",
+    "stated": "somebody's word for a rate: nothing was measured",
 }
 
 
@@ -297,7 +298,7 @@ def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
 def _likely_headline(points: pd.DataFrame) -> str | None:
     """For a system that the manifest does not know: the kind that a family is known by."""
     measured = set(points.loc[points["kind"] == "rate", "key"])
-    return next((kind for kind in ("payload", "kl", "nominal") if kind in measured), None)
+    return next((kind for kind in ("payload", "kl", "nominal", "stated") if kind in measured), None)
 
 
 def _metric(key: str, entry: Mapping[str, Any]) -> MetricCard:

@@ -10,6 +10,10 @@ from rdbench.report.names import clean
 from rdbench.types import RateKind
 
 NONE = "–"
+STATED = (
+    "A stated rate is somebody's word and was not measured: what is compared with it, and its "
+    "intervals, are worth no more than that."
+)
 Write = Callable[[float], str]
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ MOST_SECONDS = 7 * 86_400
 """A week: the most that one clip may take at one point."""
 
 T = TypeVar("T")
+_COPY = re.compile(r"noise_-?[0-9]{1,2}(\.[0-9]+)?|room_(?!0*\.?0*$)([0-9](\.[0-9]+)?|10)")
 
 # Names become parts of file names, table cells and legend entries.
 Name = Annotated[
@@ -215,6 +217,8 @@ class SystemSpec(_Model):
         stand on the protocol's alone, the others say how much they depend on it.
     predicted: where variants that are predicted have their latents from, one for each seed of the
         generator: folders, relative to the spec's folder, or plugins.
+    probe: the file of a probe that was trained on this checkpoint's latents, relative to the spec's
+        folder: one more prior under which their bits are counted.
     """
 
     codec: Annotated[str, StringConstraints(min_length=1)]
@@ -229,6 +233,7 @@ class SystemSpec(_Model):
     predicted: Annotated[tuple[Place, ...] | None, BeforeValidator(_listed)] = Field(
         default=None, min_length=1
     )
+    probe: Place | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -276,9 +281,30 @@ class LatentSpec(_Model):
 
     places: whether its statistics are taken (`rdbench.engine.passes.latents`), by places in the
         clip, on what the evaluation encodes.
+    copies: degraded copies of each clip whose latents have the same statistics, by name:
+        `noise_20` (white noise 20 dB below the clip), `room_0.5` (reverberation of 0.5 s), with
+        other numbers; None is none.
     """
 
     places: bool = False
+    copies: tuple[str, ...] | None = None
+
+    @field_validator("copies")
+    @classmethod
+    def _known_copies(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            if not _COPY.fullmatch(name):
+                raise ValueError(
+                    f"there is no copy {name!r}; name noise_S (S dB below the clip) or room_T (a "
+                    "reverberation time of T seconds, up to 10)"
+                )
+        return _unique(value)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.copies and not self.places:
+            raise ValueError("`copies` are of the statistics by place; set `places: true`")
+        return self
 
 
 class TimeoutSpec(_Model):

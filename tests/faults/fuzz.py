@@ -9,6 +9,7 @@ The process of the readers has an address space of `LIMIT_BYTES` beyond what it 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -29,7 +30,11 @@ SECONDS = 10.0
 LIMIT_BYTES = 2 * 2**30
 FORMATS = (
     "wav", "flac", "ogg", "mp3", "safetensors", "pt", "yaml", "parquet", "csv", "jsonl", "json",
+    "tables", "probe", "npy", "npz", "bytes",
 )  # fmt: skip
+"""Endings of files; tables: of `rdbench fit-entropy`; probe: weights of one; bytes: a table of the
+sizes of bitstreams."""
+TEXTUAL = ("yaml", "csv", "jsonl", "json", "tables", "bytes")
 REPOSITORY = Path(__file__).resolve().parents[2]
 _INTEGERS = (
     0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1,
@@ -59,6 +64,10 @@ def make_seeds(folder: Path) -> dict[str, list[bytes]]:
     ]
     rows = [{"file": "a.wav", "start": 0.5, "duration": 1, "group": 3}, {"file": "a.wav"}]
     seeds["jsonl"] = [b"\n".join(json.dumps(row).encode() for row in rows)]
+    seeds["tables"] = [_tables_seed()]
+    seeds["probe"] = [_probe_seed(folder)]
+    seeds["npy"], seeds["npz"] = _array_seeds()
+    seeds["bytes"] = [b"file,bytes\nclip.wav,120\n", b"point,file,bytes\n12,clip,7\n6,clip,5\n"]
     return seeds
 
 
@@ -150,6 +159,62 @@ def _run_seeds(folder: Path) -> tuple[list[bytes], list[bytes]]:
     return parts, [(run / "manifest.json").read_bytes()]
 
 
+def _tables_seed() -> bytes:
+    import torch
+
+    from rdbench.rate.coded.fitted import FittedLatent
+    from rdbench.rate.linear import LinearGaussian
+    from rdbench.rate.prior import GaussianPrior, Moments
+    from rdbench.rate.static import StaticTables
+    from rdbench.rate.tables import Entry, Tables
+    from rdbench.types import Posterior
+
+    mean = torch.randn(1, 3, 60, generator=torch.Generator().manual_seed(0))
+    fitted = [Posterior(mean, torch.full_like(mean, 0.1), torch.tensor([60]), 50.0)]
+    moments = Moments.of(fitted)
+    tokens = StaticTables.fit([[np.arange(8, dtype=np.int32)[None]]], [(8,)])
+    latents = Entry(
+        "vae", "bb", "6", prior=GaussianPrior.fit(moments),
+        full=LinearGaussian.fit(fitted, moments, 0),
+        linear=LinearGaussian.fit(fitted, moments, 2),
+        latent=FittedLatent.fit(fitted, moments, np.ones(3)),
+    )  # fmt: skip
+    return Tables((Entry("lyra", "aa", "9.2", tokens=tokens), latents), ("f1",)).dumps()
+
+
+def _probe_seed(folder: Path) -> bytes:
+    import torch
+
+    from rdbench.models.probe.checkpoint import save
+    from rdbench.models.probe.config import ProbeConfig, ProbeShape
+    from rdbench.models.probe.transformer import Probe
+
+    torch.manual_seed(0)
+    shape = ProbeShape(width=16, layers=1, heads=2)
+    config = ProbeConfig(shape=shape, channels=3, live=(0, 2), frame_rate=10, sample_rate=8000)
+    about = {"codec": "vae", "codec_sha256": "ab" * 32, "fitted_on": ["11"]}
+    save(folder / "seed_probe.safetensors", Probe(config), about)
+    return (folder / "seed_probe.safetensors").read_bytes()
+
+
+def _array_seeds() -> tuple[list[bytes], list[bytes]]:
+    """Of `read_array_file`: a latent, tokens, mean and scale."""
+    latent = np.linspace(-1, 1, 30, dtype=np.float32).reshape(3, 10)
+    tokens = (np.arange(20) % 7).reshape(2, 10)
+
+    def written(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+        file = io.BytesIO()
+        save(file, *arrays, **named)
+        return file.getvalue()
+
+    plain = [written(np.save, latent), written(np.save, tokens)]
+    packed = [
+        written(np.savez, mean=latent, scale=np.exp(latent)),
+        written(np.savez_compressed, tokens),
+    ]
+    return plain, packed
+
+
 # -- mutations
 
 
@@ -158,12 +223,11 @@ def mutated(seeds: dict[str, list[bytes]], name: str, case: int, seed: int) -> b
     rng = np.random.default_rng([seed, FORMATS.index(name), case])
     pool = seeds[name]
     content = bytearray(pool[int(rng.integers(len(pool)))])
-    textual = name in ("yaml", "csv", "jsonl", "json")
     for _ in range(int(rng.choice([1, 1, 1, 2, 3, 8]))):
-        kinds = _CHANGES if not textual else (*_CHANGES, _word, _word, _word, _line, _line)
+        kinds = _CHANGES if name not in TEXTUAL else (*_CHANGES, _word, _word, _word, _line, _line)
         change = kinds[int(rng.integers(len(kinds)))]
         content = change(content, rng, pool)
-        if name == "safetensors" and rng.random() < 0.5:
+        if name in ("safetensors", "probe") and rng.random() < 0.5:
             content = _word(content, rng, pool)
     return bytes(content[: 4 * 2**20])
 
@@ -340,6 +404,77 @@ def read_json(content: bytes, folder: Path, suffix: str) -> None:
     _refusing(lambda: read_run(run))
 
 
+def read_tables(content: bytes, folder: Path, suffix: str) -> None:
+    from rdbench.rate.tables import Tables
+
+    path = folder / "case.json"
+    path.write_bytes(content)
+    _refusing(lambda: Tables.load(path))
+
+
+def read_probe(content: bytes, folder: Path, suffix: str) -> None:
+    from rdbench.models.probe.checkpoint import load
+
+    path = folder / "case.safetensors"
+    path.write_bytes(content)
+    _refusing(lambda: load(path))
+
+
+def read_array_file(content: bytes, folder: Path, suffix: str) -> None:
+    """As a predicted latent, and as tokens and a posterior beside a reconstruction."""
+    from rdbench.engine.plan.predicted import FolderPredictions
+
+    own, decoded = _folder_with(content, folder, suffix), _decoded(folder)
+    predictions = FolderPredictions.of(own, ["clip"])
+    _refusing(lambda: predictions.latent("clip", (3, 10)))
+    for bits in (
+        {"tokens": str(own), "codebook_sizes": 7},
+        {"latents": str(own), "decoded_from": "sample"},
+    ):
+        _refusing(partial(_encode_files, {"folders": str(decoded), **bits}))
+
+
+def read_bytes_table(content: bytes, folder: Path, suffix: str) -> None:
+    table = folder / "bytes.csv"
+    table.write_bytes(content)
+    for point in ("6", "12"):
+        bits = {"folders": {point: str(_decoded(folder))}, "byte_counts": str(table)}
+        _refusing(partial(_encode_files, bits))
+
+
+def _folder_with(content: bytes, folder: Path, suffix: str) -> Path:
+    """A folder with this file alone, of the clip `clip`."""
+    own = folder / f"of_{suffix}"
+    own.mkdir(exist_ok=True)
+    (own / f"clip.{suffix}").write_bytes(content)
+    return own
+
+
+def _decoded(folder: Path) -> Path:
+    import soundfile
+
+    decoded = folder / "decoded"
+    if not decoded.exists():
+        decoded.mkdir()
+        soundfile.write(decoded / "clip.wav", np.zeros(8000), 8000)
+    return decoded
+
+
+def _encode_files(options: dict[str, Any]) -> None:
+    """What the codec `files` makes of the rates of a clip: kinds and kbps."""
+    import torch
+
+    from rdbench.codecs.registry import create
+    from rdbench.rate.measure import rates
+    from rdbench.types import AudioBatch
+
+    codec: Any = create("files", options=options)
+    audio = AudioBatch(torch.zeros(1, 1, 8000), torch.tensor([8000]), 8000)
+    (point,) = codec.points
+    given = codec.find(point, ["clip"], Path)
+    rates(codec.encode(audio, point, [given["clip"]]))
+
+
 def _refusing(read: Callable[[], Any]) -> None:
     from rdbench.types import RdbenchError
 
@@ -354,7 +489,9 @@ def _refusing(read: Callable[[], Any]) -> None:
 READERS: dict[str, Callable[[bytes, Path, str], None]] = {
     "wav": read_audio, "flac": read_audio, "ogg": read_audio, "mp3": read_audio,
     "safetensors": read_weights, "pt": read_weights, "yaml": read_yaml, "parquet": read_parquet,
-    "csv": read_list, "jsonl": read_list, "json": read_json,
+    "csv": read_list, "jsonl": read_list, "json": read_json, "tables": read_tables,
+    "probe": read_probe, "npy": read_array_file, "npz": read_array_file,
+    "bytes": read_bytes_table,
 }  # fmt: skip
 
 

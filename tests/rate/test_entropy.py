@@ -172,6 +172,14 @@ def test_a_damaged_token_stream_never_decodes(
         decode_clips(Stream.from_bytes(bytes(framed)))
 
 
+@pytest.mark.parametrize("model", [ORDER0, CONTEXT])
+def test_words_that_no_encoder_wrote_are_a_stream_error(model: str) -> None:
+    """All ones is no state of a range coder."""
+    header = {"model": model, "sizes": [[5]], "frames": [[49]]}
+    with pytest.raises(StreamError, match="impossible"):
+        decode_clips(Stream(header, np.full(11, 2**32 - 1, np.uint32)))
+
+
 # -- what cannot be coded
 
 

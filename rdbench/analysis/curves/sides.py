@@ -86,9 +86,11 @@ def headline_side(scores: DomainScores, headlines: Mapping[str, str | None], cur
 def decodable_side(scores: DomainScores, side: Side) -> Side:
     """The same curve under the bits of a decodable stream, where its headline is not that.
 
-    A payload is its own. `coded` has its own reconstruction, of the stream that the spec names
-    first; `entropy` has that of the headline.
+    A payload is its own; a stated rate has none. `coded` has its own reconstruction, of the stream
+    that the spec names first; `entropy` has that of the headline.
     """
+    if side.rate[0] == RateKind.STATED.value and not side.refusal:
+        return replace(side, refusal=f"not measured: the rate of {side.curve} is stated")
     kind = DECODABLE.get(side.rate[0])
     if kind is None:
         return side

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdbench.analysis.arrays import OF_SETS
 from rdbench.analysis.extent import check_extent
 from rdbench.analysis.runs import NotComparableError, Run
 from rdbench.analysis.sets import SetScore
@@ -189,7 +190,8 @@ def _header(run: Run, rows: pd.DataFrame) -> str:
         .itertuples(index=False)
     }
     sets = _sets(run, clips)
-    measured = {*rows.loc[rows["kind"] == "metric", "key"], *(item["key"] for item in sets)}
+    of_sets = (item["key"] for item in sets if "kind" not in item)
+    measured = {*rows.loc[rows["kind"] == "metric", "key"], *of_sets}
     metrics = {
         key: {field: run.metrics[key].get(field) for field in METRIC_FIELDS}
         for key in sorted(measured)
@@ -231,19 +233,22 @@ def _sets(run: Run, clips: Mapping[str, Any]) -> list[dict[str, Any]]:
     without: the domain's clips that it is not of.
     """
     made: dict[tuple[str, ...], SetScore] = {
-        (*one.point, one.domain, one.key): one for one in run.sets
+        (*one.point, one.domain, one.key, one.kind, one.backend): one for one in run.sets
     }
-    rows = run.rows[(run.rows["kind"] == Kind.METRIC.value) & (run.rows["clip"] == "")]
-    rows = rows.drop_duplicates(SET_FIELDS, keep="last").sort_values(SET_FIELDS, kind="stable")
+    rows = run.rows[run.rows["kind"].isin(OF_SETS) & (run.rows["clip"] == "")]
+    rows = rows.drop_duplicates([*SET_FIELDS, "kind"], keep="last")
+    rows = rows.sort_values([*SET_FIELDS, "kind"], kind="stable")
     found = []
     for row, cell in zip(rows.to_dict("records"), _cells(rows), strict=True):
         names = [str(row[field]) for field in SET_FIELDS]
-        one = made.get(tuple(names[:6]))
+        kind = str(row["kind"])
+        one = made.get((*names[:6], kind, "" if kind == Kind.METRIC else names[6]))
         its = set(one.clips) if one else set()
         given = [name for name, clip in clips.items() if clip["domain"] == row["domain"]]
         found.append(
             dict(zip(SET_FIELDS, names, strict=True))
             | {
+                **({} if kind == Kind.METRIC else {"kind": kind}),
                 "unit": str(row["unit"]), "cell": cell,
                 "without": [name for name in given if name not in its] if one else [],
                 "left_out": [float(f"{x:.{SET_DIGITS}g}") for x in one.left_out] if one else [],
@@ -260,7 +265,7 @@ def _set_rows(header: Mapping[str, Any]) -> pd.DataFrame:
         dict.fromkeys(COLUMNS, "")
         | {field: item[field] for field in (*SET_FIELDS, "unit")}
         | {
-            "kind": Kind.METRIC.value, "seconds": 0.0,
+            "kind": _kind(item), "seconds": 0.0,
             "value": np.nan if item["cell"] in WORDS else _number(item["cell"]),
             "status": item["cell"] if item["cell"] in WORDS else "ok",
             "reason": item["cell"] if item["cell"] in WORDS else "",
@@ -279,7 +284,18 @@ def _set_score(item: Mapping[str, Any], header: Mapping[str, Any]) -> SetScore:
     )
     system, curve, point, variant, domain, key = (str(item[field]) for field in SET_FIELDS[:6])
     left_out = np.array(item["left_out"], dtype=float)
-    return SetScore((system, curve, point, variant), domain, key, clips, left_out, np.empty(0))
+    kind = _kind(item)
+    backend = "" if kind == Kind.METRIC else str(item["backend"])
+    names = (system, curve, point, variant)
+    return SetScore(names, domain, key, clips, left_out, np.empty(0), kind, backend)
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    """Of the value of a set: a metric, where nothing else is said."""
+    kind = item.get("kind", Kind.METRIC.value)
+    if kind not in OF_SETS:
+        raise ValueError(f"{kind!r} is no kind of a value of a set")
+    return str(kind)
 
 
 def _json(value: Any) -> str:

@@ -34,6 +34,7 @@ from rdbench.analysis.gate.findings import (
     vanished_domains,
 )
 from rdbench.analysis.gate.losses import point_findings
+from rdbench.analysis.latent.ladder import prior_of
 from rdbench.analysis.paired import holm
 from rdbench.analysis.runs import Run, contents, differences
 
@@ -115,8 +116,12 @@ def check_run(run: Run, baseline: Run, config: GateConfig) -> GateResult:
     """
     import pandas as pd
 
-    metrics = [one.rows.loc[one.rows["kind"] == "metric", "key"] for one in (run, baseline)]
-    config.check_names({str(key) for keys in metrics for key in keys.unique()})
+    names: dict[str, set[str]] = {kind: set() for kind in ("metric", "latent", "rate")}
+    for one in (run, baseline):
+        for kind, column in (("metric", "key"), ("latent", "key"), ("rate", "backend")):
+            names[kind] |= set(one.rows.loc[one.rows["kind"] == kind, column].astype(str))
+    priors = {prior_of(backend) for backend in names["rate"] if backend}
+    config.check_names(names["metric"], names["latent"] | priors)
     found = list(_not_comparable(run, baseline))
     if not found:
         found += _compare(rounded(run), baseline, config)

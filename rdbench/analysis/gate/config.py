@@ -9,6 +9,9 @@ Example:
       pesq_wb: {significant: true, absolute: 0.02}   # surely falls by more than this
     rates: 1 %                   # rises in bits (a bare number is kbps); null: not checked
     bd_rate: significant         # against the curve's own baseline; null: not checked
+    latents:                     # of continuous latents: a change to either side by more than this
+      effective_rank: 2 %
+      AR(4) Gaussian: 2 %        # a rate under this prior, that rises, in place of `rates`
     ignore: [lsd]                # metrics that are not checked
     vanished: fail               # or warn
     undecided: fail              # or accept: losses on too few groups of clips to tell
@@ -24,6 +27,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rdbench.analysis.arrays import RESIDUAL_DELAY
+from rdbench.analysis.latent.ladder import prior_of
+from rdbench.store.schema import Kind
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
@@ -89,20 +94,31 @@ class GateConfig(BaseModel):
     metrics: dict[str, Tolerance] = Field(default_factory=dict)
     rates: Tolerance | None = Tolerance(percent=1.0)
     bd_rate: Tolerance | None = SIGNIFICANT
+    latents: dict[str, Tolerance] = Field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     vanished: Literal["fail", "warn"] = "fail"
     undecided: Literal["fail", "accept"] = "fail"
     known_failures: Literal["fail", "accept"] = "fail"
 
-    def of(self, kind: str, key: str) -> Tolerance | None:
+    def of(self, kind: str, key: str, backend: str = "") -> Tolerance | None:
         """The tolerance of a quantity; None where it is not checked."""
+        if kind == Kind.LATENT:
+            return self.latents.get(key)
         if key in self.ignore or key == RESIDUAL_DELAY:  # which has no better direction
             return None
-        return self.rates if kind == "rate" else self.metrics.get(key, self.default)
+        if kind == Kind.RATE:
+            return self.latents.get(prior_of(backend), self.rates)
+        return self.metrics.get(key, self.default)
 
-    def check_names(self, known: Collection[str]) -> None:
-        """Raises SpecError for a metric that is not among `known`, those of both runs."""
-        for field, keys in (("metrics", self.metrics), ("ignore", self.ignore)):
+    def check_names(self, metrics: Collection[str], latents: Collection[str]) -> None:
+        """Raises SpecError for what is not among the `metrics` of both runs, or among `latents`:
+        the statistics of their latents and the priors of their rates.
+        """
+        for field, keys, known in (
+            ("metrics", self.metrics, metrics),
+            ("ignore", self.ignore, metrics),
+            ("latents", self.latents, latents),
+        ):
             for key in keys:
                 if key not in known and key != RESIDUAL_DELAY:
                     hint = nearest(key, sorted(known), many="measured")

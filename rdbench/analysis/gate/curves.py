@@ -48,7 +48,7 @@ def curve_findings(run: Run, baseline: Run, config: GateConfig) -> Iterator[dict
             if min(len(side.points) for side in sides) < FEWEST["pchip"]:
                 continue
             for metric in scores.metrics:
-                if metric[0] == RESIDUAL_DELAY or config.of("metric", metric[0]) is None:
+                if metric[0] == RESIDUAL_DELAY or config.of("metric", *metric) is None:
                     continue
                 sign = 1.0 if run.direction(metric[0]) == "higher" else -1.0
                 row = finding(
@@ -80,6 +80,10 @@ def _bd(
     sides: tuple[Side, Side],
     tolerance: Tolerance,
 ) -> dict[str, Any]:
+    kinds = [side.rate[0] for side in sides]
+    if kinds[0] != kinds[1]:
+        said = f"its rate is {kinds[1]}, and that of the baseline {kinds[0]}"
+        return {"verdict": "skipped", "message": said}
     pair = make_pair(scores, metric, sign, sides)
     first, second, columns = pair.reference.curve, pair.test.curve, pair.test.columns
     if pair.refusal or first is None or second is None or columns is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Codes = npt.NDArray[np.int8]
     Flags = npt.NDArray[np.bool_]
+    Quantities = Mapping[tuple[str, str], ClipValues]
 
 NAMED = 3
 UNCHANGED = "unchanged"
@@ -52,6 +53,16 @@ class Both:
     baseline: DomainScores
     order: npt.NDArray[np.intp]  # the baseline's clips in the run's order, −1 where absent
     shared: tuple[tuple[PointKey, int, int], ...]
+
+    @property
+    def quantities(self) -> tuple[tuple[str, Quantities, Quantities], ...]:
+        """By kind, what the run has and what the baseline has."""
+        mine, theirs = self.run, self.baseline
+        return (
+            (Kind.METRIC.value, mine.metrics, theirs.metrics),
+            (Kind.RATE.value, mine.rates, theirs.rates),
+            (Kind.LATENT.value, mine.latents, theirs.latents),
+        )
 
     def old(self, values: Array, index: Sequence[int]) -> Array:
         found = values[list(index)][:, self.order]
@@ -88,12 +99,9 @@ def presence(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
     for point in old:
         if point not in new:
             yield at(both, point, "point", "vanished", "in the baseline, not in the run")
-    for kind, mine, theirs in (
-        ("metric", both.run.metrics, both.baseline.metrics),
-        ("rate", both.run.rates, both.baseline.rates),
-    ):
+    for kind, mine, theirs in both.quantities:
         for key, backend in dict.fromkeys([*mine, *theirs]):
-            if config.of(kind, key) is None:
+            if config.of(kind, key, backend) is None:
                 continue
             for point, i, j in both.shared:
                 now = (key, backend) in mine and bool(mine[key, backend].status[i].any())
@@ -129,10 +137,11 @@ def unfinished(run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
     if run.manifest.get("finished"):
         return
     missing, _ = missing_rows(run)
-    kinds = {Kind.METRIC, Kind.RATE}
+    kinds = {Kind.METRIC, Kind.RATE, Kind.LATENT}
     absent = [
         unit for unit in missing
-        if (what := unit.quantity).kind in kinds and config.of(what.kind, what.key) is not None
+        if (what := unit.quantity).kind in kinds
+        and config.of(what.kind, what.key, what.model) is not None
     ]  # fmt: skip
     if absent:
         yield finding(
@@ -144,13 +153,10 @@ def unfinished(run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
 
 def undefined(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
     """Clips that had a score or rate in the baseline and for which it is undefined now."""
-    for kind, mine, theirs in (
-        ("metric", both.run.metrics, both.baseline.metrics),
-        ("rate", both.run.rates, both.baseline.rates),
-    ):
+    for kind, mine, theirs in both.quantities:
         for (key, backend), quantity in mine.items():
             before = theirs.get((key, backend))
-            if before is None or config.of(kind, key) is None:
+            if before is None or config.of(kind, key, backend) is None:
                 continue
             for point, i, j in both.shared:
                 lost = (quantity.status[i] == UNDEFINED) & (both.old_status(before, j) == OK)
@@ -164,11 +170,10 @@ def undefined(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
 def failures(both: Both, config: GateConfig) -> Iterator[dict[str, Any]]:
     """Failed units of the run, new or known; known ones that were mended."""
     old_of = {point: j for point, _, j in both.shared}
-    for mine, theirs in (
-        (both.run.metrics, both.baseline.metrics),
-        (both.run.rates, both.baseline.rates),
-    ):
+    for kind, mine, theirs in both.quantities:
         for (key, backend), quantity in mine.items():
+            if kind == Kind.LATENT and config.of(kind, key, backend) is None:
+                continue  # what nobody asks about costs no verdict
             before = theirs.get((key, backend))
             for i, point in enumerate(both.run.points):
                 status = quantity.status[i]

@@ -28,6 +28,7 @@ import numpy as np
 from rdbench.analysis.gate.findings import UNCHANGED, Both, at
 from rdbench.analysis.stats.intervals import Spread, intervals, mirrored, p_above, spread
 from rdbench.analysis.stats.leave_one_out import ratio_columns
+from rdbench.store.schema import Kind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,13 +44,10 @@ FEWEST_TO_MODERATE = 3
 
 
 def point_findings(both: Both, run: Run, config: GateConfig) -> Iterator[dict[str, Any]]:
-    """Scores and rates of the points that both have, not yet judged."""
-    for kind, mine, theirs in (
-        ("metric", both.run.metrics, both.baseline.metrics),
-        ("rate", both.run.rates, both.baseline.rates),
-    ):
+    """Scores, rates and statistics of latents of the points that both have, not yet judged."""
+    for kind, mine, theirs in both.quantities:
         for key, backend in mine:
-            tolerance = config.of(kind, key)
+            tolerance = config.of(kind, key, backend)
             if tolerance is None or (key, backend) not in theirs:
                 continue
             quantity, before = mine[key, backend], theirs[key, backend]
@@ -62,7 +60,7 @@ def point_findings(both: Both, run: Run, config: GateConfig) -> Iterator[dict[st
                 held = _rates((old / 1000, seconds[1]), (new / 1000, seconds[0]), both.run.groups)
             else:
                 unit = quantity.unit
-                sign = 1.0 if run.direction(key) == "higher" else -1.0
+                sign = _sign(kind, run, key)
                 if quantity.sets is None or before.sets is None:
                     held = _scores(old, new, sign, both.run.groups)
                 else:
@@ -97,6 +95,12 @@ class _Held:
     apart: tuple[str, str] = ("skipped", "no clip has both scores")
 
 
+def _sign(kind: str, run: Run, key: str) -> float:
+    if kind == Kind.LATENT:
+        return 0.0
+    return 1.0 if run.direction(key) == "higher" else -1.0
+
+
 def _scores(old: Array, new: Array, sign: float, groups: npt.NDArray[np.intp]) -> _Held:
     """Means over clips; old, new: (points, clips)."""
     ones = np.ones_like(old)
@@ -113,7 +117,10 @@ def _rates(
 def _sets(
     both: Both, quantities: tuple[ClipValues, ClipValues], values: tuple[Array, Array], sign: float
 ) -> _Held:
-    """Values of sets, where both are of the same clips; quantities, values: before, after."""
+    """Values of sets, where both are of the same clips; quantities, values: before, after.
+
+    sign: 1 where a fall is the loss, −1 where a rise is, 0 where any change is.
+    """
     known = [np.isfinite(one) for one in values]
     given = np.any(known[0] | known[1], axis=1)
     alike = (known[0] == known[1]).all(axis=1) & given
@@ -128,8 +135,9 @@ def _sets(
         _, i, j = both.shared[n]
         old, new = ((q.sets or {}).get(at) for q, at in zip(quantities, (j, i), strict=True))
         if old and new and len(old.left_out) == len(new.left_out) == there.sum():
-            left_out[n, there] = sign * (old.left_out - new.left_out)
-    loss = sign * (before - after)
+            left_out[n, there] = old.left_out - new.left_out
+    signs = np.full(len(given), sign) if sign else np.where(before >= after, 1.0, -1.0)
+    loss, left_out = signs * (before - after), signs[:, None] * left_out
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     found = Losses(loss, spread(loss, left_out, share), counts.sum(axis=1).astype(np.intp))
     apart = "undecided", "the values are not of the same clips"
@@ -159,6 +167,8 @@ def _tests(both: Both, tested: _Tested, held: _Held) -> Iterator[dict[str, Any]]
     # The same score on every clip is no test: nothing was drawn that could raise an alarm.
     p = np.where(unchanged, np.nan, p_above(found.mean - limit, spread, certain=certain))
     gain = np.where(unchanged, np.nan, p_above(-found.mean, mirrored(spread), certain=certain))
+    if tested.kind == Kind.LATENT:  # a change to either side, and none is a gain
+        p, gain = np.minimum(2.0 * p, 1.0), np.full_like(gain, np.nan)
     made = intervals(found.mean, found.spread, certain=certain)
     for n, (point, _, _) in enumerate(both.shared):
         if not found.clips[n]:

@@ -27,12 +27,23 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-RUNGS = (KL_PRIOR, "Gaussian prior", "full-covariance Gaussian", "AR(4) Gaussian")
+RUNGS = (
+    KL_PRIOR, "Gaussian prior", "full-covariance Gaussian", "AR(4) Gaussian", "flow-matching probe",
+)  # fmt: skip
 """How models of rates begin, the one that knows least first."""
 LADDER_COLUMNS = [
     *LATENT, "rung", "model", "kbps", "low", "high", "falls", "falls_low", "falls_high",
     "n_clips", "n_groups", "note",
 ]  # fmt: skip
+
+
+def prior_of(model: str) -> str:
+    """The prior that the model of a rate names, without what it was fitted on.
+
+    >>> prior_of("AR(4) Gaussian, fit 1a2b3c4d"), prior_of("N(0, I)")
+    ('AR(4) Gaussian', 'N(0, I)')
+    """
+    return model.rpartition(", fit ")[0] or model
 
 
 def ladder_table(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -87,7 +98,7 @@ def _bits(scores: DomainScores, latent: DecodedLatent) -> list[tuple[str, str, A
     found = []
     for rung in RUNGS:
         for (kind, model), rate in scores.rates.items():
-            if kind != RateKind.KL or not (model == rung or model.startswith(f"{rung},")):
+            if kind != RateKind.KL or prior_of(model) != rung:
                 continue
             values = rate.values[list(latent.variants.values())]
             counted = np.isfinite(values).any(axis=1)

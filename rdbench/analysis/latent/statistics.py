@@ -12,7 +12,8 @@ from rdbench.analysis.latent.decoded import LATENT
 from rdbench.analysis.runs import merge, named_apart, read_run
 from rdbench.latent import statistics
 from rdbench.latent.places import PLACES
-from rdbench.latent.stored import StoredSums, read_sums
+from rdbench.latent.stored import StoredFrames, StoredSums, read_frames, read_sums
+from rdbench.latent.summary import ALL, COPIES, copy_in
 from rdbench.store.schema import Kind
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from rdbench.analysis.runs import Run
 
 EVERYWHERE = "all"
-OF_ALL_CLIPS = "all clips"
+CLIPS = 2
+"""Of how many clips of each domain single frames are shown: the first by name."""
 CHANNEL_COLUMNS = [
     *LATENT, "place", "channel", "frames", "mean", "spread", "noise", "total", "kl", "correlation",
     "wasserstein", "kolmogorov_smirnov", "outlier_rate", "flatness",
@@ -32,20 +34,25 @@ SPECTRUM_COLUMNS = [*LATENT, "along", "frequency", "power"]
 NORM_COLUMNS = [*LATENT, "place", "norm_low", "norm_high", "frames"]
 
 
-def read_latents(folders: Sequence[Path]) -> tuple[Run, list[StoredSums]]:
-    """One run of several, and their sums of latents under the names that systems have in it.
+def read_latents(
+    folders: Sequence[Path],
+) -> tuple[Run, list[StoredSums], list[StoredFrames]]:
+    """One run of several, and what they keep of latents under the names that systems have in it.
 
     Raises StoreError for a folder that is no run, and NotComparableError.
     """
     runs = [read_run(folder) for folder in folders]
     run = merge(runs)
-    sums = []
+    sums, frames = [], []
     for one, folder in zip(named_apart(runs), folders, strict=True):
         for stored in read_sums(folder):
             prefix = "" if stored.system in run.systems else f"{one.name}:"
             names = {name: prefix + getattr(stored, name) for name in ("system", "curve")}
             sums.append(replace(stored, **names))
-    return run, sums
+        for clip in read_frames(folder, clips=CLIPS):
+            prefix = "" if clip.system in run.systems else f"{one.name}:"
+            frames.append(replace(clip, system=prefix + clip.system))
+    return run, sums, frames
 
 
 def statistic_table(points: pd.DataFrame) -> pd.DataFrame:
@@ -53,9 +60,23 @@ def statistic_table(points: pd.DataFrame) -> pd.DataFrame:
 
     points: of `rdbench.analysis.aggregate.run_points`. NaN where one is undefined.
     """
-    chosen = (points["kind"] == Kind.LATENT.value) & (points["backend"] == OF_ALL_CLIPS)
-    table = points[chosen].pivot_table(
-        index=LATENT, columns="key", values="value", aggfunc="last", sort=False, dropna=False,
+    return _by_key(points[points["backend"] == ALL], LATENT)
+
+
+def copy_table(points: pd.DataFrame) -> pd.DataFrame:
+    """As `statistic_table`, of degraded copies of the clips, which the column `copy` names.
+
+    copy: "" for the clips themselves. Empty without copies.
+    """
+    backend = points["backend"].astype(str)
+    found = points[(backend == ALL) | backend.str.startswith(ALL + COPIES)]
+    table = _by_key(found.assign(copy=found["backend"].astype(str).map(copy_in)), [*LATENT, "copy"])
+    return table if (table["copy"] != "").any() else table.iloc[:0]
+
+
+def _by_key(rows: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    table = rows[rows["kind"] == Kind.LATENT.value].pivot_table(
+        index=index, columns="key", values="value", aggfunc="last", sort=False, dropna=False,
         observed=True,
     )  # fmt: skip
     return table.dropna(how="all").reset_index()

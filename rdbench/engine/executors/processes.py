@@ -126,7 +126,7 @@ class Processes:
         """Leaves the work of a host that cannot be started, which would fail all, to the others."""
         self._hosts.remove(host)
         host.end()
-        intake.say(f"{loss.reason}; other processes do its work")
+        intake.say(f"{loss.reason}; its work goes to the others")
 
     def close(self) -> None:
         """Ends every process; one that has workers and nothing to do ends these first."""

@@ -11,6 +11,7 @@ and imports the rdbench that this process has.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from typing import Any
 
 import rdbench
 from rdbench import streams
-from rdbench.engine.executors.temporary import claim
+from rdbench.engine.executors.temporary import claim, claimed
 from rdbench.types import RdbenchError
 
 THREAD_VARIABLES = (
@@ -38,6 +39,9 @@ THREAD_VARIABLES = (
 """What the numeric libraries of a worker read; each is 1 there."""
 SWEEPING = "ignore::UserWarning:multiprocessing.resource_tracker"
 """What the tracker of semaphores says when it takes away those of processes that were ended."""
+
+FREE_FILES = 32
+"""Open files that a run needs besides those that its process has when it starts."""
 
 _starting = threading.Lock()
 
@@ -58,15 +62,20 @@ class ServerContext(ForkServerContext):
 
 
 def start_server() -> ServerContext:
-    """Starts, once, the process that workers are forked from; it imports while others go on."""
-    claim()
+    """Starts, once, the process that workers are forked from; it imports while others go on.
+
+    RdbenchError: where no process can be spoken with.
+    """
     context = ServerContext()
     context.set_forkserver_preload(["rdbench.engine.executors.preload"])
     # Ctrl-C goes to every process of the terminal. The run that wants these ends them: they have
     # it blocked from their birth, as everything has that is forked from the server.
     let_through = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        with _environment_of_server():
+        with _starting, _environment_of_server():
+            if not claimed():
+                _check_open_files()
+            claim()
             resource_tracker.ensure_running()  # which lets it through again after its own start
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             ensure_running()  # the server takes the environment that it finds, its libraries too
@@ -82,25 +91,39 @@ def start_server() -> ServerContext:
     return context
 
 
+def _check_open_files() -> None:
+    """RdbenchError where a run would find no room for a pipe in the middle of its work."""
+    with contextlib.ExitStack() as held:
+        try:
+            for _ in range(FREE_FILES):
+                held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise RdbenchError(
+                f"processes cannot be started: a run needs {FREE_FILES} more open files than this "
+                "process may have; raise the limit (`ulimit -n 1024`)"
+            ) from error
+
+
 @contextlib.contextmanager
 def _environment_of_server() -> Iterator[None]:
-    """The variables that the server starts with; two callers at once leave what they found."""
-    with _starting:
-        quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
-        changed = dict.fromkeys(THREAD_VARIABLES, "1")
-        changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
-        if own := _own_path():
-            changed["PYTHONPATH"] = own
-        kept = {name: os.environ.get(name) for name in changed}
-        os.environ.update(changed)
-        try:
-            yield
-        finally:
-            for name, value in kept.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+    """The variables that the server starts with. One caller at a time, who holds `_starting`."""
+    quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
+    changed = dict.fromkeys(THREAD_VARIABLES, "1")
+    changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
+    if own := _own_path():
+        changed["PYTHONPATH"] = own
+    kept = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _own_path() -> str:

@@ -20,23 +20,29 @@ PREFIX = "rdbench-server-"
 _LOCK = "lock"
 
 
+def claimed() -> bool:
+    """Whether this process has its folder."""
+    current: Any = process.current_process()
+    return current._config.get("tempdir") is not None
+
+
 def claim() -> None:
     """Gives this process its folder, once, and removes those of runs that were killed.
 
     Processes that it starts have the same. Raises OSError where none can be made.
     """
-    current: Any = process.current_process()
-    if current._config.get("tempdir") is not None:
+    if claimed():
         return
+    current: Any = process.current_process()
     remove_leftovers(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    current._config["tempdir"] = str(folder)  # at once: who ends this process takes it away
     # Locked before it has its name: without a lock by that name a folder is nobody's leftover.
     unnamed = folder / f"{_LOCK}.new"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     unnamed.rename(folder / _LOCK)
     util.Finalize(None, _remove, args=(folder, os.getpid(), shutil.rmtree), exitpriority=-100)
-    current._config["tempdir"] = str(folder)
 
 
 def remove_leftovers(parent: Path) -> None:

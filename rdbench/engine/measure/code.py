@@ -87,7 +87,7 @@ class _Coding:
 
     def at(self, point: OperatingPoint, works: Sequence[Work], passes: Passes) -> Iterator[Outcome]:
         try:
-            encoding = self._encoding(point)
+            encoding = self._encoding(point, _found(works[0]))
         except (Exception, SystemExit) as error:
             reason = self._explain(error, "encoding", point)
             yield from (Outcome(work, None, reason) for work in works)
@@ -99,8 +99,8 @@ class _Coding:
             elif wanting(passes, work, Needs.DECODED):
                 yield self._decoded(work, encoding, point)
 
-    def _encoding(self, point: OperatingPoint) -> Encoding:
-        encoded = self._encode(point)
+    def _encoding(self, point: OperatingPoint, found: Mapping[str, Any]) -> Encoding:
+        encoded = self._encode(point, found)
         _check_encoded(self._codec, encoded, self._native)
         measured = measure_rates(encoded)
         _check_headline(self._codec, measured)
@@ -138,7 +138,7 @@ class _Coding:
         name = self._codec.info.name
         return f"{name} raised {type(error).__name__} while {doing} at {point.name}: {error}"
 
-    def _encode(self, point: OperatingPoint) -> Encoded:
+    def _encode(self, point: OperatingPoint, found: Mapping[str, Any]) -> Encoded:
         codec = self._codec
         if self._native is None:
             self._policy = policy(codec.info, self._reference.channels)
@@ -146,7 +146,7 @@ class _Coding:
             copy = _copy(self._reference)
             self._native = resample_batch(spread(copy, self._policy), rate)
         if not codec.nested:
-            return codec.encode(_copy(self._native), point)
+            return codec.encode(_copy(self._native), point, **found)
         if self._highest is None:
             self._highest = codec.encode(_copy(self._native), codec.points[-1])
         if point.name == codec.points[-1].name:
@@ -161,7 +161,7 @@ class _Coding:
         seeds = spread_seeds(drawn, self._policy, channels)
         codec = self._codec
         try:
-            given = _given(work, encoding)
+            given = _found(work) or _given(work, encoding)
             wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds, **given)
             decoded = codec.decode(wanted)
             _check_shape(codec, decoded, self._native)
@@ -170,6 +170,13 @@ class _Coding:
             return Outcome(work, fit_lengths(back, self._reference.lengths))
         except (Exception, SystemExit) as error:
             return Outcome(work, None, self._explain(error, "decoding", point))
+
+
+def _found(work: Work) -> dict[str, Any]:
+    """The argument that brings a codec of files what there is of these clips."""
+    assert work.step is not None
+    found = work.step.found
+    return {"given": [found.clips[clip.name] for clip in work.clips]} if found else {}
 
 
 def _given(work: Work, encoding: Encoding) -> dict[str, Any]:

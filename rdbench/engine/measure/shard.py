@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rdbench.audio.load import ExcerptProtocol
     from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.given import FoundClips
     from rdbench.engine.plan.predicted import Predictions
     from rdbench.rate.coded.fitted import FittedLatent
     from rdbench.spec.model import SystemSpec
@@ -103,7 +104,7 @@ class SystemSetup:
 
     files: those of a codec that is not rdbench's own, with what they held when the run was planned.
     info: what is known of the codec. fitted: to its latent on other clips, where that was done.
-    predictions: as in `System`.
+    predictions, found: as in `System`.
     """
 
     spec: SystemSpec
@@ -113,6 +114,7 @@ class SystemSetup:
     info: CodecInfo
     fitted: FittedLatent | None
     predictions: tuple[Predictions, ...] = ()
+    found: Mapping[str, FoundClips] = field(default_factory=dict)
 
     @classmethod
     def of(cls, system: System) -> SystemSetup:
@@ -127,6 +129,7 @@ class SystemSetup:
             system.info,
             fitted,
             system.predictions,
+            system.found,
         )
 
     def build(self) -> System:
@@ -141,7 +144,15 @@ class SystemSetup:
         codec.info = self.info
         if isinstance(codec, PosteriorCodec):
             codec.fitted = self.fitted
-        return System(self.spec, self.recipe, codec, "", self.source, predictions=self.predictions)
+        return System(
+            self.spec,
+            self.recipe,
+            codec,
+            "",
+            self.source,
+            predictions=self.predictions,
+            found=self.found,
+        )
 
 
 @dataclass(frozen=True)

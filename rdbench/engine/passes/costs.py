@@ -51,6 +51,7 @@ UNITS = {
 }
 VERSION = 2
 """Raised when the way of measuring changes what is measured."""
+NOT_TIMED = "it was made elsewhere, so that nothing is timed here"
 WARM_UP = 1
 """How often each clip is coded before it is timed."""
 
@@ -124,6 +125,9 @@ class CostsPass(Pass):
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
         """Times one point."""
+        if step.found:
+            yield from work.failed(Score.undefined(NOT_TIMED))
+            return
         timing = self._time(work, step, desk)
         costs = _scores(timing) | {PARAMETERS: _parameters(step)}
         for quantity in work.quantities:

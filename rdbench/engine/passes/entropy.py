@@ -1,4 +1,6 @@
-"""What streams really cost: entropy-coded tokens, and KL to a fitted prior.
+"""What streams really cost: entropy-coded tokens, and KL to fitted priors and probes.
+
+A trained probe is a prior too (`rdbench.latent.probe_prior`).
 
 For tokens there is, under every model, a rate per clip and one of all clips of a domain as one
 stream (clip "", in the order of their names), and how the codebooks are used. Clips are coded where
@@ -9,13 +11,15 @@ stream of all clips belongs to exactly these clips: where one of them fails, it 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rdbench.engine.measure.channels import spread_seeds
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.families import Columns, Needs, SetUnits
+from rdbench.latent.probe_prior import ProbePrior
 from rdbench.rate.adaptive import CONTEXT, ORDER0, context_fits
 from rdbench.rate.entropy import measure_clips
 from rdbench.rate.measure import entropy_rates, prior_rates, side_bits
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from rdbench.engine.plan.systems import Step, System
     from rdbench.rate.tables import Entry, Tables
     from rdbench.rate.validate import ClipCodes
+    from rdbench.spec.model import BenchmarkSpec
 
 PERPLEXITY = Quantity(Kind.USAGE, "codebook_perplexity")
 USE = Quantity(Kind.USAGE, "codebook_use")
@@ -55,10 +60,13 @@ class ClipTokens:
 
 @dataclass(frozen=True, eq=False)
 class EntropyPass(Pass):
-    """enabled: whether bits are counted at all. tables: of `rdbench fit-entropy`, None without."""
+    """enabled: whether bits are counted. tables: of `rdbench fit-entropy`, None without. probes: by
+    system, those that are a prior of its latents, whether or not the others are asked for.
+    """
 
     enabled: bool
     tables: Tables | None
+    probes: Mapping[str, ProbePrior] = field(default_factory=dict)
     name = "entropy"
 
     def owns(self, quantity: Quantity) -> bool:
@@ -71,7 +79,7 @@ class EntropyPass(Pass):
     def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
         """A rate under every model, for the variant that stands for what was encoded."""
         kind = _kind(step)
-        if not self.enabled or kind is None:
+        if kind is None:
             return []
         return [Quantity(Kind.RATE, kind.value, label) for label in self.labels(step)]
 
@@ -115,9 +123,13 @@ class EntropyPass(Pass):
 
     def labels(self, step: Step) -> list[str]:
         """The models of a step, as rows name them."""
-        entry = self._entry(step)
+        entry = self._entry(step) if self.enabled else None
         if step.system.headline is RateKind.KL:
-            return [self._label(prior.title) for prior in entry.priors] if entry else []
+            fitted = [self._label(prior.title) for prior in entry.priors] if entry else []
+            probe = self.probes.get(step.system.name)
+            return [*fitted, *([probe.label] if probe else [])]
+        if not self.enabled:
+            return []
         return [ORDER0, CONTEXT, *([self._label(STATIC)] if entry and entry.tokens else [])]
 
     def unfitted(self, systems: Iterable[System]) -> list[str]:
@@ -135,14 +147,13 @@ class EntropyPass(Pass):
     def on_encoded(self, work: Work, encoding: Encoding) -> None:
         """Records what one stream needs, and a rate under every model that is open."""
         assert work.step is not None
-        names = [clip.name for i, clip in enumerate(work.clips) for _ in encoding.items(i)]
         if work.wants(TOKENS):
-            for position, tokens in enumerate(_clip_tokens(work, encoding, names)):
+            for position, tokens in enumerate(_clip_tokens(work, encoding)):
                 work.record(position, TOKENS, Score(1.0), tokens)
         for label in self.labels(work.step):
-            self._count(work, encoding, label, names)
+            self._count(work, encoding, label)
 
-    def _count(self, work: Work, encoding: Encoding, label: str, names: list[str]) -> None:
+    def _count(self, work: Work, encoding: Encoding, label: str) -> None:
         """Records the rate under one model; that it cannot count a clip costs no other model."""
         assert work.step is not None
         kind = _kind(work.step)
@@ -151,7 +162,7 @@ class EntropyPass(Pass):
         if not work.wants(quantity):
             return
         try:
-            rates = self._rates(work.step, label, encoding, names)
+            rates = self._rates(work, label, encoding)
         except CodecError as error:
             if len(work.clips) > 1:
                 raise
@@ -194,12 +205,16 @@ class EntropyPass(Pass):
         except CodecError as error:
             return Score.failed(str(error))
 
-    def _rates(
-        self, step: Step, label: str, encoding: Encoding, names: list[str]
-    ) -> Sequence[Rate]:
-        encoded = encoding.encoded
+    def _rates(self, work: Work, label: str, encoding: Encoding) -> Sequence[Rate]:
+        step, clips, encoded = work.step, work.clips, encoding.encoded
+        assert step is not None
+        names = _names(work, encoding)
         if isinstance(encoded.payload, Posterior):
-            return prior_rates(encoded, self._fitted_model(step, label), label, names)
+            prior = self._fitted_model(step, label)
+            if isinstance(prior, ProbePrior):
+                seeds = [clip.seed for clip in clips]
+                prior = prior.drawn(spread_seeds(seeds, encoding.policy, encoding.channels))
+            return prior_rates(encoded, prior, label, names)
         tokens = encoded.payload
         assert isinstance(tokens, Tokens)
         if label == CONTEXT and not all(context_fits(s.codebook_sizes) for s in tokens.streams):
@@ -217,12 +232,12 @@ class EntropyPass(Pass):
         return entry.tokens
 
     def _lacks(self, step: Step) -> bool:
-        return _kind(step) is not None and self._entry(step) is None
+        return _kind(step) is not None and not step.found and self._entry(step) is None
 
     def _entry(self, step: Step) -> Entry | None:
         info = step.system.info
-        if self.tables is None or info is None or step.system.codec is None:
-            return None
+        if self.tables is None or info is None or step.system.codec is None or step.found:
+            return None  # codecs of files all have one name, and nothing was fitted to any
         points = [step.point.name]
         if step.system.codec.nested:
             fitted = (e.point for e in self.tables.entries if e.codec == info.name)
@@ -234,7 +249,10 @@ class EntropyPass(Pass):
         return f"{what}, {self.tables.label}"
 
     def _fitted_model(self, step: Step, label: str) -> Any:
-        """The fitted model of which a label tells the files alone; None for other models."""
+        """The fitted model or the probe that a label tells the files of; None for other models."""
+        probe = self.probes.get(step.system.name)
+        if probe is not None and probe.label == label:
+            return probe
         entry = self._entry(step)
         if entry is None or self.tables is None or self.tables.label not in label:
             return None
@@ -265,6 +283,29 @@ def take_tables(path: Path, systems: Iterable[System], clips: Sequence[PlannedCl
     return tables
 
 
+def take_probes(
+    spec: BenchmarkSpec, systems: Iterable[System], clips: Sequence[PlannedClip]
+) -> dict[str, ProbePrior]:
+    """Reads the probes that a spec names, by system.
+
+    Raises WeightsError for a file that is none, ProbeError for one of another checkpoint or that
+    was trained on one of `clips`, and PayloadError for one of means.
+    """
+    from rdbench.models.probe.checkpoint import load
+
+    built = {system.name: system.info for system in systems if system.codec is not None}
+    files = [(clip.name, clip.file.sha256) for clip in clips if clip.file]
+    found = {}
+    for item in spec.systems:
+        info = built.get(item.name)
+        if item.probe is not None and info is not None:
+            trained = load(spec.locate(item.probe))
+            trained.check_codec(item.name, info.weights_sha256)
+            trained.check_apart(files)
+            found[item.name] = ProbePrior(trained, spec.protocol.seed)
+    return found
+
+
 def _kind(step: Step) -> RateKind | None:
     """The kind of rate that this pass counts of a step; None where it counts nothing."""
     if step.system.codec is None or not step.first:
@@ -277,10 +318,15 @@ def _one_stream(label: str) -> str:
     return f"{label}, {ONE_STREAM}"
 
 
-def _clip_tokens(work: Work, encoding: Encoding, names: list[str]) -> Iterator[ClipTokens]:
+def _names(work: Work, encoding: Encoding) -> list[str]:
+    """Of the clip of every encoded item."""
+    return [clip.name for i, clip in enumerate(work.clips) for _ in encoding.items(i)]
+
+
+def _clip_tokens(work: Work, encoding: Encoding) -> Iterator[ClipTokens]:
     tokens = encoding.encoded.payload
     assert isinstance(tokens, Tokens)
-    codes, side = clip_codes(tokens, names), side_bits(encoding.encoded)
+    codes, side = clip_codes(tokens, _names(work, encoding)), side_bits(encoding.encoded)
     sizes = [stream.codebook_sizes for stream in tokens.streams]
     for position in range(len(work.clips)):
         items = encoding.items(position)

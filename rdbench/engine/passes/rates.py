@@ -110,7 +110,8 @@ def _rates(step: Step) -> list[Quantity]:
         return []
     if coder := step.coder:
         return [Quantity(Kind.RATE, kind.value, coder.name)]
-    kinds = _TOGETHER.get(kind, (kind,))
+    # Of a bitstream that was made elsewhere nobody knows what is packets, and what surrounds them.
+    kinds = (kind,) if step.found else _TOGETHER.get(kind, (kind,))
     return [Quantity(Kind.RATE, one.value, _MODELS.get(one, "")) for one in kinds]
 
 

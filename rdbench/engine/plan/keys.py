@@ -66,10 +66,7 @@ class Keys:
             (step.id, self._coding(step)) for system in systems for step in system.steps
         )
         self._given = {
-            step.id: given
-            for system in systems
-            for step in system.steps
-            if (given := step.predictions)
+            step.id: given for system in systems for step in system.steps if (given := step.given)
         }
         self._quantities: dict[tuple[StepId | None, Quantity], str] = {}
 
@@ -121,18 +118,18 @@ class Keys:
         return self._steps[step.id] if step else "reference"
 
     def _clip(self, step: Step | None, clip: PlannedClip) -> str:
-        """A clip, with the latent of it that was predicted."""
+        """A clip, with what was made elsewhere of it."""
         own, given = self._clips[clip.name], step and self._given.get(step.id)
         return digest([own, given.content(clip.name)]) if given else own
 
     def _coding(self, step: Step) -> str:
         """How a step codes."""
         system, info, variant = step.system, step.system.info, step.variant
-        coder, given = step.coder, step.predictions
+        coder, given = step.coder, step.given
         return digest(
             [
                 system.recipe.name,
-                system.recipe.options if info is None else dict(system.spec.options),
+                _options(step),
                 info and [info.version, info.weights_sha256, *system.source],
                 step.point.name,
                 dict(step.point.settings),
@@ -143,6 +140,14 @@ class Keys:
                 *([given.source] if given and given.source else []),
             ]
         )
+
+
+def _options(step: Step) -> Any:
+    """The options of a codec; of one of files none, whose points say what theirs do to a value."""
+    system = step.system
+    if step.found:
+        return {}
+    return system.recipe.options if system.info is None else dict(system.spec.options)
 
 
 def _told_apart(named: Iterable[tuple[Any, str]]) -> dict[Any, str]:

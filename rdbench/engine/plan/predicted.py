@@ -13,17 +13,17 @@ returns the array.
 from __future__ import annotations
 
 import importlib
-import io
 import re
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rdbench.codecs.elsewhere.arrays import ENDS, read_array, short
+from rdbench.codecs.elsewhere.places import place_of, places_of
 from rdbench.codecs.variants import is_predicted
 from rdbench.engine.plan.digests import digest
 from rdbench.files import is_file, is_folder
@@ -43,9 +43,6 @@ ENTRY_POINT_GROUP = "rdbench.latents"
 MOST_BYTES = 256 * 2**20
 """Of one array: more than an hour of 192 channels at 75 Hz."""
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_PART = re.compile(r"(.+?)(#[0-9.e-]+\+(?:end|[0-9.e-]+))?", re.DOTALL)
-"""The name of a clip: a file, and a part of it (`rdbench.audio.clip`)."""
-_ENDS = (".npy", ".npz")
 
 
 class Predictions(Protocol):
@@ -116,10 +113,10 @@ class FolderPredictions:
         if found != expected:
             raise ChangedError.of(str(path))
         try:
-            values = _array(content, path.suffix)
+            values = read_array(content, path.suffix, kinds="f", most=MOST_BYTES)
         except Exception as error:  # NumPy and zipfile raise anything for what is no array
             raise CodecError(
-                f"{path} holds no latent ({_short(error)}); save one array of floats"
+                f"{path} holds no latent ({short(error)}); save one array of floats"
             ) from None
         return _checked(values, shape, f"{path}, the predicted latent of {clip!r},")
 
@@ -150,7 +147,7 @@ class PluginPredictions:
         except Exception as error:  # somebody else's code: its fault is a row
             raise CodecError(
                 f"the generator {self.name!r} raised {type(error).__name__} on the clip {clip!r}: "
-                f"{_short(error)}"
+                f"{short(error)}"
             ) from error
         return _checked(values, shape, f"what the generator {self.name!r} made of {clip!r}")
 
@@ -206,75 +203,15 @@ def _callable(name: str, target: str) -> Any:
     except Exception as error:  # somebody else's code may raise anything
         raise SpecError(
             f"the generator {name!r} cannot be imported ({type(error).__name__}: "
-            f"{_short(error)}); mend it"
+            f"{short(error)}); mend it"
         ) from error
     if not callable(found):
         raise SpecError(f"the generator {name!r} is no function; name one that makes a latent")
     return found
 
 
-def _short(error: Exception) -> str:
-    """The beginning of what an error says, without addresses: equal runs have equal rows."""
-    lines = str(error).splitlines() or [""]
-    return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160]
-
-
-def places_of(clips: Iterable[str]) -> dict[str, str]:
-    """Where in a folder each clip's latent lies, without the ending; nothing outside of the folder.
-
-    Raises SpecError where two clips would have one file.
-    """
-    found: dict[str, str] = {}
-    owners: dict[str, str] = {}
-    for clip in clips:
-        found[clip] = _place(clip)
-        other = owners.setdefault(found[clip], clip)
-        if other != clip:
-            raise SpecError(
-                f"the clips {other!r} and {clip!r} would have one file of predicted latents; "
-                "give their files names that differ by more than the ending"
-            )
-    return found
-
-
-def _place(clip: str) -> str:
-    found = _PART.fullmatch(clip)
-    whole, part = (clip, "") if found is None else (found[1], found[2] or "")
-    inside = [one for one in PurePosixPath(whole).with_suffix("").parts if one not in ("/", "..")]
-    return "/".join(inside) + part
-
-
 def _places(folder: Path, clip: str) -> list[Path]:
-    return [folder / f"{_place(clip)}{end}" for end in _ENDS]
-
-
-def _array(content: bytes, end: str) -> NDArray[Any]:
-    """The array in a file; raises what NumPy and zipfile raise for one that is none."""
-    if end == ".npz":
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
-            members = file.infolist()
-            if len(members) != 1:
-                raise ValueError(f"it has {len(members)} arrays")
-            with file.open(members[0]) as packed:  # no more than it may have, whatever it says
-                content = packed.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"its array has more than {MOST_BYTES} bytes")
-    file_ = io.BytesIO(content)
-    version = np.lib.format.read_magic(file_)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in read:
-        raise ValueError(f"its format is {version}")
-    shape, by_columns, kind = read[version](file_)
-    if kind.kind != "f":
-        raise ValueError(f"its values are {kind}")
-    data = content[file_.tell() :]
-    # Held against what is there, so that a header reserves nothing.
-    if len(data) != kind.itemsize * int(np.prod(shape, dtype=object)):
-        raise ValueError(f"{len(data)} bytes are no array {shape}")
-    return np.frombuffer(data, kind).reshape(shape, order="F" if by_columns else "C")
+    return [folder / f"{place_of(clip)}{end}" for end in ENDS]
 
 
 def _checked(values: NDArray[Any], shape: tuple[int, int], what: str) -> Array:

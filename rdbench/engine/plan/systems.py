@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.codecs.base import Codec
+    from rdbench.engine.plan.given import FoundClips, GivenClips
     from rdbench.engine.plan.predicted import Predictions
     from rdbench.rate.coded import LatentCoder
     from rdbench.spec.model import BenchmarkSpec, SystemSpec
@@ -66,7 +67,8 @@ class System:
     source: hash of the code of a codec that is not rdbench's own, whose version says too little;
     files: the files that were hashed for it, each with its hash.
     card: of a system that cannot be built and was measured before, what the manifest says of it.
-    predictions: what its predicted variants decode, one for each seed of the generator.
+    predictions: what its predicted variants decode, one for each seed of the generator. found: of a
+    codec of files, by point what there is of the clips.
     """
 
     spec: SystemSpec
@@ -77,6 +79,7 @@ class System:
     card: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[Path, str] = field(default_factory=dict)
     predictions: tuple[Predictions, ...] = ()
+    found: Mapping[str, FoundClips] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -200,6 +203,16 @@ class Step:
         if not is_predicted(self.variant) or not self.system.predictions:
             return None
         return self.system.predictions[self.seed]
+
+    @property
+    def found(self) -> FoundClips | None:
+        """What there is of the clips, of a codec of files; None for one that codes by itself."""
+        return self.system.found.get(self.point.name)
+
+    @property
+    def given(self) -> GivenClips | None:
+        """What was made elsewhere for the clips, of either kind."""
+        return self.predictions or self.found
 
     def __str__(self) -> str:
         return f"{self.system.name} at {self.point.name}"

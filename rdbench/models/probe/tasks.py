@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 
+from rdbench.models.probe.config import BANDS
 from rdbench.models.probe.flow import heun, interpolate
 from rdbench.models.probe.transformer import Given, Probe
 from rdbench.suggest import nearest
@@ -80,6 +81,13 @@ def given_for(
     shown = visible[..., None].to(z.dtype)
     told = conditioned[:, None, None].to(z.dtype).expand(*z.shape[:2], 1)
     return Given(z * shown, shown, condition * told, told, valid)
+
+
+def unconditioned(x: torch.Tensor) -> Given:
+    """What the unconditional task tells a probe beside x (clips, frames, live): nothing."""
+    shape = x.shape[:2]
+    nothing = x.new_zeros(*shape, 1)
+    return Given(torch.zeros_like(x), nothing, x.new_zeros(*shape, BANDS), nothing)
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ The seed belongs to the clip and tells nothing of what is in it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,14 +175,3 @@ def take(decoder: Any, count: int, entries: int) -> Indices:
         return np.empty(0, np.int64)
     found = decoder.decode(constriction.stream.model.Uniform(entries), count)
     return np.asarray(found, np.int64)
-
-
-@contextmanager
-def impossible_streams() -> Iterator[None]:
-    """Makes a StreamError of what a range decoder says of words that no encoder wrote."""
-    try:
-        yield
-    except (AssertionError, ValueError) as error:
-        raise StreamError(
-            f"the stream is impossible under its model ({error}); encode it again"
-        ) from None

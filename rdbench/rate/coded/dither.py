@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.rate.coded.base import LatentClip, LatentCoder, impossible_streams
+from rdbench.rate.coded.base import LatentClip, LatentCoder
 from rdbench.rate.coded.profile import (
     Opening,
     Profile,
@@ -41,7 +41,7 @@ from rdbench.rate.coded.profile import (
 )
 from rdbench.rate.coded.shared import Purpose, normals, uniforms
 from rdbench.rate.coded.trellis import STATES_256, UNIFORM, Trellis
-from rdbench.rate.stream import Stream, require
+from rdbench.rate.stream import Stream, impossible_streams, require
 from rdbench.rate.validate import PayloadError
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from rdbench.rate.coded.base import LatentClip, LatentCoder, impossible_streams, put, take
+from rdbench.rate.coded.base import LatentClip, LatentCoder, put, take
 from rdbench.rate.coded.profile import (
     Opening,
     Profile,
@@ -45,7 +45,7 @@ from rdbench.rate.coded.profile import (
     write_opening,
 )
 from rdbench.rate.coded.shared import Purpose, normals, philox, uniforms
-from rdbench.rate.stream import Stream, require
+from rdbench.rate.stream import Stream, impossible_streams, require
 from rdbench.rate.validate import PayloadError
 
 if TYPE_CHECKING:

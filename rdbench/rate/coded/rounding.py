@@ -38,13 +38,12 @@ from rdbench.rate.coded.base import (
     LatentCoder,
     clip_means,
     header_count,
-    impossible_streams,
     put,
     require_tables,
     take,
 )
 from rdbench.rate.prior import Moments
-from rdbench.rate.stream import Stream, StreamError, require
+from rdbench.rate.stream import Stream, StreamError, impossible_streams, require
 from rdbench.rate.validate import PayloadError
 
 if TYPE_CHECKING:

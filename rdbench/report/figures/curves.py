@@ -1,7 +1,8 @@
 """One rate–quality panel: the curves of one domain and metric on given axes.
 
 Only measured points are drawn and joined, in order of measured rate. What is not a rate point
-(the mean of a posterior at the price of its KL) is dotted and hollow and says so in the legend.
+(the mean of a posterior at the price of its KL) is dotted and hollow and says so in the legend;
+points at a stated rate, which nobody measured, are hollow, and always named so.
 Intervals are bands; a point that stands alone has bars.
 """
 
@@ -21,6 +22,7 @@ from rdbench.report.figures.levels import draw_levels, find_levels
 from rdbench.report.figures.panel import Panel
 from rdbench.report.figures.style import MEAN_DASH, CurveStyle, Look
 from rdbench.report.names import clean, listed
+from rdbench.types import RateKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +144,8 @@ def curve_label(
     if not line["rate_point"].any():
         return f"{name}, {variant} (not a rate point)"
     kinds = variant if own_rate else ", ".join(dict.fromkeys(line["rate_kind"]))
-    return f"{name} ({kinds})" if several else name
+    stated = RateKind.STATED in set(line["rate_kind"])
+    return f"{name} ({kinds})" if several or stated else name
 
 
 def draw_curve(
@@ -156,13 +159,14 @@ def draw_curve(
 
     width = _linewidth()
     hollow = not line["rate_point"].any()
+    stated = RateKind.STATED in set(line["rate_kind"])
     look: dict[str, Any] = {
         "color": style.colour,
         "marker": style.marker,
         "linestyle": MEAN_DASH if hollow else style.dash,
         "linewidth": 0.75 * width if hollow else width,
         "markeredgecolor": style.colour,
-        "markerfacecolor": "white" if hollow else style.colour,
+        "markerfacecolor": "white" if hollow or stated else style.colour,
         "markeredgewidth": 0.8,
     }
     if own_rate:

@@ -104,6 +104,12 @@ def figure_files(
     return written
 
 
+def figure_png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    lay_out(figure)
+    return _drawn(figure, "png")
+
+
 def _write_numbers(stem: Path, numbers: Sequence[pd.DataFrame], within: Path | None) -> Path:
     import pandas as pd
 

@@ -6,6 +6,7 @@
     data/scores/D-M.js       every clip's score: domain D, metric M
     data/clips/C.js          all scores and rates of clip C
     data/audio/C/P.js        audio of clip C at point P (or reference)
+    data/latents/D-P-N.png   pictures of latents: domain D, part P
 
 All but the first is read when it is asked for, so that opening does not grow with the clips.
 """
@@ -21,6 +22,7 @@ from rdbench.analysis.runs import fingerprint
 from rdbench.report.config import ReportConfig
 from rdbench.report.html.content import Content, clip_scores, overview, read_content, scores_of
 from rdbench.report.html.files import ASSETS, PAGE, ReportFolder
+from rdbench.report.html.latents import LatentSection, write_latents
 from rdbench.report.html.sound import Sounds, kept_files, write_sounds
 from rdbench.report.html.tables import Section, sections, sort_value
 from rdbench.report.html.traces import Traces, read_binned
@@ -59,7 +61,8 @@ def write_html(
     _write_data(content, folder, sounds, traces)
     _write_assets(folder)
     # The page comes last: where it is, all that it needs is there.
-    folder.write(PAGE, _page(content, sounds, tables).encode())
+    latents = write_latents(content, folder)
+    folder.write(PAGE, _page(content, sounds, tables, latents).encode())
     return [folder.written[-1], *folder.written[:-1]]
 
 
@@ -107,7 +110,9 @@ def plotly_script() -> bytes:
     )
 
 
-def _page(content: Content, sounds: Sounds, tables: list[Section]) -> str:
+def _page(
+    content: Content, sounds: Sounds, tables: list[Section], latents: list[LatentSection]
+) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -118,10 +123,11 @@ def _page(content: Content, sounds: Sounds, tables: list[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["sort_value"] = sort_value
-    return environment.get_template(TEMPLATE).render(_context(content, sounds, tables))
+    context = _context(content, sounds) | {"sections": tables, "latents": latents}
+    return environment.get_template(TEMPLATE).render(context)
 
 
-def _context(content: Content, sounds: Sounds, tables: list[Section]) -> dict[str, Any]:
+def _context(content: Content, sounds: Sounds) -> dict[str, Any]:
     from rdbench.version import __version__
 
     manifest, card = content.run.manifest, content.card
@@ -133,7 +139,6 @@ def _context(content: Content, sounds: Sounds, tables: list[Section]) -> dict[st
         "fingerprint": clean(fingerprint(manifest))[:12],
         "finished": clean(str(manifest.get("finished") or manifest.get("updated") or ""))[:10],
         "version": __version__,
-        "sections": tables,
         "missing": _missing(content, sounds),
         "kinds": _kinds(content),
         "scripts": ("plotly.min.js", *SCRIPTS),

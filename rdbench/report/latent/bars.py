@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = {
+    "flow-matching probe": "learnt by the probe",
     "AR(4) Gaussian": "learnt by a linear predictor",
     "full-covariance Gaussian": "learnt by a full covariance",
     "Gaussian prior": "learnt by a fitted diagonal",
@@ -24,7 +25,7 @@ STORED, STORED_COLOUR = "to be stored under the last prior", "#C9CED6"
 
 
 def draw_ladder(content: LatentContent, domain: str, *, width: float) -> Figure | None:
-    """Left the rates in kbps, right what falls away in percent; None without fitted priors.
+    """Left the rates in kbps, right what falls away in percent; None without a second prior.
 
     A rung above the one before (a fit on other clips may cost a little) takes nothing away.
     """
@@ -35,17 +36,16 @@ def draw_ladder(content: LatentContent, domain: str, *, width: float) -> Figure 
         return None
     latents = content.latents(table)
     names = [content.name(one) for one in latents]
+    rungs = ["N(0, I)", *(rung for rung in reversed(PARTS) if (table["rung"] == rung).any())]
     rates = [
-        content.of(table, one).set_index("rung")["kbps"].cummin().reindex(["N(0, I)", *PARTS])
+        content.of(table, one).set_index("rung")["kbps"].cummin().reindex(rungs).ffill()
         for one in latents
     ]
     whole = np.array([rate["N(0, I)"] for rate in rates])
     parts: dict[str, np.ndarray] = {}
     left = np.array([rate.min() for rate in rates])
-    rungs = ["N(0, I)", *reversed(PARTS)]
     for above, rung in pairwise(rungs):
-        fallen = [rate[above] - rate[rung] for rate in rates]
-        parts[rung] = np.nan_to_num(fallen)
+        parts[rung] = np.array([rate[above] - rate[rung] for rate in rates])
     figure = Figure(layout="constrained")
     crowded = len(names) * max(map(len, names)) > 36
     figure.set_size_inches(width, 2.0 + 0.16 * crowded)
@@ -66,5 +66,6 @@ def draw_ladder(content: LatentContent, domain: str, *, width: float) -> Figure 
 
 def _stack(axes: Axes, names: list[str], parts: dict[str, np.ndarray], bottom: np.ndarray) -> None:
     for colour, (rung, text) in zip(COLOURS, PARTS.items(), strict=False):
-        axes.bar(names, parts[rung], bottom=bottom, color=colour, label=text, width=0.7)
-        bottom = bottom + parts[rung]
+        if rung in parts:
+            axes.bar(names, parts[rung], bottom=bottom, color=colour, label=text, width=0.7)
+            bottom = bottom + parts[rung]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ from rdbench.analysis.latent.decoded import (
 )
 from rdbench.analysis.latent.gap import gap_table
 from rdbench.analysis.latent.generation import generation_table
-from rdbench.analysis.latent.ladder import ladder_table
+from rdbench.analysis.latent.ladder import RUNGS, ladder_table
 from rdbench.analysis.latent.statistics import (
     channel_table,
+    copy_table,
     norm_table,
     read_latents,
     spectrum_table,
@@ -33,6 +34,10 @@ from rdbench.types import RdbenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdbench.analysis.runs import Run
+    from rdbench.latent.frames import LatentFrames
+    from rdbench.latent.stored import StoredFrames, StoredSums
+
 Latent = tuple[str, str]
 """System and point."""
 
@@ -45,7 +50,8 @@ class NoLatentError(RdbenchError):
 class LatentContent:
     """Tables of `rdbench.analysis.latent` and `gap_table`, each with all domains.
 
-    decoded: every variant but truncated ones against the sample. source: the column of it.
+    decoded: every variant but truncated ones against the sample. source: the column of it. frames:
+    a few clips frame by frame.
     """
 
     title: str
@@ -53,6 +59,7 @@ class LatentContent:
     points: pd.DataFrame
     ladder: pd.DataFrame
     statistics: pd.DataFrame
+    copies: pd.DataFrame
     channels: pd.DataFrame
     spectra: pd.DataFrame
     norms: pd.DataFrame
@@ -61,6 +68,7 @@ class LatentContent:
     decoded: pd.DataFrame
     gap: pd.DataFrame
     generation: pd.DataFrame
+    frames: tuple[StoredFrames, ...] = ()
     several: frozenset[str] = field(default=frozenset())
 
     @property
@@ -68,7 +76,8 @@ class LatentContent:
         """What is written as CSV, by the file's stem."""
         return {
             "ladder": self.ladder, "statistics": self.statistics, "channels": self.channels,
-            "spectra": self.spectra, "norms": self.norms, "truncation": self.truncation,
+            "copies": self.copies, "spectra": self.spectra, "norms": self.norms,
+            "truncation": self.truncation,
             "least_channels": self.least, "decoded": self.decoded, "gap": self.gap,
             "generation": self.generation,
         }  # fmt: skip
@@ -102,10 +111,24 @@ class LatentContent:
 
     def latents(self, table: pd.DataFrame) -> list[Latent]:
         """The latents of a table, in the spec's order."""
-        rank = {name: i for i, name in enumerate(self.card.systems)}
         found = table[["system", "point"]].drop_duplicates().itertuples(index=False, name=None)
-        named = [(str(system), str(point)) for system, point in found]
-        return sorted(named, key=lambda one: (rank.get(one[0], len(rank)), natural(one[1])))
+        return self._ordered((str(system), str(point)) for system, point in found)
+
+    def clips(self, domain: str) -> list[str]:
+        """The clips of a domain that are shown frame by frame."""
+        return list(dict.fromkeys(one.clip for one in self.frames if one.domain == domain))
+
+    def frames_of(self, domain: str, clip: str) -> dict[Latent, LatentFrames]:
+        """A clip frame by frame, of each latent in the spec's order."""
+        found = {
+            (one.system, one.point): one.frames for one in self.frames
+            if (one.domain, one.clip) == (domain, clip)
+        }  # fmt: skip
+        return {latent: found[latent] for latent in self._ordered(found)}
+
+    def _ordered(self, latents: Iterable[Latent]) -> list[Latent]:
+        rank = {name: i for i, name in enumerate(self.card.systems)}
+        return sorted(latents, key=lambda one: (rank.get(one[0], len(rank)), natural(one[1])))
 
     def name(self, latent: Latent) -> str:
         """A latent as it is shown: its system, with the point where there are several."""
@@ -119,15 +142,22 @@ class LatentContent:
     @property
     def lacking(self) -> list[str]:
         """What the run could have shown and does not hold, a sentence each."""
-        rungs = self.ladder["rung"].nunique()
+        rungs = set(self.ladder["rung"])
+        fitted = bool(rungs.intersection(RUNGS[1:-1]))
         predicted = self.decoded["variant"].astype(str).str.startswith(PREDICTED)
         noise = self.decoded["source"] == "noise"
         said = {
-            "no rates of latents: none has a trained posterior scale, so none has a KL": rungs < 1,
+            "no rates of latents: none has a trained posterior scale, so none has a KL": not rungs,
             "no fitted priors: fit tables with `rdbench fit-entropy` on other clips, and add "
-            "`entropy: {enabled: true, tables: FILE}` to the spec": rungs == 1,
+            "`entropy: {enabled: true, tables: FILE}` to the spec": bool(rungs) and not fitted,
+            "no probe among the priors: train one with `rdbench train` on other clips, and add "
+            "`probe: FILE` to the system": bool(rungs) and RUNGS[-1] not in rungs,
             "no statistics by place: add `latent: {places: true}` to the spec": (
                 self.statistics.empty and self.channels.empty
+            ),
+            "no copies of the clips in noise and in a room: add `copies: [noise_20, noise_10, "
+            "noise_0, room_0.5]` to `latent` in the spec": (
+                self.copies.empty and not self.statistics.empty
             ),
             "no truncation variants: add `keep_24`, `keep_kl_24`, `keep_random_24` and other "
             "numbers to `variants`": self.truncation.empty,
@@ -148,13 +178,23 @@ def read_content(folders: Sequence[Path]) -> LatentContent:
     Raises NoLatentError where they have none, StoreError for a folder that is no run, and
     NotComparableError for runs that were not measured alike.
     """
-    run, sums = read_latents(folders)
+    run, sums, frames = read_latents(folders)
     if not has_latents(run) and not sums:
         named = " and ".join(str(folder) for folder in folders)
         raise NoLatentError(
             f"nothing in {named} has a continuous latent; give a run with a VAE or another codec "
             "of continuous latents"
         )
+    return content_of(run, sums, frames)
+
+
+def content_of(
+    run: Run, sums: Sequence[StoredSums], frames: Sequence[StoredFrames]
+) -> LatentContent:
+    """What a run says of its latents; tables may be empty.
+
+    sums, frames: what `rdbench.latent.stored` reads of its systems.
+    """
     points = run_points(run)
     truncation = truncation_table(run)
     counts = points.groupby("system", observed=True)["point"].nunique()
@@ -164,6 +204,7 @@ def read_content(folders: Sequence[Path]) -> LatentContent:
         points=points,
         ladder=ladder_table(run),
         statistics=statistic_table(points),
+        copies=copy_table(points),
         channels=channel_table(sums),
         spectra=spectrum_table(sums),
         norms=norm_table(sums),
@@ -172,5 +213,6 @@ def read_content(folders: Sequence[Path]) -> LatentContent:
         decoded=against_reference(run),
         gap=gap_table(run),
         generation=generation_table(run),
+        frames=tuple(frames),
         several=frozenset(str(name) for name in counts.index[counts > 1]),
     )

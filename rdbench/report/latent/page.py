@@ -33,6 +33,16 @@ class Part:
     figures: dict[str, tuple[str, Figure | None]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
+    @property
+    def drawn(self) -> dict[str, tuple[str, Figure]]:
+        """Caption and figure by name, of those that could be drawn."""
+        return {n: (said, figure) for n, (said, figure) in self.figures.items() if figure}
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return self.table is None and not self.drawn and not self.warnings
+
 
 def markdown_page(content: LatentContent, parts: Mapping[str, Sequence[Part]]) -> str:
     """latent.md; parts: by domain."""
@@ -64,11 +74,10 @@ def html_page(
         for part in sections:
             lines += [f"<p><strong>{escape(text)}</strong></p>" for text in part.warnings]
             lines += [web_table(part.table)] if part.table is not None else []
-            for name, (said, figure) in part.figures.items():
-                if figure is not None:
-                    data = base64.b64encode(pictures[name]).decode("ascii")
-                    source = f"data:image/png;base64,{data}"
-                    lines.append(f'<p><img alt="{escape(said)}" src="{source}"></p>')
+            for name, (said, _) in part.drawn.items():
+                data = base64.b64encode(pictures[name]).decode("ascii")
+                source = f"data:image/png;base64,{data}"
+                lines.append(f'<p><img alt="{escape(said)}" src="{source}"></p>')
     return "\n".join([*lines, "</body>", "</html>"]) + "\n"
 
 
@@ -92,8 +101,7 @@ def _said(content: LatentContent) -> list[str]:
 
 def _section(part: Part, mark: str) -> list[str]:
     """Heading, caption, tables of at most `WIDEST` columns, pictures; nothing of an empty part."""
-    figures = {n: said for n, (said, figure) in part.figures.items() if figure is not None}
-    if part.table is None and not figures and not part.warnings:
+    if part.empty:
         return []
     lines = [f"{mark} {markdown(part.title)}"]
     if part.warnings:
@@ -104,7 +112,7 @@ def _section(part: Part, mark: str) -> list[str]:
         blocks = packed(head, columns, width=WIDEST)
         lines.append(_filled(markdown(part.table.caption)))
         lines += [markdown_table(filled(block, len(head), nothing=NONE)) for block in blocks]
-    lines += [f"![{said}](figures/{name}.png)" for name, said in figures.items()]
+    lines += [f"![{markdown(said)}](figures/{name}.png)" for name, (said, _) in part.drawn.items()]
     return lines
 
 

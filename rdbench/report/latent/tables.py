@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdbench.analysis.latent.statistics import OF_ALL_CLIPS
 from rdbench.analysis.latent.truncation import ALLOWED, ORDERS
+from rdbench.latent.summary import ALL
 from rdbench.report.cards import ordered, records
 from rdbench.report.latent.content import Latent, LatentContent
 from rdbench.report.names import clean
@@ -24,6 +24,7 @@ RUNGS = {
     "Gaussian prior": "diagonal",
     "full-covariance Gaussian": "full",
     "AR(4) Gaussian": "AR(4)",
+    "flow-matching probe": "probe",
 }
 """What tables call a rung."""
 
@@ -46,6 +47,8 @@ STATISTICS: dict[str, tuple[str, Callable[[float], str]]] = {
     "time_slope": ("time slope", "{:.2f}".format),
     "channel_slope": ("channel slope", "{:.2f}".format),
 }
+COPIED = ("kl_silence", "kl_transient", "kl_steady", "norm", "effective_rank", "active_kl")
+"""The statistics that are shown of copies; all are in the CSV."""
 LONGEST_REASON = 200
 _WARNED = ("collapse_all", "rolled")
 
@@ -96,10 +99,39 @@ def statistics(content: LatentContent, domain: str) -> Table | None:
     )  # fmt: skip
 
 
+def copies(content: LatentContent, domain: str) -> Table | None:
+    """The statistics of degraded copies of the clips beside those of the clips."""
+    table = content.copies
+    table = table[table["domain"] == domain] if len(table) else table
+    if table.empty:
+        return None
+    rows = [(one, str(copy)) for one in content.latents(table)
+            for copy in dict.fromkeys(content.of(table, one)["copy"])]  # fmt: skip
+    head = [
+        *_head(content, [one for one, _ in rows]),
+        words("clips", [clean(copy) if copy else "clean" for _, copy in rows]),
+    ]
+    columns = []
+    for key in COPIED:
+        title, write = STATISTICS[key]
+        if key in table:
+            found = (content.of(table[table["copy"] == copy], one)[key] for one, copy in rows)
+            values = [float(cells.iloc[0]) for cells in found]
+            cells = [Cell(_plain(write(v)) if math.isfinite(v) else "") for v in values]
+            columns.append(TableColumn(title, cells))
+    return Table(
+        "copies", "Clean, noisy and reverberant clips",
+        "The same clips with white noise (noise_20: 20 dB below the clip) and in a room (room_0.5: "
+        "a reverberation time of 0.5 s). Places are those of the clean clips. What the KL in "
+        "silence gains, the latent spends on noise and reverberation.",
+        head, columns,
+    )  # fmt: skip
+
+
 def unmeasured(content: LatentContent, domain: str) -> list[str]:
     """Why latents have no statistics at all, a sentence each."""
     rows = content.points[content.points["domain"] == domain]
-    rows = rows[(rows["kind"] == "latent") & (rows["backend"] == OF_ALL_CLIPS)]
+    rows = rows[(rows["kind"] == "latent") & (rows["backend"] == ALL)]
     return [
         f"{content.name(one)} has no statistics: "
         f"{clean(str(content.of(rows, one)['reason'].iloc[0]), longest=LONGEST_REASON)}."

@@ -14,7 +14,8 @@ from rdbench.report.latent.content import LatentContent, read_content
 from rdbench.report.latent.lines import draw_generation, draw_truncation, metrics_of
 from rdbench.report.latent.page import Part, html_page, markdown_page
 from rdbench.report.latent.pictures import draw_heat, draw_norms, draw_spectra
-from rdbench.report.names import slug
+from rdbench.report.latent.waves import draw_waves
+from rdbench.report.names import clean, slug
 from rdbench.report.spreadsheet import spreadsheet
 from rdbench.store.atomic import make_folder, trusted, write_atomic
 
@@ -46,12 +47,11 @@ def write_latent(
         if len(table):
             write(f"{name}.csv", spreadsheet(table))
     with figure_style(CONFIG.style, CONFIG.font):
-        parts = {domain: list(_parts(content, domain)) for domain in content.domains}
+        parts = {domain: list(parts_of(content, domain)) for domain in content.domains}
         figures = {
             name: figure
             for part in (part for sections in parts.values() for part in sections)
-            for name, (_, figure) in part.figures.items()
-            if figure is not None
+            for name, (_, figure) in part.drawn.items()
         }
         for name, figure in figures.items():
             stem = target / "figures" / name
@@ -63,8 +63,8 @@ def write_latent(
     return [written[-1], *written[:-1]]
 
 
-def _parts(content: LatentContent, domain: str) -> Iterator[Part]:
-    """The sections of a domain, with their figures drawn."""
+def parts_of(content: LatentContent, domain: str) -> Iterator[Part]:
+    """The sections of a domain, with their figures drawn; some may be empty."""
     width, end = CONFIG.inches.two, slug(domain)
     yield Part(
         "Prior ladder", tables.ladder(content, domain),
@@ -79,6 +79,15 @@ def _parts(content: LatentContent, domain: str) -> Iterator[Part]:
         },
         tables.unmeasured(content, domain),
     )  # fmt: skip
+    waves = {
+        f"frames_{end}_{number}": (
+            f"KL over the waveform of {clean(clip)}",
+            draw_waves(content, domain, clip, width=width),
+        )
+        for number, clip in enumerate(content.clips(domain), start=1)
+    }
+    yield Part("Frame by frame", figures=waves)
+    yield Part("Copies", tables.copies(content, domain))
     kept = {
         f"truncation_{end}_{slug('_'.join(filter(None, metric)))}": (
             f"{content.card.metrics[metric[0]].name} over the channels kept",

@@ -22,6 +22,7 @@ from rdbench.report.cards import RESIDUAL_DELAY, RunCard, records
 from rdbench.report.names import clean, listed, slug
 from rdbench.report.numbers import (
     NONE,
+    STATED,
     gap_text,
     percent_text,
     rate_text,
@@ -299,6 +300,8 @@ def _notes(part: pd.DataFrame, card: RunCard) -> list[str]:
             "Rates of different kinds are compared: a KL is a bound and a nominal rate counts "
             "every codeword as equally likely, while a payload is bits that were sent."
         )
+    if any(RateKind.STATED in pair for pair in kinds):
+        notes.append(STATED)
     return notes
 
 

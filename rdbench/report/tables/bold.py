@@ -4,8 +4,8 @@ A score is bold where no other point that can be transmitted, of at most its rat
 where its difference to the best of them is significant: a paired test over the clips that both
 have. Points of the same curve count as any other; a point is never bold where no other curve has a
 point of at most its rate, since it is then better than nothing. Rates are those of the compared
-clips. A KL is a bound, and no stream of that size is written: a point whose rate is one is neither
-bold nor a rival.
+clips. A KL is a bound, and no stream of that size is written, and a stated rate is nobody's
+measurement: a point at one of these is neither bold nor a rival.
 
 Which of its rivals is the best is itself seen in the numbers. A point is therefore held against
 each of them, and its p is the largest (Berger, Multiparameter hypothesis testing and acceptance
@@ -70,7 +70,7 @@ def best_scores(
             for *row, kind, model in inside[[*PointKey._fields, "rate_kind", "rate_backend"]]
             .drop_duplicates(list(PointKey._fields))
             .itertuples(index=False, name=None)
-            if kind != RateKind.KL
+            if kind not in (RateKind.KL, RateKind.STATED)
         }
         claims, tests = _claims(scores, given, card)
         found[scores.domain] = (_proven(claims, tests), tests)
@@ -81,6 +81,8 @@ def best_curves(
     table: pd.DataFrame, domain: str, others: Mapping[str, pd.DataFrame]
 ) -> tuple[set[tuple[str, str, str]], int]:
     """(key, backend, curve) of the BD-rates of `domain` to set in bold, and how many tests.
+
+    Curves at a stated rate are neither bold nor rivals.
 
     table: BD-rates against one curve, by PCHIP and headline rates. others: the same against other
     curves, by name, from `needed_references`.
@@ -124,6 +126,8 @@ def needed_references(table: pd.DataFrame) -> dict[str, list[str]]:
 
 def _by_metric(table: pd.DataFrame, domain: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     inside = table[(table["domain"] == domain) & (table["reason"] == "")]
+    for side in ("rate_kind", "reference_rate_kind"):
+        inside = inside[inside[side] != RateKind.STATED.value]
     return [
         ((str(key), str(backend)), part)
         for (key, backend), part in inside.groupby(["key", "backend"], sort=False)

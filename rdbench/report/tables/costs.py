@@ -52,8 +52,21 @@ def cost_table(points: pd.DataFrame, card: RunCard, *, caption: str) -> Table | 
         head.append(words("domain", [card.domain_label(d) or "–" for _, d in rows]))
     found = [_column(costs, key, rows) for key in _keys(costs)]
     notes += [made for made in found if isinstance(made, str)]
+    notes += _without(costs, card)
     columns = [made for made in found if isinstance(made, TableColumn)]
     return Table("costs", "Costs", caption, head, columns, notes)
+
+
+def _without(costs: pd.DataFrame, card: RunCard) -> list[str]:
+    """Of which systems no cost has a value, by the reason, where others have one."""
+    timed = set(costs.loc[np.isfinite(costs["value"]), "system"])
+    by_reason: dict[str, list[str]] = {}
+    for name, part in costs[~costs["system"].isin(timed)].groupby("system", sort=False):
+        reasons = dict.fromkeys(clean(r, longest=120) for r in part["reason"] if r)
+        by_reason.setdefault("; ".join(reasons), []).append(card.systems[str(name)].label)
+    if not timed:
+        return []
+    return [f"Without costs: {', '.join(names)} ({why})." for why, names in by_reason.items()]
 
 
 def _keys(costs: pd.DataFrame) -> list[str]:

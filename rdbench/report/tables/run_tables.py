@@ -120,8 +120,9 @@ def run_tables(
         clips = f"{clips_text(inside)}. {few_groups(inside)}".rstrip()
         caption = f"{_score_caption(inside, card)} {about}"
         if bold:
-            has_kl = (scores.loc[scores["domain"] == domain, "rate_kind"] == RateKind.KL).any()
-            at_kl = ", points at a KL, a bound, left out" if has_kl else ""
+            kinds = set(scores.loc[scores["domain"] == domain, "rate_kind"])
+            at_kl = ", points at a KL, a bound, left out" * (RateKind.KL in kinds)
+            at_kl += ", points at a stated rate left out" * (RateKind.STATED in kinds)
             caption += (
                 " Bold: better than every other point that can be transmitted at no more "
                 f"bits{at_kl} (paired over groups of the same clips, Holm over {tests} tests, "

@@ -17,6 +17,7 @@ from rdbench.report.cards import RunCard, records
 from rdbench.report.names import clean, listed
 from rdbench.report.numbers import (
     NONE,
+    STATED,
     gap_text,
     kbps_text,
     p_text,
@@ -29,6 +30,7 @@ from rdbench.report.numbers import (
 )
 from rdbench.report.tables.points import NOT_A_RATE
 from rdbench.report.text.columns import Column, aligned, fitted, folded, markdown_table
+from rdbench.types import RateKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,8 +55,8 @@ def comparison_text(
 ) -> str:
     """All tables of a comparison with the curve `reference`.
 
-    tables: `bd`, `readings`, `pairs`, `clips`, each optional. layout: "text" for a terminal,
-    "markdown" for a page. width: of the terminal, None where there is none.
+    tables: `bd`, `readings`, `pairs`, `clips`, `latents`, each optional. layout: "text" for a
+    terminal, "markdown" for a page. width: of the terminal, None where there is none.
     """
     in_text = aligned if width is None else partial(fitted, width=width)
     draw = markdown_table if layout == "markdown" else in_text
@@ -67,6 +69,7 @@ def comparison_text(
         parts += _reading_parts(inside.get("readings"), card, draw, layout)
         parts += _pair_parts(inside.get("pairs"), card, draw, layout)
         parts += _clip_parts(inside.get("clips"), card, draw, layout)
+        parts += _latent_parts(inside.get("latents"), card, draw, layout)
     page = "\n\n".join(parts or ["nothing to compare"]) + "\n"
     return page if width is None or layout == "markdown" else folded(page, width=width)
 
@@ -148,6 +151,8 @@ def _sentences(bd: pd.DataFrame, card: RunCard, layout: str) -> list[str]:
                 f"{row.reference_rate_kind}); beside it stands the comparison under decodable "
                 "streams, where measured."
             )
+    if RateKind.STATED in {*headline["rate_kind"], *headline["reference_rate_kind"]}:
+        lines.append(STATED)
     notes: dict[tuple[str, str, str], dict[str, None]] = {}
     # One method's rows tell of both.
     told = bd.drop_duplicates(["key", "backend", "curve", "variant", "basis", "quantity"])
@@ -255,6 +260,40 @@ def _clip_parts(clips: pd.DataFrame | None, card: RunCard, draw: Draw, layout: s
         *(Column(end, ["; ".join(found[end]) for found in tests.values()]) for end in ENDS),
     ]
     return [_title("Clips that change most", 2, layout), draw(columns)]
+
+
+def _latent_parts(
+    latents: pd.DataFrame | None, card: RunCard, draw: Draw, layout: str
+) -> list[str]:
+    """Statistics of latents, and their rates under each prior."""
+    rows = [] if latents is None else records(latents[latents["reason"] == ""])
+    if not rows:
+        return []
+
+    def number(value: float) -> str:
+        return f"{value:.4g}".replace("-", "−")
+
+    def latent(row: Any, side: str) -> str:
+        name = getattr(row, f"{side}system")
+        label = card.systems[name].label if name in card.systems else clean(name)
+        return f"{label} {clean(getattr(row, f'{side}point'))}"
+
+    of_rate = [f"kbps under {clean(r.key)}" if r.kind == "rate" else clean(r.key) for r in rows]
+    columns = [
+        Column("of the latent", of_rate),
+        Column("point", [latent(row, "") for row in rows]),
+        Column("against", [latent(row, "reference_") for row in rows]),
+        Column("value", [number(row.value) for row in rows], right=True),
+        Column("against", [number(row.reference_value) for row in rows], right=True),
+        Column(
+            "difference",
+            [with_interval(signed(number), row.difference, row.low, row.high) for row in rows],
+            right=True,
+        ),
+        Column("p", [p_text(row.p) for row in rows], right=True),
+    ]
+    title = "Latents: rates under each prior and statistics, p not corrected"
+    return [_title(title, 2, layout), draw(columns)]
 
 
 def _title(text: str, level: int, layout: str) -> str:

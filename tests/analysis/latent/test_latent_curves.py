@@ -56,7 +56,7 @@ def everywhere(value: float) -> dict[str, float]:
 def test_rungs_are_paired_and_in_their_order() -> None:
     run = make_run({"vae": ("kl", {"6": 6.0}, 8.0)})
     base = run.rows[run.rows["kind"] == "rate"]
-    shares = dict(zip(RUNGS, (1.0, 0.99, 0.9, 0.7), strict=True))
+    shares = dict(zip(RUNGS, (1.0, 0.99, 0.9, 0.7, 0.6), strict=True))
     parts = [
         base.assign(value=base["value"] * share, backend=rung + (", fit 1" if share < 1 else ""))
         for rung, share in reversed(shares.items())
@@ -68,7 +68,7 @@ def test_rungs_are_paired_and_in_their_order() -> None:
     table = ladder_table(replace(run, rows=rows))
     assert list(table["rung"]) == list(RUNGS)
     assert list(table["kbps"]) == pytest.approx([6 * share for share in shares.values()])
-    assert list(table["falls"])[1:] == pytest.approx([0.06, 0.54, 1.2])
+    assert list(table["falls"])[1:] == pytest.approx([0.06, 0.54, 1.2, 0.6])
     assert set(table["n_clips"]) == {len(clips()) - 1}
 
 

@@ -39,7 +39,7 @@ def test_the_others_do_the_work_of_a_process_that_cannot_be_started(
     said = [line for line in progress.said if "no more processes" in line]
     assert said == [
         "the process for cpu could not be started: OSError: no more processes; "
-        "other processes do its work"
+        "its work goes to the others"
     ]
 
 

@@ -42,6 +42,13 @@ def test_a_plain_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for temporary files whose path leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="rd") as folder:
+        yield Path(folder)
+
+
 MANY = """
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -49,18 +56,20 @@ from rdbench.engine.executors.servers import start_server
 before = dict(os.environ)
 with ThreadPoolExecutor(8) as threads:
     list(threads.map(lambda _: start_server(), range(32)))
-changed = set(os.environ.items()) ^ set(before.items())
-print(sorted(changed))
+print(sorted(set(os.environ.items()) ^ set(before.items())))
+print(len(os.listdir(os.environ["TMPDIR"])))
 """
 
 
-def test_servers_that_threads_start_at_once_leave_the_environment(tmp_path: Path) -> None:
-    """Each changes it for a while: the second is not to take the first's change for the user's."""
+def test_threads_that_start_the_server_at_once_have_one_and_leave_the_environment(
+    short_path: Path,
+) -> None:
+    """One takes the other's variables for the user's else, and one of two folders is forgotten."""
     done = subprocess.run(
-        [sys.executable, "-c", MANY], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-        check=True,
+        [sys.executable, "-c", MANY], env=os.environ | {"TMPDIR": str(short_path)},
+        capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines() == ["[]", "1"]
 
 
 INTERRUPTED = """
@@ -73,13 +82,6 @@ lock = context.Lock()
 print(lock._semlock.name, flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder for temporary files whose path leaves room for a socket's."""
-    with tempfile.TemporaryDirectory(prefix="rd") as folder:
-        yield Path(folder)
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="semaphores are no files here")

@@ -11,8 +11,9 @@ import torch
 from engine_runs import make_clips, rows, run
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.engine.passes.latents import UNITS, statistics_of
 from rdbench.latent.stored import SUMS, read_sums
+from rdbench.latent.summary import UNITS, statistics_of
+from rdbench.spec.model import LatentSpec
 from rdbench.store.validate import validate_run
 from rdbench.types import AudioBatch
 
@@ -156,6 +157,55 @@ def test_channels_that_are_encoded_alone_are_frames_of_one_clip() -> None:
         def record(self, position: int, quantity: Any, score: Any, attachment: Any = None) -> None:
             seen[quantity] = score
 
+        def wants(self, quantity: Any, position: int | None = None) -> bool:
+            return True
+
     work: Any = OneClip()
     LatentsPass(True).on_encoded(work, encoding)
     assert seen[SUMS].value == 2 * RATE / HOP
+
+
+COPIES = {"latent": {"places": True, "copies": ["noise_0", "room_0.3"]}}
+
+
+def test_copies_have_the_rows_of_their_clips_and_resume(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(clips, folder, noise(), spec=SPEC)
+    before = rows(folder, kind="latent")
+    assert run(clips, folder, noise(), spec=COPIES).failed == 0
+    found = rows(folder, kind="latent")
+    models = {"all clips", "all clips, copy noise_0", "all clips, copy room_0.3"}
+    whole = found[found["clip"] == ""]
+    assert set(whole["backend"]) == models
+    assert (whole.groupby("backend")["key"].nunique() == len(UNITS)).all()
+    clean = found[~found["backend"].str.contains("copy")]
+    assert set(clean["unit_key"]) == set(before["unit_key"])
+    assert run(clips, folder, noise(), spec=COPIES).written == 0
+    assert not validate_run(folder).problems
+    (alone,) = read_sums(folder)
+    assert alone.copy == ""
+
+
+def test_a_copy_that_cannot_be_encoded_costs_its_own_rows(clips: Path, tmp_path: Path) -> None:
+    """At 0 dB and less, noise is loud enough to break this encoder."""
+    spec = {"latent": {"places": True, "copies": ["noise_-10", "noise_40"]}}
+    run(clips, tmp_path / "run", noise(broken=True), spec=spec)
+    found = rows(tmp_path / "run", kind="latent", key="norm")
+    status = found.groupby("backend")["status"].agg(set)
+    assert status["each clip, copy noise_-10"] == status["all clips, copy noise_-10"] == {"failed"}
+    reasons = found[found["status"] == "failed"]["reason"]
+    assert reasons.str.contains("not finite").all()
+    assert status["each clip"] == status["each clip, copy noise_40"] == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("latent", "message"),
+    [
+        ({"places": True, "copies": ["noise"]}, "there is no copy 'noise'"),
+        ({"places": True, "copies": ["room_0"]}, "there is no copy 'room_0'"),
+        ({"copies": ["noise_20"]}, "set `places: true`"),
+    ],
+)
+def test_copies_that_are_none_are_refused(latent: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LatentSpec.model_validate(latent)

@@ -2,7 +2,8 @@
 
 Each environment is a line of bash in which `$RUN` stands for the command; it works in a folder of
 its own. A run ends well with exit code 0, every row, and the rows and tables that it has anywhere;
-or what the environment does not allow is said in one sentence, with exit code 2.
+or what the environment does not allow is said in one sentence, with exit code 2, or, where it met
+the work and not the run, in every row, with exit code 1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ costs: {enabled: false}
 """
 LIMIT = 1800.0
 """Seconds after which a run hangs; a machine may have much other work."""
-BROKEN = ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error", "Error:")
+BROKEN = re.compile(
+    r"Traceback \(most recent call last\)|Exception ignored|Fatal Python error|^[\w.]*Error:", re.M
+)
 LONG = "n" * 300
 USER = "unshare --user --map-user=12345 --map-group=12345"
 """Begins a line whose command shall have a user without an entry in passwd, and none of root's
@@ -130,7 +133,7 @@ ENVIRONMENTS = (
     Environment("6 GiB of address space", "ulimit -v 6291456; $RUN"),
     Environment("1 GiB of address space", "ulimit -v 1048576; $RUN", refused="memory"),
     Environment("64 open files", "ulimit -n 64; $RUN"),
-    Environment("16 open files", "ulimit -n 16; $RUN", refused="Too many open files"),
+    Environment("16 open files", "ulimit -n 16; $RUN", refused="open files"),
     Environment("files of 2 KiB", "ulimit -f 2; $RUN", refused="File too large"),
     Environment("a stack of 512 KiB", "ulimit -s 512; $RUN"),
     Environment("one core, niced", "taskset -c 0 nice -n 19 $RUN"),
@@ -177,7 +180,7 @@ class Ended:
 
     @property
     def traceback(self) -> bool:
-        return any(word in self.said for word in BROKEN) or self.code not in (0, 2)
+        return bool(BROKEN.search(self.said)) or self.code not in (0, 2)
 
     def __str__(self) -> str:
         wrong = "; ".join(self.wrong)

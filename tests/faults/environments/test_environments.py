@@ -57,6 +57,7 @@ def test_a_run_in_an_odd_environment_is_whole(trials: Trials, line: str, columns
         "the current folder deleted",
         "files of 2 KiB",
         "1 GiB of address space",
+        "16 open files",
         "a mistake where stderr is closed",
     ],
 )

@@ -97,13 +97,16 @@
     const card = state.overview.points[dots[0].point];
     const curve = state.overview.curves[card.curve];
     const hollow = !dots.some((dot) => dot.transmitted);
+    const stated = dots.some((dot) => dot.kind === "stated");
     const of = (name) => dots.map((dot) => dot[name]);
     const wide = dots.map((p) => p.left !== null && (p.right - p.left) / p.rate > RATE_WORTH);
     const only = (name) => dots.map((p, i) => (wide[i] ? p[name] : null));
     return {
       type: "scatter",
       mode: "lines+markers",
-      name: plain(curve.name + (hollow || card.stream ? `, ${card.variant}` : "")),
+      name: plain(
+        curve.name + (hollow || card.stream ? `, ${card.variant}` : "") + (stated ? " (stated)" : ""),
+      ),
       x: of("rate"),
       y: of("value"),
       customdata: of("point"),
@@ -117,7 +120,7 @@
         dash: hollow ? "dot" : curve.dash,
       },
       marker: {
-        color: hollow ? "#fff" : curve.colour,
+        color: hollow || stated ? "#fff" : curve.colour,
         /* A system of one point has no line to tell a stream from what no one can transmit. */
         gradient: { type: card.stream && !hollow ? "horizontal" : "none", color: "#fff" },
         line: { color: curve.colour, width: 1.5 },

@@ -1,0 +1,100 @@
+"""`rdbench import-files` as a user meets it: what it says, what it writes, how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import Result
+from engine_runs import RATE, make_clips
+from typer.testing import CliRunner
+
+from rdbench.cli.main import app
+from rdbench.types import RdbenchError
+
+
+def call(*arguments: str | Path) -> Result:
+    done = CliRunner().invoke(app, ["import-files", *map(str, arguments)])
+    if isinstance(done.exception, RdbenchError):  # `rdbench` says it in one sentence, code 2
+        raise done.exception
+    return done
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Five clips, and reconstructions of them that are as they should be."""
+    monkeypatch.chdir(tmp_path)
+    make_clips(tmp_path / "reference", list("abcde"))
+    for folder in ("decoded", "bits"):
+        (tmp_path / folder).mkdir()
+    for clip in (tmp_path / "reference").iterdir():
+        samples, _ = soundfile.read(clip)
+        soundfile.write(tmp_path / "decoded" / f"{clip.stem}.flac", samples + 0.001, RATE)
+        (tmp_path / "bits" / f"{clip.stem}.bin").write_bytes(bytes(750))
+    return tmp_path
+
+
+def test_good_folders_become_a_spec_that_runs(folders: Path) -> None:
+    done = call("reference", "6k=decoded", "--bitstreams", "bits", "--name", "mine")
+    assert done.exit_code == 0, done.output
+    row = done.output.splitlines()[1].split()
+    assert row == ["6k", "5/5", "0", str(RATE), "0", "0.0", "6.00"]
+    ran = CliRunner().invoke(
+        app, ["run", "mine.yaml", "--out", "run", "--quiet", "--device", "cpu"]
+    )
+    assert ran.exit_code == 0, ran.output
+    with pytest.raises(RdbenchError, match=r"mine\.yaml is there already"):
+        call("reference", "decoded", "--name", "mine")
+
+
+def test_everything_that_is_wrong_is_a_finding(folders: Path) -> None:
+    decoded = folders / "decoded"
+    (decoded / "a.flac").unlink()
+    (decoded / "b.mp3").write_bytes(b"a second file")
+    wave = soundfile.read(folders / "reference" / "c.wav")[0]
+    soundfile.write(decoded / "c.flac", np.concatenate([wave, np.zeros(100)]), RATE)
+    soundfile.write(decoded / "d.flac", np.concatenate([np.zeros(40), wave])[:RATE], 2 * RATE)
+    soundfile.write(decoded / "z.flac", wave, RATE)
+    done = call("reference", "decoded")
+    assert done.exit_code == 1
+    for sentence in (
+        "decoded: a.wav: there is no reconstruction of the clip 'a.wav'",
+        "2 files for the clip 'b.wav'",
+        "d.wav: ",
+        "lasts 0.5000 s",
+        "z.flac belongs to no clip",
+        "1 of 2 reconstructions are +100 to +100 samples longer than their clips",
+    ):
+        assert sentence in done.output, done.output
+    assert "2/5" in done.output
+    assert (folders / "mycodec.yaml").is_file()
+
+
+def test_a_delay_is_estimated_and_containers_are_told(folders: Path) -> None:
+    for clip in (folders / "reference").iterdir():
+        samples, _ = soundfile.read(clip)
+        late = np.concatenate([np.zeros(25), samples])
+        soundfile.write(folders / "decoded" / f"{clip.stem}.flac", late, RATE)
+        (folders / "bits" / f"{clip.stem}.bin").write_bytes(b"OggS" + bytes(700))
+    done = call("reference", "decoded", "--bitstreams", "bits")
+    assert done.exit_code == 1
+    assert "25.0 samples late (median); declare `delay`" in done.output
+    assert "set `container: true`" in done.output
+    right = ("--bitstreams", "bits", "--container", "--delay", "25", "-o", "right.yaml")
+    assert call("reference", "decoded", *right).exit_code == 0
+    assert "delay: 25" in (folders / "right.yaml").read_text()
+
+
+def test_a_users_mistake_is_a_sentence(folders: Path) -> None:
+    for arguments, sentence in (
+        (["reference", "nowhere"], "there is no folder 'nowhere'"),
+        (["nowhere", "decoded"], "there is no folder 'nowhere'"),
+        (["reference", "decoded", "decoded"], "two folders would be the point 'decoded'"),
+        (["reference", "decoded", "bits", "--stated-kbps", "6"], "--stated-kbps is given 1 times"),
+        (["reference", "decoded", "--decoded-from", "noise"], "'decoded_from' is 'noise'"),
+    ):
+        with pytest.raises(RdbenchError, match=sentence):
+            call(*arguments)
+    assert not list(folders.glob("*.yaml"))
