@@ -134,6 +134,11 @@ def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str,
         if option not in known:
             hint = nearest(option, known, many="it takes")
             raise CodecError(f"codec {name!r} has no option {option!r}; {hint}")
+    for option in known:
+        parameter = parameters[option]
+        named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if named and parameter.default is parameter.empty and option not in options:
+            raise CodecError(f"codec {name!r} needs the option {option!r}; give it in the spec")
     if name in BUILT_IN:
         _check_types(name, factory, options)
 

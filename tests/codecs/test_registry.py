@@ -49,6 +49,11 @@ def test_an_unknown_option_gets_a_suggestion() -> None:
         registry.create("opus", options={"aplication": "voip"})
 
 
+def test_an_option_without_a_default_is_asked_for() -> None:
+    with pytest.raises(CodecError, match="codec 'files' needs the option 'folders'; give it"):
+        registry.create("files")
+
+
 def test_module_and_class_needs_permission() -> None:
     name = "rdbench.codecs.anchors:Identity"
     with pytest.raises(CodecError, match="--allow-code"):
