@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 SHOWN = 40
 """How many names are listed where none is near: all metrics, but not all clips of a corpus."""
+LONGEST = 80
+"""Characters of a name that are told: a foreign file may have names of thousands."""
 
 
 def nearest(name: object, known: Iterable[object], *, many: str = "known") -> str:
@@ -20,6 +22,10 @@ def nearest(name: object, known: Iterable[object], *, many: str = "known") -> st
     names = [str(item) for item in known]
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {_short(near[0])!r}?"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{many}: {', '.join(names[:SHOWN]) or 'none'}{more}"
+    return f"{many}: {', '.join(map(_short, names[:SHOWN])) or 'none'}{more}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

@@ -25,7 +25,7 @@ from rdbench.analysis.arrays import DomainScores, by_domain
 from rdbench.analysis.curves.measured import chosen_metrics
 from rdbench.analysis.latent.decoded import MEAN, PREDICTED, SAMPLE, with_seeds
 from rdbench.analysis.paired import holm
-from rdbench.analysis.stats.intervals import p_two_sided
+from rdbench.analysis.stats.intervals import ENOUGH, FEW, p_two_sided
 from rdbench.analysis.stats.leave_one_out import columns_of, means
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rdbench.analysis.runs import Run
+    from rdbench.analysis.stats.leave_one_out import Columns
 
     Flags = npt.NDArray[np.bool_]
 
@@ -160,7 +161,14 @@ class _Gap:
         return answer | {
             "value": first[:, 0].mean(), "reference_value": second[:, 0].mean(),
             "difference": found[0], "low": made.low[0], "high": made.high[0],
-            "note": made.notes[0], "n_groups": len(columns.groups),
+            "note": _note(made.notes[0], columns, count), "n_groups": len(columns.groups),
             "p": float(p_two_sided(found[:1], columns.spread(found[None]))[0]),
             "deviation": float(each[:, 0].std(ddof=1)) if count > 1 else np.nan,
         }  # fmt: skip
+
+
+def _note(note: str, columns: Columns, seeds: int) -> str:
+    """What is said of an interval; it counts seeds as it does groups, and the fewer of both."""
+    if note == FEW and len(columns.groups) >= ENOUGH:
+        return f"{seeds} seeds of the generator: the interval may be too narrow"
+    return note

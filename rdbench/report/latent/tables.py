@@ -244,7 +244,9 @@ def best(content: LatentContent, domain: str) -> Table | None:
     return Table(
         "generation", "Which rate is best",
         "The score, and in brackets in what share of draws (of groups of clips, and of the "
-        "generator's seeds) the rate is the best of its sweep. Bold: the best.",
+        "generator's seeds) the rate is the best of its sweep. Bold: the best. In the "
+        "figure the light band is the 95 % interval over groups of clips, the dark one the range "
+        "of the seeds.",
         head, columns,
     )  # fmt: skip
 

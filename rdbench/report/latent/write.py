@@ -105,7 +105,8 @@ def parts_of(content: LatentContent, domain: str) -> Iterator[Part]:
     yield Part("Collapse", shown, warnings=tables.ignored(content, domain))
     shown = tables.decoded(
         content, content.paths, domain, name="paths", title="Decode paths",
-        caption="Scores by what the decoder was given. In brackets: 95 % intervals of the "
+        caption="Scores by what the decoder was given; of predictions, and of noise like theirs, "
+        "by the first seed alone. In brackets: 95 % intervals of the "
         "difference from the sample, paired over clips.",
     )  # fmt: skip
     yield Part("Decode paths", shown)

@@ -39,7 +39,8 @@ def seeds_table(found: pd.DataFrame, card: RunCard, domain: str, *, about: str) 
             columns.append(TableColumn(title, [_cell(by_point.get(key)) for key in rows]))
     caption = (
         f"Standard deviation over seeds of the mean over clips, on {card.domain_label(domain)}: "
-        "how much a score depends on the noise that was drawn. Scores and intervals are those of "
+        "how much a score depends on the noise that was drawn or, of predicted latents, on what "
+        "their folders differ by. Scores and intervals are those of "
         f"the protocol's seed; intervals are over groups of clips, and without this spread. {about}"
     )
     return Table("seeds", "Spread over seeds", caption, head, columns)

@@ -86,6 +86,7 @@ def test_three_seeds_widen_the_interval_and_two_are_told_alone() -> None:
     reach = rows["apart"]["high"] - rows["apart"]["low"]
     # Student's with some 1.3 degrees of freedom, of 0.4 / √3.
     assert reach > 2 * 4.3 * 0.4 / 3**0.5
+    assert rows["apart"]["note"] == "3 seeds of the generator: the interval may be too narrow"
     assert rows["alike"]["high"] - rows["alike"]["low"] < 1e-6
     two = with_variants({"mean": 0.4, "predicted": -1.0, "predicted@1": -1.4}, noise=0.1)
     row = term(gap_table(two), "generator")
