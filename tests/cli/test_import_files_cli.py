@@ -87,6 +87,25 @@ def test_a_delay_is_estimated_and_containers_are_told(folders: Path) -> None:
     assert "delay: 25" in (folders / "right.yaml").read_text()
 
 
+def test_audio_of_other_clips_under_these_names_is_a_finding(folders: Path) -> None:
+    rng = np.random.default_rng(0)
+    for clip in (folders / "reference").iterdir():
+        other = 0.1 * rng.standard_normal(len(soundfile.read(clip)[0]))
+        soundfile.write(folders / "decoded" / f"{clip.stem}.flac", other, RATE)
+    done = call("reference", "decoded")
+    assert done.exit_code == 1
+    assert "5 of 5 reconstructions do not resemble the waveform of their clip" in done.output
+
+
+def test_bits_of_another_point_are_refused(folders: Path) -> None:
+    for name in ("low", "high"):
+        (folders / "made" / name).mkdir(parents=True)
+        (folders / "bits" / name).mkdir()
+    bits = ("--bitstreams", "bits/high", "--bitstreams", "bits/low")
+    with pytest.raises(RdbenchError, match="bits/high is given for the point 'low', and there is"):
+        call("reference", "made/low", "made/high", *bits)
+
+
 def test_a_users_mistake_is_a_sentence(folders: Path) -> None:
     for arguments, sentence in (
         (["reference", "nowhere"], "there is no folder 'nowhere'"),

@@ -46,12 +46,22 @@ def by_point(folders: Sequence[str]) -> dict[str, str]:
 
 
 def for_points(option: str, values: Sequence[Any], points: Sequence[str]) -> dict[str, Any]:
-    """The values of an option in the order of the points; raises SpecError for another number."""
+    """The values of an option in the order of the points.
+
+    Raises SpecError for another number of them, and for a folder that is called like another point.
+    """
     if len(values) != len(points):
         raise SpecError(
             f"{option} is given {len(values)} times, and there are {len(points)} folders of "
             f"reconstructions ({', '.join(points)}); give one for each, in their order"
         )
+    for point, value in zip(points, values, strict=True):
+        other = Path(value).name if isinstance(value, str) else point
+        if other != point and other in points:
+            raise SpecError(
+                f"{option} {value} is given for the point {point!r}, and there is a point "
+                f"{other!r}; give the folders in the order of those of the reconstructions"
+            )
     return dict(zip(points, values, strict=True))
 
 

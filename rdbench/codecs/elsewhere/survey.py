@@ -88,6 +88,13 @@ class PointFound:
                 f"the reconstructions are {late} (median); declare `delay`, or set "
                 "protocol.alignment to residual"
             )
+        unlike = sum(one.delay is None for one in self.good)
+        if 2 * unlike > len(self.good):
+            found.append(
+                f"{unlike} of {len(self.good)} reconstructions do not resemble the waveform of "
+                "their clip; check that their names are those of the clips (a codec that makes up "
+                "the phase may look so, too)"
+            )
         off = [one.longer for one in self.good if one.longer]
         if off:
             found.append(
