@@ -150,6 +150,8 @@ def bd_tables(found: BdRates, card: RunCard, domain: str, *, about: str) -> list
     narrow = _joined([rows[rows["narrow"].astype(bool)] for rows, *_ in parts])
     if narrow is not None:
         which = f"over less than {100 * LEAST_SHARE:.0f} % of a curve, or across a gap in one"
+        if narrow["reference"].nunique() == 1:  # else a column says it
+            which = f"against {card.curve_label(narrow['reference'].iloc[0])}, {which}"
         title = f"BD-rates {which}"
         caption = (
             f"{_caption(narrow, card, f'{which} (of little weight)')} Apart for a gap: no point of "
