@@ -108,7 +108,7 @@ def _wait(waiting: int, stderr: int, nowhere: int) -> None:
         try:
             sentence = f"rdbench: {SAID[signal.Signals(number)]}; {(told or [AGAIN])[-1]}\n"
             _say(sentence, stderr, nowhere)
-            _end_children()
+            end_children()
         finally:
             os._exit(128 + number)
 
@@ -133,7 +133,7 @@ def _say(sentence: str, stderr: int, nowhere: int) -> None:
         os.write(stderr, sentence.encode(errors="replace"))
 
 
-def _end_children() -> None:
+def end_children() -> None:
     """Ends the processes below this one, and takes away the folder of their sockets.
 
     What they were doing is lost to them, not to the store. The tracker of their semaphores stays,

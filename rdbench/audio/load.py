@@ -134,11 +134,13 @@ def read(
     start: float = 0.0,
     duration: float | None = None,
     planned: FileHash | None = None,
+    most_seconds: float = math.inf,
 ) -> tuple[torch.Tensor, int]:
     """Reads `duration` seconds from `start` on; None is up to the end of the file.
 
     planned: what the file held when the run was planned; whatever is read of it now is held against
-    that, and ChangedError raised for a file that does not hold it.
+    that, and ChangedError raised for a file that does not hold it. most_seconds: what a file may
+    last; one that is longer is an AudioError, and is not read.
 
     Returns float32 samples (channels, time), full scale at ±1, and the rate in hertz. Silent and
     clipped audio is audio. Raises AudioError, with the reason, for a file that is missing,
@@ -146,6 +148,10 @@ def read(
     rate or more channels than stated above, or that holds NaN or infinite samples.
     """
     with _opened(Path(path), planned=planned) as file:
+        if (lasts := _length(file) / file.samplerate) > most_seconds:
+            raise AudioError(
+                f"{path} lasts {lasts:.4f} s, and at most {most_seconds:.1f} s are read"
+            )
         first, count = _part(file, str(path), start, duration)
         return _frames(file, str(path), first, count), int(file.samplerate)
 

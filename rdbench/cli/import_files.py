@@ -55,11 +55,12 @@ def command(
     Files are matched by their names without the endings. Nothing is scored. Exit code 0: all is
     as it should be; 1: there are findings, which are printed; 2: usage.
     """
-    from rdbench.codecs.elsewhere.draft import by_point, draft, for_points
+    from rdbench.codecs.elsewhere.draft import by_point, check_name, draft, for_points
     from rdbench.codecs.elsewhere.survey import corpus_of, survey
     from rdbench.codecs.registry import create
     from rdbench.store.atomic import check_writable, write_atomic
 
+    check_name(name)
     path = out or Path(f"{name}.yaml")
     if path.exists():
         raise SpecError(f"{path} is there already; name another with --out, or take it away")
@@ -83,11 +84,12 @@ def command(
     codec: Any = create("files", options=options)
     found = survey(codec, corpus_of(reference).clips, Path())
     rates = Counter(clip.reference_rate for point in found for clip in point.good)
-    _print(found)
     if rates:
         content = draft(name, reference, rates.most_common(1)[0][0], options, path)
         write_atomic(path, content.encode())
-        typer.echo(f"\n{path} is a spec of it: rdbench run {path}")
+    _print(found)
+    if rates:
+        typer.echo(f"\n{printable(str(path))} is a spec of it: rdbench run {printable(str(path))}")
     if not rates or any(point.findings for point in found):
         raise typer.Exit(FINDINGS)
 

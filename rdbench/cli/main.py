@@ -93,6 +93,7 @@ def entry() -> None:
         sentence = _sentence(error)
         if sentence is None:
             traceback.print_exception(error)
+        interrupts.end_children()  # a server of processes that has not ended its own start
         typer.echo(f"rdbench: {printable(sentence or IS_FAULT)}", err=True)
         sys.exit(FAULT if sentence is None else USAGE)
     finally:

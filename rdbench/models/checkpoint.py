@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
+from rdbench.files import open_regular
 from rdbench.identity import read_hashed
 from rdbench.models.config import AutoencoderConfig, Frozen
 from rdbench.types import WeightsError
@@ -135,10 +136,8 @@ def read_header(path: Path) -> Header:
 
 def read_header_of(path: Path, key: str, kind: type[ConfigT]) -> Header[ConfigT]:
     """As `read_header`, of a model whose configuration is a `kind` under `key`."""
-    with _readable(path):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            return _header(path, file, size, key, kind)
+    with _readable(path), open_regular(path) as file:
+        return _header(path, file, os.fstat(file.fileno()).st_size, key, kind)
 
 
 def load(path: Path) -> tuple[Autoencoder, Header]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -47,6 +49,26 @@ def project(tmp_path: Path) -> Path:
         soundfile.write(clips / f"{name}.wav", 0.1 * generator.standard_normal(RATE), RATE)
     (tmp_path / "spec.yaml").write_text(SPEC)
     return tmp_path
+
+
+def test_a_refused_run_leaves_no_process_behind(project: Path) -> None:
+    """The server of processes is importing when the codec turns out to lack an option."""
+    (project / "spec.yaml").write_text(SPEC.replace("{codec: identity}", "{codec: files}"))
+    mark = str(project)
+    done = subprocess.Popen(
+        [sys.executable, "-m", "rdbench", "run", "spec.yaml", "--out", "out"],
+        cwd=project,
+        env={**os.environ, "TEST_MARK": mark},
+        stderr=subprocess.DEVNULL,
+    )
+    assert done.wait(60) == 2
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TEST_MARK") == mark:
+                left.append(" ".join(process.cmdline()))
+    # It takes away the semaphores of the others, and ends by itself.
+    assert not [line for line in left if line and "resource_tracker" not in line]
 
 
 def test_help_lists_the_commands(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from engine_runs import RATE, make_clips
 from typer.testing import CliRunner
 
 from rdbench.cli.main import app
+from rdbench.codecs import registry as codecs
+from rdbench.metrics import registry as metrics
+from rdbench.spec.load import load_spec
 from rdbench.types import RdbenchError
 
 
@@ -104,6 +107,56 @@ def test_bits_of_another_point_are_refused(folders: Path) -> None:
     bits = ("--bitstreams", "bits/high", "--bitstreams", "bits/low")
     with pytest.raises(RdbenchError, match="bits/high is given for the point 'low', and there is"):
         call("reference", "made/low", "made/high", *bits)
+
+
+def test_small_numbers_and_odd_names_of_points_make_a_spec_that_loads(folders: Path) -> None:
+    numbers = ("--stated-kbps", "0.00001", "--tolerance", "0.00001")
+    call("reference", "p\x7f=decoded", *numbers, "--name", "mine")
+    spec = load_spec(folders / "mine.yaml", metric_keys=metrics.keys(), codec_names=codecs.names())
+    options = spec.systems[0].options
+    assert options["stated_kbps"] == {"p\x7f": 1e-5}
+    assert options["tolerance_seconds"] == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["decoded", "--name", "../x"], "use printable signs without slashes"),
+        (["decoded", "--name", ""], "use printable signs"),
+        (["p\udce9=decoded"], "is no UTF-8 and cannot stand in a spec"),
+    ],
+)
+def test_names_that_no_spec_can_have_are_refused(
+    folders: Path, arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(RdbenchError, match=sentence):
+        call("reference", *arguments)
+
+
+@pytest.mark.parametrize("column", ["file", "bytes"])
+def test_a_column_of_bytes_that_stands_twice_is_refused(folders: Path, column: str) -> None:
+    (folders / "sizes.csv").write_text(f"file,bytes,{column}\na.wav,750,3\n")
+    with pytest.raises(RdbenchError, match=f"has the column '{column}' twice"):
+        call("reference", "decoded", "--byte-counts", "sizes.csv")
+
+
+def test_columns_without_a_name_move_no_number(folders: Path) -> None:
+    rows = "".join(f"{name}.wav,,,750,3\n" for name in "abcde")
+    (folders / "sizes.csv").write_text(f"file,,,bytes,frames\n{rows}")
+    done = call("reference", "decoded", "--byte-counts", "sizes.csv")
+    assert done.output.splitlines()[1].split()[-1] == "6.00"
+
+
+def test_more_frames_than_samples_and_hours_for_seconds_are_refused(folders: Path) -> None:
+    (folders / "tokens").mkdir()
+    for name in "abcde":
+        np.savez_compressed(folders / "tokens" / f"{name}.npz", np.zeros((1, 2**26), np.int8))
+    long = np.zeros(60 * RATE)
+    soundfile.write(folders / "decoded" / "a.flac", long, RATE)
+    done = call("reference", "decoded", "--tokens", "tokens", "--codebook-size", "7")
+    assert "has 67108864 frames, and its clip has" in done.output
+    done = call("reference", "decoded", "-o", "other.yaml")
+    assert "lasts 60.0000 s, and at most" in done.output
 
 
 def test_a_users_mistake_is_a_sentence(folders: Path) -> None:

@@ -15,7 +15,6 @@ is no further off than the tolerance. Clips are taken whole.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +50,7 @@ ADAPTER = 1
 BITS = ("bitstreams", "byte_counts", "tokens", "latents", "stated_kbps")
 """The options that say where a rate comes from."""
 _LARGEST_CODEBOOK = 2**31 - 1
+_MOST_KBPS = 1e6
 
 
 class Files(GivenCodec):
@@ -219,10 +219,10 @@ class Files(GivenCodec):
             target = _number_in(name)
             if self._source == "stated_kbps":
                 target = own["stated_kbps"] = float(self._bits[name])
-                if not 0 < target < math.inf:
+                if not 0 < target <= _MOST_KBPS:
                     raise CodecError(
                         f"files: stated_kbps of {name!r} is {target:g}; give kilobits per second, "
-                        "more than 0"
+                        f"more than 0 and at most {_MOST_KBPS:g}"
                     )
             found.append(OperatingPoint(name, target, own))
         return found
@@ -244,7 +244,9 @@ class Files(GivenCodec):
 
         assert given.audio is not None
         path, wanted = given.audio.path, audio.sample_rate
-        samples, rate = read(path, planned=given.audio.held)
+        # What is far too long is refused by its header, before it fills the memory.
+        most = 2 * (length / wanted + 1) + self.info.delay / 1000
+        samples, rate = read(path, planned=given.audio.held, most_seconds=most)
         if len(samples) != audio.channels:
             raise CodecError(
                 f"{path} has {len(samples)} channels where the protocol gives {audio.channels}; "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rdbench.text import printable
 from rdbench.types import SpecError
 
 COMMENTS = {
@@ -108,10 +111,32 @@ def _from(out: Path, path: Path) -> str:
     return Path(os.path.relpath(path, out.parent)).as_posix()
 
 
+def check_name(name: str) -> None:
+    """Raises SpecError for what can be the name of no system."""
+    if not name or not name.isprintable() or {"/", "\\"} & set(name) or name.endswith("."):
+        raise SpecError(
+            f"--name is {name[:80]!r}; use printable signs without slashes, and no dot at the end"
+        )
+
+
 def _yaml(value: Any) -> str:
-    """Flow style; a text is quoted, as in JSON, which is YAML."""
-    return json.dumps(value, ensure_ascii=False)
+    """Flow style, as in JSON, but for numbers: YAML takes 1e-05 for a text."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_text(str(key))}: {_yaml(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, float):
+        return f"{Decimal(repr(value)):f}"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """In quotes; raises SpecError for a name of bytes that are no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SpecError(
+            f"{printable(value)} is no UTF-8 and cannot stand in a spec; rename it"
+        ) from None
+    quoted = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", quoted)

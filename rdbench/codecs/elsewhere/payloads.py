@@ -50,8 +50,8 @@ def tokens(given: Sequence[ClipFiles], audio: AudioBatch, sizes: Sizes) -> Token
     import torch
 
     by_name = dict(sizes) if isinstance(sizes, Mapping) else {"": sizes}
-    names = [one.clip for one in given]
-    found = [_token_arrays(one, by_name) for one in given]
+    names, frames_of = [one.clip for one in given], audio.lengths.tolist()
+    found = [_token_arrays(one, by_name, most) for one, most in zip(given, frames_of, strict=True)]
     streams = []
     for name, of_stream in by_name.items():
         codes, frames = pad_stack([torch.from_numpy(arrays[name]) for arrays in found])
@@ -71,7 +71,9 @@ def posterior(given: Sequence[ClipFiles], audio: AudioBatch) -> Posterior:
     """
     import torch
 
-    found = [_mean_and_scale(one) for one in given]
+    found = [
+        _mean_and_scale(one, most) for one, most in zip(given, audio.lengths.tolist(), strict=True)
+    ]
     mean, frames = pad_stack([torch.from_numpy(mean) for mean, _ in found])
     scale, _ = pad_stack([torch.from_numpy(scale) for _, scale in found])
     made = Posterior(mean, scale, frames, _frame_rate(frames, audio))
@@ -80,7 +82,7 @@ def posterior(given: Sequence[ClipFiles], audio: AudioBatch) -> Posterior:
 
 
 def _token_arrays(
-    given: ClipFiles, sizes: Mapping[str, int | Sequence[int]]
+    given: ClipFiles, sizes: Mapping[str, int | Sequence[int]], most: int
 ) -> dict[str, NDArray[np.int64]]:
     file = _coded(given)
     what = f"{file.path}, the tokens of {given.clip!r},"
@@ -92,11 +94,13 @@ def _token_arrays(
             f"{what} has the arrays {_listed(arrays)}, and `codebook_sizes` is of "
             f"{_listed(sizes)}; name the same"
         )
-    return {name: _codes(values, sizes[name], what) for name, values in arrays.items()}
+    return {name: _codes(values, sizes[name], what, most) for name, values in arrays.items()}
 
 
-def _codes(values: NDArray[Any], sizes: int | Sequence[int], what: str) -> NDArray[np.int64]:
-    rows = _rows(values if values.ndim > 1 else values[None], what)
+def _codes(
+    values: NDArray[Any], sizes: int | Sequence[int], what: str, most: int
+) -> NDArray[np.int64]:
+    rows = _rows(values if values.ndim > 1 else values[None], what, most)
     if rows.dtype.kind == "u" and rows.size and rows.max() > np.iinfo(np.int64).max:
         raise CodecError(f"{what} has tokens beyond 63 bits; mend the file")
     wanted = len(rows) if isinstance(sizes, int) else len(sizes)
@@ -109,13 +113,13 @@ def _codes(values: NDArray[Any], sizes: int | Sequence[int], what: str) -> NDArr
     return np.array(rows, np.int64)
 
 
-def _mean_and_scale(given: ClipFiles) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _mean_and_scale(given: ClipFiles, most: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     file = _coded(given)
     what = f"{file.path}, the latent of {given.clip!r},"
     arrays = _arrays(file, "f", "save floats")
     if set(arrays) != {"mean", "scale"}:
         raise CodecError(f"{what} has the arrays {_listed(arrays)}; save mean and scale (σ)")
-    mean, scale = (_rows(arrays[name], what) for name in ("mean", "scale"))
+    mean, scale = (_rows(arrays[name], what, most) for name in ("mean", "scale"))
     if mean.shape != scale.shape:
         raise CodecError(
             f"{what} has a mean of the shape {mean.shape} and a scale of {scale.shape}; save both "
@@ -133,12 +137,18 @@ def _arrays(file: HashedFile, kinds: str, wanted: str) -> dict[str, NDArray[Any]
         raise CodecError(f"{file.path} holds no such array ({short(error)}); {wanted}") from None
 
 
-def _rows(values: NDArray[Any], what: str) -> NDArray[Any]:
+def _rows(values: NDArray[Any], what: str, most: int) -> NDArray[Any]:
+    """most: frames, as many as the clip has samples: what has more is no code of it."""
     rows = values[0] if values.ndim == 3 and len(values) == 1 else values
     if rows.ndim != 2 or not rows.size:
         raise CodecError(
             f"{what} has the shape {values.shape}; save an array with a row for each codebook or "
             "channel and a column for each frame"
+        )
+    if rows.shape[1] > most:
+        raise CodecError(
+            f"{what} has {rows.shape[1]} frames, and its clip has {most} samples; save an array "
+            "with a column for each frame"
         )
     return rows
 

@@ -22,25 +22,27 @@ def read_sizes(path: Path, point: str) -> dict[str, int | str]:
     """
     try:
         text = read_file(path, MOST_BYTES).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        columns = [str(name).strip().lower() for name in reader.fieldnames or ()]
-        rows = [dict(zip(columns, row.values(), strict=False)) for row in reader]
+        table = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except OSError as error:
         raise CodecError(f"the table {path} cannot be read ({error.strerror}); mend it") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise CodecError(f"the table {path} is no CSV in UTF-8 ({error}); save it so") from None
+    columns = [name.strip().lower() for name in table[0]] if table else []
+    if twice := [name for name in ("file", "bytes", "point") if columns.count(name) > 1]:
+        raise CodecError(f"the table {path} has the column {twice[0]!r} twice; take one out")
     if not {"file", "bytes"} <= set(columns):
         raise CodecError(
             f"the table {path} has the columns {', '.join(columns) or 'none'}; it needs file and "
             "bytes"
         )
     found: dict[str, int | str] = {}
-    for row in rows:
-        if str(row.get("point", point)).strip() == point:
-            name = readable(str(row["file"]).strip())
+    for cells in table[1:]:
+        row = dict(zip(columns, cells, strict=False))
+        if row.get("point", point).strip() == point:
+            name = readable(row.get("file", "").strip())
             place = place_of(name)
-            twice = f"the table {path} has the clip {name!r} twice"
-            found[place] = twice if place in found else _bytes(row.get("bytes"), name, path)
+            again = f"the table {path} has the clip {name!r} twice"
+            found[place] = again if place in found else _bytes(row.get("bytes"), name, path)
     return found
 
 

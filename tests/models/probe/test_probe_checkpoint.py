@@ -1,5 +1,6 @@
 """A probe's file: what was saved comes back, of one codec and apart from its clips."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_another_codec_and_clips_of_its_training_are_refused(model: Probe, tmp_p
     found.check_apart([("a", "33")])
     with pytest.raises(ProbeError, match=r"clip 'b' is one of the 2 clips .* \(1 such clips\)"):
         found.check_apart([("a", "33"), ("b", "22")])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        checkpoint.load(tmp_path / "pipe")
 
 
 def test_one_kind_of_checkpoint_is_not_taken_for_another(model: Probe, tmp_path: Path) -> None:
