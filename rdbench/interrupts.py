@@ -109,6 +109,7 @@ def _wait(waiting: int, stderr: int, nowhere: int) -> None:
             sentence = f"rdbench: {SAID[signal.Signals(number)]}; {(told or [AGAIN])[-1]}\n"
             _say(sentence, stderr, nowhere)
             end_children()
+            _remove_folder()
         finally:
             os._exit(128 + number)
 
@@ -134,7 +135,7 @@ def _say(sentence: str, stderr: int, nowhere: int) -> None:
 
 
 def end_children() -> None:
-    """Ends the processes below this one, and takes away the folder of their sockets.
+    """Ends the processes below this one.
 
     What they were doing is lost to them, not to the store. The tracker of their semaphores stays,
     since it alone knows them, and ends by itself when it has taken them away.
@@ -147,6 +148,10 @@ def end_children() -> None:
         with contextlib.suppress(psutil.Error):
             if "resource_tracker" not in " ".join(child.cmdline()):
                 child.kill()
+
+
+def _remove_folder() -> None:
+    """Takes away the folder of their sockets, which an interpreter that ends does by itself."""
     if "multiprocessing.forkserver" in sys.modules:
         import shutil
         from multiprocessing.util import get_temp_dir
