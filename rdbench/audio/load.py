@@ -148,7 +148,7 @@ def read(
     rate or more channels than stated above, or that holds NaN or infinite samples.
     """
     with _opened(Path(path), planned=planned) as file:
-        if (lasts := _length(file) / file.samplerate) > most_seconds:
+        if (lasts := file.frames / file.samplerate) > most_seconds:  # by its header
             raise AudioError(
                 f"{path} lasts {lasts:.4f} s, and at most {most_seconds:.1f} s are read"
             )

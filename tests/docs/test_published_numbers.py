@@ -12,6 +12,7 @@ from doc_sandbox import ROOT
 
 RUNS = sorted(path.parent for path in (ROOT / "results").glob("*/table.csv"))
 RUNS = [run for run in RUNS if run.name != "quick"]  # what `make quickstart` leaves
+COMPARED = [run for run in RUNS if run.name != "generation_16k"]  # which has a single curve
 OWNER = ["system", "curve", "point", "variant", "domain"]
 PLACE = ["system", "point", "variant", "domain", "kind", "key", "backend"]
 
@@ -40,10 +41,10 @@ def test_means_and_rates_are_those_of_the_rows(run: Path) -> None:
         expected = kbps[place] if one.kind == "rate" else means[place]
         assert one.value == pytest.approx(expected, rel=1e-12, abs=1e-12)
         found[one.kind] += 1
-    assert min(found.values()) > 50
+    assert min(found.values()) >= 40
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+@pytest.mark.parametrize("run", COMPARED, ids=lambda run: run.name)
 def test_bd_rates_are_the_packages_on_the_published_points(run: Path) -> None:
     points = table(run / "table.csv")
     rates = points[points["kind"] == "rate"].fillna({"backend": ""})
