@@ -24,6 +24,18 @@ def printable(text: str) -> str:
     return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def first_line(error: Exception) -> str:
+    r"""The beginning of what an error says, or its type where it says nothing.
+
+    Without addresses: equal runs have equal rows.
+
+    >>> first_line(ValueError("no <x at 0x7f00>\nmore")), first_line(KeyError())
+    ('no <x>', 'KeyError')
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160]
+
+
 def cell(text: str) -> str:
     """The text as a cell of a spreadsheet that computes nothing; a number stays one.
 

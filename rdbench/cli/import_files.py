@@ -87,14 +87,14 @@ def command(
     if rates:
         content = draft(name, reference, rates.most_common(1)[0][0], options, path)
         write_atomic(path, content.encode())
-    _print(found)
+    _print(found, codec.info.headline)
     if rates:
         typer.echo(f"\n{printable(str(path))} is a spec of it: rdbench run {printable(str(path))}")
     if not rates or any(point.findings for point in found):
         raise typer.Exit(FINDINGS)
 
 
-def _print(found: Sequence[PointFound]) -> None:
+def _print(found: Sequence[PointFound], rate_kind: str | None) -> None:
     """A row for each point, then what was found wrong."""
     from rdbench.report.text.columns import Column, aligned, fitted
 
@@ -105,7 +105,9 @@ def _print(found: Sequence[PointFound]) -> None:
         Column("rate (Hz)", [_listed({o.rate for o in p.good}) for p in found], right=True),
         Column("longer by", [_range([o.longer for o in p.good]) for p in found], right=True),
         Column("late by", [_number(p.delay, ".1f") for p in found], right=True),
-        Column("kbps", [_number(p.kbps, ".2f") for p in found], right=True),
+        Column(
+            f"kbps ({rate_kind or 'no rate'})", [_number(p.kbps, ".2f") for p in found], right=True
+        ),
     ]
     width = terminal_width()
     typer.echo(aligned(columns) if width is None else fitted(columns, width=width))

@@ -257,6 +257,7 @@ class _Run:
 
     def _measure(self, writer: RunWriter, plan: Plan) -> int:
         """Measures what the folder lacks; how many rows that were."""
+        from rdbench.engine.executors.servers import start_server
         from rdbench.engine.intake import RunIntake
         from rdbench.store.attachments import lost_keys
         from rdbench.store.audio import kept_files, open_audio
@@ -277,6 +278,8 @@ class _Run:
         writer.relabel(review.relabel)
         known = set(found.table["unit_key"].to_pylist()) - lost
         name, _ = provenance(self.devices[0])
+        if review.done < review.asked:
+            start_server()  # where it is refused, no row has failed
         intake = RunIntake(plan, review, writer, self.progress, known=known, provenance=name)
         self.progress.start(review.asked, review.done)
         self._say_failures(plan, review)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from rdbench.text import first_line
 from rdbench.types import WeightsError
 from rdbench.weights.pickles import MAX_PICKLE_BYTES, Pickles, Storage, View
 
@@ -96,9 +97,9 @@ def _sentences(name: str) -> Iterator[None]:
     except (WeightsError, OSError):
         raise
     except Exception as error:  # what is broken raises whatever it likes
-        reason = (str(error).strip().splitlines() or [""])[0][:160] or type(error).__name__
         raise WeightsError(
-            f"weights file {name} is damaged or not a checkpoint ({reason}); fetch it again"
+            f"weights file {name} is damaged or not a checkpoint ({first_line(error)}); fetch it "
+            "again"
         ) from error
 
 

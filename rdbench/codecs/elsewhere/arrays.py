@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +40,6 @@ def read_array(content: bytes, end: str, *, kinds: str, most: int) -> NDArray[An
     if len(found) != 1:
         raise ValueError(f"it has {len(found)} arrays")
     return next(iter(found.values()))
-
-
-def short(error: Exception) -> str:
-    """The beginning of what an error says, without addresses: equal runs have equal rows."""
-    lines = str(error).splitlines() or [""]
-    return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160]
 
 
 def _array(content: bytes, kinds: str) -> NDArray[Any]:

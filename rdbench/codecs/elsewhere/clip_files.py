@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbench.audio.corpus import AUDIO_SUFFIXES
+from rdbench.codecs.elsewhere.arrays import ENDS
 from rdbench.codecs.elsewhere.places import Listing
 from rdbench.identity import FileHash, hash_file, read_hashed
 from rdbench.types import ChangedError, CodecError
@@ -84,7 +85,7 @@ class Kind:
 
 AUDIO = Kind("reconstruction", AUDIO_SUFFIXES, MOST_AUDIO_BYTES)
 BITSTREAM = Kind("bitstream", (), MOST_BYTES)
-TOKENS = Kind("token array", (".npy", ".npz"), MOST_BYTES)
+TOKENS = Kind("token array", ENDS, MOST_BYTES)
 LATENT = Kind("latent", (".npz",), MOST_BYTES)
 
 

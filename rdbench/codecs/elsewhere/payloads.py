@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.codecs.batches import pad_stack
-from rdbench.codecs.elsewhere.arrays import read_arrays, short
+from rdbench.codecs.elsewhere.arrays import read_arrays
 from rdbench.codecs.elsewhere.clip_files import MOST_BYTES, ClipFiles, HashedFile
 from rdbench.rate.validate import check_posterior, clip_codes
+from rdbench.text import first_line
 from rdbench.types import AudioBatch, CodecError, Counted, Posterior, RateKind, Tokens, TokenStream
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _arrays(file: HashedFile, kinds: str, wanted: str) -> dict[str, NDArray[Any]
     try:
         return read_arrays(content, file.path.suffix.lower(), kinds=kinds, most=MOST_BYTES)
     except Exception as error:  # NumPy and zipfile raise anything for what is no array
-        raise CodecError(f"{file.path} holds no such array ({short(error)}); {wanted}") from None
+        raise CodecError(
+            f"{file.path} holds no such array ({first_line(error)}); {wanted}"
+        ) from None
 
 
 def _rows(values: NDArray[Any], what: str, most: int) -> NDArray[Any]:

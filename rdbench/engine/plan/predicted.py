@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rdbench.codecs.elsewhere.arrays import ENDS, read_array, short
+from rdbench.codecs.elsewhere.arrays import ENDS, read_array
 from rdbench.codecs.elsewhere.places import place_of, places_of
 from rdbench.codecs.variants import is_predicted
 from rdbench.engine.plan.digests import digest
 from rdbench.files import is_file, is_folder
 from rdbench.identity import behind, file_sha256, read_hashed
+from rdbench.text import first_line
 from rdbench.types import ChangedError, CodecError, SpecError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class FolderPredictions:
             values = read_array(content, path.suffix, kinds="f", most=MOST_BYTES)
         except Exception as error:  # NumPy and zipfile raise anything for what is no array
             raise CodecError(
-                f"{path} holds no latent ({short(error)}); save one array of floats"
+                f"{path} holds no latent ({first_line(error)}); save one array of floats"
             ) from None
         return _checked(values, shape, f"{path}, the predicted latent of {clip!r},")
 
@@ -147,7 +148,7 @@ class PluginPredictions:
         except Exception as error:  # somebody else's code: its fault is a row
             raise CodecError(
                 f"the generator {self.name!r} raised {type(error).__name__} on the clip {clip!r}: "
-                f"{short(error)}"
+                f"{first_line(error)}"
             ) from error
         return _checked(values, shape, f"what the generator {self.name!r} made of {clip!r}")
 
@@ -203,7 +204,7 @@ def _callable(name: str, target: str) -> Any:
     except Exception as error:  # somebody else's code may raise anything
         raise SpecError(
             f"the generator {name!r} cannot be imported ({type(error).__name__}: "
-            f"{short(error)}); mend it"
+            f"{first_line(error)}); mend it"
         ) from error
     if not callable(found):
         raise SpecError(f"the generator {name!r} is no function; name one that makes a latent")

@@ -11,6 +11,7 @@ import numpy as np
 from rdbench.latent.listening.heard import Group, Sound
 from rdbench.latent.sounds import level_dbfs
 from rdbench.rate.validate import check_posterior
+from rdbench.text import first_line
 from rdbench.types import (
     MEAN,
     SAMPLE,
@@ -177,5 +178,4 @@ def _full(count: int, value: int) -> torch.Tensor:
 
 
 def _fault(what: str, error: Exception) -> CodecError:
-    said = (str(error).splitlines() or [""])[0][:160]
-    return CodecError(f"{what} ({type(error).__name__}: {said}); mend the model")
+    return CodecError(f"{what} ({type(error).__name__}: {first_line(error)}); mend the model")

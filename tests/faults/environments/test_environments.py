@@ -64,3 +64,11 @@ def test_a_run_in_an_odd_environment_is_whole(trials: Trials, line: str, columns
 def test_what_an_environment_does_not_allow_is_one_sentence(trials: Trials, name: str) -> None:
     ended = trials.end(NAMED[name])
     assert (ended.code, ended.wrong) == (2, []), ended
+
+
+def test_a_run_that_is_resumed_without_room_for_files_is_refused_before_a_row_fails(
+    trials: Trials,
+) -> None:
+    line = "$RUN --limit 1 && ulimit -n 16 && $RUN"
+    ended = trials.end(Environment("16 open files for the rest", line, refused="open files"))
+    assert (ended.code, ended.wrong) == (2, []), ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,8 +42,8 @@ def groups(names: tuple[str, ...] = ("one", "two"), count: int = 2) -> Iterator[
         yield Group(names[0], "paths", f"group {number}", RATE, waves[0], tuple(sounds), "A note.")
 
 
-def heard(**more: object) -> Heard:
-    return Heard("Listening to it", ("Some clips.",), groups(**more))  # type: ignore[arg-type]
+def heard(**more: Any) -> Heard:
+    return Heard("Listening to it", ("Some clips.",), groups(**more))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
