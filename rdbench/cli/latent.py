@@ -41,6 +41,9 @@ def predict(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often each clip is drawn.")] = 1,
+    first_seed: Annotated[
+        int, typer.Option(min=0, help="Number of the first draw; another number is other noise.")
+    ] = 0,
     system: Annotated[
         str | None, typer.Option(help="System of the probe's checkpoint.  [default: found]")
     ] = None,
@@ -74,6 +77,7 @@ def predict(
             progress,
             tasks=task or ["conditioned"],
             seeds=seeds,
+            first=first_seed,
             system=system,
             device=device,
             allow_code=allow_code,

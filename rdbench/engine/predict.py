@@ -55,14 +55,16 @@ def predict(
     *,
     tasks: Sequence[str] = ("conditioned",),
     seeds: int = 1,
+    first: int = 0,
     system: str | None = None,
     device: str = "cpu",
     allow_code: bool = False,
 ) -> Predicted:
     """Writes the latents that the probe at `probe` predicts for every clip of `spec`.
 
-    system: which of the spec's has the probe's checkpoint; None looks for it. A clip that cannot be
-    read or encoded is said and left out.
+    first: the number of the first of the seeds; predictions of several probes that take other
+    numbers have noise of their own. system: which of the spec's has the probe's checkpoint; None
+    looks for it. A clip that cannot be read or encoded is said and left out.
 
     Raises WeightsError for a probe that cannot be read, ProbeError where no system has its
     checkpoint or a clip is one that it was trained on, SpecError for an unknown task or system.
@@ -83,7 +85,7 @@ def predict(
     codec.to(where)
     trained.model.to(where)
     protocols = excerpt_protocols(spec, list(dict.fromkeys(clip.domain for clip in clips)))
-    asked = [(one, number) for one in wanted for number in range(seeds)]
+    asked = [(one, number) for one in wanted for number in range(first, first + seeds)]
     failures = []
     progress.start(len(clips), 0)
     try:

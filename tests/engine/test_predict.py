@@ -115,6 +115,14 @@ def test_each_clip_has_an_array_in_a_folder_for_each_task_and_seed(project: Path
     assert not np.allclose(first["speech/a.npy"], second["speech/a.npy"])
 
 
+def test_a_later_first_seed_is_the_later_draw(project: Path) -> None:
+    run(project, seeds=2)
+    run(project, "later", first=1)
+    assert [path.name for path in (project / "later" / "conditioned").iterdir()] == ["1"]
+    both, later = (arrays(project / out / "conditioned/1") for out in ("out", "later"))
+    assert np.array_equal(both["speech/a.npy"], later["speech/a.npy"])
+
+
 def test_seeds_belong_to_clips(project: Path) -> None:
     run(project)
     (project / "clips" / "speech" / "a.wav").rename(project / "clips" / "z.wav")

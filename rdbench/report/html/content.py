@@ -109,6 +109,7 @@ def overview(content: Content) -> dict[str, Any]:
     card, numbers = content.card, content.numbers
     styles = card_styles(card)
     curves = list(dict.fromkeys(curve for _, curve, *_ in numbers.points))
+    steps = list(dict.fromkeys((key.system, key.point) for key in numbers.points))
     return {
         "curves": [
             {
@@ -126,6 +127,7 @@ def overview(content: Content) -> dict[str, Any]:
                 "system": card.systems[key.system].label,
                 "point": clean(key.point),
                 "variant": clean(key.variant),
+                "step": steps.index((key.system, key.point)),
                 "curve": curves.index(key.curve),
                 "anchor": card.systems[key.system].anchor and not card.variant(key.variant).rate,
                 "stream": bool(card.variant(key.variant).rate),

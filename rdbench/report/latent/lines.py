@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Metric = tuple[str, str]
+_LIGHT, _DARK = 0.12, 0.3
+"""Opacity of the two bands."""
 
 
 def metrics_of(content: LatentContent, table: pd.DataFrame, domain: str) -> list[Metric]:
@@ -49,10 +51,11 @@ def draw_truncation(
 def draw_generation(content: LatentContent, domain: str, *, width: float) -> Figure | None:
     """The two panels: samples over the rate, predictions over the rate; None without these.
 
-    A row for each metric. Shaded: 95 % intervals over groups of clips; darker: the range of the
-    generator's seeds.
+    A row for each metric, each panel with a scale of its own. Shaded: 95 % intervals over groups of
+    clips; darker: the range of the generator's seeds.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     metrics = metrics_of(content, content.generation, domain)
     if not metrics:
@@ -73,6 +76,11 @@ def draw_generation(content: LatentContent, domain: str, *, width: float) -> Fig
         panel.set_xlabel("kbps (KL to N(0, I))")
     if len(dict.fromkeys(content.generation["curve"])) > 1:
         panels[0][0].legend()
+    keys = [
+        Patch(color=QUIET, alpha=_LIGHT, label="95 % interval over groups of clips"),
+        Patch(color=QUIET, alpha=_DARK + _LIGHT, label="range of the generator's seeds"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -109,10 +117,10 @@ def _draw_sweeps(panel: Axes, content: LatentContent, table: pd.DataFrame) -> No
         part = rows.sort_values("kbps")
         colour = COLOURS[number % len(COLOURS)]
         panel.fill_between(
-            part["kbps"], part["low"], part["high"], color=colour, alpha=0.12, linewidth=0
+            part["kbps"], part["low"], part["high"], color=colour, alpha=_LIGHT, linewidth=0
         )
         panel.fill_between(
-            part["kbps"], part["least"], part["most"], color=colour, alpha=0.3, linewidth=0
+            part["kbps"], part["least"], part["most"], color=colour, alpha=_DARK, linewidth=0
         )
         panel.plot(
             part["kbps"], part["value"], color=colour, marker=MARKERS[number % len(MARKERS)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,9 +65,10 @@ def html_page(
     lines = [
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title>", f"<style>{STYLE}img {{ max-width: 100%; }}</style>", "</head>",
         "<body>", f"<h1>{title}</h1>", *(f"<p>{escape(text)}</p>" for text in _said(content)),
-        *(f"<p>Not here: {escape(text)}.</p>" for text in content.lacking),
+        *(f"<p>Not here: {_web(text)}.</p>" for text in content.lacking),
     ]  # fmt: skip
     for domain, sections in parts.items():
         if len(parts) > 1:
@@ -87,6 +89,11 @@ def _opening(content: LatentContent) -> list[str]:
     if content.lacking:
         parts.append("\n".join(_filled(f"- Not here: {text}.", "  ") for text in content.lacking))
     return parts
+
+
+def _web(text: str) -> str:
+    """Escaped, with what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _said(content: LatentContent) -> list[str]:

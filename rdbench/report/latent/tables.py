@@ -13,11 +13,13 @@ from rdbench.latent.summary import ALL
 from rdbench.report.cards import ordered, records
 from rdbench.report.latent.content import Latent, LatentContent
 from rdbench.report.names import clean
-from rdbench.report.numbers import kbps_text, score_text, signed
+from rdbench.report.numbers import Write, kbps_text, score_text, signed
 from rdbench.report.tables.table import Cell, Table, TableColumn, words
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rdbench.report.cards import MetricCard
 
 RUNGS = {
     "N(0, I)": "N(0, I)",
@@ -238,15 +240,13 @@ def best(content: LatentContent, domain: str) -> Table | None:
     for key, backend in content.metrics(table):
         part = table[(table["key"] == key) & (table["backend"] == backend)]
         found = {((row.system, row.point), row.decoded): row for row in records(part)}
-        write = score_text(content.card.metrics[key])
+        write = _telling_apart(content.card.metrics[key], part)
         cells = [_share(found.get(row), write) for row in rows]
         columns.append(TableColumn(content.card.metrics[key].name, cells))
     return Table(
         "generation", "Which rate is best",
         "The score, and in brackets in what share of draws (of groups of clips, and of the "
-        "generator's seeds) the rate is the best of its sweep. Bold: the best. In the "
-        "figure the light band is the 95 % interval over groups of clips, the dark one the range "
-        "of the seeds.",
+        "generator's seeds) the rate is the best of its sweep. Bold: the best.",
         head, columns,
     )  # fmt: skip
 
@@ -320,6 +320,16 @@ def _interval(row: Any, column: str, write: Callable[[float], str]) -> Cell:
         return Cell("")
     ends = (write(row.low), write(row.high)) if math.isfinite(row.low) else ()
     return Cell(write(value), *ends)
+
+
+def _telling_apart(metric: MetricCard, rows: pd.DataFrame) -> Write:
+    """With a decimal more than usual where the best of a sweep would look like another."""
+    usual = score_text(metric)
+    for _, sweep in rows.groupby(["decoded", "curve"]):
+        texts = [usual(value) for value in sweep["value"]]
+        if any(texts.count(usual(value)) > 1 for value in sweep.loc[sweep["best"], "value"]):
+            return score_text(metric, more=1)
+    return usual
 
 
 def _share(row: Any, write: Callable[[float], str]) -> Cell:

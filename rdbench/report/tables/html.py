@@ -18,8 +18,8 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem
 .wide { overflow-x: auto; margin: 1rem 0 2.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap;
   border-top: 2px solid #1a1a1a; border-bottom: 2px solid #1a1a1a; }
-caption { text-align: left; white-space: normal; max-width: 60rem; padding-bottom: .6rem;
-  color: #444; }
+caption { text-align: left; white-space: normal; max-width: min(60rem, 100vw - 2rem);
+  padding-bottom: .6rem; color: #444; }
 th, td { padding: .2rem .7rem; text-align: left; vertical-align: baseline; }
 thead th { border-bottom: 1px solid #1a1a1a; white-space: normal; min-width: 4.5rem; }
 th.n, td.n { text-align: right; }

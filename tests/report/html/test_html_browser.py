@@ -66,6 +66,21 @@ def test_a_reader_picks_a_metric_and_a_point_of_the_published_run(
     assert "No audio of this clip was kept" in tab.page.locator("#player-note").inner_text()
 
 
+def test_what_else_was_decoded_of_a_point_stands_beside_it(
+    speech: Path, open_report: Open
+) -> None:
+    tab = open_report(speech / "report")
+    tab.page.locator("#points button.link", has_text="VAE (target KL) 6").first.click()
+    tab.waits("document.querySelectorAll('#versions tbody tr').length > 1")
+    versions = tab.page.locator("#versions tbody tr th").all_inner_texts()
+    own = [name for name in versions if name.startswith("VAE")]
+    assert own[0] == "VAE (target KL) 6"
+    assert "VAE (target KL) 6, mean" in own
+    assert all(name.startswith("VAE (target KL) 6, ") for name in own[1:])
+    mean = tab.page.locator("#versions tbody tr", has_text="6, mean").locator("td").first
+    assert mean.inner_text().endswith("kl°")
+
+
 def test_hovering_gives_numbers_and_interval(speech: Path, open_report: Open) -> None:
     tab = open_report(speech / "report")
     marker = tab.page.locator("#figure .scatterlayer .points path").nth(0)

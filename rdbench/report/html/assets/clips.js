@@ -13,14 +13,18 @@
   const targetOf = (state, point) =>
     state.overview.domains[state.domain].rates.headline[point]?.[1] ?? null;
 
-  /* Of each visible curve the point nearest in rate to the chosen one, and all visible anchors.
-     Without a rate to be near to (an anchor was chosen), a curve's middle. */
+  /* What else was decoded of the chosen point (the mean, a prediction, …), of each other visible
+     curve the point nearest in rate to it, and all visible anchors. Without a rate to be near to (an
+     anchor was chosen), a curve's middle. */
   const neighbours = (state) => {
     const { points } = state.overview;
     const rates = state.overview.domains[state.domain].rates.headline;
     const target = targetOf(state, state.point);
     const own = points[state.point];
     const found = new Set([state.point]);
+    points.forEach((other, point) => {
+      if (other.step === own.step) found.add(point);
+    });
     state.overview.curves.forEach((_, curve) => {
       if (state.hidden.has(curve)) return;
       const members = Object.keys(rates)
@@ -102,7 +106,8 @@
     const head = make("th", { scope: "row" }, versionLabel(version, index));
     const [kind, rate] = found.kbps[version.point] ?? ["", null];
     const cells = [make("td", { class: "number" }, rate === null ? rdbench.NONE : kbps(rate))];
-    if (kind) cells[0].append(" ", make("small", { text: kind }));
+    const unsent = state.overview.domains[state.domain].rates.headline[version.point]?.[4] === false;
+    if (kind) cells[0].append(" ", make("small", { text: kind + (unsent ? "°" : "") }));
     for (const metric of shown) {
       const value = found.scores[version.point]?.[metric] ?? null;
       const why = found.reasons[`${version.point}/${metric}`];

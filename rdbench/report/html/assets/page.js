@@ -162,7 +162,8 @@
     const at = rate && rate[1] !== null ? ` (${kbps(rate[1])} kbps ${rate[0]})` : "";
     $("clips-heading").textContent = `Clips of ${rdbench.short(card.name, 60)}${at}`;
     $("clips-note").textContent =
-      "Beside the reference and this point: of every other system the point nearest in rate.";
+      "Beside the reference and this point: what else was decoded of it, and of every other " +
+      "system the point nearest in rate.";
     $("listening").hidden = false;
     drawFigure();
     const order = await rdbench.clips.list(state, chooseClip);
