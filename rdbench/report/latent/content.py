@@ -26,7 +26,7 @@ from rdbench.analysis.latent.statistics import (
     statistic_table,
 )
 from rdbench.analysis.latent.truncation import least_channels, truncation_table
-from rdbench.report.cards import RunCard, describe, ordered
+from rdbench.report.cards import RunCard, describe, few_groups, ordered
 from rdbench.report.names import clean
 from rdbench.report.tables.rows import natural
 from rdbench.types import RdbenchError
@@ -96,6 +96,10 @@ class LatentContent:
     def domains(self) -> list[str]:
         """In the order of rows."""
         return [str(name) for name in dict.fromkeys(self.points["domain"]) if name]
+
+    def caution(self, domain: str) -> str:
+        """Where intervals rest on few groups of clips, a sentence that says so, else ""."""
+        return few_groups(self.points[self.points["domain"] == domain])
 
     @property
     def variants(self) -> list[str]:

@@ -52,6 +52,8 @@ def markdown_page(content: LatentContent, parts: Mapping[str, Sequence[Part]]) -
     for domain, sections in parts.items():
         if several:
             lines.append(f"## {markdown(content.card.domain_label(domain))}")
+        if caution := content.caution(domain):
+            lines.append(_filled(caution))
         for part in sections:
             lines += _section(part, "###" if several else "##")
     return "\n\n".join(lines) + "\n"
@@ -73,6 +75,8 @@ def html_page(
     for domain, sections in parts.items():
         if len(parts) > 1:
             lines.append(f"<h1>{escape(content.card.domain_label(domain))}</h1>")
+        if caution := content.caution(domain):
+            lines.append(f"<p>{escape(caution)}</p>")
         for part in sections:
             lines += [f"<p><strong>{escape(text)}</strong></p>" for text in part.warnings]
             lines += [web_table(part.table)] if part.table is not None else []
