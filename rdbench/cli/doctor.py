@@ -1,17 +1,36 @@
-"""`rdbench doctor`: whether rdbench works here."""
+"""`rdbench doctor`: whether rdbench works here, and which systems of a spec can run."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from rdbench.cli.options import AllowCode
 
 NOT_READY = 1
 
 
-def command() -> None:
+def command(
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SPEC", help="Say instead which systems of SPEC can run, and what others lack."
+        ),
+    ] = None,
+    allow_code: AllowCode = False,
+) -> None:
     """Says what is installed, and checks rates and metrics against known values.
 
     Exit code 0: ready; 1: something must be mended first (the last lines say what).
     """
+    ready = _say_systems(weights, allow_code=allow_code) if weights else _say_findings()
+    if not ready:
+        raise typer.Exit(NOT_READY)
+
+
+def _say_findings() -> bool:
     from rdbench.engine.doctor import examine, verdict
 
     findings = []
@@ -24,5 +43,21 @@ def command() -> None:
         typer.echo(f" {mark} {finding.name}: {finding.said}")
         findings.append(finding)
     typer.echo(verdict(findings))
-    if any(finding.fault for finding in findings):
-        raise typer.Exit(NOT_READY)
+    return not any(finding.fault for finding in findings)
+
+
+def _say_systems(path: Path, *, allow_code: bool) -> bool:
+    """Whether all systems of a spec can run, each with a line."""
+    from rdbench.cli.options import find_code, read_spec
+    from rdbench.engine.readiness import readiness
+
+    if allow_code:
+        find_code(path)
+    ready = True
+    for one in readiness(read_spec(path), allow_code=allow_code):
+        typer.echo(f" {'!' if one.lacks else ' '} {one.system}: {one.lacks or 'ready'}")
+        ready = ready and not one.lacks
+    typer.echo(
+        "ready" if ready else f"not ready; `rdbench weights fetch {path}` fetches what can be had"
+    )
+    return ready

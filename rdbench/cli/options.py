@@ -38,7 +38,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")]
 
 
 def read_spec(
-    path: Path, *, data: Path | None, limit: int | None, options: Sequence[str]
+    path: Path, *, data: Path | None = None, limit: int | None = None, options: Sequence[str] = ()
 ) -> BenchmarkSpec:
     """The spec at `path` with what the command line replaces; raises SpecError."""
     from rdbench.codecs.registry import names

@@ -1,10 +1,18 @@
-"""`rdbench weights fetch NAME`: published weights, downloaded because somebody asked for them."""
+"""`rdbench weights fetch NAME|SPEC`: published weights, fetched because somebody asked for them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rdbench.cli.options import AllowCode
+
+if TYPE_CHECKING:
+    from rdbench.weights.published import Download
+
+SOME_FAILED = 1
 
 app = typer.Typer(
     help="Published weights (docs/weights.md).",
@@ -23,21 +31,63 @@ def fetch(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Codecs (encodec_24khz), or models of the Hugging Face hub (OWNER/NAME)."
+            metavar="NAME|SPEC…",
+            help="Codecs (encodec_24khz), models of the Hugging Face hub (OWNER/NAME), or specs: "
+            "what their systems lack.",
         ),
     ],
     subfolder: Annotated[
-        str, typer.Option(help="Of models of the hub: where the VAE lies in them.")
+        str, typer.Option(help="Of models of the hub: where the model lies in them.")
     ] = "",
     revision: Annotated[
         str, typer.Option(help="Of models of the hub: a commit, so that it stays what it is.")
     ] = "main",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take the files from this folder, without a network."),
+    ] = None,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Say what would be fetched, its size and licence.")
+    ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
-    """Downloads weights into the cache, and says size, revision and SHA-256 of each file.
+    """Brings weights into the cache, and says size, revision and SHA-256 of each file.
 
-    A spec never does so by itself: `rdbench run` does with --allow-download.
+    A spec never does so by itself: `rdbench run` does with --allow-download. What is there is not
+    fetched again, and what broke off is taken up.
     """
     from rdbench.codecs.published import download
+    from rdbench.types import WeightsError
 
+    wanted: list[Download] = []
     for name in names:
-        download(name, subfolder=subfolder, revision=revision).fetch(typer.echo)
+        if name.endswith((".yaml", ".yml")):
+            wanted += _lacking(Path(name), allow_code=allow_code)
+        else:
+            wanted.append(download(name, subfolder=subfolder, revision=revision))
+    failed = False
+    for one in {one.name: one for one in wanted}.values():
+        try:
+            if only_list:
+                one.tell(typer.echo)
+            elif folder is not None:
+                one.take(folder, typer.echo)
+            else:
+                one.fetch(typer.echo)
+        except WeightsError as error:  # the others may be had
+            typer.echo(f"rdbench: {error}", err=True)
+            failed = True
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _lacking(path: Path, *, allow_code: bool) -> list[Download]:
+    from rdbench.cli.options import find_code, read_spec
+    from rdbench.engine.readiness import downloads
+
+    if allow_code:
+        find_code(path)
+    found = downloads(read_spec(path), allow_code=allow_code)
+    if not found:
+        typer.echo(f"{path}: nothing to fetch")
+    return found

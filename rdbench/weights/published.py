@@ -1,41 +1,30 @@
-"""Published weights as files: what they are, where they lie, and how they are downloaded.
+"""Published weights as files: what they are, where they lie, and how they get there.
 
 Nothing is downloaded that nobody asked for by name: `locate` finds what is in the cache, and raises
 `NotFetchedError` with what can be fetched; `rdbench weights fetch` and `--allow-download` do that.
-`fetch` downloads a file through a temporary name and checks its hash where its authors publish one.
-General downloaders (pooch) follow redirects to http, take files of any size, and know no beginnings
-of hashes, which is all that some authors publish.
-What is in a file is `rdbench.weights.checkpoints`' matter.
+`fetch` downloads a file (`rdbench.weights.download`) and checks its hash where its authors publish
+one; `take` copies it from a folder. What is in a file is `rdbench.weights.checkpoints`' matter.
 """
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
-import secrets
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Protocol
 
 from rdbench.files import is_file, is_folder, user_path
 from rdbench.identity import file_sha256
-from rdbench.interrupts import before_the_end
 from rdbench.types import WeightsError
-from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
+from rdbench.weights.download import Opener, copy, download, mirrored, open_https, size_of
+from rdbench.weights.formats import check_format, reason_of
 
 PRETRAINED = "pretrained"
 """The value of `weights` that means the published file."""
-
-_CHUNK = 1 << 20
-_TIMEOUT_S = 30.0
-
-Opener = Callable[[str], Any]
-"""Opens a URL and returns a readable context manager with `headers`, as `urlopen` does."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +72,20 @@ class Download(Protocol):
     def name(self) -> str:
         """What `rdbench weights fetch` is told."""
 
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Tells `say` what would come from where: files, sizes, hash, licence.
+
+        Raises WeightsError where that cannot be known without a network that is not there.
+        """
+
     def fetch(self, say: Callable[[str], None]) -> None:
         """Downloads it into the cache; `say` is told from where, its size, revision and hash.
+
+        Raises WeightsError.
+        """
+
+    def take(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Copies it into the cache from a folder of files that were fetched elsewhere.
 
         Raises WeightsError.
         """
@@ -97,10 +98,26 @@ class PublishedDownload:
     name: str
     file: WeightsFile
 
+    def tell(self, say: Callable[[str], None]) -> None:
+        """See `Download`; the size is the server's word."""
+        size = size_of(self.file.url)
+        say(
+            f"{self.name}: {self.file.filename} from {self.file.url}, "
+            f"{f'{size} bytes' if size else 'of a size that was not told'}, {self.file.hash_note}; "
+            f"licence: {self.file.licence}"
+        )
+
     def fetch(self, say: Callable[[str], None]) -> None:
         """See `Download`; the revision is part of the address."""
-        say(f"fetching {self.file.filename} from {self.file.url}")
-        path = fetch(self.file)
+        say(f"fetching {self.file.filename} from {mirrored(self.file.url)}")
+        self._say(fetch(self.file), say)
+
+    def take(self, folder: Path, say: Callable[[str], None]) -> None:
+        """See `Download`."""
+        say(f"taking {self.file.filename} from {folder}")
+        self._say(take(self.file, folder), say)
+
+    def _say(self, path: Path, say: Callable[[str], None]) -> None:
         say(
             f"{path}: {path.stat().st_size} bytes, SHA-256 {file_sha256(path)} "
             f"({self.file.hash_note})"
@@ -149,8 +166,8 @@ def fetch(
 ) -> Path:
     """The published file in the cache, downloaded where it is absent.
 
-    The download is written beside its final name, flushed, checked and renamed, so that an
-    interrupted one leaves nothing at the final name.
+    It gets its name there when it is whole and found to be what was published; an interrupted
+    download leaves nothing at that name, and is taken up by the next one.
 
     Raises:
         WeightsError: without a network, for a file that is too large, cut short, not a
@@ -159,30 +176,58 @@ def fetch(
     target = (cache_dir or cache_folder()) / file.filename
     if _is_cached(target, file):
         return target
-    if urllib.parse.urlsplit(file.url).scheme != "https":
-        raise WeightsError(f"{file.url} is not an https address; weights are fetched by https only")
-    # Not a `tempfile`: the result keeps the permissions that the user's umask gives.
-    temporary = target.with_name(f".{file.filename}.{os.getpid()}.{secrets.token_hex(4)}")
+    _make_cache(target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        out = temporary.open("xb")
+        check = partial(_check, name=file.url, target=target, file=file)
+        download(file.url, target, check, opener or open_https)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise WeightsError(
+            f"weights file {file.filename} could not be downloaded ({reason_of(error)}): fetch "
+            f"{file.url} elsewhere and put it at {target} ({file.hash_note})"
+        ) from error
+    return target
+
+
+def take(file: WeightsFile, folder: Path, *, cache_dir: Path | None = None) -> Path:
+    """The published file in the cache, copied from `folder`, where it has its published name.
+
+    Raises WeightsError where it is not there, or is another file.
+    """
+    source = user_path(folder) / file.filename
+    target = (cache_dir or cache_folder()) / file.filename
+    if not is_file(source):
+        raise WeightsError(
+            f"{folder} has no {file.filename}; fetch {file.url} elsewhere and put it there "
+            f"({file.hash_note})"
+        )
+    if not _is_cached(target, file):
+        _make_cache(target.parent)
+        try:
+            copy(source, target, partial(_check, name=str(source), target=target, file=file))
+        except OSError as error:
+            raise WeightsError(
+                f"{source} could not be copied to {target} ({reason_of(error)}); make room there, "
+                "or set RDBENCH_CACHE to another folder"
+            ) from error
+    return target
+
+
+def _make_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise WeightsError(
-            f"the cache folder {target.parent} cannot be written ({error.strerror}); "
+            f"the cache folder {folder} cannot be written ({error.strerror}); "
             f"set RDBENCH_CACHE to a folder that can"
         ) from error
-    try:
-        with out, before_the_end(partial(temporary.unlink, missing_ok=True)):
-            _download(file, target, out, opener or _open_https)
-            out.flush()
-            os.fsync(out.fileno())
-        with temporary.open("rb") as stream:
-            check_format(stream, file.url)
-        _check_hash(temporary, target, file)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+
+
+def _check(path: Path, *, name: str, target: Path, file: WeightsFile) -> None:
+    with path.open("rb") as stream:
+        check_format(stream, name)
+    _check_hash(path, target, file)
 
 
 def _is_cached(target: Path, file: WeightsFile) -> bool:
@@ -197,47 +242,6 @@ def _is_cached(target: Path, file: WeightsFile) -> bool:
             "and those of its folders, or set RDBENCH_CACHE to another folder"
         ) from error
     return True
-
-
-def _download(file: WeightsFile, target: Path, out: IO[bytes], opener: Opener) -> None:
-    received = 0
-    try:
-        with opener(file.url) as response:
-            expected = int(response.headers.get("Content-Length") or -1)
-            while chunk := response.read(_CHUNK):
-                received += len(chunk)
-                if max(received, expected) > MAX_BYTES:
-                    raise WeightsError(
-                        f"{file.url} is larger than {MAX_BYTES} bytes and was not downloaded; "
-                        f"it cannot be the published file"
-                    )
-                out.write(chunk)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise WeightsError(_unreachable(file, target, reason_of(error))) from error
-    if received < expected:
-        reason = f"the connection ended after {received} of {expected} bytes"
-        raise WeightsError(_unreachable(file, target, reason))
-
-
-def _unreachable(file: WeightsFile, target: Path, reason: str) -> str:
-    return (
-        f"weights file {file.filename} could not be downloaded ({reason}): fetch {file.url} "
-        f"elsewhere and put it at {target} ({file.hash_note})"
-    )
-
-
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(  # noqa: PLR0917
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        if urllib.parse.urlsplit(newurl).scheme != "https":
-            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _open_https(url: str) -> Any:
-    request = urllib.request.Request(url, headers={"User-Agent": "rdbench"})
-    return urllib.request.build_opener(_HttpsOnly).open(request, timeout=_TIMEOUT_S)
 
 
 def _check_hash(path: Path, target: Path, file: WeightsFile) -> None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 import torch
 
 from rdbench.types import WeightsError
-from rdbench.weights import published as weights
-from rdbench.weights.published import (
-    WeightsFile,
-    cache_folder,
-    fetch,
-    locate,
-)
+from rdbench.weights import download
+from rdbench.weights.published import WeightsFile, cache_folder, fetch, locate, take
 
 
 @pytest.fixture
@@ -33,10 +30,19 @@ class Response(io.BytesIO):
     """What an opened URL looks like; `failing_after` bytes the connection breaks."""
 
     def __init__(
-        self, content: bytes, *, length: int | None = None, failing_after: int | None = None
+        self,
+        content: bytes,
+        *,
+        length: int | None = None,
+        failing_after: int | None = None,
+        status: int = 200,
+        etag: str | None = None,
     ) -> None:
         super().__init__(content)
         self.headers = {"Content-Length": str(len(content) if length is None else length)}
+        if etag is not None:
+            self.headers["ETag"] = etag
+        self.status = status
         self.failing_after = failing_after
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -47,11 +53,11 @@ class Response(io.BytesIO):
         return super().read(size)
 
 
-def serving(content: bytes, **options: Any) -> Callable[[str], Response]:
-    return lambda url: Response(content, **options)
+def serving(content: bytes, **options: Any) -> Callable[[str, Mapping[str, str]], Response]:
+    return lambda url, headers: Response(content, **options)
 
 
-def no_network(url: str) -> Response:
+def no_network(url: str, headers: Mapping[str, str]) -> Response:
     raise OSError("Name or service not known")
 
 
@@ -96,8 +102,99 @@ def test_an_interrupted_download_leaves_nothing_behind(
     assert list(folder.iterdir()) == []
 
 
+class Server:
+    """Sends a content with a mark, from where it is asked to; the first answer breaks off."""
+
+    def __init__(self, content: bytes, etag: str = '"1"') -> None:
+        self.content, self.etag = content, etag
+        self.asked: list[Mapping[str, str]] = []
+        self.failing: int | None = 300
+
+    def __call__(self, url: str, headers: Mapping[str, str]) -> Response:
+        self.asked.append(headers)
+        failing, self.failing = self.failing, None
+        if headers.get("If-Range") != self.etag:
+            return Response(self.content, etag=self.etag, failing_after=failing)
+        start = int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if start >= len(self.content):
+            raise HTTPError(url, 416, "Range Not Satisfiable", Message(), None)
+        return Response(self.content[start:], etag=self.etag, status=206)
+
+
+def test_a_download_that_broke_off_is_taken_up(tmp_path: Path, checkpoint: Path) -> None:
+    content = checkpoint.read_bytes()
+    server, file = Server(content), published(content)
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        fetch(file, cache_dir=tmp_path / "cache", opener=server)
+    path = fetch(file, cache_dir=tmp_path / "cache", opener=server)
+    assert server.asked == [{}, {"Range": "bytes=300-", "If-Range": '"1"'}]
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_another_version_than_the_one_that_broke_off_is_sent_whole(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    content = checkpoint.read_bytes()
+    server = Server(bytes(400) + content)
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        fetch(published(), cache_dir=tmp_path / "cache", opener=server)
+    server.content, server.etag = content, '"2"'
+    path = fetch(published(content), cache_dir=tmp_path / "cache", opener=server)
+    assert path.read_bytes() == content
+
+
+def test_a_download_that_ended_before_it_was_checked_is_fetched_again(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    content = checkpoint.read_bytes()
+    folder = tmp_path / ".model-w.th.part"
+    folder.mkdir()
+    (folder / "content").write_bytes(content)
+    (folder / "etag").write_text('"1"')
+    server = Server(content)
+    server.failing = None
+    assert fetch(published(content), cache_dir=tmp_path, opener=server).read_bytes() == content
+
+
+def test_what_is_refused_is_not_taken_up(tmp_path: Path, checkpoint: Path) -> None:
+    server = Server(checkpoint.read_bytes())
+    server.failing = None
+    with pytest.raises(WeightsError, match="does not begin with the published"):
+        fetch(published(b"other"), cache_dir=tmp_path / "cache", opener=server)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_mirror_stands_in_for_every_host(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def opener(url: str, headers: Mapping[str, str]) -> Response:
+        asked.append(url)
+        return Response(checkpoint.read_bytes())
+
+    monkeypatch.setenv("RDBENCH_WEIGHTS_MIRROR", "https://mirror.local/files/")
+    fetch(published(), cache_dir=tmp_path / "cache", opener=opener)
+    assert asked == ["https://mirror.local/files/example.org/w.th"]
+
+
+def test_a_folder_stands_in_for_the_network(tmp_path: Path, checkpoint: Path) -> None:
+    folder, cache, content = tmp_path / "usb", tmp_path / "cache", checkpoint.read_bytes()
+    folder.mkdir()
+    with pytest.raises(WeightsError, match=r"usb has no model-w.th; fetch https://example.org/w"):
+        take(published(content), folder, cache_dir=cache)
+    (folder / "model-w.th").write_bytes(b"PK something else")
+    with pytest.raises(WeightsError, match=r"usb/model-w.th is neither a PyTorch nor"):
+        take(published(content), folder, cache_dir=cache)
+    (folder / "model-w.th").write_bytes(content)
+    path = take(published(content), folder, cache_dir=cache)
+    assert path.read_bytes() == content
+    assert list(cache.iterdir()) == [path]
+
+
 def test_a_keyboard_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    def interrupted(url: str) -> Response:
+    def interrupted(url: str, headers: Mapping[str, str]) -> Response:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -124,7 +221,7 @@ def test_a_web_page_instead_of_weights_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_an_endless_download_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "MAX_BYTES", 1000)
+    monkeypatch.setattr(download, "MAX_BYTES", 1000)
     with pytest.raises(WeightsError, match="larger than 1000 bytes"):
         fetch(published(), cache_dir=tmp_path, opener=serving(b"PK" * 1000, length=0))
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +230,7 @@ def test_an_endless_download_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
 def test_only_https_is_fetched_also_after_a_redirect(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not an https address"):
         fetch(published(url="http://example.org/w.th"), cache_dir=tmp_path, opener=serving(b"PK"))
-    handler, request = weights._HttpsOnly(), weights.urllib.request.Request("https://a.org/w")
+    handler, request = download._HttpsOnly(), download.urllib.request.Request("https://a.org/w")
     with pytest.raises(OSError, match="not https"):
         handler.redirect_request(request, None, 302, "Found", {}, "http://b.org/w")
     assert handler.redirect_request(request, None, 302, "Found", {}, "https://b.org/w") is not None

@@ -218,6 +218,13 @@ class Step:
         return f"{self.system.name} at {self.point.name}"
 
 
+def recipe_of(spec: BenchmarkSpec, item: SystemSpec, *, allow_code: bool) -> CodecRecipe:
+    """What builds the codec of a system of `spec`."""
+    points = tuple(item.points) if item.points is not None else None
+    options = json.dumps(spec.options_for(item), sort_keys=True)
+    return CodecRecipe(item.codec, points, options, allow_code)
+
+
 def build_systems(
     spec: BenchmarkSpec, *, allow_code: bool, fetching: Callable[[str], None] | None = None
 ) -> list[System]:
@@ -232,9 +239,8 @@ def build_systems(
     """
     systems = []
     for item in spec.systems:
-        points = tuple(item.points) if item.points is not None else None
-        options = spec.options_for(item)
-        recipe = CodecRecipe(item.codec, points, json.dumps(options, sort_keys=True), allow_code)
+        recipe = recipe_of(spec, item, allow_code=allow_code)
+        points = recipe.points
         try:
             codec: Codec | None = _built(recipe, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""

@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +103,8 @@ def test_what_is_no_id_of_a_model_is_one_sentence(weights: str, offline: list[st
 class Response(io.BytesIO):
     """What an opened address is."""
 
+    status = 200
+
     @property
     def headers(self) -> dict[str, str]:
         return {"Content-Length": str(len(self.getvalue()))}
@@ -114,11 +116,11 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     content = save_dac(tmp_path, "dac_16khz").read_bytes()
     asked: list[str] = []
 
-    def opened(url: str) -> Response:
+    def opened(url: str, headers: Mapping[str, str]) -> Response:
         asked.append(url)
         return Response(content)
 
-    monkeypatch.setattr(published, "_open_https", opened)
+    monkeypatch.setattr(published, "open_https", opened)
     return asked
 
 
@@ -172,6 +174,42 @@ def test_a_run_downloads_only_where_it_may(
     assert len(card["weights_sha256"]) == 64
     assert card["details"]["weights_from"] == served[0]
     assert int(card["details"]["weights_bytes"]) > 100_000
+
+
+def test_a_spec_fetches_what_it_lacks_and_its_systems_are_then_ready(
+    served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rdbench.codecs.neural.published.check_pretrained", lambda *_: [])
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    before = CliRunner().invoke(app, ["doctor", "--weights", str(spec)])
+    assert before.exit_code == 1
+    assert " ! dac_16khz: weights file" in before.output
+    assert "   identity: ready\n" in before.output
+    assert f"`rdbench weights fetch {spec}`" in before.output
+    told = CliRunner().invoke(app, ["weights", "fetch", str(spec), "--list"])
+    assert told.exit_code == 0
+    assert "weights_16khz.pth, of a size that was not told, its authors" in told.output
+    assert served == []
+    for number in (1, 1):  # the second time it is there
+        assert CliRunner().invoke(app, ["weights", "fetch", str(spec)]).exit_code == 0
+        assert len(served) == number
+    after = CliRunner().invoke(app, ["doctor", "--weights", str(spec)])
+    assert (after.exit_code, after.output.splitlines()[-1]) == (0, "ready")
+
+
+def test_a_folder_of_files_serves_a_machine_without_a_network(
+    offline: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "usb"
+    folder.mkdir()
+    save_dac(tmp_path, "dac_16khz").rename(folder / published_files()["dac_16khz"].filename)
+    line = ["weights", "fetch", "encodec_24khz", "dac_16khz", "--from", str(folder)]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 1
+    assert "usb has no encodec_24khz-d7cc33bc.th; fetch https://" in done.stderr
+    assert registry.create("dac_16khz", options={"check": False}).info.weights_sha256 in done.output
+    assert offline == []
 
 
 def test_a_name_without_published_weights_is_one_sentence() -> None:

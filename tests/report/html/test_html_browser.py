@@ -66,9 +66,7 @@ def test_a_reader_picks_a_metric_and_a_point_of_the_published_run(
     assert "No audio of this clip was kept" in tab.page.locator("#player-note").inner_text()
 
 
-def test_what_else_was_decoded_of_a_point_stands_beside_it(
-    speech: Path, open_report: Open
-) -> None:
+def test_what_else_was_decoded_of_a_point_stands_beside_it(speech: Path, open_report: Open) -> None:
     tab = open_report(speech / "report")
     tab.page.locator("#points button.link", has_text="VAE (target KL) 6").first.click()
     tab.waits("document.querySelectorAll('#versions tbody tr').length > 1")
