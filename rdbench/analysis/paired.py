@@ -13,6 +13,7 @@ Scandinavian Journal of Statistics 6, 1979).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -270,7 +271,7 @@ def _near_pairs(
 
 def _too_far(scores: DomainScores, pair: PointPair) -> str:
     names = f"{_path(scores, pair.test)}={_path(scores, pair.reference)}"
-    return f"none within {100 * NEAR:.0f} % in rate; --pair {names} compares them"
+    return f"none within {100 * NEAR:.0f} % in rate; --pair {shlex.quote(names)} compares them"
 
 
 def _own_kind(scores: DomainScores, headlines: Mapping[str, str | None], index: int) -> str:

@@ -11,7 +11,6 @@ import typer
 
 from rdbench.cli.options import terminal_width
 from rdbench.text import printable
-from rdbench.types import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +48,13 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The spec to write.  [default: NAME.yaml]")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a spec that is there.")] = False,
 ) -> None:
     """Says what is found of the clips of REFERENCE in DECODED, and writes a spec that runs it.
 
-    Files are matched by their names without the endings. Nothing is scored. Exit code 0: all is
-    as it should be; 1: there are findings, which are printed; 2: usage.
+    Files are matched by their names without the endings. Nothing is scored. A spec that is there
+    is left as it is. Exit code 0: all is as it should be; 1: there are findings, which are printed;
+    2: usage.
     """
     from rdbench.codecs.elsewhere.draft import by_point, check_name, draft, for_points
     from rdbench.codecs.elsewhere.survey import corpus_of, survey
@@ -62,9 +63,9 @@ def command(
 
     check_name(name)
     path = out or Path(f"{name}.yaml")
-    if path.exists():
-        raise SpecError(f"{path} is there already; name another with --out, or take it away")
-    check_writable(path)
+    keep = path.exists() and not force
+    if not keep:
+        check_writable(path)
     points = by_point(decoded)
     asked = {
         "bitstreams": bitstreams, "tokens": tokens, "latents": latents, "stated_kbps": stated_kbps,
@@ -84,12 +85,14 @@ def command(
     codec: Any = create("files", options=options)
     found = survey(codec, corpus_of(reference).clips, Path())
     rates = Counter(clip.reference_rate for point in found for clip in point.good)
-    if rates:
+    _print(found, codec.info.headline)
+    shown = printable(str(path))
+    if rates and keep:
+        typer.echo(f"\n{shown} was there already and is as it was; --force replaces it")
+    elif rates:
         content = draft(name, reference, rates.most_common(1)[0][0], options, path)
         write_atomic(path, content.encode())
-    _print(found, codec.info.headline)
-    if rates:
-        typer.echo(f"\n{printable(str(path))} is a spec of it: rdbench run {printable(str(path))}")
+        typer.echo(f"\n{shown} is a spec of it: rdbench run {shown}")
     if not rates or any(point.findings for point in found):
         raise typer.Exit(FINDINGS)
 

@@ -48,8 +48,27 @@ def test_good_folders_become_a_spec_that_runs(folders: Path) -> None:
         app, ["run", "mine.yaml", "--out", "run", "--quiet", "--device", "cpu"]
     )
     assert ran.exit_code == 0, ran.output
-    with pytest.raises(RdbenchError, match=r"mine\.yaml is there already"):
-        call("reference", "decoded", "--name", "mine")
+    Path("mine.yaml").write_text("mine alone")
+    again = call("reference", "decoded", "--name", "mine")
+    assert again.exit_code == 0
+    assert "mine.yaml was there already and is as it was; --force replaces it" in again.output
+    assert Path("mine.yaml").read_text() == "mine alone"
+    call("reference", "decoded", "--name", "mine", "--force")
+    assert load_spec(
+        Path("mine.yaml"), metric_keys=metrics.keys(), codec_names=codecs.names()
+    ).systems[0].name == "mine"  # fmt: skip
+
+
+def test_a_folder_too_high_or_too_low_is_named(folders: Path) -> None:
+    (folders / "all").mkdir()
+    (folders / "decoded").rename(folders / "all" / "24k")
+    done = call("reference", "all")
+    assert done.exit_code == 1
+    assert "all: the files of the clips lie in all/24k; name that" in done.output
+    (folders / "clips").mkdir()
+    (folders / "reference").rename(folders / "clips" / "speech")
+    done = call("clips", "all/24k")
+    assert "24k: the files are named as the clips in 'speech' are; name the folder" in done.output
 
 
 def test_everything_that_is_wrong_is_a_finding(folders: Path) -> None:
@@ -68,7 +87,7 @@ def test_everything_that_is_wrong_is_a_finding(folders: Path) -> None:
         "d.wav: ",
         "lasts 0.5000 s",
         "z.flac belongs to no clip",
-        "1 of 2 reconstructions are +100 to +100 samples longer than their clips",
+        "1 of 2 reconstructions are +100 samples longer than their clips",
     ):
         assert sentence in done.output, done.output
     assert "2/5" in done.output

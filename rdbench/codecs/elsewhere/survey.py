@@ -7,6 +7,7 @@ of its rows.
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +52,16 @@ class ClipFound:
 
 @dataclass(frozen=True)
 class PointFound:
-    """One folder of reconstructions. strangers: its audio files that belong to no clip."""
+    """One folder of reconstructions.
+
+    strangers: its audio files that belong to no clip. instead: what folder may have been meant,
+    where no file belongs to a clip.
+    """
 
     point: str
     clips: tuple[ClipFound, ...]
     strangers: tuple[str, ...]
+    instead: str = ""
 
     @property
     def good(self) -> tuple[ClipFound, ...]:
@@ -77,7 +83,8 @@ class PointFound:
     @property
     def findings(self) -> list[str]:
         """Sentences on what is wrong, or should be known before a run."""
-        found = [f"{one.clip}: {one.problem}" for one in self.clips if one.problem]
+        found = [self.instead] if self.instead else []
+        found += [f"{one.clip}: {one.problem}" for one in self.clips if one.problem]
         found += [f"{name} belongs to no clip" for name in self.strangers]
         rates = sorted({one.rate for one in self.good})
         if len(rates) > 1:
@@ -98,8 +105,8 @@ class PointFound:
         off = [one.longer for one in self.good if one.longer]
         if off:
             found.append(
-                f"{len(off)} of {len(self.good)} reconstructions are {min(off):+d} to "
-                f"{max(off):+d} samples longer than their clips; they are cut, or filled up"
+                f"{len(off)} of {len(self.good)} reconstructions are {_span(off)} samples longer "
+                "than their clips; they are cut at the end, or filled up"
             )
         if any(one.container for one in self.good):
             found.append(
@@ -107,6 +114,11 @@ class PointFound:
                 "`container: true`, or give the packets alone"
             )
         return found
+
+
+def _span(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
 
 
 def corpus_of(reference: Path) -> Corpus:
@@ -125,8 +137,38 @@ def survey(codec: Files, clips: Sequence[Clip], folder: Path) -> list[PointFound
     for point in codec.points:
         files = codec.find(point, [clip.name for clip in clips], lambda text: folder / text)
         own = tuple(_clip(codec, point, clip, files[clip.name]) for clip in clips)
-        found.append(PointFound(point.name, own, _strangers(codec, point, clips, folder)))
+        strangers = _strangers(codec, point, clips, folder)
+        instead = _instead(folder / codec.folder_of(point), strangers, clips)
+        missed = len(strangers) > 0 and all(one.problem for one in own)
+        found.append(PointFound(point.name, own, strangers, instead if missed else ""))
     return found
+
+
+def _instead(folder: Path, strangers: Sequence[str], clips: Sequence[Clip]) -> str:
+    """Which folder was meant where names differ by the folders before them; "" where none was."""
+    places = {place_of(clip.name) for clip in clips}
+    theirs = [place_of(name) for name in strangers]
+    below = Counter(
+        place[: -len(rest) - 1] for place in theirs for rest in _shorter(place) if rest in places
+    )
+    if below:
+        return f"the files of the clips lie in {folder / below.most_common(1)[0][0]}; name that"
+    above = Counter(
+        place[: -len(rest) - 1] for place in places for rest in _shorter(place) if rest in theirs
+    )
+    if above:
+        inner = above.most_common(1)[0][0]
+        return (
+            f"the files are named as the clips in {inner!r} are; name the folder in which they lie "
+            f"in {inner!r}, too, or give that folder of the clips alone"
+        )
+    return ""
+
+
+def _shorter(place: str) -> list[str]:
+    """A place without its first folder, without its first two, …"""
+    parts = place.split("/")
+    return ["/".join(parts[number:]) for number in range(1, len(parts))]
 
 
 def _clip(codec: Files, point: OperatingPoint, clip: Clip, files: ClipFiles) -> ClipFound:
