@@ -58,6 +58,37 @@ class HubModel:
         whole = all(isinstance(path, str) for path in found) and len(folders) == 1
         return folders.pop() if whole else None
 
+    def tell(self, say: Callable[[str], None]) -> None:
+        """See `rdbench.weights.published.Download`; sizes, hashes and licence are the hub's word."""
+        try:
+            from huggingface_hub import HfApi
+
+            found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
+        except Exception as error:  # of the network, of its library, of an account
+            raise WeightsError(
+                f"the hub does not tell of {self.name} ({type(error).__name__}: "
+                f"{_first_line(error)}); check the id, the network, and whether the model asks for "
+                "an account"
+            ) from error
+        licence = getattr(found.card_data, "license", None) or "not stated"
+        for file in found.siblings or ():
+            if Path(file.rfilename).parent == Path(self.subfolder) and file.rfilename.endswith(
+                (CONFIG, ".safetensors")
+            ):
+                digest = getattr(file.lfs, "sha256", None)
+                say(
+                    f"{self.name}: {file.rfilename} at {found.sha} from "
+                    f"https://huggingface.co/{self.id}, {file.size} bytes"
+                    f"{f', SHA-256 {digest}' if digest else ''}; licence: {licence}"
+                )
+
+    def take(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Refused: what the hub's cache holds, its own library alone puts there."""
+        raise WeightsError(
+            f"{self.name} is a model of the hub, which is not copied into its cache; give its "
+            "folder in the spec, as weights: FOLDER"
+        )
+
     def fetch(self, say: Callable[[str], None]) -> None:
         """Downloads the files; see `rdbench.weights.published.Download`."""
         try:

@@ -245,7 +245,8 @@ class Hub:
             )
             for name, content in self.files.items()
         ]
-        return SimpleNamespace(sha=self.commit, siblings=siblings)
+        card = SimpleNamespace(license="mit")
+        return SimpleNamespace(sha=self.commit, siblings=siblings, card_data=card)
 
     def download(self, repository: str, name: str, *, revision: str) -> str:
         self.fetched.append(name)
@@ -267,6 +268,18 @@ def fetched(hub: Hub, **options: str) -> list[str]:
     said: list[str] = []
     HubModel("a/b", **{"subfolder": "vae", **options}).fetch(said.append)
     return said
+
+
+def test_a_model_of_the_hub_is_told_without_fetching_it(hub: Hub) -> None:
+    said: list[str] = []
+    HubModel("a/b", "vae").tell(said.append)
+    assert len(said) == 2
+    assert f"vae/{WEIGHTS} at {hub.commit}" in said[1]
+    assert "100 bytes, SHA-256 " in said[1]
+    assert said[1].endswith("licence: mit")
+    assert hub.fetched == []
+    with pytest.raises(WeightsError, match="as weights: FOLDER"):
+        HubModel("a/b").take(Path("usb"), said.append)
 
 
 def test_a_model_of_the_hub_is_fetched_with_size_revision_and_hash(hub: Hub) -> None:
