@@ -59,7 +59,7 @@ class HubModel:
         return folders.pop() if whole else None
 
     def tell(self, say: Callable[[str], None]) -> None:
-        """See `rdbench.weights.published.Download`; sizes, hashes and licence are the hub's word."""
+        """See `rdbench.weights.published.Download`; what it says is the hub's word."""
         try:
             from huggingface_hub import HfApi
 
