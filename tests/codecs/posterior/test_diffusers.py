@@ -17,17 +17,19 @@ from safetensors.torch import load_file
 from rdbench.codecs.posterior.diffusers.codec import Diffusers, Oobleck
 from rdbench.codecs.posterior.diffusers.config import Layout
 from rdbench.codecs.testing import check_codec
+from rdbench.engine.plan.systems import build_systems
 from rdbench.rate import rates
+from rdbench.spec.model import BenchmarkSpec
 from rdbench.types import MEAN, AudioBatch, CodecError, Posterior, RateKind, Status, WeightsError
-from rdbench.weights.hub import CONFIG, WEIGHTS
+from rdbench.weights.hub import CONFIG, WEIGHTS, HubModel
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'rdbench[diffusers]'")
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "AutoencoderOobleck": {
         "encoder_hidden_size": 8,
-        "downsampling_ratios": [2, 4, 4, 6, 10],
-        "channel_multiples": [1, 1, 2, 2, 4],
+        "downsampling_ratios": [2, 4, 6],
+        "channel_multiples": [1, 2, 4],
         "decoder_channels": 8,
         "decoder_input_channels": 4,
         "sampling_rate": 48_000,
@@ -107,7 +109,7 @@ VOCODER: dict[str, Any] = {
     "resblock_dilation_sizes": [[1, 3]],
 }
 LAYOUTS = {
-    "AutoencoderOobleck": Layout(48_000, 2, 1920, 4),
+    "AutoencoderOobleck": Layout(48_000, 2, 48, 4),
     "AutoencoderSAME": Layout(16_000, 2, 128, 6),
     "LongCatAudioDiTVae": Layout(24_000, 1, 64, 4),
     "AutoencoderKLMiniMaxH3Audio": Layout(32_000, 1, 20, 4),
@@ -190,8 +192,7 @@ def quiet_noise(layout: Layout, length: int) -> AudioBatch:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_class_passes_the_codec_checks(folders: Path, name: str) -> None:
-    layout = LAYOUTS[name]
-    check_codec(made(folders, name), seconds=max(6 * layout.hop, 1000) / layout.sample_rate)
+    check_codec(made(folders, name), seconds=1000 / LAYOUTS[name].sample_rate)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -272,7 +273,7 @@ def changed(folders: Path, name: str, target: Path, change: dict[str, Any]) -> P
     [
         ("AutoencoderOobleck", {"decoder_input_channels": 5}),
         ("AutoencoderOobleck", {"audio_channels": 1}),
-        ("AutoencoderOobleck", {"downsampling_ratios": [2, 4, 4, 6, 8]}),
+        ("AutoencoderOobleck", {"downsampling_ratios": [2, 4, 8]}),
         ("AutoencoderSAME", {"encoder_strides": [4]}),
         ("AutoencoderSAME", {"dim_heads": 5}),
         ("AutoencoderSAME", {"use_differential_attention": False}),
@@ -340,3 +341,29 @@ def test_a_vocoder_is_named_where_one_is_needed_and_nowhere_else(folders: Path) 
         Diffusers(weights=folders, subfolder="MMAudioVAE", vocoder="MMAudioVAE")
     with pytest.raises(WeightsError, match="vocoder of an MMAudioVAE"):
         Diffusers(weights=folders, subfolder="MMAudioVocoder")
+
+
+def test_a_run_that_may_download_fetches_both_models(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def folder(model: HubModel) -> Path | None:
+        return folders / model.subfolder if model.subfolder in fetched else None
+
+    monkeypatch.setattr(HubModel, "folder", folder)
+    monkeypatch.setattr(HubModel, "fetch", lambda model, say: fetched.append(model.subfolder))
+    options = {"weights": "a/b", "subfolder": "MMAudioVAE", "vocoder": "MMAudioVocoder"}
+    spec = BenchmarkSpec.model_validate(
+        {
+            "name": "fetched",
+            "corpus": {"kind": "embedded"},
+            "protocol": {"sample_rate": 16_000, "channels": "mono"},
+            "metrics": {"default": ["si_sdr"]},
+            "systems": [{"codec": "diffusers", "options": options}],
+        }
+    )
+    (system,) = build_systems(spec, allow_code=False, fetching=lambda said: None)
+    assert fetched == ["MMAudioVAE", "MMAudioVocoder"]
+    assert system.codec is not None
+    assert system.codec.info.details["weights_from"] == "https://huggingface.co/a/b at no commit"
