@@ -79,6 +79,12 @@ CARDS: Mapping[str, Card] = {
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),
+    "diffusers": Card(
+        "vae",
+        "posterior",
+        ("weights", "subfolder", "vocoder", "revision"),
+        "of the weights that you name",
+    ),
     "oobleck": Card(
         "vae", "posterior", ("weights", "subfolder", "revision"), "of the weights that you name"
     ),

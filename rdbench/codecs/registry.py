@@ -37,7 +37,8 @@ BUILT_IN: Mapping[str, str] = {
     "dac_44khz": "rdbench.codecs.neural.dac:Dac44",
     "dac_44khz_16kbps": "rdbench.codecs.neural.dac:Dac44High",
     "vae": "rdbench.codecs.posterior.vae:Vae",
-    "oobleck": "rdbench.codecs.posterior.oobleck:Oobleck",
+    "diffusers": "rdbench.codecs.posterior.diffusers.codec:Diffusers",
+    "oobleck": "rdbench.codecs.posterior.diffusers.codec:Oobleck",
 }
 
 

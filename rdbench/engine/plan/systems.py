@@ -264,13 +264,15 @@ def build_systems(
 
 
 def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec:
-    try:
-        return recipe.build()
-    except NotFetchedError as error:
-        if fetching is None:
-            raise
-        error.download.fetch(fetching)
-    return recipe.build()
+    fetched = ""
+    while True:  # a codec of two models asks for one after the other
+        try:
+            return recipe.build()
+        except NotFetchedError as error:
+            if fetching is None or error.download.name == fetched:
+                raise
+            fetched = error.download.name
+            error.download.fetch(fetching)
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rdbench.codecs.posterior.oobleck import Oobleck
+from rdbench.codecs.posterior.diffusers.codec import Oobleck
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
 from rdbench.types import MEAN, AudioBatch, CodecError, Posterior, RateKind, WeightsError

@@ -160,6 +160,7 @@ def test_anyones_vae_needs_three_things() -> None:
 
 def test_a_latent_without_a_prior_has_no_kl_and_no_sample() -> None:
     codec = Theirs(prior=False)
+    check_codec(codec, max_residual=None)
     audio = AudioBatch(0.1 * torch.randn(1, 1, 800), torch.tensor([800]), 8000)
     encoded = codec.encode(audio, codec.points[0])
     assert codec.decode(codec.decoder_input(encoded, MEAN, [0])).samples.shape == (

@@ -1,0 +1,1 @@
+"""Audio autoencoders of the package `diffusers`: one codec, and a module for each class."""

@@ -1,0 +1,217 @@
+"""Models of diffusers from files: found, built without memory, tried for their shapes, and filled.
+
+A model is built and run once on the `meta` device, where nothing has values: what `config.json`
+says of rate, channels and frames is held against what comes out before weights are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from rdbench.codecs.posterior.diffusers.classes import NOT_RUN
+from rdbench.codecs.posterior.diffusers.config import Autoencoder, ModelConfig
+from rdbench.files import is_folder, read_file
+from rdbench.suggest import nearest
+from rdbench.text import first_line, printable
+from rdbench.types import WeightsError
+from rdbench.weights.checkpoints import load_strict, read_checkpoint, without_memory
+from rdbench.weights.formats import MAX_BYTES
+from rdbench.weights.hub import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, HubModel, is_id
+from rdbench.weights.published import NotFetchedError
+
+if TYPE_CHECKING:
+    import torch
+
+C = TypeVar("C", bound=ModelConfig)
+
+MAX_HOP = 2**16
+"""Most samples of a frame: a clip is padded to whole ones."""
+_TRIED_FRAMES = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model of a codec: its configuration, and the folder that holds it and its weights."""
+
+    config: ModelConfig
+    folder: Path
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the file of weights."""
+        return (self.folder / WEIGHTS).stat().st_size
+
+
+def folder_of(
+    weights: str, subfolder: str = "", revision: str = "main", *, codec: str, package: str
+) -> Path:
+    """Where the files lie: below the folder `weights`, or in the cache of the hub.
+
+    codec, package: for sentences, such as "codec 'oobleck'" and "diffusers".
+
+    Raises:
+        WeightsError: where there is no such folder.
+        NotFetchedError: for a model of the hub that is not on this machine.
+    """
+    if is_folder(Path(weights)):
+        return Path(weights, subfolder)
+    if not is_id(weights):
+        raise WeightsError(
+            f"{codec}: there is no folder {weights!r}; give one in {package}' layout, or the id of "
+            "a model on the Hugging Face hub"
+        )
+    model = HubModel(weights, subfolder, revision)
+    folder = model.folder()
+    if folder is None:
+        raise NotFetchedError(
+            f"{codec}: {model.id} at {model.revision} is not on this machine; `rdbench weights "
+            f"fetch {model.name}` or --allow-download fetches it from the Hugging Face hub",
+            model,
+        )
+    return folder
+
+
+def origin_of(weights: str, folder: Path) -> str:
+    """Where the files in `folder` came from: the hub with its commit, or a folder."""
+    if is_folder(Path(weights)):
+        return "a folder"
+    parts = folder.parts
+    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
+    return f"https://huggingface.co/{weights} at {commit}"
+
+
+def read_config(codec: str, folder: Path, classes: Mapping[str, type[C]], unnamed: str = "") -> C:
+    """The configuration in a folder, of the one of `classes` that it names.
+
+    unnamed: the class of a file that names none. Raises WeightsError.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        raise WeightsError(
+            f"{codec}: {folder} has no {CONFIG}; give the folder of the VAE, or its parent with "
+            "the option subfolder"
+        )
+    try:
+        content = json.loads(read_file(path, MAX_CONFIG_BYTES))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no table")
+    except (OSError, ValueError, RecursionError) as error:
+        raise _no_config(codec, path, error) from error
+    named = str(content.get("_class_name", unnamed))
+    if named not in classes:
+        raise WeightsError(f"{codec}: {path} {_no_class(named, classes)}")
+    _need_class(codec, named)
+    try:
+        return classes[named].read(content)
+    except (ValueError, RecursionError) as error:
+        raise _no_config(codec, path, error) from error
+
+
+def _no_config(codec: str, path: Path, error: Exception) -> WeightsError:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    else:
+        reason = getattr(error, "strerror", None) or first_line(error)
+    return WeightsError(
+        f"{codec}: {path} is no configuration of such a model ({reason}); fetch it again"
+    )
+
+
+def _no_class(named: str, classes: Mapping[str, Any]) -> str:
+    if not named:
+        return f"names no class (_class_name); those that are run: {', '.join(classes)}"
+    if named in NOT_RUN:
+        return f"is of {named}, which is not run: {NOT_RUN[named]}"
+    shown = printable(named[:80])
+    return f"is of {shown!r}; {nearest(shown, classes, many='classes that are run')}"
+
+
+def _need_class(codec: str, name: str) -> None:
+    import diffusers
+
+    if not hasattr(diffusers, name):
+        raise WeightsError(
+            f"{codec}: diffusers {diffusers.__version__} has no {name}; install a newer release"
+        )
+
+
+def load(codec: str, autoencoder: Autoencoder, parts: Sequence[Part]) -> torch.nn.Module:
+    """The model, which takes memory once its tensors are found to be those of the files.
+
+    parts: the autoencoder, and its vocoder where it has one; then the model is a ModuleDict of the
+    two. In evaluation mode on the CPU, in float32.
+
+    Raises WeightsError where configuration, model and weights contradict each other.
+    """
+    with without_memory():
+        built = [_build(codec, part) for part in parts]
+        size = sum(t.numel() * 4 for model in built for t in model.state_dict().values())
+        if size > MAX_BYTES:
+            raise WeightsError(
+                f"{codec}: {parts[0].folder / CONFIG} asks for a model of {size} bytes, more than "
+                f"the {MAX_BYTES} that are built; give the folder of a smaller one"
+            )
+        model = _together(built)
+        _try(codec, autoencoder, model, parts[0].folder / CONFIG)
+    for part, one in zip(parts, built, strict=True):
+        load_strict(one, read_checkpoint(part.folder / WEIGHTS), codec=codec)
+        part.config.complete(one)
+    return model
+
+
+def _build(codec: str, part: Part) -> torch.nn.Module:
+    try:
+        return part.config.build()
+    except Exception as error:  # the class is the package's, and takes values as they come
+        raise WeightsError(
+            f"{codec}: no model can be built of {part.folder / CONFIG} ({first_line(error)}); "
+            "fetch it again"
+        ) from error
+
+
+def _together(built: Sequence[torch.nn.Module]) -> torch.nn.Module:
+    import torch
+
+    names = ("autoencoder", "vocoder")
+    return (
+        built[0] if len(built) == 1 else torch.nn.ModuleDict(dict(zip(names, built, strict=True)))
+    )
+
+
+def _try(codec: str, autoencoder: Autoencoder, model: torch.nn.Module, path: Path) -> None:
+    """Holds what the model makes of two frames against what its configuration says."""
+    import torch
+
+    layout = autoencoder.layout
+    if layout.hop > MAX_HOP:
+        raise WeightsError(
+            f"{codec}: a frame of {path} has {layout.hop} samples, more than the {MAX_HOP} that "
+            "are taken; fetch it again"
+        )
+    length = _TRIED_FRAMES * layout.hop
+    try:
+        with torch.inference_mode():
+            mean, scale = autoencoder.posterior(model, torch.zeros(1, layout.channels, length))
+            audio = autoencoder.decode(model, mean)
+    except Exception as error:  # of layers that do not fit each other, as torch says it
+        raise WeightsError(
+            f"{codec}: {path} contradicts itself: its model does not run ({first_line(error)}); "
+            "fetch it again"
+        ) from error
+    made = [tuple(mean.shape), *([] if scale is None else [tuple(scale.shape)])]
+    wanted = (1, layout.latents, _TRIED_FRAMES)
+    # A transposed convolution of an odd stride may end some samples short of its last frame.
+    whole = length - layout.hop < audio.shape[-1] <= length
+    if set(made) != {wanted} or not whole or audio.shape[1] != layout.channels:
+        raise WeightsError(
+            f"{codec}: {path} contradicts itself: of {layout.channels} × {length} samples its "
+            f"model makes a latent {made[0][1:]} and audio {tuple(audio.shape[1:])}, where "
+            f"{wanted[1:]} and {(layout.channels, length)} were expected; fetch it again"
+        )
