@@ -61,6 +61,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "visqol_speech",
         "visqol_speech_exponential",
     ),
+    "rdbench.metrics.pitch.f0": ("lf0_rmse", "voicing_error"),
+    "rdbench.metrics.pitch.cepstral": ("mcd",),
     "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 
