@@ -1,7 +1,8 @@
 """rdbench: a rate–distortion benchmark for audio codecs and audio VAEs.
 
 From Python: `rdbench.compare`, `rdbench.bd_rate`, `rdbench.readings` and `rdbench.check` take
-results folders or tables and return DataFrames. They are loaded when they are first used.
+results folders or tables and return DataFrames; `rdbench.score` takes audio and returns one. They
+are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from rdbench.version import __version__
 if TYPE_CHECKING:
     from rdbench.analysis.compare import bd_rate, compare, readings
     from rdbench.analysis.gate.check import check
+    from rdbench.engine.score import score
 
-__all__ = ["__version__", "bd_rate", "check", "compare", "readings"]
+__all__ = ["__version__", "bd_rate", "check", "compare", "readings", "score"]
 
 _LATER = {
     "bd_rate": "rdbench.analysis.compare",
     "check": "rdbench.analysis.gate.check",
     "compare": "rdbench.analysis.compare",
     "readings": "rdbench.analysis.compare",
+    "score": "rdbench.engine.score",
 }
 
 

@@ -27,6 +27,7 @@ from rdbench.cli import (
     listing,
     report,
     run,
+    score,
     status,
     train,
     validate,
@@ -55,6 +56,7 @@ app.command("status")(status.command)
 app.command("validate")(validate.command)
 app.command("compare")(compare.command)
 app.command("check")(check.command)
+app.command("score")(score.command)
 app.command("listen")(listen.command)
 app.command("import-files")(import_files.command)
 app.command("import-scores")(import_scores.command)

@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def distribution_version(distribution: str, key: str) -> str:
-    """Version of an installed package; raises MissingExtraError for the metric `key`."""
+def distribution_version(distribution: str, key: str, extra: str = "metrics") -> str:
+    """Version of an installed package; raises MissingExtraError for the metric `key`.
+
+    extra: the optional dependencies of rdbench that have the package.
+    """
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        raise missing(distribution, key) from None
+        raise missing(distribution, key, extra) from None
 
 
-def missing(distribution: str, key: str) -> MissingExtraError:
-    """The error that says which package the metric `key` lacks."""
-    return MissingExtraError(f"metric {key!r} (package {distribution})", "metrics")
+def missing(distribution: str, key: str, extra: str = "metrics") -> MissingExtraError:
+    """The error that says which package the metric `key` lacks, and which extra has it."""
+    return MissingExtraError(f"metric {key!r} (package {distribution})", extra)
 
 
 def without_signal(

@@ -49,6 +49,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "stft_dac_48k",
         "lsd",
     ),
+    "rdbench.metrics.signal.loudness": ("loudness_difference",),
+    "rdbench.metrics.signal.true_peak": ("true_peak",),
+    "rdbench.metrics.signal.stereo": ("stereo_level", "stereo_correlation"),
+    "rdbench.metrics.signal.pre_echo": ("pre_echo",),
+    "rdbench.metrics.signal.long_term": ("bandwidth", "spectral_tilt"),
     "rdbench.metrics.perceptual.pesq": ("pesq_wb", "pesq_nb"),
     "rdbench.metrics.perceptual.stoi": ("stoi", "estoi"),
     "rdbench.metrics.perceptual.visqol": (
@@ -56,6 +61,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "visqol_speech",
         "visqol_speech_exponential",
     ),
+    "rdbench.metrics.pitch.f0": ("lf0_rmse", "voicing_error"),
+    "rdbench.metrics.pitch.cepstral": ("mcd",),
     "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -53,3 +54,8 @@ def mel_bank(
             window // 2 + 1, 0.0, rate / 2, bands, rate, norm=norm, mel_scale="slaney"
         )
     return bank.to(device)
+
+
+def window_of(sample_rate: int) -> int:
+    """The power of two nearest to 43 ms at `sample_rate` hertz: 2048 samples at 44.1 and 48 kHz."""
+    return int(2 ** round(math.log2(0.043 * sample_rate)))

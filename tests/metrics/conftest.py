@@ -11,6 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from rdbench.metrics.base import PoolBackend, Scope
+from rdbench.metrics.channels import average_channels, signals_under
+from rdbench.metrics.registry import backend, definition
+from rdbench.types import Score
+
 Channels = npt.NDArray[np.float32]  # (channels, time)
 Reader = Callable[..., Channels]
 
@@ -53,3 +58,37 @@ def degrade() -> Callable[..., Channels]:
         return (0.9 * np.tanh(1.2 * samples + level * noise)).astype(np.float32)
 
     return worse
+
+
+@pytest.fixture(scope="session")
+def score_by() -> Callable[..., Score]:
+    """Scores one clip, two arrays (channels, time) or (time,), by the default backend of a key."""
+
+    def score(key: str, reference: Channels, reconstruction: Channels, rate: int) -> Score:
+        import torch
+
+        from rdbench.types import AudioBatch
+
+        metric, meant = backend(key), definition(key)
+        sides = [np.atleast_2d(np.asarray(one, np.float32)) for one in (reference, reconstruction)]
+        alone = meant.scope is Scope.CLIP_ALONE
+        if isinstance(metric, PoolBackend):
+            pairs = zip(*(signals_under(meant.channels, side) for side in sides), strict=True)
+            return average_channels(
+                [
+                    metric.score(
+                        None if alone else metric.prepare(x, rate),
+                        reconstruction=y,
+                        sample_rate=rate,
+                    )
+                    for x, y in pairs
+                ]
+            )
+        first, second = (
+            AudioBatch(torch.from_numpy(side.copy())[None], torch.tensor([side.shape[-1]]), rate)
+            for side in sides
+        )
+        prepared = None if alone else metric.prepare(first)
+        return metric.score(prepared, reconstruction=second)[0]
+
+    return score

@@ -22,7 +22,7 @@ def test_every_key_has_a_complete_definition_and_a_backend(key: str) -> None:
     assert found.lower < found.upper
     best = found.upper if found.direction is Direction.HIGHER else found.lower
     assert math.isnan(found.identity) or abs(found.identity) <= abs(best)
-    assert found.unit or key.startswith(("stoi", "estoi", "mel", "stft"))
+    assert found.unit or key.startswith(("stoi", "estoi", "mel", "stft", "stereo_correlation"))
     assert found.minimum_seconds >= 0
     default = backend(key)
     assert isinstance(default, Backend)
@@ -50,6 +50,9 @@ def test_only_speech_is_routed_to_speech_metrics() -> None:
         "estoi",
         "visqol_speech",
         "visqol_speech_exponential",
+        "lf0_rmse",
+        "voicing_error",
+        "mcd",
     }
     assert all(definition(key).domains == () for key in set(keys()) - routed)
 
@@ -76,7 +79,7 @@ def test_definitions_load_without_any_heavy_package() -> None:
 import sys
 from rdbench.metrics.registry import definition, keys
 [definition(key) for key in keys()]
-print(sorted({"torch", "numpy", "scipy", "pesq", "pystoi", "visqol"} & set(sys.modules)))
+print(sorted({"torch", "numpy", "scipy", "pesq", "pystoi", "visqol", "pyworld"} & set(sys.modules)))
 """
     assert run_python(program).strip() == "[]"
 

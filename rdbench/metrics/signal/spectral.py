@@ -38,14 +38,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rdbench.metrics.base import BackendFactory, DeviceBackend, Direction, MetricDefinition
-from rdbench.metrics.ragged import check_match, cut, equal_lengths
+from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition
+from rdbench.metrics.equal_lengths import EqualLengths, finite
 from rdbench.metrics.spectra import magnitudes, mel_bank
-from rdbench.types import AudioBatch, Score
+from rdbench.types import Score
 
 if TYPE_CHECKING:
     import torch
@@ -136,36 +135,28 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Clips of one length and their features, one (clips, …) tensor per window."""
-
-    length: int
-    indices: list[int]
-    features: list[torch.Tensor]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """References (for checking that a reconstruction matches) and their features."""
-
-    audio: AudioBatch
-    groups: list[_Group]
-
-
-class _SpectralDistance(DeviceBackend):
+class _SpectralDistance(EqualLengths):
     """A sum over windows of distances between spectral features.
 
-    rate: the only sample rate it takes, in hertz, or None. shortest: samples a clip needs.
+    rate: the only sample rate it takes, in hertz, or None. longest: samples that a clip needs.
     """
 
-    name = "torch"
-    version = "1"
     tolerance = 1e-4
+    at_once = _SAMPLES
 
-    def __init__(self, *, rate: int | None, shortest: int) -> None:
+    def __init__(self, *, rate: int | None, longest: int) -> None:
         self.rate = rate
-        self.shortest = shortest
+        self.longest = longest
+
+    def shortest(self, sample_rate: int) -> int:
+        """Samples of the longest window, or what its reflection takes."""
+        return self.longest
+
+    def features(self, samples: torch.Tensor, sample_rate: int) -> list[torch.Tensor]:
+        """One feature per window, (clips, …); raises ValueError for another rate than its own."""
+        if self.rate not in (None, sample_rate):
+            raise ValueError(f"defined at {self.rate} Hz, not {sample_rate} Hz")
+        return self._features(samples)
 
     @abstractmethod
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
@@ -175,39 +166,21 @@ class _SpectralDistance(DeviceBackend):
     def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
         """Distance of two features of one window, float64 (clips,)."""
 
-    def prepare(self, reference: AudioBatch) -> _Prepared:
-        """The features of every reference that is long enough."""
-        if self.rate not in (None, reference.sample_rate):
-            raise ValueError(f"defined at {self.rate} Hz, not {reference.sample_rate} Hz")
-        groups = [
-            _Group(length, indices, self._features(cut(reference, indices, length)))
-            for length, indices in equal_lengths(reference, limit=_SAMPLES)
-            if length >= self.shortest
-        ]
-        return _Prepared(reference, groups)
-
-    def score(self, prepared: _Prepared, *, reconstruction: AudioBatch) -> list[Score]:
+    def scores(
+        self, reference: list[torch.Tensor], reconstruction: list[torch.Tensor]
+    ) -> list[Score]:
         """One distance per clip, joint over its channels."""
         import torch
 
-        check_match(prepared.audio, reconstruction)
-        scores = [self._too_short(length) for length in reconstruction.lengths.tolist()]
-        for group in prepared.groups:
-            features = self._features(cut(reconstruction, group.indices, group.length))
-            parts = [self._distance(x, y) for x, y in zip(group.features, features, strict=True)]
-            for index, value in zip(group.indices, torch.stack(parts).sum(0).tolist(), strict=True):
-                scores[index] = _finite(value)
-        return scores
-
-    def _too_short(self, length: int) -> Score:
-        return Score.undefined(f"{length} samples; the longest window needs {self.shortest}")
+        parts = [self._distance(x, y) for x, y in zip(reference, reconstruction, strict=True)]
+        return [finite(value) for value in torch.stack(parts).sum(0).tolist()]
 
 
 class MelDistance(_SpectralDistance):
     """`mel_dac_*` as the module defines it."""
 
     def __init__(self, rate: int) -> None:
-        super().__init__(rate=rate, shortest=_SHORTEST_REFLECTED)
+        super().__init__(rate=rate, longest=_SHORTEST_REFLECTED)
         self._rate = rate
 
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
@@ -226,7 +199,7 @@ class StftDistance(_SpectralDistance):
     """`stft_dac_*` as the module defines it."""
 
     def __init__(self, rate: int) -> None:
-        super().__init__(rate=rate, shortest=_SHORTEST_REFLECTED)
+        super().__init__(rate=rate, longest=_SHORTEST_REFLECTED)
 
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
         return [magnitudes(samples, window, window // 4, center=True) for window in STFT_WINDOWS]
@@ -241,7 +214,7 @@ class LogSpectralDistance(_SpectralDistance):
     """`lsd` as the module defines it."""
 
     def __init__(self) -> None:
-        super().__init__(rate=None, shortest=LSD_WINDOW)
+        super().__init__(rate=None, longest=LSD_WINDOW)
 
     def _features(self, samples: torch.Tensor) -> list[torch.Tensor]:
         magnitude = magnitudes(samples, LSD_WINDOW, LSD_HOP, center=False)
@@ -260,12 +233,6 @@ def backends(key: str) -> dict[str, BackendFactory]:
         return {"torch": LogSpectralDistance}
     rate = RATES[key.rpartition("_")[2]]
     return {"torch": partial(MelDistance if key.startswith("mel_") else StftDistance, rate)}
-
-
-def _finite(value: float) -> Score:
-    if math.isfinite(value):
-        return Score(value)
-    return Score.failed("the audio holds samples that are not finite")
 
 
 def _mean_absolute(difference: torch.Tensor) -> torch.Tensor:

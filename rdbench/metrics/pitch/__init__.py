@@ -1,0 +1,1 @@
+"""Metrics of the voice: pitch, voicing, and the envelope that both are told apart from."""
