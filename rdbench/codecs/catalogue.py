@@ -95,6 +95,14 @@ CARDS: Mapping[str, Card] = {
         ("mode", "coder"),
         "LGPL-2.1-or-later (FFmpeg)",
     ),
+    "vorbis": Card("traditional", "q0 to q10", (), "BSD-3-Clause (libvorbis)"),
+    "flac": Card("traditional", "lossless", ("bits", "level"), "LGPL-2.1-or-later (FFmpeg)"),
+    "ac3": Card("traditional", "32 to 640 as the standard lists", (), "LGPL-2.1-or-later (FFmpeg)"),
+    "eac3": Card("traditional", "32 to 640", (), "LGPL-2.1-or-later (FFmpeg)"),
+    "amr_nb": Card(
+        "traditional", "4.75 to 12.2 as the standard lists", (), "Apache-2.0 (OpenCORE)"
+    ),
+    "g722": Card("traditional", "64", (), "LGPL-2.1-or-later (FFmpeg)"),
     "lyra": Card("neural", "0.2 to 9.2 in steps of 0.2", ("models",), "Apache-2.0"),
     "encodec_24khz": Card("encodec", "1.5, 3, 6, 12, 24", _WEIGHTS, _ENCODEC),
     "encodec_48khz": Card("encodec", "3, 6, 12, 24", _WEIGHTS, _ENCODEC),
