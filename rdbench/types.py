@@ -37,6 +37,10 @@ class WeightsError(CodecError):
     """Model weights that are absent, damaged, of another format, or not what they claim to be."""
 
 
+class MissingProgramError(RdbenchError):
+    """A program that a codec runs, and that this machine does not have."""
+
+
 class MissingExtraError(RdbenchError):
     """An optional package that the asked-for codec or metric needs is not installed."""
 
@@ -183,19 +187,26 @@ class PacketStream:
     packets: the codec's packets, each as it would be sent; their bytes are the payload.
     header: the codec's set-up data (`extradata`), sent once; counted in the container alone.
     container_bytes: size of the whole file that a muxer wrote.
+    file: that file, where it is what the decoder is given; else empty.
     """
 
     packets: tuple[bytes, ...]
     header: bytes
     container_bytes: int
     details: Mapping[str, int] = field(default_factory=dict)
+    file: bytes = b""
 
 
 @dataclass(frozen=True)
 class Packets:
-    """The packets of each clip."""
+    """The packets of each clip.
+
+    told_apart: whether packets are told apart from their container. Where they are not, there are
+    whole files and no packets, and the container's bits alone are known.
+    """
 
     clips: tuple[PacketStream, ...]
+    told_apart: bool = True
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ CodecOptions = Annotated[
     typer.Option("--option", help="SYSTEM.KEY=VALUE: replaces a codec option, as lyra.models=DIR."),
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Let `module:Class` codecs of the spec run.")
+    bool,
+    typer.Option("--allow-code", help="Let `module:Class` codecs and commands of the spec run."),
 ]
 AllowDownload = Annotated[
     bool,

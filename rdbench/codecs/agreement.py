@@ -65,7 +65,7 @@ def single(encoded: Encoded, index: int) -> Encoded:
             frames=payload.frames[pick],
         )
     elif isinstance(payload, Packets):
-        payload = Packets(payload.clips[pick])
+        payload = dataclasses.replace(payload, clips=payload.clips[pick])
     else:
         payload = Waveform(payload.samples[pick, :, :length])
     side = {

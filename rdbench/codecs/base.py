@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rdbench.types import (
@@ -35,12 +36,15 @@ class Codec(ABC):
     """A codec at one or more operating points.
 
     info: what it is. points: the rates it can be run at, cheapest first. nested: whether one
-    encode at the last point serves every lower one through `at`.
+    encode at the last point serves every lower one through `at`. opens: files of others that it
+    may open, or run, at any time, each with its SHA-256 as it was built: a run holds them against
+    that. (Of a codec that is not rdbench's own the engine finds them by itself.)
     """
 
     info: CodecInfo
     points: tuple[OperatingPoint, ...]
     nested: bool = False
+    opens: Mapping[Path, str] = MappingProxyType({})
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 from rdbench.codecs.base import Codec
 from rdbench.suggest import nearest
+from rdbench.text import printable
 from rdbench.types import CodecError, RdbenchError
 
 ENTRY_POINT_GROUP = "rdbench.codecs"
@@ -26,9 +27,16 @@ BUILT_IN: Mapping[str, str] = {
     "identity": "rdbench.codecs.anchors:Identity",
     "lowpass": "rdbench.codecs.anchors:LowPass",
     "files": "rdbench.codecs.elsewhere.codec:Files",
+    "command": "rdbench.codecs.packets.command.codec:Command",
     "opus": "rdbench.codecs.packets.pyav:Opus",
     "mp3": "rdbench.codecs.packets.pyav:Mp3",
     "aac": "rdbench.codecs.packets.pyav:Aac",
+    "vorbis": "rdbench.codecs.packets.vorbis:Vorbis",
+    "flac": "rdbench.codecs.packets.flac:Flac",
+    "ac3": "rdbench.codecs.packets.dolby:Ac3",
+    "eac3": "rdbench.codecs.packets.dolby:Eac3",
+    "amr_nb": "rdbench.codecs.packets.telephony:AmrNb",
+    "g722": "rdbench.codecs.packets.telephony:G722",
     "lyra": "rdbench.codecs.neural.lyra:Lyra",
     "encodec_24khz": "rdbench.codecs.neural.encodec:Encodec24",
     "encodec_48khz": "rdbench.codecs.neural.encodec:Encodec48",
@@ -47,6 +55,10 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
 
 
+RUNS_PROGRAMS = "command"
+"""The codec that runs programs which the spec names: with permission, as any code of others."""
+
+
 def is_code(name: str) -> bool:
     """Whether `name` is a `module:Class`, which runs only with permission."""
     return ":" in name
@@ -61,9 +73,14 @@ def create(
 ) -> Codec:
     """Builds the codec called `name`.
 
-    Raises CodecError for an unknown name, option or point, and for `module:Class` without
-    `allow_code`.
+    Raises CodecError for an unknown name, option or point, and for `module:Class` and programs
+    without `allow_code`.
     """
+    if name == RUNS_PROGRAMS and not allow_code:
+        raise CodecError(
+            f"codec {name!r} would run programs that the spec names{_programs(options or {})}; add "
+            "--allow-code if you trust it"
+        )
     factory = _factory(name, allow_code=allow_code)
     chosen = dict(options or {})
     _check_options(name, factory, chosen)
@@ -81,6 +98,13 @@ def create(
     if not isinstance(codec, Codec):
         raise CodecError(f"{name!r} made a {type(codec).__name__}; it must make an rdbench Codec")
     return codec
+
+
+def _programs(options: Mapping[str, Any]) -> str:
+    """The programs in the options of a command, as they are named."""
+    named = [options.get(option) for option in ("encode", "decode", "version")]
+    first = [str(one[0])[:80] for one in named if isinstance(one, list) and one]
+    return f" ({printable(', '.join(dict.fromkeys(first)))})" if first else ""
 
 
 def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:

@@ -50,8 +50,8 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     """Every rate that follows from `encoded` alone: per kind one `Rate` for each clip.
 
     Tokens have `nominal`, posteriors `kl` (undefined where there is no scale), packets `payload`
-    and `container`, counted bits the kind that they are of; a waveform (an anchor's payload) has
-    none.
+    and `container` (`container` alone where they are not told apart from it), counted bits the kind
+    that they are of; a waveform (an anchor's payload) has none.
     """
     payload = encoded.payload
     if isinstance(payload, Waveform):
@@ -160,10 +160,10 @@ def _packet_rates(
     payload = [float(payload_bits(stream)) for stream in packets.clips]
     container = [8.0 * stream.container_bytes for stream in packets.clips]
     nothing = [0.0] * len(container)
-    return {
-        RateKind.PAYLOAD: _rates(RateKind.PAYLOAD, payload, side, seconds),
-        RateKind.CONTAINER: _rates(RateKind.CONTAINER, container, nothing, seconds),
-    }
+    whole = {RateKind.CONTAINER: _rates(RateKind.CONTAINER, container, nothing, seconds)}
+    if not packets.told_apart:
+        return whole
+    return {RateKind.PAYLOAD: _rates(RateKind.PAYLOAD, payload, side, seconds)} | whole
 
 
 def _kl_rates(

@@ -57,7 +57,7 @@ def traces(
         return _posterior(payload, side, axes)
     if FRAME in axes and isinstance(payload, Tokens):
         return [[_tokens(payload, clip, side[clip])] for clip in range(encoded.clips)]
-    if FRAME in axes and isinstance(payload, Packets):
+    if FRAME in axes and isinstance(payload, Packets) and payload.told_apart:
         step = 1.0 / frame_rate if frame_rate else math.nan
         return [
             [_trace(RateKind.PAYLOAD, FRAME, [8.0 * len(p) for p in stream.packets], step, extra)]

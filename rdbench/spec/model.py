@@ -379,14 +379,19 @@ class BenchmarkSpec(_Model):
     def options_for(self, item: SystemSpec | MetricSpec) -> dict[str, Any]:
         """The options of a system for its codec, or of a metric for its backend.
 
-        Text that starts with `./` or `../` is a path relative to the spec's folder.
+        Text that starts with `./` or `../` is a path relative to the spec's folder, in lists and
+        mappings too.
         """
-        return {
-            key: str(self._located(value))
-            if isinstance(value, str) and value.startswith(("./", "../"))
-            else value
-            for key, value in item.options.items()
-        }
+        return {key: self._with_paths(value) for key, value in item.options.items()}
+
+    def _with_paths(self, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(("./", "../")):
+            return str(self._located(value))
+        if isinstance(value, list):
+            return [self._with_paths(one) for one in value]
+        if isinstance(value, dict):
+            return {key: self._with_paths(one) for key, one in value.items()}
+        return value
 
     def locate(self, path: str) -> Path:
         """A path of the spec, which is relative to its folder."""

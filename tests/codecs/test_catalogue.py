@@ -29,7 +29,22 @@ def test_the_options_are_those_that_the_codec_takes(name: str) -> None:
     assert set(CARDS[name].options) == set(taken) - {"points"}
 
 
-@pytest.mark.parametrize("name", ["identity", "lowpass", "opus", "mp3", "aac"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "identity",
+        "lowpass",
+        "opus",
+        "mp3",
+        "aac",
+        "vorbis",
+        "flac",
+        "ac3",
+        "eac3",
+        "amr_nb",
+        "g722",
+    ],
+)
 def test_family_and_licence_are_those_of_the_codec(name: str) -> None:
     info = create(name).info
     assert (CARDS[name].family, CARDS[name].licence) == (info.family, info.licence)

@@ -1,4 +1,4 @@
-"""What Opus, MP3 and AAC share: clips through the encoders and decoders of PyAV, in memory.
+"""What codecs through PyAV share: clips through its encoders and decoders, in memory.
 
 One clip, one encoder, one decoder; nothing of a neighbour or of padding can reach it. See
 `rdbench.codecs.packets.pyav` for what is counted and which delay is removed.
@@ -16,6 +16,7 @@ import numpy as np
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import check_audio
+from rdbench.codecs.packets import pcm
 from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
     AudioBatch,
@@ -41,16 +42,19 @@ LAYOUTS = {1: "mono", 2: "stereo"}
 
 
 class PyAvCodec(Codec):
-    """What the three share: PyAV contexts, packets, delay and length.
+    """PyAV contexts, packets, delay and length.
 
-    A family states its encoder, decoder, muxer and sample format, and which settings a point means.
+    A family states its encoder, decoder, muxer and sample format, and which settings a point means;
+    and of an encoder that does not bring out by itself what its delay holds back, how many samples
+    of silence behind a clip do so (`tail`).
     """
 
     title: ClassVar[str]
     encoder: ClassVar[str]
     decoder: ClassVar[str]
     muxer: ClassVar[str]
-    sample_format: ClassVar[str]
+    sample_format: str
+    tail: ClassVar[int] = 0
 
     @abstractmethod
     def _options(
@@ -110,14 +114,21 @@ class PyAvCodec(Codec):
                     context.bit_rate = bit_rate
                 packets = list(stream.encode(self._frame(samples, sample_rate)))
                 packets += stream.encode(None)
-                data = tuple(bytes(packet) for packet in packets)
-                delay = _declared_delay(packets[0], sample_rate)
+                # FLAC's last one is empty: it brings the container what the header could not know.
+                data = tuple(bytes(packet) for packet in packets if packet.size)
+                delay = self._delay(packets[0], sample_rate)
                 header = bytes(context.extradata or b"")
                 with charged_to(Side.NOBODY):  # the file is there to be weighed, not to be sent
                     container.mux(packets)
         except (av.error.FFmpegError, ValueError) as error:
             raise CodecError(f"{self.info.name}: FFmpeg cannot encode this: {error}") from error
         return PacketStream(data, header, len(file.getvalue()), {"delay": delay})
+
+    def _delay(self, first: av.Packet, sample_rate: int) -> int:
+        """Samples before the clip's first: the first packet's time stamp is that far below zero."""
+        if first.pts is None or first.time_base is None:
+            raise ValueError("the encoder's first packet has no time stamp")
+        return round(float(-first.pts * first.time_base * sample_rate))
 
     def _frame(self, samples: Samples, sample_rate: int) -> av.AudioFrame:
         """One frame with the whole clip; PyAV cuts it to the encoder's frame size."""
@@ -126,7 +137,8 @@ class PyAvCodec(Codec):
         import av
 
         planar = av.AudioFormat(self.sample_format).is_planar
-        data = samples if planar else samples.T.reshape(1, -1)
+        whole = _whole(np.pad(samples, ((0, 0), (0, self.tail))), self.sample_format)
+        data = whole if planar else whole.T.reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(data), format=self.sample_format, layout=LAYOUTS[len(samples)]
         )
@@ -167,19 +179,15 @@ class PyAvCodec(Codec):
         return CodecInfo(
             name=name,
             family="traditional",
-            channels=(1, 2),
             headline=RateKind.PAYLOAD,
             runs_on=RunsOn.POOL,
-            version=f"{_version(self.title, self.encoder, self.decoder)}, adapter {ADAPTER}",
-            **fields,
+            version=f"{self._version()}, adapter {ADAPTER}",
+            **({"channels": (1, 2)} | fields),
         )
 
-
-def _declared_delay(first: av.Packet, sample_rate: int) -> int:
-    """Samples before the clip's first: the first packet's time stamp is that far below zero."""
-    if first.pts is None or first.time_base is None:
-        raise ValueError("the encoder's first packet has no time stamp")
-    return round(float(-first.pts * first.time_base * sample_rate))
+    def _version(self) -> str:
+        """Of what encodes and decodes; raises CodecError where it is not there."""
+        return version_of(self.title, encoder=self.encoder, decoder=self.decoder)
 
 
 def _planes(frame: av.AudioFrame, channels: int) -> Samples:
@@ -193,7 +201,16 @@ def _planes(frame: av.AudioFrame, channels: int) -> Samples:
     return samples
 
 
-def _version(title: str, *codecs: str) -> str:
+def _whole(samples: Samples, sample_format: str) -> np.ndarray[Any, Any]:
+    """Samples as an encoder of `sample_format` takes them; of s32 it codes the upper 24 bits."""
+    if sample_format.startswith("s16"):
+        return pcm.to_whole(samples, 16).astype(np.int16)
+    if sample_format.startswith("s32"):
+        return pcm.to_whole(samples, 24) << 8
+    return samples
+
+
+def version_of(title: str, *, encoder: str = "", decoder: str) -> str:
     """PyAV's and FFmpeg's versions, and the file of an external codec library where one shows.
 
     Also raises CodecError where this build of PyAV has no such encoder or decoder. Wheels of PyAV
@@ -201,9 +218,10 @@ def _version(title: str, *codecs: str) -> str:
     """
     import av
 
-    for name, mode in zip(codecs, ("w", "r"), strict=True):
+    for name, mode in ((encoder, "w"), (decoder, "r")):
         try:
-            av.Codec(name, mode)
+            if name:
+                av.Codec(name, mode)
         except (av.error.FFmpegError, ValueError) as error:
             raise CodecError(
                 f"{title}: this build of PyAV lacks {name!r}; install the wheel of `av` from the "
@@ -212,6 +230,24 @@ def _version(title: str, *codecs: str) -> str:
     lavc = ".".join(str(part) for part in av.library_versions["libavcodec"])
     parts = [f"av {av.__version__}", f"libavcodec {lavc}"]
     wheel_libraries = Path(av.__file__).parent.parent / "av.libs"
-    for name in sorted({*codecs}):
-        parts += sorted(path.name for path in wheel_libraries.glob(f"{name}-*"))
+    for name in sorted({encoder, decoder} - {""}):
+        parts += sorted(
+            path.name for path in wheel_libraries.glob(f"{_LIBRARIES.get(name, name)}-*")
+        )
     return ", ".join(parts)
+
+
+_LIBRARIES = {"libopencore_amrnb": "libopencore-amrnb"}
+"""What files of libraries are called, where it is not as their codecs are."""
+
+
+def layout_name(channels: int) -> str:
+    """What messages call a number of channels."""
+    return LAYOUTS.get(channels, f"{channels} channels")
+
+
+def choose(codec: str, option: str, value: Any, allowed: Any) -> None:
+    """Raises CodecError for an option that is none of those allowed."""
+    if isinstance(value, bool) or value not in allowed:
+        known = ", ".join(str(item) for item in allowed)
+        raise CodecError(f"{codec}: {option} must be one of {known}, not {value!r}")

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rdbench.codecs import points as points_of
-from rdbench.codecs.packets.ffmpeg import LAYOUTS, PyAvCodec, Samples
+from rdbench.codecs.packets.ffmpeg import PyAvCodec, Samples, choose, layout_name
 from rdbench.types import CodecError, OperatingPoint, PacketStream
 
 QSCALE = 118  # FFmpeg's FF_QP2LAMBDA: what `-q:a` is multiplied with
@@ -70,10 +70,10 @@ class Opus(PyAvCodec):
         frame_duration: float = 20,
         complexity: int = 10,
     ) -> None:
-        _choose("opus", "mode", mode, self.VBR)
-        _choose("opus", "application", application, ("audio", "voip", "lowdelay"))
-        _choose("opus", "frame_duration", frame_duration, (2.5, 5, 10, 20, 40, 60))
-        _choose("opus", "complexity", complexity, range(11))
+        choose("opus", "mode", mode, self.VBR)
+        choose("opus", "application", application, ("audio", "voip", "lowdelay"))
+        choose("opus", "frame_duration", frame_duration, (2.5, 5, 10, 20, 40, 60))
+        choose("opus", "complexity", complexity, range(11))
         self.points = points_of.continuous("opus", points, 6, 512, self.DEFAULT)
         self._settings = {
             "vbr": self.VBR[mode],
@@ -105,7 +105,7 @@ class Opus(PyAvCodec):
         kbps = float(point.settings["kbps"])
         if kbps > 256 * channels:
             raise CodecError(
-                f"opus does not take {kbps:g} kbps for {_layout(channels)}; it takes 6 to "
+                f"opus does not take {kbps:g} kbps for {layout_name(channels)}; it takes 6 to "
                 f"{256 * channels} kbps"
             )
         return round(kbps * 1000), dict(self._settings)
@@ -166,8 +166,8 @@ class Mp3(PyAvCodec):
         quality: int = 2,
         joint_stereo: bool = True,
     ) -> None:
-        _choose("mp3", "mode", mode, ("cbr", "abr", "vbr"))
-        _choose("mp3", "quality", quality, range(10))
+        choose("mp3", "mode", mode, ("cbr", "abr", "vbr"))
+        choose("mp3", "quality", quality, range(10))
         self._mode = mode
         self._settings = {
             "compression_level": str(quality),
@@ -261,8 +261,8 @@ class Aac(PyAvCodec):
         mode: str = "cbr",
         coder: str = "twoloop",
     ) -> None:
-        _choose("aac", "mode", mode, ("cbr", "vbr"))
-        _choose("aac", "coder", coder, ("twoloop", "fast"))
+        choose("aac", "mode", mode, ("cbr", "vbr"))
+        choose("aac", "coder", coder, ("twoloop", "fast"))
         self._mode = mode
         self._settings = {"profile": "aac_low", "aac_coder": coder}
         if mode == "vbr":
@@ -297,7 +297,7 @@ class Aac(PyAvCodec):
         limit = 6144 * channels * sample_rate // 1024
         if kbps * 1000 > limit:
             raise CodecError(
-                f"aac does not take {kbps:g} kbps for {_layout(channels)} at {sample_rate} Hz; "
+                f"aac does not take {kbps:g} kbps for {layout_name(channels)} at {sample_rate} Hz; "
                 f"it takes 6 to {limit // 1000} kbps"
             )
         return round(kbps * 1000), dict(self._settings)
@@ -311,13 +311,3 @@ _AAC_RATES = (
 def _constant_quality(quality: float) -> dict[str, str]:
     """What the command line's `-q:a` means to an encoder."""
     return {"flags": "+qscale", "global_quality": str(round(quality * QSCALE))}
-
-
-def _layout(channels: int) -> str:
-    return LAYOUTS.get(channels, f"{channels} channels")
-
-
-def _choose(codec: str, option: str, value: Any, allowed: Any) -> None:
-    if isinstance(value, bool) or value not in allowed:
-        known = ", ".join(str(item) for item in allowed)
-        raise CodecError(f"{codec}: {option} must be one of {known}, not {value!r}")

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def code_of(codec: Codec, options: str) -> Behind:
-    """Hashes of code and files; none for a codec of rdbench's, which knows its own.
+    """Hashes of code and files; of a codec of rdbench's the files alone that it says it opens.
 
     options: as JSON.
     """
-    return behind(type(codec).__module__, json.loads(options))
+    found = behind(type(codec).__module__, json.loads(options))
+    return Behind(found.source, {**found.files, **codec.opens})
 
 
 def name_weights(codec: Codec) -> None:

@@ -15,6 +15,7 @@ from rdbench.types import (
     CodecError,
     CodecInfo,
     MissingExtraError,
+    MissingProgramError,
     OperatingPoint,
     RateKind,
     StoreError,
@@ -234,8 +235,8 @@ def build_systems(
     was.
 
     Raises CodecError or SpecError for what the user can mend in the spec (unknown names, options,
-    points, variants). Missing weights or extras are kept as the system's failure: the other systems
-    go on.
+    points, variants). Missing weights, extras or programs are kept as the system's failure: the
+    other systems go on.
     """
     systems = []
     for item in spec.systems:
@@ -244,7 +245,7 @@ def build_systems(
         try:
             codec: Codec | None = _built(recipe, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""
-        except (WeightsError, MissingExtraError) as error:
+        except (WeightsError, MissingExtraError, MissingProgramError) as error:
             codec, failure = None, str(error)
         if codec and points is not None and len(codec.points) != len(points):
             has = ", ".join(point.name for point in codec.points)
