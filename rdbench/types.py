@@ -47,6 +47,10 @@ class MissingExtraError(RdbenchError):
         )
 
 
+class MissingPythonError(RdbenchError):
+    """An interpreter of another environment that is not on this machine, or cannot be run."""
+
+
 class ChangedError(RdbenchError):
     """Something that is no longer what it was when the run was planned."""
 

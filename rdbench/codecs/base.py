@@ -35,12 +35,14 @@ class Codec(ABC):
     """A codec at one or more operating points.
 
     info: what it is. points: the rates it can be run at, cheapest first. nested: whether one
-    encode at the last point serves every lower one through `at`.
+    encode at the last point serves every lower one through `at`. code_files: the files of its code,
+    where that runs in another environment; None where it was imported here.
     """
 
     info: CodecInfo
     points: tuple[OperatingPoint, ...]
     nested: bool = False
+    code_files: tuple[Path, ...] | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -15,6 +15,7 @@ from rdbench.types import (
     CodecError,
     CodecInfo,
     MissingExtraError,
+    MissingPythonError,
     OperatingPoint,
     RateKind,
     StoreError,
@@ -41,12 +42,14 @@ class CodecRecipe:
     """What rebuilds a codec in another process.
 
     points: as in the spec. options: the spec's options as JSON, so that a recipe can be hashed.
+    python: the interpreter of another environment in which it runs, "" for this one.
     """
 
     name: str
     points: tuple[float | str, ...] | None
     options: str
     allow_code: bool
+    python: str = ""
 
     def build(self) -> Codec:
         """The codec; raises CodecError as the registry does."""
@@ -57,6 +60,7 @@ class CodecRecipe:
             points=self.points,
             options=json.loads(self.options),
             allow_code=self.allow_code,
+            python=self.python,
         )
 
 
@@ -227,18 +231,18 @@ def build_systems(
     was.
 
     Raises CodecError or SpecError for what the user can mend in the spec (unknown names, options,
-    points, variants). Missing weights or extras are kept as the system's failure: the other systems
-    go on.
+    points, variants). Missing weights, extras or interpreters are kept as the system's failure: the
+    other systems go on.
     """
     systems = []
     for item in spec.systems:
         points = tuple(item.points) if item.points is not None else None
-        options = spec.options_for(item)
-        recipe = CodecRecipe(item.codec, points, json.dumps(options, sort_keys=True), allow_code)
+        options = json.dumps(spec.options_for(item), sort_keys=True)
+        recipe = CodecRecipe(item.codec, points, options, allow_code, spec.python_for(item))
         try:
             codec: Codec | None = _built(recipe, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""
-        except (WeightsError, MissingExtraError) as error:
+        except (WeightsError, MissingExtraError, MissingPythonError) as error:
             codec, failure = None, str(error)
         if codec and points is not None and len(codec.points) != len(points):
             has = ", ".join(point.name for point in codec.points)
