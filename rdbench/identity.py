@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,14 +174,20 @@ def behind(module: str, options: object = None) -> Behind:
     """
     if module.partition(".")[0] == "rdbench":
         return Behind((), {})
+    found = behind_files(_code(module), options)
+    return found if found.source else Behind((module,), found.files)
+
+
+def behind_files(code: Iterable[Path], options: object = None) -> Behind:
+    """Of these files of code and of those in `options` (as JSON has them), each read once."""
     held: dict[Path, list[str]] = {}
     source: list[str] = []
-    for path in (*_code(module), *_paths(options)):
+    for path in (*code, *_paths(options)):
         with contextlib.suppress(OSError):
             if path not in held:
                 held[path] = _held(path)
             source += held[path]
-    return Behind(tuple(source) or (module,), {path: _as_one(what) for path, what in held.items()})
+    return Behind(tuple(source), {path: _as_one(what) for path, what in held.items()})
 
 
 def content_of(path: Path) -> str:

@@ -38,7 +38,7 @@ class WeightsError(CodecError):
 
 
 class MissingProgramError(RdbenchError):
-    """A program that a codec runs, and that this machine does not have."""
+    """A program that a codec runs, or an interpreter, which this machine does not have."""
 
 
 class MissingExtraError(RdbenchError):

@@ -38,13 +38,15 @@ class Codec(ABC):
     info: what it is. points: the rates it can be run at, cheapest first. nested: whether one
     encode at the last point serves every lower one through `at`. opens: files of others that it
     may open, or run, at any time, each with its SHA-256 as it was built: a run holds them against
-    that. (Of a codec that is not rdbench's own the engine finds them by itself.)
+    that. (Of a codec that is not rdbench's own the engine finds them by itself.) code_files: the
+    files of its code, where that runs in another environment; None where it was imported here.
     """
 
     info: CodecInfo
     points: tuple[OperatingPoint, ...]
     nested: bool = False
     opens: Mapping[Path, str] = MappingProxyType({})
+    code_files: tuple[Path, ...] | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -70,12 +70,17 @@ def create(
     points: Sequence[float | str] | None = None,
     options: Mapping[str, Any] | None = None,
     allow_code: bool = False,
+    python: str = "",
 ) -> Codec:
     """Builds the codec called `name`.
 
+    python: the interpreter of another environment, which builds and runs a `module:Class`.
+
     Raises CodecError for an unknown name, option or point, and for `module:Class` and programs
-    without `allow_code`.
+    without `allow_code`; MissingProgramError for a program or an interpreter that is not there.
     """
+    if python:
+        return _connect(name, python, points, options, allow_code=allow_code)
     if name == RUNS_PROGRAMS and not allow_code:
         raise CodecError(
             f"codec {name!r} would run programs that the spec names{_programs(options or {})}; add "
@@ -107,12 +112,35 @@ def _programs(options: Mapping[str, Any]) -> str:
     return f" ({printable(', '.join(dict.fromkeys(first)))})" if first else ""
 
 
+def _connect(
+    name: str,
+    python: str,
+    points: Sequence[float | str] | None,
+    options: Mapping[str, Any] | None,
+    *,
+    allow_code: bool,
+) -> Codec:
+    from rdbench.codecs.remote.codec import connect
+
+    if not is_code(name):
+        raise CodecError(
+            f"codec {name!r} runs in this environment; `python` is for code of your own, "
+            "`module:Class`"
+        )
+    _check_allowed(name, allow_code)
+    return connect(name, python=python, points=points, options=options)
+
+
+def _check_allowed(name: str, allow_code: bool) -> None:
+    if not allow_code:
+        raise CodecError(
+            f"codec {name!r} is Python code that would be run; add --allow-code if you trust it"
+        )
+
+
 def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:
     if is_code(name):
-        if not allow_code:
-            raise CodecError(
-                f"codec {name!r} is Python code that would be run; add --allow-code if you trust it"
-            )
+        _check_allowed(name, allow_code)
         return _load(name, name)
     if name in BUILT_IN:
         return _load(name, BUILT_IN[name])

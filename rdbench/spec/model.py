@@ -207,6 +207,8 @@ class SystemSpec(_Model):
     """A codec with its options and the points it is run at.
 
     codec: a registry name, or `module:Class` (code, which runs only with permission).
+    python: the interpreter of another environment in which `module:Class` runs; a path (relative to
+        the spec's folder) or the name of a program.
     name: unique in the spec; the curve, or else the codec, where none is given.
     curve: what figures join and BD-rate compares; the name where none is given.
     label: how tables and legends call it; the curve where none is given.
@@ -222,6 +224,7 @@ class SystemSpec(_Model):
     """
 
     codec: Annotated[str, StringConstraints(min_length=1)]
+    python: Place | None = None
     name: Name
     curve: Name
     label: Annotated[str, StringConstraints(min_length=1, max_length=120)]
@@ -392,6 +395,12 @@ class BenchmarkSpec(_Model):
         if isinstance(value, dict):
             return {key: self._with_paths(one) for key, one in value.items()}
         return value
+
+    def python_for(self, item: SystemSpec) -> str:
+        """The interpreter that a system names, "" where it names none."""
+        if item.python is None or os.sep not in item.python or item.python.startswith("~"):
+            return item.python or ""
+        return str(self.locate(item.python))
 
     def locate(self, path: str) -> Path:
         """A path of the spec, which is relative to its folder."""

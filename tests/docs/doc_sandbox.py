@@ -40,6 +40,7 @@ lines = [f"[{g}]\\n" + "".join(f"{k} = {v}\\n" for k, v in e.items()) for g, e i
 def make_sandbox(folder: Path) -> None:
     """Fills `folder`."""
     _commands(folder / ".venv" / "bin")
+    _program(folder / "old" / "bin" / "python", "")
     _clips(folder / "FOLDER")
     shutil.copytree(folder / "FOLDER", folder / "clips")
     _training(folder / "training")
@@ -114,9 +115,14 @@ def _commands(folder: Path) -> None:
         "pip": str(folder.parent / "pip.py"),
     }
     for name, words in programs.items():
-        script = folder / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
-        script.chmod(0o755)
+        _program(folder / name, words)
+
+
+def _program(script: Path, words: str) -> None:
+    """One that runs this Python with these words."""
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+    script.chmod(0o755)
 
 
 def _clips(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.identity import Behind, behind
+from rdbench.identity import Behind, behind, behind_files
 from rdbench.weights.checkpoints import tensors_sha256
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ def code_of(codec: Codec, options: str) -> Behind:
 
     options: as JSON.
     """
+    if codec.code_files is not None:
+        return behind_files(codec.code_files, json.loads(options))
     found = behind(type(codec).__module__, json.loads(options))
     return Behind(found.source, {**found.files, **codec.opens})
 

@@ -42,12 +42,14 @@ class CodecRecipe:
     """What rebuilds a codec in another process.
 
     points: as in the spec. options: the spec's options as JSON, so that a recipe can be hashed.
+    python: the interpreter of another environment in which it runs, "" for this one.
     """
 
     name: str
     points: tuple[float | str, ...] | None
     options: str
     allow_code: bool
+    python: str = ""
 
     def build(self) -> Codec:
         """The codec; raises CodecError as the registry does."""
@@ -58,6 +60,7 @@ class CodecRecipe:
             points=self.points,
             options=json.loads(self.options),
             allow_code=self.allow_code,
+            python=self.python,
         )
 
 
@@ -223,7 +226,7 @@ def recipe_of(spec: BenchmarkSpec, item: SystemSpec, *, allow_code: bool) -> Cod
     """What builds the codec of a system of `spec`."""
     points = tuple(item.points) if item.points is not None else None
     options = json.dumps(spec.options_for(item), sort_keys=True)
-    return CodecRecipe(item.codec, points, options, allow_code)
+    return CodecRecipe(item.codec, points, options, allow_code, spec.python_for(item))
 
 
 def build_systems(
@@ -235,8 +238,8 @@ def build_systems(
     was.
 
     Raises CodecError or SpecError for what the user can mend in the spec (unknown names, options,
-    points, variants). Missing weights, extras or programs are kept as the system's failure: the
-    other systems go on.
+    points, variants). Missing weights, extras, programs or interpreters are kept as the system's
+    failure: the other systems go on.
     """
     systems = []
     for item in spec.systems:

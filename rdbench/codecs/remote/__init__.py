@@ -1,0 +1,1 @@
+"""Codecs that run in another Python environment, in a worker process that is spoken with."""
