@@ -27,7 +27,7 @@ def fetch(
         ),
     ],
     subfolder: Annotated[
-        str, typer.Option(help="Of models of the hub: where the VAE lies in them.")
+        str, typer.Option(help="Of models of the hub: where the model lies in them.")
     ] = "",
     revision: Annotated[
         str, typer.Option(help="Of models of the hub: a commit, so that it stays what it is.")

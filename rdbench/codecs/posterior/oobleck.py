@@ -9,7 +9,6 @@ not used. Clips are encoded whole, padded with zeros to whole frames, and cut ag
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rdbench.codecs.posterior.base import PosteriorCodec
-from rdbench.files import is_folder, read_file
 from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.checkpoints import (
     load_strict,
@@ -28,8 +26,14 @@ from rdbench.weights.checkpoints import (
     without_memory,
 )
 from rdbench.weights.formats import MAX_BYTES
-from rdbench.weights.hub import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, HubModel, is_id
-from rdbench.weights.published import NotFetchedError
+from rdbench.weights.hub import (
+    CONFIG,
+    WEIGHTS,
+    folder_of,
+    no_config,
+    origin_of,
+    read_config,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +83,9 @@ class Oobleck(PosteriorCodec):
             from diffusers import AutoencoderOobleck
         except ImportError as error:
             raise MissingExtraError("codec 'oobleck'", "diffusers") from error
-        folder = _folder(str(weights), subfolder, revision)
+        folder = folder_of(
+            str(weights), subfolder, revision, codec="codec 'oobleck'", package="diffusers"
+        )
         model = _load(AutoencoderOobleck, folder)
         self.model = model
         self.hop = int(model.hop_length)
@@ -96,7 +102,7 @@ class Oobleck(PosteriorCodec):
             details={
                 "weights": Path(str(weights)).name,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,
-                "weights_from": _origin(str(weights), folder),
+                "weights_from": origin_of(str(weights), folder),
                 "latents": int(model.config.decoder_input_channels),
             },
         )
@@ -149,38 +155,9 @@ class OobleckConfig(BaseModel):
         return self
 
 
-def _folder(weights: str, subfolder: str, revision: str) -> Path:
-    """Where the files lie: below the folder `weights`, or in the cache of the hub."""
-    if is_folder(Path(weights)):
-        return Path(weights, subfolder)
-    if not is_id(weights):
-        raise WeightsError(
-            f"codec 'oobleck': there is no folder {weights!r}; give one in diffusers' layout, or "
-            "the id of a model on the Hugging Face hub"
-        )
-    model = HubModel(weights, subfolder, revision)
-    folder = model.folder()
-    if folder is None:
-        raise NotFetchedError(
-            f"codec 'oobleck': {model.id} at {model.revision} is not on this machine; `rdbench "
-            f"weights fetch {model.name}` or --allow-download fetches it from the Hugging Face hub",
-            model,
-        )
-    return folder
-
-
-def _origin(weights: str, folder: Path) -> str:
-    """Where the files came from: the hub with its commit, or a folder."""
-    if is_folder(Path(weights)):
-        return "a folder"
-    parts = folder.parts
-    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
-    return f"https://huggingface.co/{weights} at {commit}"
-
-
 def _load(build: Any, folder: Path) -> Any:
     """The model, which takes memory once its tensors are found to be those of the file."""
-    config = _config(folder / CONFIG)
+    config = _config(folder)
     try:
         with without_memory():
             model = build(**config.model_dump())
@@ -199,27 +176,14 @@ def _load(build: Any, folder: Path) -> Any:
     return model
 
 
-def _config(path: Path) -> OobleckConfig:
-    if not path.exists():
-        raise WeightsError(
-            f"codec 'oobleck': {path.parent} has no {CONFIG}; give the folder of the VAE, or its "
-            "parent with the option subfolder"
-        )
+def _config(folder: Path) -> OobleckConfig:
+    content = read_config(folder, codec="codec 'oobleck'")
     try:
-        content = json.loads(read_file(path, MAX_CONFIG_BYTES))
         return OobleckConfig.model_validate(content)
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"codec 'oobleck': {path} is no configuration of such a model ({_reason(error)}); "
-            "fetch it again"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ValidationError):
+    except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return getattr(error, "strerror", None) or _first_line(error)
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise no_config(folder / CONFIG, reason, codec="codec 'oobleck'") from error
 
 
 def _first_line(error: BaseException) -> str:
