@@ -29,6 +29,8 @@ class Card:
 
 _ENCODEC = "not stated (docs/weights.md)"
 _WEIGHTS = ("weights", "check")
+_HUB = ("weights", "subfolder", "revision")
+_NAMED = "of the weights that you name"
 
 CARDS: Mapping[str, Card] = {
     "identity": Card("anchor", "identity", (), ""),
@@ -110,18 +112,20 @@ CARDS: Mapping[str, Card] = {
     "dac_24khz": Card("dac", "q1 to q32 (0.75 to 24)", _WEIGHTS, "MIT"),
     "dac_44khz": Card("dac", "q1 to q9 (0.86 to 7.75)", _WEIGHTS, "MIT"),
     "dac_44khz_16kbps": Card("dac", "q1 to q18 (0.86 to 15.5)", _WEIGHTS, "MIT"),
+    "mimi": Card("mimi", "q1 to q32 (0.14 to 4.4)", (*_HUB, "check"), _NAMED),
+    "xcodec": Card("xcodec", "q1 to q8 (0.5 to 4)", (*_HUB, "check"), _NAMED),
+    "higgs_audio_v2": Card("xcodec", "q1 to q8 (0.25 to 2)", (*_HUB, "check"), _NAMED),
+    "xcodec2": Card("xcodec2", "q1 (0.8)", (*_HUB, "check"), _NAMED),
+    "neucodec": Card("xcodec2", "q1 (0.8)", (*_HUB, "check"), _NAMED),
+    "transformers_dac": Card("dac", "q1 to q32 (0.5 to 24)", (*_HUB, "check"), _NAMED),
+    "transformers_encodec": Card("encodec", "q1 to q32 (0.55 to 24)", (*_HUB, "check"), _NAMED),
+    "vibevoice_acoustic": Card("vae", "posterior (7.5 Hz × 64, no KL)", _HUB, _NAMED),
+    "pocket_tts": Card("vae", "posterior (12.5 Hz × 32, no KL)", _HUB, _NAMED),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),
-    "diffusers": Card(
-        "vae",
-        "posterior",
-        ("weights", "subfolder", "vocoder", "revision"),
-        "of the weights that you name",
-    ),
-    "oobleck": Card(
-        "vae", "posterior", ("weights", "subfolder", "revision"), "of the weights that you name"
-    ),
+    "diffusers": Card("vae", "posterior", (*_HUB, "vocoder"), _NAMED),
+    "oobleck": Card("vae", "posterior", _HUB, _NAMED),
 }
 
 

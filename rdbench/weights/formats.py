@@ -12,8 +12,9 @@ from typing import IO
 
 from rdbench.types import WeightsError
 
-MAX_BYTES = 2 * 1024**3
-"""Largest checkpoint that is read or downloaded; the largest published one here is 0.3 GB."""
+MAX_BYTES = 4 * 1024**3
+"""Largest checkpoint that is read or downloaded; the largest published one here, NeuCodec's in
+float32, is 2.5 GB."""
 
 MAX_ENTRIES = 100_000
 """Most tensors and side files in one checkpoint."""

@@ -1,24 +1,31 @@
 """Models on the Hugging Face hub: found in its cache, and fetched by name alone.
 
-What a spec names is found where it is in the cache of `huggingface_hub` already. `fetch` downloads
-the configuration and the safetensors file of a revision, whose sizes are known and bounded before a
-byte comes, and holds the weights against the hash that the hub keeps of them.
+What a spec names, a folder or an id, is found by `folder_of`: an id where it is in the cache of
+`huggingface_hub` already. `fetch` downloads the configuration and the safetensors file of a
+revision, whose sizes are known and bounded before a byte comes, and holds the weights against the
+hash that the hub keeps of them.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rdbench.files import is_folder, read_file
 from rdbench.identity import file_sha256
 from rdbench.types import MissingExtraError, WeightsError
 from rdbench.weights.formats import MAX_BYTES, reason_of
+from rdbench.weights.published import NotFetchedError
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""The weights of a model of `diffusers`."""
+TRANSFORMERS_WEIGHTS = "model.safetensors"
+"""The weights of a model of `transformers`."""
 MAX_CONFIG_BYTES = 2**16
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -48,15 +55,19 @@ class HubModel:
 
     def folder(self) -> Path | None:
         """Where its files lie in the cache, all of one commit; None where they do not."""
+        config = self._cached(CONFIG)
+        for name in (WEIGHTS, TRANSFORMERS_WEIGHTS):
+            folder = self._cached(name)
+            if folder is not None and folder == config:
+                return folder
+        return None
+
+    def _cached(self, name: str) -> Path | None:
+        """The folder of one file in the cache."""
         from huggingface_hub import try_to_load_from_cache
 
-        found = [
-            try_to_load_from_cache(self.id, self._path(name), revision=self.revision)
-            for name in (CONFIG, WEIGHTS)
-        ]
-        folders = {Path(path).parent for path in found if isinstance(path, str)}
-        whole = all(isinstance(path, str) for path in found) and len(folders) == 1
-        return folders.pop() if whole else None
+        found = try_to_load_from_cache(self.id, self._path(name), revision=self.revision)
+        return Path(found).parent if isinstance(found, str) else None
 
     def tell(self, say: Callable[[str], None]) -> None:
         """See `rdbench.weights.published.Download`; what it says is the hub's word."""
@@ -99,7 +110,9 @@ class HubModel:
         try:
             found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
             files = {one.rfilename: one for one in found.siblings or ()}
-            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (WEIGHTS, MAX_BYTES)):
+            other = self._path(WEIGHTS) not in files and self._path(TRANSFORMERS_WEIGHTS) in files
+            weights = TRANSFORMERS_WEIGHTS if other else WEIGHTS
+            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (weights, MAX_BYTES)):
                 file = files.get(self._path(name))
                 self._check_listed(file, name, most)
                 path = Path(hf_hub_download(self.id, self._path(name), revision=self.revision))
@@ -119,7 +132,7 @@ class HubModel:
     def _check_listed(self, file: Any, name: str, most: int) -> None:
         if file is None or not isinstance(file.size, int):
             raise WeightsError(
-                f"{self.name} has no {self._path(name)} on the hub; give the --subfolder of the VAE"
+                f"{self.name} has no {self._path(name)} on the hub; give the model's --subfolder"
             )
         if file.size > most:
             raise WeightsError(
@@ -138,6 +151,69 @@ class HubModel:
         if commit not in path.parts:
             raise WeightsError(f"{self.name} has just changed on the hub; fetch it again")
         return digest
+
+
+def folder_of(
+    weights: str, subfolder: str = "", revision: str = "main", *, codec: str, package: str
+) -> Path:
+    """Where the files lie: below the folder `weights`, or in the cache of the hub.
+
+    codec, package: for sentences, such as "codec 'mimi'" and "transformers".
+
+    Raises:
+        WeightsError: where there is no such folder.
+        NotFetchedError: for a model of the hub that is not on this machine.
+    """
+    if is_folder(Path(weights)):
+        return Path(weights, subfolder)
+    if not is_id(weights):
+        raise WeightsError(
+            f"{codec}: there is no folder {weights!r}; give one in {package}' layout, or "
+            "the id of a model on the Hugging Face hub"
+        )
+    model = HubModel(weights, subfolder, revision)
+    folder = model.folder()
+    if folder is None:
+        raise NotFetchedError(
+            f"{codec}: {model.id} at {model.revision} is not on this machine; `rdbench "
+            f"weights fetch {model.name}` or --allow-download fetches it from the Hugging Face hub",
+            model,
+        )
+    return folder
+
+
+def origin_of(weights: str, folder: Path) -> str:
+    """Where the files in `folder` came from: the hub with its commit, or a folder."""
+    if is_folder(Path(weights)):
+        return "a folder"
+    parts = folder.parts
+    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
+    return f"https://huggingface.co/{weights} at {commit}"
+
+
+def read_config(folder: Path, *, codec: str) -> Any:
+    """What `config.json` holds.
+
+    Raises:
+        WeightsError: where there is none, where it is too large, or no JSON.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        raise WeightsError(
+            f"{codec}: {folder} has no {CONFIG}; give the folder of the model, or its "
+            "parent with the option subfolder"
+        )
+    try:
+        return json.loads(read_file(path, MAX_CONFIG_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise no_config(path, _first_line(error), codec=codec) from error
+
+
+def no_config(path: Path, reason: str, *, codec: str) -> WeightsError:
+    """What is said of a configuration of which no model can be built."""
+    return WeightsError(
+        f"{codec}: {path} is no configuration of such a model ({reason}); fetch it again"
+    )
 
 
 def _first_line(error: BaseException) -> str:

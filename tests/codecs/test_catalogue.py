@@ -69,12 +69,17 @@ def test_the_points_of_neural_codecs_are_those_of_their_models(name: str) -> Non
         assert CARDS[name].licence == factory(name).file.licence  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("name", [n for n in BUILT_IN if "audio_tokenizers" in BUILT_IN[n]])
+def test_the_families_of_tokenizers_are_listed(name: str) -> None:
+    assert CARDS[name].family == getattr(factory(name), "family", "vae")
+
+
 def test_listing_imports_no_heavy_package() -> None:
     program = """
 import sys
 from rdbench.codecs.catalogue import catalogue
 catalogue()
-print(sorted({"torch", "numpy", "av", "encodec", "dac"} & set(sys.modules)))
+print(sorted({"torch", "numpy", "av", "encodec", "dac", "transformers"} & set(sys.modules)))
 """
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

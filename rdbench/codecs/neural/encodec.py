@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.neural.published import PublishedCodec
+from rdbench.codecs.neural.segments import Segments
 from rdbench.types import CodecError, OperatingPoint
 from rdbench.weights.checkpoints import Checkpoint, without_memory
 from rdbench.weights.published import WeightsFile
@@ -35,22 +36,8 @@ _CITATION = (
 HOP = 320
 """Samples of one frame, in both models."""
 
-SEGMENT, STRIDE = 48_000, 47_520
-"""Samples of a segment of the 48 kHz model, and from one segment's start to the next."""
-
-
-def segments(length: int) -> list[tuple[int, int]]:
-    """Start and end, in samples, of the 48 kHz model's segments of a clip of `length` samples.
-
-    >>> segments(48_000)
-    [(0, 48000), (47520, 48000)]
-    """
-    return [(start, min(start + SEGMENT, length)) for start in range(0, length, STRIDE)]
-
-
-def frames_of(samples: int) -> int:
-    """Frames that encode `samples` samples: the last one may be partly padding."""
-    return -(-samples // HOP)
+SEGMENTS = Segments(48_000, 47_520, HOP)
+"""Those of the 48 kHz model: 1 s, with an overlap of 10 ms."""
 
 
 class _Encodec(PublishedCodec):
@@ -130,23 +117,10 @@ class Encodec48(_Encodec):
     def _decode(
         self, codes: torch.Tensor, scales: torch.Tensor | None, length: int
     ) -> torch.Tensor:
-        import torch
-        from encodec.utils import _linear_overlap_add
+        def decode_segment(part: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+            samples: torch.Tensor = self.model._decode_frame((part, scale))
+            return samples
 
-        bounds = segments(length)
-        counts = [frames_of(end - start) for start, end in bounds]
-        if scales is None or sum(counts) != codes.shape[-1] or scales.shape[-1] < len(bounds):
-            raise CodecError(
-                f"{self.name}: {codes.shape[-1]} frames do not belong to clips of {length} samples"
-            )
-        decoded = [
-            self.model._decode_frame((part, scales[:, i : i + 1]))
-            for i, part in enumerate(torch.split(codes, counts, dim=-1))
-        ]
-        # Where the last segment is shorter than the overlap, the one before it may reach further;
-        # the package's own `decode` then fails. Zeros behind the clip's end change nothing in it.
-        if len(decoded) > 1:
-            missing = decoded[-2].shape[-1] - STRIDE - decoded[-1].shape[-1]
-            decoded[-1] = torch.nn.functional.pad(decoded[-1], (0, max(0, missing)))
-        samples: torch.Tensor = _linear_overlap_add(decoded, STRIDE)
-        return samples
+        if scales is None:
+            raise CodecError(f"{self.name} needs the scales of its segments")
+        return SEGMENTS.decode(codes, scales, length, decode_segment, self.name)

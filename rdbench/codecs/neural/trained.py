@@ -48,11 +48,11 @@ def distinct_codes(codec: Codec, full: OperatingPoint) -> list[int]:
     return [int(row.unique().numel()) for row in codes[0]]
 
 
-def check_distinct_codes(codec: Codec, full: OperatingPoint) -> None:
-    """Raises WeightsError where a codebook is hardly used."""
+def check_distinct_codes(codec: Codec, full: OperatingPoint, at_least: int = MIN_DISTINCT) -> None:
+    """Raises WeightsError where a codebook is hardly used: with fewer codes than `at_least`."""
     counts = distinct_codes(codec, full)
     fewest = min(counts)
-    if fewest < MIN_DISTINCT:
+    if fewest < at_least:
         raise WeightsError(
             f"weights of {codec.info.name}: codebooks look untrained (codebook "
             f"{counts.index(fewest) + 1} of {len(counts)} uses {fewest} different code(s) on a "

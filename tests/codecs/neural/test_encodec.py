@@ -10,7 +10,7 @@ import pytest
 import torch
 from seeded_checkpoints import agreement, ragged, real_audio, save_encodec, seeded_encodec
 
-from rdbench.codecs.neural.encodec import Encodec24, Encodec48, frames_of, segments
+from rdbench.codecs.neural.encodec import SEGMENTS, Encodec24, Encodec48
 from rdbench.codecs.neural.trained import check_pretrained
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
@@ -139,11 +139,11 @@ def test_nominal_rate_is_the_bandwidth_and_the_scales_come_on_top(
 @pytest.mark.parametrize("n_codebooks", [2, 4, 8, 16])
 def test_rate_of_the_48_khz_model_tends_to_segments_with_their_scales(n_codebooks: int) -> None:
     hour = 3600 * 48_000
-    bounds = segments(hour)
+    bounds = SEGMENTS.bounds(hour)
     assert bounds[0] == (0, 48_000)
     assert bounds[1][0] == 47_520
     assert bounds[-1][1] == hour
-    bits = sum(frames_of(end - start) * n_codebooks * 10 + 32 for start, end in bounds)
+    bits = sum(frames * n_codebooks * 10 + 32 for frames in SEGMENTS.frames(hour))
     assert bits / 3600 == pytest.approx((1500 * n_codebooks + 32) / 0.99, rel=1e-3)
 
 

@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING, ClassVar
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.posterior.diffusers.classes import CLASSES
 from rdbench.codecs.posterior.diffusers.config import Autoencoder
-from rdbench.codecs.posterior.diffusers.loading import (
-    Part,
-    folder_of,
-    load,
-    origin_of,
-    read_config,
-)
+from rdbench.codecs.posterior.diffusers.loading import Part, load, read_config
 from rdbench.types import CodecError, MissingExtraError
 from rdbench.weights.checkpoints import tensors_sha256
+from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
     import torch

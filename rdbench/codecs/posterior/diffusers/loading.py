@@ -6,7 +6,6 @@ says of rate, channels and frames is held against what comes out before weights 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ from pydantic import ValidationError
 
 from rdbench.codecs.posterior.diffusers.classes import NOT_RUN
 from rdbench.codecs.posterior.diffusers.config import Autoencoder, ModelConfig
-from rdbench.files import is_folder, read_file
 from rdbench.suggest import nearest
 from rdbench.text import first_line, printable
 from rdbench.types import WeightsError
 from rdbench.weights.checkpoints import load_strict, read_checkpoint, without_memory
 from rdbench.weights.formats import MAX_BYTES
-from rdbench.weights.hub import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, HubModel, is_id
-from rdbench.weights.published import NotFetchedError
+from rdbench.weights.hub import CONFIG, WEIGHTS, no_config
+from rdbench.weights.hub import read_config as read_json
 
 if TYPE_CHECKING:
     import torch
@@ -48,61 +46,15 @@ class Part:
         return (self.folder / WEIGHTS).stat().st_size
 
 
-def folder_of(
-    weights: str, subfolder: str = "", revision: str = "main", *, codec: str, package: str
-) -> Path:
-    """Where the files lie: below the folder `weights`, or in the cache of the hub.
-
-    codec, package: for sentences, such as "codec 'oobleck'" and "diffusers".
-
-    Raises:
-        WeightsError: where there is no such folder.
-        NotFetchedError: for a model of the hub that is not on this machine.
-    """
-    if is_folder(Path(weights)):
-        return Path(weights, subfolder)
-    if not is_id(weights):
-        raise WeightsError(
-            f"{codec}: there is no folder {weights!r}; give one in {package}' layout, or the id of "
-            "a model on the Hugging Face hub"
-        )
-    model = HubModel(weights, subfolder, revision)
-    folder = model.folder()
-    if folder is None:
-        raise NotFetchedError(
-            f"{codec}: {model.id} at {model.revision} is not on this machine; `rdbench weights "
-            f"fetch {model.name}` or --allow-download fetches it from the Hugging Face hub",
-            model,
-        )
-    return folder
-
-
-def origin_of(weights: str, folder: Path) -> str:
-    """Where the files in `folder` came from: the hub with its commit, or a folder."""
-    if is_folder(Path(weights)):
-        return "a folder"
-    parts = folder.parts
-    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
-    return f"https://huggingface.co/{weights} at {commit}"
-
-
 def read_config(codec: str, folder: Path, classes: Mapping[str, type[C]], unnamed: str = "") -> C:
     """The configuration in a folder, of the one of `classes` that it names.
 
     unnamed: the class of a file that names none. Raises WeightsError.
     """
     path = folder / CONFIG
-    if not path.exists():
-        raise WeightsError(
-            f"{codec}: {folder} has no {CONFIG}; give the folder of the VAE, or its parent with "
-            "the option subfolder"
-        )
-    try:
-        content = json.loads(read_file(path, MAX_CONFIG_BYTES))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no table")
-    except (OSError, ValueError, RecursionError) as error:
-        raise _no_config(codec, path, error) from error
+    content = read_json(folder, codec=codec)
+    if not isinstance(content, dict):
+        raise no_config(path, "it holds no table", codec=codec)
     named = str(content.get("_class_name", unnamed))
     if named not in classes:
         raise WeightsError(f"{codec}: {path} {_no_class(named, classes)}")
@@ -110,18 +62,14 @@ def read_config(codec: str, folder: Path, classes: Mapping[str, type[C]], unname
     try:
         return classes[named].read(content)
     except (ValueError, RecursionError) as error:
-        raise _no_config(codec, path, error) from error
+        raise no_config(path, _reason(error), codec=codec) from error
 
 
-def _no_config(codec: str, path: Path, error: Exception) -> WeightsError:
+def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        reason = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    else:
-        reason = getattr(error, "strerror", None) or first_line(error)
-    return WeightsError(
-        f"{codec}: {path} is no configuration of such a model ({reason}); fetch it again"
-    )
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return first_line(error)
 
 
 def _no_class(named: str, classes: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Audio tokenizers of the package `transformers`."""
