@@ -14,8 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rdbench.codecs.posterior.diffusers.codec import Diffusers, Oobleck
+from rdbench.codecs.posterior.base import VERSION
+from rdbench.codecs.posterior.diffusers.codec import ADAPTER, Diffusers, Oobleck
 from rdbench.codecs.posterior.diffusers.config import Layout
+from rdbench.codecs.posterior.diffusers.same import Same
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.plan.systems import build_systems
 from rdbench.rate import rates
@@ -241,6 +243,8 @@ def test_the_oldest_name_is_that_of_one_class(folders: Path) -> None:
     for key in ("name", "version", "weights_sha256", "headline", "details"):
         assert getattr(one.info, key) == getattr(other.info, key)
     assert one.points == other.points
+    version = f"diffusers {diffusers.__version__}, adapter {ADAPTER}, posterior {VERSION}"
+    assert one.info.version == version
     with pytest.raises(WeightsError, match=r"codec 'oobleck': .* is of 'AutoencoderSAME'"):
         Oobleck(weights=folders / "AutoencoderSAME")
 
@@ -367,3 +371,11 @@ def test_a_run_that_may_download_fetches_both_models(
     assert fetched == ["MMAudioVAE", "MMAudioVocoder"]
     assert system.codec is not None
     assert system.codec.info.details["weights_from"] == "https://huggingface.co/a/b at no commit"
+
+
+def test_a_tensor_that_nothing_fills_is_one_sentence(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Same, "complete", lambda self, model: None)
+    with pytest.raises(WeightsError, match=r"has '.*inv_freq', which no checkpoint holds"):
+        Diffusers(weights=folders / "AutoencoderSAME")

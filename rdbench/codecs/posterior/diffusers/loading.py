@@ -111,6 +111,12 @@ def load(codec: str, autoencoder: Autoencoder, parts: Sequence[Part]) -> torch.n
     for part, one in zip(parts, built, strict=True):
         load_strict(one, read_checkpoint(part.folder / WEIGHTS), codec=codec)
         part.config.complete(one)
+        left = [name for name, buffer in one.named_buffers() if buffer.is_meta]
+        if left:
+            raise WeightsError(
+                f"{codec}: {part.config.builds} of this release of diffusers has {left[0]!r}, "
+                "which no checkpoint holds and rdbench does not know; install diffusers 0.42"
+            )
     return model
 
 
