@@ -44,7 +44,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
     MetricDefinition(
         key="mcd",
         version=1,
-        name="Mel-cepstral distortion",
+        name="MCD",
         unit="dB",
         direction=Direction.LOWER,
         lower=0.0,

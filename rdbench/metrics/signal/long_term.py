@@ -70,7 +70,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
     MetricDefinition(
         key="spectral_tilt",
         version=1,
-        name="Spectral tilt difference",
+        name="Spectral tilt",
         unit="dB/octave",
         direction=Direction.LOWER,
         lower=0.0,

@@ -109,6 +109,8 @@ class PreEchoBackend(EqualLengths):
             at = _attacks(reference.rise[index], reference.after[index])
             if not math.isfinite(total):
                 found.append(Score.failed("the audio holds samples that are not finite"))
+            elif not reconstruction.total[index]:
+                found.append(Score.undefined("the reconstruction is silent"))
             elif not at:
                 found.append(
                     Score.undefined(f"the reference has no attack that rises by {LEAST_DB:g} dB")

@@ -74,14 +74,14 @@ def _definition(key: str, name: str, unit: str, upper: float, what: str) -> Metr
 DEFINITIONS: tuple[MetricDefinition, ...] = (
     _definition(
         "stereo_level",
-        "Stereo level difference",
+        "Stereo level",
         "dB",
         2 * MOST_DB,
         "absolute change of the level difference between channels",
     ),
     _definition(
         "stereo_correlation",
-        "Stereo correlation difference",
+        "Stereo correlation",
         "",
         2.0,
         "absolute change of the correlation between channels",

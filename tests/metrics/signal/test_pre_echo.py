@@ -84,6 +84,8 @@ def test_without_attacks_there_is_no_score(score_by) -> None:
         score = score_by("pre_echo", reference, steady, RATE)
         assert score.status is Status.UNDEFINED
         assert score.reason == "the reference has no attack that rises by 15 dB"
+    gone = score_by("pre_echo", attack(), np.zeros(RATE), RATE)
+    assert (gone.status, gone.reason) == (Status.UNDEFINED, "the reconstruction is silent")
     broken = attack()
     broken[3] = math.nan
     assert score_by("pre_echo", attack(), broken, RATE).status is Status.FAILED
