@@ -83,6 +83,7 @@ def bd_rates(
         require_curve(reference, curves)
     for name in itertools.chain.from_iterable(pairs or ()):
         require_curve(name, curves, option="pairs:")
+    curves = [curve for curve in curves if _points(run, curve)]  # what could not be run has none
     chosen = reference or next((c for c in curves if _points(run, c) >= FEWEST), "")
     if not chosen or len(curves) < 2:
         reason = "no BD-rate: it needs two curves, one of them with three points"
@@ -331,10 +332,9 @@ def _pairs(
     for one, two in pairs:
         if asked is None and not card.related(one, two):
             continue
-        if _points(run, two) >= FEWEST:
-            found.append((one, two))
-        elif _points(run, one) >= FEWEST:
-            found.append((two, one))
+        points = _points(run, one), _points(run, two)
+        if min(points) and max(points) >= FEWEST:
+            found.append((one, two) if points[1] >= FEWEST else (two, one))
     return found
 
 

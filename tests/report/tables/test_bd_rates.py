@@ -198,6 +198,23 @@ def test_curves_of_one_family_have_a_row_of_their_own(synthetic: Run, tables: Ru
         run_tables(points, run.manifest, run=run, reference="Opus", pairs=[("MP4", "Opus")])
 
 
+def test_a_curve_of_which_nothing_was_measured_ends_no_table(synthetic: Run) -> None:
+    """A system that could not be built, of one codec with another."""
+    systems = {
+        name: {**card, "codec": name.split("_")[0]}
+        for name, card in synthetic.manifest["systems"].items()
+    }
+    absent = {**next(iter(systems.values())), "curve": "absent", "label": "absent"}
+    for codec in ("opus", "mp3"):
+        card = {**absent, "codec": codec}
+        manifest = {**synthetic.manifest, "systems": {**systems, "absent": card}}
+        run = Run("run", synthetic.rows, manifest)
+        found = run_tables(run_points(run), manifest, run=run, reference="Opus")
+        assert found.bd.rows is not None
+        for rows in found.bd.all:
+            assert "absent" not in {*rows["curve"], *rows["reference"]}
+
+
 def test_another_setting_of_the_anchor_has_a_table_of_its_own(
     synthetic: Run, tmp_path: Path
 ) -> None:
