@@ -76,6 +76,8 @@ CARDS: Mapping[str, Card] = {
     "dac_24khz": Card("dac", "q1 to q32 (0.75 to 24)", _WEIGHTS, "MIT"),
     "dac_44khz": Card("dac", "q1 to q9 (0.86 to 7.75)", _WEIGHTS, "MIT"),
     "dac_44khz_16kbps": Card("dac", "q1 to q18 (0.86 to 15.5)", _WEIGHTS, "MIT"),
+    "snac": Card("snac", "one: 0.98 (24 kHz), 1.88 (32 kHz), 2.58 (44.1 kHz)", ("weights",), "MIT"),
+    "speechtokenizer": Card("speechtokenizer", "q1 to q8 (0.5 to 4)", _WEIGHTS, "Apache-2.0"),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),

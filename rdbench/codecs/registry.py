@@ -36,6 +36,8 @@ BUILT_IN: Mapping[str, str] = {
     "dac_24khz": "rdbench.codecs.neural.dac:Dac24",
     "dac_44khz": "rdbench.codecs.neural.dac:Dac44",
     "dac_44khz_16kbps": "rdbench.codecs.neural.dac:Dac44High",
+    "snac": "rdbench.codecs.neural.snac:Snac",
+    "speechtokenizer": "rdbench.codecs.neural.speechtokenizer:SpeechTokenizerCodec",
     "vae": "rdbench.codecs.posterior.vae:Vae",
     "oobleck": "rdbench.codecs.posterior.oobleck:Oobleck",
 }

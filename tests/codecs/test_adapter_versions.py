@@ -19,7 +19,12 @@ from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.registry import BUILT_IN, create
 from rdbench.models.shipped import names as shipped
 
-NEEDS_MORE = {"lyra", "oobleck"}  # other people's models or packages: see their own tests
+NEEDS_MORE = {
+    "lyra",
+    "oobleck",
+    "snac",
+    "speechtokenizer",
+}  # other people's models or packages: see their own tests
 
 
 def version_of(name: str, **options: Any) -> str:
