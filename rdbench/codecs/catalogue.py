@@ -121,6 +121,8 @@ CARDS: Mapping[str, Card] = {
     "transformers_encodec": Card("encodec", "q1 to q32 (0.55 to 24)", (*_HUB, "check"), _NAMED),
     "vibevoice_acoustic": Card("vae", "posterior (7.5 Hz × 64, no KL)", _HUB, _NAMED),
     "pocket_tts": Card("vae", "posterior (12.5 Hz × 32, no KL)", _HUB, _NAMED),
+    "snac": Card("snac", "one: 0.98 (24 kHz), 1.88 (32 kHz), 2.58 (44.1 kHz)", ("weights",), "MIT"),
+    "speechtokenizer": Card("speechtokenizer", "q1 to q8 (0.5 to 4)", _WEIGHTS, "Apache-2.0"),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),

@@ -53,6 +53,8 @@ BUILT_IN: Mapping[str, str] = {
     "transformers_encodec": "rdbench.codecs.audio_tokenizers.encodec:Encodec",
     "vibevoice_acoustic": "rdbench.codecs.audio_tokenizers.latents:VibeVoiceAcoustic",
     "pocket_tts": "rdbench.codecs.audio_tokenizers.latents:PocketTts",
+    "snac": "rdbench.codecs.neural.snac:Snac",
+    "speechtokenizer": "rdbench.codecs.neural.speechtokenizer:SpeechTokenizerCodec",
     "vae": "rdbench.codecs.posterior.vae:Vae",
     "diffusers": "rdbench.codecs.posterior.diffusers.codec:Diffusers",
     "oobleck": "rdbench.codecs.posterior.diffusers.codec:Oobleck",

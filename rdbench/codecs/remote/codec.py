@@ -474,15 +474,19 @@ def _interpreter(code: str, python: str | os.PathLike[str]) -> Path:
     return Path(found).absolute()
 
 
-def _folders() -> list[str]:
-    """Where a module of the user's may lie: what was put on the path and is no environment's."""
+def _folders() -> tuple[list[str], list[str]]:
+    """Where a module of the user's may lie: what is on the path and is no environment's.
+
+    Those of PYTHONPATH are apart: they may have packages of this environment, and come last there.
+    """
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     own = [Path(prefix).resolve() for prefix in {sys.prefix, sys.base_prefix}]
-    found = []
+    first: list[str] = []
+    last: list[str] = []
     for entry in dict.fromkeys(sys.path):
         path = Path(entry or ".").absolute()
         installed = any(part in _INSTALLED for part in path.parts)
         library = any((prefix / "lib") in path.resolve().parents for prefix in own)
-        if path.is_dir() and not installed and not library and entry not in given:
-            found.append(str(path))
-    return found
+        if path.is_dir() and not installed and not library:
+            (last if entry in given else first).append(str(path))
+    return first, last

@@ -167,7 +167,8 @@ def _fill(connection: socket.socket, buffer: Any) -> bool:
 
 
 def _build(header: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    sys.path[:0] = header["folders"]
+    first, last = header["folders"]
+    sys.path[:] = [*first, *sys.path, *last]
     name, _, attribute = header["code"].partition(":")
     module = importlib.import_module(name)
     if not hasattr(module, attribute):
@@ -209,7 +210,9 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
 
 def _parameters(said: Any) -> int | None:
     """How many there are; a model of torch lists them."""
-    return sum(one.numel() for one in said()) if callable(said) else said
+    if callable(said):
+        return sum(int(one.numel()) for one in said())
+    return None if said is None else int(said)
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

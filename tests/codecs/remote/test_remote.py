@@ -275,13 +275,17 @@ def test_a_start_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
     assert {child.pid for child in psutil.Process().children()} <= before
 
 
-def test_its_environment_has_none_of_this_ones_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/nowhere", "/tmp"]))
-    monkeypatch.setattr(sys, "path", ["/tmp", *sys.path])
-    folders = remote._folders()
-    assert "/tmp" not in folders
-    assert str(Path(__file__).parent) in folders
-    assert not any("site-packages" in folder for folder in folders)
+def test_packages_of_this_environment_do_not_hide_those_of_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('of another Python')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    first, last = remote._folders()
+    assert str(Path(__file__).parent) in first
+    assert last == [str(tmp_path)]
+    assert not any("site-packages" in folder for folder in first)
+    assert connect("Residual").info.name == "Residual"
 
 
 def test_the_key_has_code_and_files_of_the_other_environment(
