@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def strides_hop(config: Any) -> int:
     """Samples of a frame of a DAC; raises CodecError where the two ways have different strides."""
-    hop, back = math.prod(config.downsampling_ratios), math.prod(config.upsampling_ratios)
+    hop: int = math.prod(config.downsampling_ratios)
+    back: int = math.prod(config.upsampling_ratios)
     if hop != back:
         raise CodecError(f"its frames have {hop} samples one way and {back} the other")
     return hop
