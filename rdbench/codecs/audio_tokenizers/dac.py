@@ -39,7 +39,7 @@ def _geometry(config: Any) -> Geometry:
 class Dac(TokenCodec):
     """DAC of any of its rates: 16, 24 or 44.1 kHz."""
 
-    kind = Kind("transformers_dac", "dac", "DacModel", _geometry, "descript/dac_44khz")
+    kind = Kind("transformers_dac", "dac", "DacModel", _geometry, "descript/dac_16khz")
     family = "dac"
     citation = (
         "Kumar, Seetharaman, Luebs, Kumar, Kumar: High-Fidelity Audio Compression with Improved "
