@@ -127,7 +127,11 @@ def vibevoice() -> Any:
 
     return VibeVoiceAcousticTokenizerModel(
         VibeVoiceAcousticTokenizerConfig(
-            num_filters=2, hidden_size=8, depths=[1] * 7, layer_scale_init_value=0.5
+            num_filters=2,
+            hidden_size=8,
+            depths=[1] * 7,
+            layer_scale_init_value=0.5,
+            initializer_range=0.3,
         )
     )
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def strides_hop(config: Any) -> int:
     """Samples of a frame of a DAC; raises CodecError where the two ways have different strides."""
-    hop, back = math.prod(config.downsampling_ratios), math.prod(config.upsampling_ratios)
+    hop: int = math.prod(config.downsampling_ratios)
+    back: int = math.prod(config.upsampling_ratios)
     if hop != back:
         raise CodecError(f"its frames have {hop} samples one way and {back} the other")
     return hop
@@ -38,7 +39,7 @@ def _geometry(config: Any) -> Geometry:
 class Dac(TokenCodec):
     """DAC of any of its rates: 16, 24 or 44.1 kHz."""
 
-    kind = Kind("transformers_dac", "dac", "DacModel", _geometry, "descript/dac_44khz")
+    kind = Kind("transformers_dac", "dac", "DacModel", _geometry, "descript/dac_16khz")
     family = "dac"
     citation = (
         "Kumar, Seetharaman, Luebs, Kumar, Kumar: High-Fidelity Audio Compression with Improved "

@@ -353,5 +353,5 @@ def all_to(model: torch.nn.Module, device: torch.device | str) -> None:
     """Moves a model, and drops what its parts keep of where they were."""
     model.to(device)
     for module in model.modules():
-        if hasattr(module, "_embed"):  # Mimi's codebooks, computed once from their sums
-            module._embed = None
+        if "_embed" in vars(module):  # Mimi's codebooks, computed once from their sums
+            vars(module)["_embed"] = None

@@ -90,7 +90,11 @@ def package_codes(case: str, model: Any, audio: AudioBatch) -> torch.Tensor:
 
 @EVERY
 def test_codes_and_audio_are_those_of_the_package(case: str, folders: dict[str, Path]) -> None:
-    codec, model = codec_of(case, folders), package_model(case, folders[case])
+    codec = codec_of(case, folders)
+    check_against_package(case, codec, package_model(case, folders[case]))
+
+
+def check_against_package(case: str, codec: Any, model: Any) -> None:
     # Rotary frequencies, windows and resampling kernels are in no file.
     ours, theirs = dict(codec.model.named_buffers()), dict(model.named_buffers())
     assert ours.keys() == theirs.keys()
@@ -108,6 +112,7 @@ def test_codes_and_audio_are_those_of_the_package(case: str, folders: dict[str, 
             assert len(codes.unique()) > 5
             got = codec.decode(codec.decoder_input(encoded, CODES, [0])).samples
             wave = package_audio(model, expected[:, :count], audio.samples)
+            assert float(wave.std()) > 1e-3  # far above the tolerance
             torch.testing.assert_close(got, wave[..., : got.shape[-1]], rtol=0, atol=1e-5)
 
 
@@ -265,3 +270,27 @@ def test_geometry_is_read_from_the_default_configurations(name: str) -> None:
     assert (found.sample_rate, found.frame_rate) == (rate, frames)
     assert (found.codebooks, found.codebook_size) == (codebooks, size)
     assert found.kbps_per_codebook == pytest.approx(frames * math.log2(size) / 1000)
+
+
+def published(case: str) -> Any:
+    """A model of the size in which it is published."""
+    name, config = {"higgs_audio_v2": "HiggsAudioV2Tokenizer"}.get(case), {}
+    if case == "transformers_dac":
+        config = {"downsampling_ratios": [2, 4, 5, 8], "n_codebooks": 12}
+    if case == "higgs_audio_v2":
+        strides = [8, 5, 4, 2, 3]
+        acoustic = {"downsampling_ratios": strides, "upsampling_ratios": strides}
+        config = {"acoustic_model_config": acoustic, "target_bandwidths": [0.5, 1, 1.5, 2]}
+    name = name or PUBLISHED[case][0].removesuffix("Config")
+    build = getattr(transformers, f"{name}Model")
+    return build(getattr(transformers, f"{name}Config")(**config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", made.TOKENIZERS)
+def test_models_of_the_published_sizes_too(case: str, tmp_path: Path) -> None:
+    """The largest takes some 12 GB."""
+    folder = made.save(tmp_path, lambda: published(case))
+    codec = create(case, options={"weights": folder})
+    build = type(codec.model).__mro__[1]
+    check_against_package(case, codec, build.from_pretrained(folder))

@@ -67,6 +67,23 @@ def test_tensors_are_those_of_the_file_under_its_own_names(saved: Path) -> None:
     )
 
 
+def test_reading_asks_no_network_and_says_nothing(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import socket
+
+    from transformers.utils import logging
+
+    asked: list[Any] = []
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, lambda *given, **options: asked.append(given))
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    assert create("mimi", saved / "mimi").points
+    assert asked == []
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (level, bars)
+
+
 def older_mimi(name: str) -> str:
     """The names under which Mimi is published: both halves in one."""
     for new, old in (

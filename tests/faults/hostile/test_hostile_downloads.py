@@ -25,7 +25,13 @@ from rdbench.store.reader import read_manifest, read_rows
 from rdbench.types import CodecError, WeightsError
 from rdbench.weights import published
 from rdbench.weights.formats import MAX_BYTES
-from rdbench.weights.hub import CONFIG, MAX_CONFIG_BYTES, WEIGHTS, HubModel
+from rdbench.weights.hub import (
+    CONFIG,
+    MAX_CONFIG_BYTES,
+    TRANSFORMERS_WEIGHTS,
+    WEIGHTS,
+    HubModel,
+)
 from rdbench.weights.published import NotFetchedError
 
 HUB = "stabilityai/stable-audio-open-1.0"
@@ -59,6 +65,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("oobleck", {"weights": HUB}),
         ("oobleck", {"weights": HUB, "subfolder": "vae"}),
         ("oobleck", {"weights": HUB, "revision": "0" * 40}),
+        ("mimi", {"weights": HUB}),
+        ("pocket_tts", {"weights": HUB, "revision": "0" * 40}),
     ],
 )
 def test_building_a_codec_asks_no_network(
@@ -285,6 +293,13 @@ def test_a_model_of_the_hub_is_told_without_fetching_it(hub: Hub) -> None:
 def test_a_model_of_the_hub_is_fetched_with_size_revision_and_hash(hub: Hub) -> None:
     said = fetched(hub)
     assert hub.fetched == [f"vae/{CONFIG}", f"vae/{WEIGHTS}"]
+    assert f"100 bytes, revision {hub.commit}, SHA-256" in said[-1]
+
+
+def test_the_weights_of_a_model_of_transformers_have_another_name(hub: Hub) -> None:
+    hub.files = {CONFIG: b"{}", TRANSFORMERS_WEIGHTS: b"x" * 100}
+    said = fetched(hub, subfolder="")
+    assert hub.fetched == [CONFIG, TRANSFORMERS_WEIGHTS]
     assert f"100 bytes, revision {hub.commit}, SHA-256" in said[-1]
 
 

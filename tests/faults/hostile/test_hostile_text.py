@@ -96,6 +96,7 @@ OPTIONS: tuple[tuple[str, str, Any], ...] = (
     ("encodec_24khz", "weights", 7),
     ("encodec_24khz", "check", "no"),
     ("oobleck", "subfolder", 1),
+    ("mimi", "revision", 1),
     ("opus", "complexity", "high"),
     ("opus", "application", 1),
 )
@@ -107,7 +108,7 @@ def test_an_option_of_another_type_is_one_sentence(codec: str, option: str, valu
         registry.create(codec, options={option: value})
 
 
-@pytest.mark.parametrize("codec", ["vae", "lyra", "encodec_24khz", "dac_44khz", "oobleck"])
+@pytest.mark.parametrize("codec", ["vae", "lyra", "encodec_24khz", "dac_44khz", "oobleck", "mimi"])
 @pytest.mark.parametrize("path", ["~nosuchuser", "~nosuchuser/x", "a\0b", "x" * 5000, "\udcff", ""])
 def test_a_path_that_is_none_is_one_sentence(codec: str, path: str) -> None:
     option = "models" if codec == "lyra" else "weights"
