@@ -53,10 +53,17 @@ def _codecs() -> str:
     from rdbench.codecs.catalogue import CARDS
 
     rows = [
-        (f"`{name}`", card.family, card.points, _code(card.options), card.licence)
+        (
+            f"`{name}`",
+            card.family,
+            card.points,
+            _code(card.options),
+            f"`{card.package.extra}`" if card.package else "",
+            card.licence,
+        )
         for name, card in sorted(CARDS.items())
     ]
-    return _table(("codec", "family", "points (kbps)", "options", "licence"), rows)
+    return _table(("codec", "family", "points (kbps)", "options", "extra", "licence"), rows)
 
 
 def _metrics() -> str:

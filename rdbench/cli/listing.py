@@ -3,25 +3,76 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rdbench.cli.options import terminal_width
+from rdbench.suggest import nearest
+from rdbench.types import CodecError
+
+if TYPE_CHECKING:
+    from rdbench.codecs.catalogue import Card
 
 
-def codecs() -> None:
-    """Lists the codecs that a spec may name, with family, points, options and licence."""
-    from rdbench.codecs.catalogue import catalogue
+def codecs(
+    name: Annotated[
+        str | None, typer.Argument(help="Say all that is known of this one.", show_default=False)
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="Only codecs of this family.")] = None,
+    available: Annotated[
+        bool, typer.Option("--available", help="Only those for which nothing is lacking here.")
+    ] = False,
+) -> None:
+    """Lists the codecs that a spec may name, and what each needs that is not here.
 
-    _print_table(
-        ("codec", "family", "points (kbps)", "options", "licence"),
-        [
-            (name, card.family, card.points, ", ".join(card.options), card.licence)
-            for name, card in catalogue().items()
-        ],
-    )
+    "in the spec" are weights or models that it names as an option: a folder, a file, or the id of
+    a model on the Hugging Face hub.
+    """
+    from rdbench.codecs.catalogue import catalogue, lacking
+
+    cards = catalogue()
+    if name is not None:
+        _print_card(name, cards)
+        return
+    families = sorted({card.family for card in cards.values()})
+    if family is not None and family not in families:
+        raise CodecError(f"there is no family {family!r}; {nearest(family, families)}")
+    rows = []
+    for one, card in cards.items():
+        lacks = lacking(one, card)
+        if family in (None, card.family) and not (available and lacks):
+            needs = lacks or (f"{card.named} in the spec" if card.named else "nothing")
+            rows.append((one, card.family, card.points, needs, card.licence))
+    _print_table(("codec", "family", "points (kbps)", "needs", "licence"), rows)
+
+
+def _print_card(name: str, cards: Mapping[str, Card]) -> None:
+    from rdbench.codecs.catalogue import lacking
+
+    if name not in cards:
+        raise CodecError(f"there is no codec {name!r}; {nearest(name, cards)}")
+    card = cards[name]
+    package = card.package
+    said = {
+        "family": card.family,
+        "points (kbps)": card.points,
+        "options": ", ".join(card.options),
+        "licence": card.licence,
+        "runs": f"{package.module} (extra {package.extra}; {package.licence})" if package else "",
+        "named in a spec": card.named,
+        "lacking here": lacking(name, card) or "nothing",
+    }
+    typer.echo(name)
+    width = terminal_width() or 100
+    for title, text in said.items():
+        if text:
+            typer.echo(
+                textwrap.fill(
+                    f"{title}: {text}", width, initial_indent="  ", subsequent_indent="    "
+                )
+            )
 
 
 def metrics(

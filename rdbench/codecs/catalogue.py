@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 from rdbench.codecs.registry import BUILT_IN, ENTRY_POINT_GROUP, names
+
+
+@dataclass(frozen=True)
+class Package:
+    """What other people's code a codec runs: its module, the extra that brings it, its licence."""
+
+    module: str
+    extra: str
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -18,19 +28,25 @@ class Card:
     """One line of the list; "" is what cannot be said without building the codec.
 
     points: what a spec may list, in kbps where nothing else is said. licence: of the weights, or
-    of the encoder where there are none.
+    of the encoder where there are none. package: None where the base installation has all of it.
+    named: the option with which a spec names what the codec needs, where nobody publishes that
+    under a name that rdbench knows.
     """
 
     family: str
     points: str
     options: tuple[str, ...]
     licence: str
+    package: Package | None = None
+    named: str = ""
 
 
 _ENCODEC = "not stated (docs/weights.md)"
 _WEIGHTS = ("weights", "check")
 _HUB = ("weights", "subfolder", "revision")
 _NAMED = "of the weights that you name"
+_DIFFUSERS = Package("diffusers", "diffusers", "Apache-2.0")
+_TRANSFORMERS = Package("transformers", "transformers", "Apache-2.0")
 
 CARDS: Mapping[str, Card] = {
     "identity": Card("anchor", "identity", (), ""),
@@ -53,7 +69,7 @@ CARDS: Mapping[str, Card] = {
         ),
         "",
     ),
-    "command": Card(
+    "command": Card(  # of other people's programs
         "command",
         "kbps, or names in settings",
         (
@@ -105,30 +121,68 @@ CARDS: Mapping[str, Card] = {
         "traditional", "4.75 to 12.2 as the standard lists", (), "Apache-2.0 (OpenCORE)"
     ),
     "g722": Card("traditional", "64", (), "LGPL-2.1-or-later (FFmpeg)"),
-    "lyra": Card("neural", "0.2 to 9.2 in steps of 0.2", ("models",), "Apache-2.0"),
+    "lyra": Card(
+        "neural",
+        "0.2 to 9.2 in steps of 0.2",
+        ("models",),
+        "Apache-2.0",
+        Package("ai_edge_litert", "lyra", "Apache-2.0"),
+        "models",
+    ),
     "encodec_24khz": Card("encodec", "1.5, 3, 6, 12, 24", _WEIGHTS, _ENCODEC),
     "encodec_48khz": Card("encodec", "3, 6, 12, 24", _WEIGHTS, _ENCODEC),
     "dac_16khz": Card("dac", "q1 to q12 (0.5 to 6)", _WEIGHTS, "MIT"),
     "dac_24khz": Card("dac", "q1 to q32 (0.75 to 24)", _WEIGHTS, "MIT"),
     "dac_44khz": Card("dac", "q1 to q9 (0.86 to 7.75)", _WEIGHTS, "MIT"),
     "dac_44khz_16kbps": Card("dac", "q1 to q18 (0.86 to 15.5)", _WEIGHTS, "MIT"),
-    "mimi": Card("mimi", "q1 to q32 (0.14 to 4.4)", (*_HUB, "check"), _NAMED),
-    "xcodec": Card("xcodec", "q1 to q8 (0.5 to 4)", (*_HUB, "check"), _NAMED),
-    "higgs_audio_v2": Card("xcodec", "q1 to q8 (0.25 to 2)", (*_HUB, "check"), _NAMED),
-    "xcodec2": Card("xcodec2", "q1 (0.8)", (*_HUB, "check"), _NAMED),
-    "neucodec": Card("xcodec2", "q1 (0.8)", (*_HUB, "check"), _NAMED),
-    "transformers_dac": Card("dac", "q1 to q32 (0.5 to 24)", (*_HUB, "check"), _NAMED),
-    "transformers_encodec": Card("encodec", "q1 to q32 (0.55 to 24)", (*_HUB, "check"), _NAMED),
-    "vibevoice_acoustic": Card("vae", "posterior (7.5 Hz × 64, no KL)", _HUB, _NAMED),
-    "pocket_tts": Card("vae", "posterior (12.5 Hz × 32, no KL)", _HUB, _NAMED),
-    "snac": Card("snac", "one: 0.98 (24 kHz), 1.88 (32 kHz), 2.58 (44.1 kHz)", ("weights",), "MIT"),
-    "speechtokenizer": Card("speechtokenizer", "q1 to q8 (0.5 to 4)", _WEIGHTS, "Apache-2.0"),
+    "mimi": Card(
+        "mimi", "q1 to q32 (0.14 to 4.4)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "xcodec": Card(
+        "xcodec", "q1 to q8 (0.5 to 4)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "higgs_audio_v2": Card(
+        "xcodec", "q1 to q8 (0.25 to 2)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "xcodec2": Card("xcodec2", "q1 (0.8)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"),
+    "neucodec": Card("xcodec2", "q1 (0.8)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"),
+    "transformers_dac": Card(
+        "dac", "q1 to q32 (0.5 to 24)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "transformers_encodec": Card(
+        "encodec", "q1 to q32 (0.55 to 24)", (*_HUB, "check"), _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "vibevoice_acoustic": Card(
+        "vae", "posterior (7.5 Hz × 64, no KL)", _HUB, _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "pocket_tts": Card(
+        "vae", "posterior (12.5 Hz × 32, no KL)", _HUB, _NAMED, _TRANSFORMERS, "weights"
+    ),
+    "snac": Card(
+        "snac",
+        "one: 0.98 (24 kHz), 1.88 (32 kHz), 2.58 (44.1 kHz)",
+        ("weights",),
+        "MIT",
+        Package("snac", "snac", "MIT"),
+        "weights",
+    ),
+    "speechtokenizer": Card(
+        "speechtokenizer",
+        "q1 to q8 (0.5 to 4)",
+        _WEIGHTS,
+        "Apache-2.0",
+        Package("speechtokenizer", "speechtokenizer", "Apache-2.0"),
+        "weights",
+    ),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),
-    "diffusers": Card("vae", "posterior", (*_HUB, "vocoder"), _NAMED),
-    "oobleck": Card("vae", "posterior", _HUB, _NAMED),
+    "diffusers": Card("vae", "posterior", (*_HUB, "vocoder"), _NAMED, _DIFFUSERS, "weights"),
+    "oobleck": Card("vae", "posterior", _HUB, _NAMED, _DIFFUSERS, "weights"),
 }
+
+PUBLISHED = frozenset(name for name in CARDS if name.startswith(("encodec_", "dac_")))
+"""The codecs whose weights `rdbench weights fetch` knows by the codec's name."""
 
 
 def catalogue() -> dict[str, Card]:
@@ -139,3 +193,21 @@ def catalogue() -> dict[str, Card]:
         if entry.name not in BUILT_IN
     }
     return {name: {**installed, **CARDS}[name] for name in names()}
+
+
+def lacking(name: str, card: Card) -> str:
+    """What must be installed or fetched before a codec runs here, as a command; "" for nothing.
+
+    What a spec names itself (`Card.named`) is not looked for. Weights are looked for in the cache.
+
+    Raises WeightsError where there can be no cache.
+    """
+    if card.package is not None and find_spec(card.package.module) is None:
+        return f"pip install 'rdbench[{card.package.extra}]'"
+    if name in PUBLISHED:
+        from rdbench.codecs.published import published_files
+        from rdbench.weights.published import cache_folder
+
+        if not (cache_folder() / published_files()[name].filename).is_file():
+            return f"rdbench weights fetch {name}"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from terminals import in_a_terminal
@@ -28,3 +29,34 @@ def test_a_row_is_a_line_where_there_is_room_and_in_a_pipe() -> None:
     piped = subprocess.run(METRICS, capture_output=True, text=True, check=True).stdout
     assert shown == piped
     assert [line.split()[0] for line in piped.splitlines()] == ["key", *keys()]
+
+
+CODECS = [sys.executable, "-m", "rdbench", "codecs"]
+
+
+def listed(*options: str) -> list[str]:
+    done = subprocess.run([*CODECS, *options], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_codecs_are_chosen_by_family_and_by_what_is_lacking(tmp_path: Path) -> None:
+    environment = {**os.environ, "RDBENCH_CACHE": str(tmp_path)}
+    families = listed("--family", "dac")
+    assert {line.split()[1] for line in families[1:]} == {"dac"}
+    done = subprocess.run(
+        [*CODECS, "--available"], env=environment, capture_output=True, text=True, check=True
+    )
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert "opus" in names
+    assert "dac_16khz" not in names
+    wrong = subprocess.run(
+        [*CODECS, "--family", "dacs"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "there is no family 'dacs'; did you mean" in wrong.stderr
+
+
+def test_one_codec_is_told_whole() -> None:
+    said = "\n".join(listed("lyra"))
+    for part in ("family: neural", "options: models", "ai_edge_litert (extra lyra; Apache-2.0)"):
+        assert part in said

@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tomllib
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from rdbench.codecs.catalogue import CARDS, catalogue
+from rdbench.codecs.catalogue import CARDS, PUBLISHED, Package, catalogue, lacking
+from rdbench.codecs.published import published_files
 from rdbench.codecs.registry import BUILT_IN, create, names
 
 
@@ -72,6 +76,34 @@ def test_the_points_of_neural_codecs_are_those_of_their_models(name: str) -> Non
 @pytest.mark.parametrize("name", [n for n in BUILT_IN if "audio_tokenizers" in BUILT_IN[n]])
 def test_the_families_of_tokenizers_are_listed(name: str) -> None:
     assert CARDS[name].family == getattr(factory(name), "family", "vae")
+
+
+def test_what_is_published_is_what_can_be_fetched_by_name() -> None:
+    assert set(published_files()) == PUBLISHED
+
+
+def test_what_is_lacking_is_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RDBENCH_CACHE", str(tmp_path))
+    assert lacking("opus", CARDS["opus"]) == ""
+    assert lacking("dac_16khz", CARDS["dac_16khz"]) == "rdbench weights fetch dac_16khz"
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / published_files()["dac_16khz"].filename).touch()
+    assert lacking("dac_16khz", CARDS["dac_16khz"]) == ""
+    absent = replace(CARDS["snac"], package=Package("no_such_module", "snac", "MIT"))
+    assert lacking("snac", absent) == "pip install 'rdbench[snac]'"
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.package])
+def test_extras_are_those_of_the_installation(name: str) -> None:
+    package = CARDS[name].package
+    assert package is not None
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert package.extra in project["optional-dependencies"]
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.named])
+def test_what_a_spec_must_name_is_an_option(name: str) -> None:
+    assert CARDS[name].named in CARDS[name].options
 
 
 def test_listing_imports_no_heavy_package() -> None:
