@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
 from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
 from rdbench.codecs.neural.segments import Segments
+from rdbench.types import CodecError
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +30,13 @@ def bandwidth_counts(config: Any) -> set[int]:
 
 
 def _geometry(config: Any) -> Geometry:
+    hop = math.prod(config.upsampling_ratios)
+    size, stride = config.chunk_length, config.chunk_stride
+    if size is not None and not hop <= (stride or size) <= size:
+        raise CodecError(f"its segments have {size} samples at every {stride} of frames of {hop}")
     return Geometry(
-        config.sampling_rate, math.prod(config.upsampling_ratios), config.audio_channels,
-        config.num_quantizers, config.codebook_size,
+        config.sampling_rate, hop, config.audio_channels, config.num_quantizers,
+        config.codebook_size,
     )  # fmt: skip
 
 

@@ -178,7 +178,7 @@ def _configuration(kind: Kind, build: Any, content: Any, path: Path) -> Any:
     try:
         return build.config_class.from_dict(_without_ways(content))
     except Exception as error:  # values from a file: the package may raise anything
-        raise no_config(path, _first_line(error), codec=kind.named) from error
+        raise no_config(path, first_line(error), codec=kind.named) from error
 
 
 def _fault(value: Any, key: str = "", depth: int = 0) -> str:
@@ -228,7 +228,7 @@ def _geometry(kind: Kind, config: Any, path: Path) -> Geometry:
     except CodecError as error:
         raise no_config(path, str(error), codec=kind.named) from error
     except Exception as error:  # values from a file, in places where the package computes with them
-        raise no_config(path, _first_line(error), codec=kind.named) from error
+        raise no_config(path, first_line(error), codec=kind.named) from error
     limits = {
         "the sample rate": (found.sample_rate, 8000, 192_000),
         "the hop": (found.hop, 1, MAX_HOP),
@@ -324,8 +324,7 @@ def _sizes(kind: Kind, build: Any, config: Any) -> dict[str, int]:
 
 def _unbuilt(kind: Kind, error: Exception) -> WeightsError:
     return WeightsError(
-        f"{kind.named}: no model can be built of its {CONFIG} ({_first_line(error)}); fetch it "
-        "again"
+        f"{kind.named}: no model can be built of its {CONFIG} ({first_line(error)}); fetch it again"
     )
 
 
@@ -345,7 +344,8 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of the package says, in one short line."""
     return reason_of(error)[:200].rstrip(" .")
 
 

@@ -13,11 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.codecs.audio_tokenizers.load import Geometry, Kind, all_to, load
+from rdbench.codecs.audio_tokenizers.load import Geometry, Kind, all_to, first_line, load
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.neural.trained import check_distinct_codes
 from rdbench.codecs.points import resolve
-from rdbench.types import CodecError, CodecInfo, OperatingPoint, RateKind, RunsOn
+from rdbench.types import (
+    CodecError,
+    CodecInfo,
+    OperatingPoint,
+    RateKind,
+    RdbenchError,
+    RunsOn,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -80,8 +88,20 @@ class TokenCodec(ResidualCodec):
             details=loaded.details,
         )
         if check:
+            self._try()
+
+    def _try(self) -> None:
+        """Raises WeightsError for a model that cannot encode, or with codebooks not in use."""
+        try:
             # Codebooks that were never trained are all zero, and every code is then 0.
             check_distinct_codes(self, self._all_points()[-1], at_least=2)
+        except RdbenchError:
+            raise
+        except Exception as error:  # a configuration may let the package fail anywhere
+            raise WeightsError(
+                f"{self.kind.named}: the model cannot encode a test signal "
+                f"({first_line(error)}); give the config.json that belongs to the weights"
+            ) from error
 
     @abstractmethod
     def _codes(self, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -209,6 +209,18 @@ def test_a_configuration_that_is_another_or_hostile(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
+def test_segments_that_are_none_are_refused(saved: Path, tmp_path: Path) -> None:
+    folder = copied(saved, tmp_path, "transformers_encodec", chunk_length_s=1e-9, overlap=0.01)
+    refused("transformers_encodec", folder, "its segments have 0 samples")
+
+
+def test_a_model_that_cannot_encode_is_one_sentence(saved: Path, tmp_path: Path) -> None:
+    folder = copied(saved, tmp_path, pad_mode="sideways")
+    with pytest.raises(WeightsError, match="the model cannot encode a test signal") as found:
+        registry.create("mimi", options={"weights": folder})
+    assert "\n" not in str(found.value)
+
+
 def test_a_part_of_another_kind_is_refused(saved: Path, tmp_path: Path) -> None:
     part = {"model_type": "llama"}
     folder = copied(saved, tmp_path, "higgs_audio_v2", semantic_model_config=part)
