@@ -226,7 +226,9 @@ protocol: {{sample_rate: 16000}}
 metrics: {{default: [si_sdr]}}
 systems:
   - codec: command
-    options: {{encode: [python3, ./mine.py, encode, "{{input}}", "{{bitstream}}"], decode: {DECODE}}}
+    options:
+      encode: [python3, ./mine.py, encode, "{{input}}", "{{bitstream}}"]
+      decode: {DECODE}
 """)
     loaded = load_spec(spec, metric_keys=["si_sdr"], codec_names=["command"])
     (system,) = build_systems(loaded, allow_code=True)
