@@ -83,7 +83,7 @@ def bd_rates(
         require_curve(reference, curves)
     for name in itertools.chain.from_iterable(pairs or ()):
         require_curve(name, curves, option="pairs:")
-    curves = tuple(curve for curve in curves if _points(run, curve))  # others could not be run
+    curves = tuple(curve for curve in curves if _points(run, curve))  # not what could not be run
     chosen = reference or next((c for c in curves if _points(run, c) >= FEWEST), "")
     if not chosen or len(curves) < 2:
         reason = "no BD-rate: it needs two curves, one of them with three points"

@@ -62,9 +62,6 @@ class Templates:
         """Raises CodecError where a file is not used, and for what stands for nothing."""
         for what, texts in (("encode", self.encode), ("decode", self.decode)):
             found = _places(texts)
-            for wanted in _FILES[what]:
-                if wanted not in found:
-                    raise CodecError(f"command: {what} has no {{{wanted}}}; give it that argument")
             for point in points:
                 known = [*_FILES[what], *_CLIP, *_of_point(point.settings)]
                 for name in found:
@@ -74,6 +71,9 @@ class Templates:
                             f"command: {{{name}}} in {what} stands for nothing at "
                             f"{point.name!r}; {hint}"
                         )
+            for wanted in _FILES[what]:
+                if wanted not in found:
+                    raise CodecError(f"command: {what} has no {{{wanted}}}; give it that argument")
 
     def filled(self, what: str, files: Mapping[str, Path], values: Mapping[str, Any]) -> list[str]:
         """The arguments behind the program's name.

@@ -25,9 +25,12 @@ from rdbench.codecs.packets.command.codec import Command
 from rdbench.codecs.packets.command.framing import split
 from rdbench.codecs.registry import create
 from rdbench.codecs.testing import check_codec
+from rdbench.engine.plan.systems import build_systems
 from rdbench.engine.run import RunOptions, run_benchmark
+from rdbench.identity import Watch
 from rdbench.rate import rates
 from rdbench.rate.trace import traces
+from rdbench.spec.load import load_spec
 from rdbench.spec.model import BenchmarkSpec
 from rdbench.store.reader import read_rows
 from rdbench.types import CODES, AudioBatch, CodecError, MissingProgramError, RateKind
@@ -210,6 +213,30 @@ def test_the_version_has_the_programs_and_what_they_say(tmp_path: Path) -> None:
     assert "adapter 1" in said
     twin = pickle.loads(pickle.dumps(before))
     assert twin.info == before.info
+
+
+def test_a_run_watches_programs_and_files_of_arguments(tmp_path: Path) -> None:
+    """They are held against their hashes as weights are, and paths start at the spec's folder."""
+    (tmp_path / "mine.py").write_text(Path(TOY).read_text())
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(f"""
+name: mine
+corpus: {{kind: embedded}}
+protocol: {{sample_rate: 16000}}
+metrics: {{default: [si_sdr]}}
+systems:
+  - codec: command
+    options:
+      encode: [python3, ./mine.py, encode, "{{input}}", "{{bitstream}}"]
+      decode: {DECODE}
+""")
+    loaded = load_spec(spec, metric_keys=["si_sdr"], codec_names=["command"])
+    (system,) = build_systems(loaded, allow_code=True)
+    assert tmp_path / "mine.py" in system.files
+    watch = Watch(system.files)
+    assert watch.changed() is None
+    (tmp_path / "mine.py").write_text("")
+    assert watch.changed() == tmp_path / "mine.py"
 
 
 # Files.
