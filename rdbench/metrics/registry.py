@@ -63,6 +63,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.pitch.f0": ("lf0_rmse", "voicing_error"),
     "rdbench.metrics.pitch.cepstral": ("mcd",),
+    "rdbench.metrics.neural.distill_mos": ("distill_mos",),
     "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 
