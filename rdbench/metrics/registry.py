@@ -63,6 +63,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.pitch.f0": ("lf0_rmse", "voicing_error"),
     "rdbench.metrics.pitch.cepstral": ("mcd",),
+    "rdbench.metrics.neural.distill_mos": ("distill_mos",),
+    "rdbench.metrics.neural.dnsmos": ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"),
     "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 

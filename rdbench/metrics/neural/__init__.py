@@ -1,0 +1,1 @@
+"""Metrics that are trained models: their packages, or a model file, carry the weights."""
