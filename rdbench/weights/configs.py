@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.files import read_file
 from rdbench.types import WeightsError
@@ -23,28 +23,48 @@ MAX_CONFIG_BYTES = 2**16
 _LONGEST = 200
 
 
+def read_json(path: Path, *, codec: str, missing: str) -> Any:
+    """What a configuration file holds.
+
+    codec: as sentences call it, such as "codec 'snac'". missing: what to do where there is none.
+    Raises WeightsError for a file that is absent, too large, or no JSON.
+    """
+    if not path.exists():
+        raise WeightsError(f"{codec}: {path.parent} has no {path.name}; {missing}")
+    try:
+        return json.loads(read_file(path, MAX_CONFIG_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise no_config(path, reason(error), codec=codec) from error
+
+
 def read_config(path: Path, kind: type[Config], *, codec: str, source: str) -> Config:
-    """What a JSON file says, as `kind` has it.
+    """What a configuration file says, as `kind` has it.
 
     source: where it is published. Raises WeightsError for a file that is absent, cannot be read, or
     says what such a model cannot have.
     """
+    content = read_json(path, codec=codec, missing=f"fetch it from {source}")
+    try:
+        return kind.model_validate(content)
+    except ValueError as error:
+        raise no_config(path, reason(error), codec=codec) from error
+
+
+def no_config(path: Path, reason: str, *, codec: str) -> WeightsError:
+    """What is said of a configuration of which no model can be built."""
+    return WeightsError(
+        f"{codec}: {path} is no configuration of such a model ({reason}); fetch it again"
+    )
+
+
+def reason(error: Exception) -> str:
+    """Why a configuration is none, in a few words; of several mistakes the first."""
     from pydantic import ValidationError
 
-    try:
-        return kind.model_validate(json.loads(read_file(path, MAX_CONFIG_BYTES)))
-    except ValidationError as error:
+    if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise WeightsError(
-            f"codec {codec!r}: {path} is no configuration of such a model ({where}: "
-            f"{first['msg']}); fetch it again from {source}"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or reason_of(error)[:_LONGEST]
-        raise WeightsError(
-            f"codec {codec!r}: {path} cannot be read ({reason}); fetch it from {source}"
-        ) from error
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return getattr(error, "strerror", None) or reason_of(error)[:_LONGEST]
 
 
 def build_bounded(build: Callable[[], Model], path: Path, *, codec: str) -> Model:
@@ -61,7 +81,7 @@ def build_bounded(build: Callable[[], Model], path: Path, *, codec: str) -> Mode
             raise ValueError(f"it has {size} bytes, more than the {MAX_BYTES} that are built")
     except (RuntimeError, ValueError, OverflowError) as error:
         raise WeightsError(
-            f"codec {codec!r}: no model can be built of {path} ({reason_of(error)[:_LONGEST]}); "
+            f"{codec}: no model can be built of {path} ({reason_of(error)[:_LONGEST]}); "
             "fetch it again"
         ) from error
     return model

@@ -8,16 +8,16 @@ hash that the hub keeps of them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdbench.files import is_folder, read_file
+from rdbench.files import is_folder
 from rdbench.identity import file_sha256
 from rdbench.types import MissingExtraError, WeightsError
+from rdbench.weights.configs import MAX_CONFIG_BYTES, read_json
 from rdbench.weights.formats import MAX_BYTES, reason_of
 from rdbench.weights.published import NotFetchedError
 
@@ -26,7 +26,6 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 """The weights of a model of `diffusers`."""
 TRANSFORMERS_WEIGHTS = "model.safetensors"
 """The weights of a model of `transformers`."""
-MAX_CONFIG_BYTES = 2**16
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -192,28 +191,9 @@ def origin_of(weights: str, folder: Path) -> str:
 
 
 def read_config(folder: Path, *, codec: str) -> Any:
-    """What `config.json` holds.
-
-    Raises:
-        WeightsError: where there is none, where it is too large, or no JSON.
-    """
-    path = folder / CONFIG
-    if not path.exists():
-        raise WeightsError(
-            f"{codec}: {folder} has no {CONFIG}; give the folder of the model, or its "
-            "parent with the option subfolder"
-        )
-    try:
-        return json.loads(read_file(path, MAX_CONFIG_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        raise no_config(path, _first_line(error), codec=codec) from error
-
-
-def no_config(path: Path, reason: str, *, codec: str) -> WeightsError:
-    """What is said of a configuration of which no model can be built."""
-    return WeightsError(
-        f"{codec}: {path} is no configuration of such a model ({reason}); fetch it again"
-    )
+    """What `config.json` in a folder of `folder_of` holds; raises WeightsError."""
+    where = "give the folder of the model, or its parent with the option subfolder"
+    return read_json(folder / CONFIG, codec=codec, missing=where)
 
 
 def _first_line(error: BaseException) -> str:

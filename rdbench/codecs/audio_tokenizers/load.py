@@ -22,15 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.checkpoints import Checkpoint, read_checkpoint, without_memory
+from rdbench.weights.configs import no_config
 from rdbench.weights.formats import reason_of
-from rdbench.weights.hub import (
-    CONFIG,
-    TRANSFORMERS_WEIGHTS,
-    folder_of,
-    no_config,
-    origin_of,
-    read_config,
-)
+from rdbench.weights.hub import CONFIG, TRANSFORMERS_WEIGHTS, folder_of, origin_of, read_config
 
 if TYPE_CHECKING:
     import torch

@@ -94,10 +94,10 @@ class Snac(Codec):
         except ImportError as error:
             raise MissingExtraError("codec 'snac'", "snac") from error
         folder = user_path(weights)
-        config = read_config(folder / CONFIG, SnacConfig, codec="snac", source=SOURCE)
+        config = read_config(folder / CONFIG, SnacConfig, codec="codec 'snac'", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)
         arguments = config.model_dump()
-        build_bounded(lambda: SNAC(**arguments), folder / CONFIG, codec="snac")
+        build_bounded(lambda: SNAC(**arguments), folder / CONFIG, codec="codec 'snac'")
         self.model = SNAC(**arguments)  # its positions are no part of a checkpoint
         load_strict(self.model, checkpoint, codec="codec 'snac'")
         finest = config.sampling_rate / math.prod(config.encoder_rates)

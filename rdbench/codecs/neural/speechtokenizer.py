@@ -83,10 +83,12 @@ class SpeechTokenizerCodec(ResidualCodec):
             raise MissingExtraError("codec 'speechtokenizer'", "speechtokenizer") from error
         folder = user_path(weights)
         path = folder / CONFIG
-        config = read_config(path, SpeechTokenizerConfig, codec=NAME, source=SOURCE)
+        config = read_config(path, SpeechTokenizerConfig, codec=f"codec {NAME!r}", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)
         arguments = config.model_dump()
-        self.model = build_bounded(lambda: SpeechTokenizer(arguments), path, codec=NAME)
+        self.model = build_bounded(
+            lambda: SpeechTokenizer(arguments), path, codec=f"codec {NAME!r}"
+        )
         load_strict(self.model, checkpoint, codec=f"codec {NAME!r}")
         self.codebook_size = config.codebook_size
         frame_rate = config.sample_rate / math.prod(config.strides)

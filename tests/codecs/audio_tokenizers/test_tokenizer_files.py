@@ -13,7 +13,8 @@ import torch
 
 from rdbench.codecs import registry
 from rdbench.types import CodecError, WeightsError
-from rdbench.weights.hub import CONFIG, MAX_CONFIG_BYTES, TRANSFORMERS_WEIGHTS
+from rdbench.weights.configs import MAX_CONFIG_BYTES
+from rdbench.weights.hub import CONFIG, TRANSFORMERS_WEIGHTS
 from rdbench.weights.published import NotFetchedError
 
 pytest.importorskip("transformers", reason="pip install 'rdbench[transformers]'")

@@ -24,10 +24,10 @@ from rdbench.codecs.published import download, published_files
 from rdbench.store.reader import read_manifest, read_rows
 from rdbench.types import CodecError, WeightsError
 from rdbench.weights import published
+from rdbench.weights.configs import MAX_CONFIG_BYTES
 from rdbench.weights.formats import MAX_BYTES
 from rdbench.weights.hub import (
     CONFIG,
-    MAX_CONFIG_BYTES,
     TRANSFORMERS_WEIGHTS,
     WEIGHTS,
     HubModel,

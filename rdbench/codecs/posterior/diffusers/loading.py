@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
-
 from rdbench.codecs.posterior.diffusers.classes import NOT_RUN
 from rdbench.codecs.posterior.diffusers.config import Autoencoder, ModelConfig
 from rdbench.suggest import nearest
 from rdbench.text import first_line, printable
 from rdbench.types import WeightsError
 from rdbench.weights.checkpoints import load_strict, read_checkpoint, without_memory
+from rdbench.weights.configs import no_config, reason
 from rdbench.weights.formats import MAX_BYTES
-from rdbench.weights.hub import CONFIG, WEIGHTS, no_config
+from rdbench.weights.hub import CONFIG, WEIGHTS
 from rdbench.weights.hub import read_config as read_json
 
 if TYPE_CHECKING:
@@ -62,14 +61,7 @@ def read_config(codec: str, folder: Path, classes: Mapping[str, type[C]], unname
     try:
         return classes[named].read(content)
     except (ValueError, RecursionError) as error:
-        raise no_config(path, _reason(error), codec=codec) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    return first_line(error)
+        raise no_config(path, reason(error), codec=codec) from error
 
 
 def _no_class(named: str, classes: Mapping[str, Any]) -> str:
