@@ -120,5 +120,5 @@ def test_a_config_that_contradicts_the_weights_is_refused(
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="needs the option weights"):
         SpeechTokenizerCodec()
-    with pytest.raises(WeightsError, match=r"config\.json cannot be read"):
+    with pytest.raises(WeightsError, match=r"has no config\.json; fetch it from"):
         SpeechTokenizerCodec(weights=tmp_path)
