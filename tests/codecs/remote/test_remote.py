@@ -331,7 +331,11 @@ def test_the_key_has_code_and_files_of_the_other_environment(
 
 
 OLD_PYTHON = os.environ.get("RDBENCH_OLD_PYTHON", "")
-"""An interpreter with other versions, of torch among them: see `docs/codecs.md`."""
+"""An interpreter with other versions, of torch among them. To make one and run the checks:
+
+    python -m venv /tmp/old && /tmp/old/bin/pip install torch==2.4.1 'numpy<2'
+    RDBENCH_OLD_PYTHON=/tmp/old/bin/python pytest -m slow tests/codecs/remote
+"""
 
 
 @pytest.mark.slow
