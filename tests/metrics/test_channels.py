@@ -23,7 +23,10 @@ def test_the_rules_of_the_metrics_there_are() -> None:
     assert {key for key, rule in rules.items() if rule is ChannelRule.DOWNMIX} == {
         "visqol_audio", "visqol_speech", "visqol_speech_exponential",
     }  # fmt: skip
-    assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {"frechet_logmel"}
+    assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {
+        "frechet_logmel", "loudness_difference", "true_peak", "stereo_level", "stereo_correlation",
+        "pre_echo", "bandwidth", "spectral_tilt",
+    }  # fmt: skip
 
 
 def test_a_batch_is_averaged_to_one_channel_by_a_downmix_alone() -> None:
