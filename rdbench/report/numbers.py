@@ -18,12 +18,13 @@ Write = Callable[[float], str]
 
 
 def score_text(metric: MetricCard, *, more: int = 0) -> Write:
-    """Writes values of `metric`: three decimals for ratios, distances and delays (a hundredth of a
-    millisecond is half a sample), two for the rest; `more` decimals than that.
+    """Writes values of `metric`: three decimals for ratios, logarithms, distances and delays (a
+    hundredth of a millisecond is half a sample), none for hertz, two for the rest; `more` than
+    that.
     """
     distance = not metric.unit and not math.isfinite(metric.upper)
-    narrow = metric.upper <= 1.0 or distance or metric.unit == "ms"
-    decimals = (3 if narrow else 2) + more
+    narrow = metric.upper <= 1.0 or distance or metric.unit in ("ms", "ln")
+    decimals = (0 if metric.unit == "Hz" else 3 if narrow else 2) + more
 
     def write(value: float) -> str:
         # Adding zero takes the sign off a rounded −0.
