@@ -53,11 +53,15 @@ def _say_systems(path: Path, *, allow_code: bool) -> bool:
 
     if allow_code:
         find_code(path)
-    ready = True
+    found = []
     for one in readiness(read_spec(path), allow_code=allow_code):
         typer.echo(f" {'!' if one.lacks else ' '} {one.system}: {one.lacks or 'ready'}")
-        ready = ready and not one.lacks
-    typer.echo(
-        "ready" if ready else f"not ready; `rdbench weights fetch {path}` fetches what can be had"
-    )
-    return ready
+        found.append(one)
+    if not any(one.lacks for one in found):
+        typer.echo("ready")
+        return True
+    lacking = [one for one in found if one.lacks]
+    fetched = sum(one.download is not None for one in lacking)
+    hint = f"; `rdbench weights fetch {path}` fetches what {fetched} of them lack"
+    typer.echo(f"{len(lacking)} of {len(found)} are not ready{hint if fetched else ''}")
+    return False

@@ -83,11 +83,14 @@ def fetch(
 
 def _lacking(path: Path, *, allow_code: bool) -> list[Download]:
     from rdbench.cli.options import find_code, read_spec
-    from rdbench.engine.readiness import downloads
+    from rdbench.engine.readiness import readiness
 
     if allow_code:
         find_code(path)
-    found = downloads(read_spec(path), allow_code=allow_code)
-    if not found:
+    lacking = [one for one in readiness(read_spec(path), allow_code=allow_code) if one.lacks]
+    for one in lacking:
+        if one.download is None:
+            typer.echo(f"{one.system} is left out: {one.lacks}")
+    if not lacking:
         typer.echo(f"{path}: nothing to fetch")
-    return found
+    return [one.download for one in lacking if one.download is not None]

@@ -35,5 +35,6 @@ def download(name: str, *, subfolder: str = "", revision: str = "main") -> Downl
         return HubModel(name, subfolder, revision)
     raise CodecError(
         f"there are no published weights of {name!r}; "
-        f"{nearest(name, list(files), many='rdbench knows those of')}"
+        f"{nearest(name, list(files), many='rdbench knows those of')}; give other models as "
+        "OWNER/NAME of the Hugging Face hub"
     )

@@ -177,7 +177,8 @@ def _load(name: str, path: str) -> Callable[..., Any]:
     if isinstance(factory, type) and not issubclass(factory, Codec):
         raise CodecError(
             f"codec {name!r}: {attribute} is no codec; derive it from rdbench.codecs.base.Codec, "
-            "or a VAE from rdbench.codecs.posterior.base.PosteriorCodec"
+            "or a VAE from rdbench.codecs.posterior.base.PosteriorCodec, or name the `python` of "
+            "another environment in which it runs"
         )
     if not callable(factory):
         raise CodecError(f"codec {name!r}: {path!r} is not a class or a function")

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from rdbench.types import AudioBatch, RdbenchError
 
-EXTRAS = {"lyra": ("ai_edge_litert",), "train": ("lightning_fabric", "tensorboard")}
+EXTRAS = {
+    "lyra": ("ai_edge_litert",),
+    "diffusers": ("diffusers",),
+    "transformers": ("transformers",),
+    "snac": ("snac",),
+    "speechtokenizer": ("speechtokenizer",),
+    "pitch": ("pyworld",),
+    "mos": ("distillmos", "speechmos", "onnxruntime"),
+    "train": ("lightning_fabric", "tensorboard"),
+}
 """Optional packages by the extra that installs them."""
 OPTIONAL = frozenset({"ai-edge-litert"})
 KNOWN_VALUE_TOLERANCE = 1e-3
@@ -163,12 +172,17 @@ def _metrics() -> Iterator[Finding]:
 
 
 def _metric(key: str, reference: AudioBatch) -> Finding:
+    import torch
+
     from rdbench.audio.resample import resample_batch
+    from rdbench.metrics.base import ChannelRule
     from rdbench.metrics.registry import backend, definition
     from rdbench.metrics.selftest import score_pair
 
     meant = definition(key)
     audio = resample_batch(reference, meant.sample_rate or reference.sample_rate)
+    if meant.channels is ChannelRule.JOINT:
+        audio = replace(audio, samples=torch.cat([audio.samples, 0.5 * audio.samples], 1))
     try:
         used = backend(key)
         score = score_pair(used, reference=audio, reconstruction=audio).value

@@ -39,9 +39,3 @@ def readiness(spec: BenchmarkSpec, *, allow_code: bool = False) -> Iterator[Read
             yield Readiness(item.name, item.codec, str(error), error.download)
         except RdbenchError as error:
             yield Readiness(item.name, item.codec, str(error))
-
-
-def downloads(spec: BenchmarkSpec, *, allow_code: bool = False) -> list[Download]:
-    """What the systems of `spec` lack and somebody publishes, each once."""
-    found = [one.download for one in readiness(spec, allow_code=allow_code) if one.download]
-    return list({one.name: one for one in found}.values())

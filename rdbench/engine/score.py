@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rdbench.engine.devices import resolve_device
 from rdbench.types import AudioError, Score, SpecError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 TOLERANCE = 0.05
 """Seconds by which a reconstruction may be longer (it is cut) or shorter (it is filled up with
 zeros) than its reference."""
+LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
+"""Sample rates that are taken, in hertz."""
 COLUMNS = ("clip", "domain", "seconds", "kind", "key", "value", "unit", "backend", "status",
            "reason")  # fmt: skip
 """Of the table: those of a run's rows that do not name a system."""
@@ -119,8 +122,9 @@ def score(
         raise SpecError(
             f"there are {len(mine)} reconstructions and {len(others)} references; give one for each"
         )
-    if sample_rate < 1 or int(sample_rate) != sample_rate:
-        raise SpecError(f"sample_rate is {sample_rate}; give whole hertz, 1 or more")
+    if not _is_rate(sample_rate):
+        low, high = LOWEST_RATE, HIGHEST_RATE
+        raise SpecError(f"sample_rate is {sample_rate!r}; give whole hertz, from {low} to {high}")
     pairs = [
         Pair(str(number), clip, int(sample_rate), other, int(sample_rate))
         for number, (clip, other) in enumerate(zip(mine, others, strict=True))
@@ -131,6 +135,13 @@ def score(
         pairs, chosen(keys), paired=paired, domain=domain, alignment=alignment, device=device
     )
     return as_table(found)
+
+
+def _is_rate(value: Any) -> bool:
+    try:
+        return LOWEST_RATE <= value <= HIGHEST_RATE and int(value) == value
+    except (TypeError, ValueError):
+        return False
 
 
 def default_keys(sample_rate: int, domain: str | None, *, paired: bool) -> tuple[str, ...]:
@@ -190,7 +201,7 @@ def score_pairs(
     """
     if alignment not in ("metrics", "residual"):
         raise SpecError(f"alignment is {alignment!r}; it must be 'metrics' or 'residual'")
-    align = alignment == "residual"
+    align, device = alignment == "residual", resolve_device(device)
     scorer = _Scorer(metrics, domain or ANY_DOMAIN, paired=paired, align=align, device=device)
     waiting: list[Pair] = []
     for pair in pairs:
@@ -383,11 +394,16 @@ def _batch(pairs: Sequence[Pair], domain: str, device: str) -> Batch:
 
 def _clips(given: Any, what: str) -> list[torch.Tensor]:
     """Clips float32 (channels, time) of any of the forms that `score` takes."""
+    import numpy as np
     import torch
 
-    if isinstance(given, (list, tuple)) and given and not isinstance(given[0], (int, float)):
+    if isinstance(given, str | Path):
+        raise SpecError(f"{what} is a path; give arrays, or use `rdbench score` for files")
+    if isinstance(given, list | tuple) and given and np.ndim(given[0]):
         return [_clip(one, f"{what} {number}") for number, one in enumerate(given)]
     tensor = _tensor(given, what)
+    if not len(tensor):
+        raise SpecError(f"{what} holds no clip; give one")
     if tensor.ndim == 3:
         return [_clip(one, f"{what} {number}") for number, one in enumerate(tensor)]
     assert isinstance(tensor, torch.Tensor)

@@ -49,7 +49,10 @@ class Deviation:
 
 
 def score_pair(backend: Backend, *, reference: AudioBatch, reconstruction: AudioBatch) -> Score:
-    """The score of a single mono clip by any kind of backend (of a set: of that clip alone)."""
+    """The score of a single clip by any kind of backend (of a set: of that clip alone).
+
+    Backends that take a channel at a time get a mono clip as (time,).
+    """
     if isinstance(backend, SetBackend):
         import numpy as np
 
@@ -59,7 +62,9 @@ def score_pair(backend: Backend, *, reference: AudioBatch, reconstruction: Audio
     if isinstance(backend, DeviceBackend):
         return backend.score(backend.prepare(reference), reconstruction=reconstruction)[0]
     assert isinstance(backend, PoolBackend)
-    first, second = (audio.samples[0, 0].numpy().copy() for audio in (reference, reconstruction))
+    first, second = (audio.samples[0].numpy().copy() for audio in (reference, reconstruction))
+    if len(first) == 1:
+        first, second = first[0], second[0]
     prepared = backend.prepare(first, reference.sample_rate)
     return backend.score(prepared, reconstruction=second, sample_rate=reconstruction.sample_rate)
 

@@ -64,11 +64,15 @@ def test_a_folder_too_high_or_too_low_is_named(folders: Path) -> None:
     (folders / "decoded").rename(folders / "all" / "24k")
     done = call("reference", "all")
     assert done.exit_code == 1
-    assert "all: the files of the clips lie in all/24k; name that" in done.output
+    assert "all: what is named like the clips lies in all/24k; give that as" in done.output
     (folders / "clips").mkdir()
     (folders / "reference").rename(folders / "clips" / "speech")
     done = call("clips", "all/24k")
-    assert "24k: the files are named as the clips in 'speech' are; name the folder" in done.output
+    assert "24k: the files are named as the clips in 'speech' are; give that" in done.output
+    done = call(".", "all/24k")
+    assert "as the clips in 'clips/speech' are; give that folder as REFERENCE" in done.output
+    with pytest.raises(RdbenchError, match="holds the clips themselves"):
+        call("all/24k", "all/24k")
 
 
 def test_everything_that_is_wrong_is_a_finding(folders: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbench.codecs.elsewhere.places import Listing, place_of
-from rdbench.types import RdbenchError
+from rdbench.types import CodecError, RdbenchError
 
 if TYPE_CHECKING:
     from rdbench.audio.clip import Clip, Corpus
@@ -131,10 +131,12 @@ def corpus_of(reference: Path) -> Corpus:
 def survey(codec: Files, clips: Sequence[Clip], folder: Path) -> list[PointFound]:
     """What `codec` finds of clips, at each of its points; its paths are relative to `folder`.
 
-    Raises CodecError for a folder that is not there, SpecError for two clips with one place.
+    Raises CodecError for a folder that is not there, or that is the clips' own, SpecError for two
+    clips with one place.
     """
     found = []
     for point in codec.points:
+        _check_others(folder / codec.folder_of(point), clips)
         files = codec.find(point, [clip.name for clip in clips], lambda text: folder / text)
         own = tuple(_clip(codec, point, clip, files[clip.name]) for clip in clips)
         strangers = _strangers(codec, point, clips, folder)
@@ -142,6 +144,16 @@ def survey(codec: Files, clips: Sequence[Clip], folder: Path) -> list[PointFound
         missed = len(strangers) > 0 and all(one.problem for one in own)
         found.append(PointFound(point.name, own, strangers, instead if missed else ""))
     return found
+
+
+def _check_others(folder: Path, clips: Sequence[Clip]) -> None:
+    """Raises CodecError where every clip lies where it would be a reconstruction of itself."""
+    root = folder.resolve()
+    own = [(root / clip.name).resolve() == Path(clip.path).resolve() for clip in clips]
+    if own and all(own):
+        raise CodecError(
+            f"{folder} holds the clips themselves; give the folder of what was decoded"
+        )
 
 
 def _instead(folder: Path, strangers: Sequence[str], clips: Sequence[Clip]) -> str:
@@ -152,16 +164,21 @@ def _instead(folder: Path, strangers: Sequence[str], clips: Sequence[Clip]) -> s
         place[: -len(rest) - 1] for place in theirs for rest in _shorter(place) if rest in places
     )
     if below:
-        return f"the files of the clips lie in {folder / below.most_common(1)[0][0]}; name that"
-    above = Counter(
-        place[: -len(rest) - 1] for place in places for rest in _shorter(place) if rest in theirs
-    )
+        named = ", ".join(str(folder / inner) for inner in sorted(below))
+        return f"what is named like the clips lies in {named}; give that as DECODED"
+    above = {
+        outer
+        for clip in clips
+        for place in [place_of(clip.name)]
+        for rest in _shorter(place)
+        if rest in theirs
+        # Not the reconstructions themselves, where they lie in the folder of the clips.
+        and folder.resolve() not in Path(clip.path).resolve().parents
+        for outer in [place[: -len(rest) - 1]]
+    }
     if above:
-        inner = above.most_common(1)[0][0]
-        return (
-            f"the files are named as the clips in {inner!r} are; name the folder in which they lie "
-            f"in {inner!r}, too, or give that folder of the clips alone"
-        )
+        named = ", ".join(map(repr, sorted(above)))
+        return f"the files are named as the clips in {named} are; give that folder as REFERENCE"
     return ""
 
 

@@ -26,7 +26,7 @@ from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.points import resolve
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.remote.description import Description
-from rdbench.codecs.remote.process import WorkerProcess
+from rdbench.codecs.remote.process import WorkerDiedError, WorkerProcess
 from rdbench.files import user_path
 from rdbench.identity import behind_files
 from rdbench.rate.validate import clip_codes
@@ -61,6 +61,8 @@ BUILD_SECONDS = 900.0
 """How long a codec may take to be imported and built."""
 ANSWER_SECONDS = 3600.0
 """How long one call may take; the engine's own limit is shorter and ends the process, too."""
+MAX_SIDE_BITS = 2**32
+"""Most bits of side information of one clip."""
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -166,6 +168,11 @@ class _Host:
             told, _ = process.ask("being built", header, seconds=BUILD_SECONDS)
             told.pop("arrays", None)
             return process, Description.read(self.code, told)
+        except WorkerDiedError as error:
+            raise MissingProgramError(
+                f"{error}; `python` is {self._python}: name a Python 3.8 or newer with numpy and "
+                "the codec's packages"
+            ) from error
         except BaseException:
             process.end()
             raise
@@ -295,10 +302,15 @@ class RemoteTokens(_Remote):
                     f"frames) with {clips} clips and up to {len(sizes)} codebooks were expected"
                 )
         for name, values in zip(bits, tensors[streams:], strict=True):
-            if len(values) != clips or bits[name] < 0:
+            if len(values) != clips or not values.isfinite().all():
                 raise CodecError(
-                    f"{self.info.name}: side information {name!r} must have a value for each clip, "
-                    "and its bits"
+                    f"{self.info.name}: side information {name!r} must have finite values, of each "
+                    "clip"
+                )
+            if not 0 < bits[name] <= MAX_SIDE_BITS:
+                raise CodecError(
+                    f"{self.info.name}: side information {name!r} is sent to the decoder in "
+                    f"{bits[name]} bits; say how many it takes, from 1 to {MAX_SIDE_BITS}"
                 )
         return [
             (
@@ -351,6 +363,8 @@ class RemotePackets(_Remote):
         streams: list[tuple[PacketStream, Mapping[str, SideInformation]]] = []
         for count in counts:
             packets = tuple(next(left) for _ in range(count))
+            if not all(packets) or not packets:
+                raise CodecError(f"{self.info.name} encoded a clip to a packet of 0 bytes")
             streams.append((PacketStream(packets, b"", sum(map(len, packets))), {}))
         return streams
 

@@ -291,7 +291,14 @@ def _encode(
         made, side = made
     streams = [_plain(one, "int64") for one in (made if header["several"] else [made])]
     values = [_plain(value, "float32") for value, _ in side.values()]
-    return {"side": {name: int(bits) for name, (_, bits) in side.items()}}, streams + values
+    return {"side": {name: _whole(bits) for name, (_, bits) in side.items()}}, streams + values
+
+
+def _whole(bits: Any) -> int:
+    """A count of bits; raises ValueError for parts of one."""
+    if int(bits) != bits:
+        raise ValueError(f"side information has {bits} bits; give a whole number")
+    return int(bits)
 
 
 def _decode(

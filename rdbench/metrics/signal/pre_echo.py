@@ -80,7 +80,9 @@ class _Steps:
 class PreEchoBackend(EqualLengths):
     """`pre_echo` as the module defines it."""
 
-    tolerance = 1e-6  # decibels, float64 means of float32 samples
+    # Decibels, float64 means of float32 samples. Where the grid lies against an attack matters more:
+    # some tenths of a decibel.
+    tolerance = 1e-6
 
     def shortest(self, sample_rate: int) -> int:
         """What lies before an attack, and the attack."""

@@ -264,10 +264,10 @@ def test_without_its_weights_one_sentence_says_what_fetches_them(
 ) -> None:
     from rdbench.weights import published as weights
 
-    def unplugged(url: str) -> Any:
+    def unplugged(url: str, headers: Any) -> Any:
         raise OSError("no network")
 
-    monkeypatch.setattr(weights, "_open_https", unplugged)
+    monkeypatch.setattr(weights, "open_https", unplugged)
     monkeypatch.setenv("RDBENCH_CACHE", str(tmp_path))
     with pytest.raises(
         weights.NotFetchedError, match="rdbench weights fetch encodec_24khz"

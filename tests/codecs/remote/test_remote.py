@@ -105,6 +105,9 @@ def test_the_card_names_the_environment_and_the_code() -> None:
         ("floats", "codes must be whole numbers"),
         ("one_codebook_less", r"codes of shape \(4, 2400\) where"),
         ("out_of_range", r"token 1\d\d of codebook 0 .* outside its 16 entries"),
+        ("free", "in 0 bits; say how many it takes"),
+        ("part_of_a_bit", "has 12.5 bits; give a whole number"),
+        ("nan", "'speaker' must have finite values"),
         ("writes_anywhere", "sent no answer that can be understood"),
     ],
 )
@@ -270,7 +273,7 @@ def test_what_is_no_message_is_refused(text: bytes) -> None:
 def test_a_start_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "BUILD_SECONDS", 2.0)
     before = {child.pid for child in psutil.Process().children()}
-    with pytest.raises(CodecError, match="no answer within 2 s while being built"):
+    with pytest.raises(MissingProgramError, match="no answer within 2 s while being built"):
         connect("Faulty", fault="silent_start")
     assert {child.pid for child in psutil.Process().children()} <= before
 

@@ -37,7 +37,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, where its codecs are of the versions that they were."""
     monkeypatch.syspath_prepend(str(STORED / "codec"))
     card = json.loads((STORED / "run" / "manifest.json").read_text())["systems"]["opus"]
-    monkeypatch.setattr("rdbench.codecs.packets.ffmpeg._version", lambda *_: card["version"])
+    monkeypatch.setattr(
+        "rdbench.codecs.packets.ffmpeg.version_of", lambda *_, **__: card["version"]
+    )
     return Path(shutil.copytree(STORED / "run", tmp_path / "run"))
 
 

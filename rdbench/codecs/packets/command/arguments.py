@@ -53,6 +53,17 @@ class Templates:
         """All arguments of both."""
         return self.encode[1:] + self.decode[1:]
 
+    def at(self, points: Sequence[OperatingPoint]) -> tuple[str, ...]:
+        """All arguments of both, as they are at each of the points but for what is of a clip."""
+        found = []
+        for point in points:
+            known = {name: _said(value) for name, value in _of_point(point.settings).items()}
+            found += [
+                _PLACE.sub(lambda place, known=known: known.get(place[1], place[0]), text)
+                for text in self.arguments
+            ]
+        return tuple(dict.fromkeys(found))
+
     @property
     def used(self) -> set[str]:
         """The placeholders that are used anywhere."""

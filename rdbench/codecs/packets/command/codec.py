@@ -37,7 +37,7 @@ from rdbench.codecs.packets.command.program import (
     hashes,
     own_folder,
 )
-from rdbench.files import read_file
+from rdbench.files import is_file, read_file
 from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
     AudioBatch,
@@ -142,7 +142,7 @@ class Command(Codec):
         self._templates.check(self.points)
         self._encoder, self._decoder = (Program.find(one) for one in self._templates.programs)
         self.opens = hashes(
-            [str(self._encoder.path), str(self._decoder.path), *self._templates.arguments]
+            [str(self._encoder.path), str(self._decoder.path), *self._templates.at(self.points)]
         )
         said = ""
         if version is not None:
@@ -262,8 +262,9 @@ class Command(Codec):
                 return pcm.read_raw(path, channels, sample_format, most)
             except CodecError as error:
                 raise CodecError(f"what {name} decoded cannot be used: {error}") from None
-        if not path.exists():
-            raise CodecError(f"{name} ended well and wrote no {{output}}; mend its arguments")
+        if not is_file(path):
+            what = "no regular file as" if path.exists() else "no"
+            raise CodecError(f"{name} ended well and wrote {what} {{output}}; mend its arguments")
         try:
             samples, found = read(path, most_seconds=most_seconds)
         except AudioError as error:

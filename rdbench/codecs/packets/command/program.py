@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from rdbench.types import CodecError, MissingProgramError
 MOST_BYTES = 2**30
 """Of any one file that a program writes; the kernel ends one that goes on."""
 VERSION_SECONDS = 10.0
+_GRACE_SECONDS = 20.0
+"""What a supervisor may take beyond the time of its program, to end all that came of it."""
 _SAID = 300  # characters of what a program said
 _PREFIX = "rdbench-command-"
 
@@ -61,9 +64,10 @@ class Program:
         """By name in PATH, or by path; raises MissingProgramError."""
         found = shutil.which(os.path.expanduser(name))  # noqa: PTH111 (a name stays a name)
         if found is None:
-            raise MissingProgramError(
-                f"the program {printable(name)!r} is not installed; install it, or give its path"
-            )
+            there = Path(name).expanduser().exists() and os.sep in name
+            what = "cannot be run as a program" if there else "is not installed"
+            todo = "give the path of one" if there else "install it, or give its path"
+            raise MissingProgramError(f"the program {printable(name)!r} {what}; {todo}")
         return cls(name, Path(found).absolute())
 
     def run(self, arguments: Sequence[str], folder: Path, seconds: float) -> str:
@@ -139,9 +143,32 @@ def _supervised(task: dict[str, Any]) -> dict[str, Any]:
             supervisor.stdin.write(json.dumps(task).encode() + b"\n")
             supervisor.stdin.flush()
         # The pipe stays open for as long as the answer is wanted.
-        answer = supervisor.stdout.read()
+        answer = _answer(supervisor, task["seconds"] + _GRACE_SECONDS)
     told: dict[str, Any] = json.loads(answer) if answer else {}
     return told
+
+
+def _answer(supervisor: subprocess.Popen[bytes], seconds: float) -> bytes:
+    """All that it says; it is ended where the run is gone, and where it outlasts its own limit."""
+    from multiprocessing import connection, parent_process
+
+    assert supervisor.stdin is not None
+    assert supervisor.stdout is not None
+    parent, output = parent_process(), supervisor.stdout.fileno()
+    ends = [] if parent is None else [parent.sentinel]
+    until, answer = time.monotonic() + seconds, b""
+    while True:
+        ready = connection.wait([output, *ends], max(0.0, until - time.monotonic()))
+        if output in ready:
+            if not (said := os.read(output, 2**16)):
+                return answer
+            answer += said
+        elif ready:
+            supervisor.stdin.close()  # it ends the program, and removes the folder
+            ends, until = [], time.monotonic() + _GRACE_SECONDS
+        else:  # a program that stops the one above it
+            supervisor.kill()
+            return b""
 
 
 def _packages() -> str:

@@ -8,8 +8,10 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -215,6 +217,23 @@ def test_the_version_has_the_programs_and_what_they_say(tmp_path: Path) -> None:
     assert twin.info == before.info
 
 
+@pytest.mark.parametrize("where", ["of the rate", "in settings"])
+def test_a_file_that_a_point_names_is_of_the_version(tmp_path: Path, where: str) -> None:
+    model = tmp_path / "model_24.txt"
+    model.write_text("8000")
+    options: dict[str, Any] = {
+        "of the rate": {"points": [24], "encode": [*ENCODE, str(tmp_path / "model_{kbps}.txt")]},
+        "in settings": {
+            "settings": {"m": {"kbps": 24, "file": str(model)}},
+            "encode": [*ENCODE, "{file}"],
+        },
+    }[where]
+    before = toy(**options)
+    assert model in before.opens
+    model.write_text("20000")
+    assert toy(**options).info.version != before.info.version
+
+
 def test_a_run_watches_programs_and_files_of_arguments(tmp_path: Path) -> None:
     """They are held against their hashes as weights are, and paths start at the spec's folder."""
     (tmp_path / "mine.py").write_text(Path(TOY).read_text())
@@ -332,6 +351,34 @@ def test_what_hangs_is_ended_with_all_that_it_started(fault: str) -> None:
         codec.encode(tone(1000), codec.points[0])
     assert time.monotonic() - began < 10
     assert not marked()
+
+
+def test_a_program_ends_where_the_run_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is for a worker whose main process was killed."""
+    sentinel, alive = os.pipe()
+    monkeypatch.setattr(
+        "multiprocessing.parent_process", lambda: SimpleNamespace(sentinel=sentinel)
+    )
+    codec = faulty("hang", encoder=True, time_limit=600)
+    threading.Timer(0.5, os.close, [alive]).start()
+    began = time.monotonic()
+    with pytest.raises(CodecError):
+        codec.encode(tone(4000), codec.points[0])
+    assert time.monotonic() - began < 60
+    os.close(sentinel)
+    assert marked() == []
+
+
+def test_a_program_that_stops_its_supervisor_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("rdbench.codecs.packets.command.program._GRACE_SECONDS", 0.5)
+    script = tmp_path / "stops.py"
+    script.write_text("import os, signal; os.kill(os.getppid(), signal.SIGSTOP)")
+    stops = [sys.executable, "-I", "-S", str(script), "{input}", "{bitstream}"]
+    codec = toy(encode=stops, time_limit=0.5)
+    with pytest.raises(CodecError, match="was ended by SIGKILL"):
+        codec.encode(tone(4000), codec.points[0])
 
 
 def test_what_a_program_leaves_behind_is_ended() -> None:

@@ -143,8 +143,11 @@ def test_alignment_may_be_asked_for_of_every_metric() -> None:
         ({"reconstruction": noise(9000, 2)}, "9000 channels of 2 samples"),
         ({"reconstruction": np.zeros(8000, np.int16)}, "int16; give floats"),
         ({"reconstruction": [noise(8000)] * 2}, "2 reconstructions and 1 references"),
-        ({"reconstruction": "a.wav"}, "not an array of numbers"),
-        ({"sample_rate": 0}, "give whole hertz"),
+        ({"reconstruction": "a.wav"}, "is a path; give arrays, or use `rdbench score`"),
+        ({"reconstruction": [None]}, "not an array of numbers"),
+        ({"reconstruction": np.zeros((0, 1, 100))}, "holds no clip"),
+        *(({"sample_rate": r}, "give whole hertz, from 1000") for r in (0, 20, math.nan, "8k")),
+        ({"device": "foo"}, "there is no device 'foo'"),
         ({"alignment": "both"}, "must be 'metrics' or 'residual'"),
     ],
 )
