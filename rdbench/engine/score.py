@@ -139,7 +139,7 @@ def score(
 
 def _is_rate(value: Any) -> bool:
     try:
-        return LOWEST_RATE <= value <= HIGHEST_RATE and int(value) == value
+        return bool(LOWEST_RATE <= value <= HIGHEST_RATE and int(value) == value)
     except (TypeError, ValueError):
         return False
 

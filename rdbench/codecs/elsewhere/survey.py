@@ -7,8 +7,7 @@ of its rows.
 from __future__ import annotations
 
 import statistics
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,28 +157,24 @@ def _check_others(folder: Path, clips: Sequence[Clip]) -> None:
 
 def _instead(folder: Path, strangers: Sequence[str], clips: Sequence[Clip]) -> str:
     """Which folder was meant where names differ by the folders before them; "" where none was."""
-    places = {place_of(clip.name) for clip in clips}
-    theirs = [place_of(name) for name in strangers]
-    below = Counter(
-        place[: -len(rest) - 1] for place in theirs for rest in _shorter(place) if rest in places
-    )
-    if below:
-        named = ", ".join(str(folder / inner) for inner in sorted(below))
+    # Not the reconstructions themselves, where they lie in the folder of the clips.
+    apart = [one for one in clips if folder.resolve() not in Path(one.path).resolve().parents]
+    places = {place_of(clip.name) for clip in apart}
+    theirs = {place_of(name) for name in strangers}
+    if below := _outer(theirs, places):
+        named = ", ".join(str(folder / inner) for inner in below)
         return f"what is named like the clips lies in {named}; give that as DECODED"
-    above = {
-        outer
-        for clip in clips
-        for place in [place_of(clip.name)]
-        for rest in _shorter(place)
-        if rest in theirs
-        # Not the reconstructions themselves, where they lie in the folder of the clips.
-        and folder.resolve() not in Path(clip.path).resolve().parents
-        for outer in [place[: -len(rest) - 1]]
-    }
-    if above:
-        named = ", ".join(map(repr, sorted(above)))
+    if above := _outer(places, theirs):
+        named = ", ".join(map(repr, above))
         return f"the files are named as the clips in {named} are; give that folder as REFERENCE"
     return ""
+
+
+def _outer(places: Iterable[str], others: Collection[str]) -> list[str]:
+    """The folders without which some of `places` are among `others`."""
+    return sorted(
+        {place[: -len(rest) - 1] for place in places for rest in _shorter(place) if rest in others}
+    )
 
 
 def _shorter(place: str) -> list[str]:

@@ -80,8 +80,8 @@ class _Steps:
 class PreEchoBackend(EqualLengths):
     """`pre_echo` as the module defines it."""
 
-    # Decibels, float64 means of float32 samples. Where the grid lies against an attack matters more:
-    # some tenths of a decibel.
+    # Decibels, float64 means of float32 samples. Where the grid lies against an attack matters
+    # more: some tenths of a decibel.
     tolerance = 1e-6
 
     def shortest(self, sample_rate: int) -> int:

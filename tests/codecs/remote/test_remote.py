@@ -239,7 +239,7 @@ def test_it_needs_an_interpreter_and_permission(tmp_path: Path) -> None:
 
 def test_an_interpreter_without_numpy_says_so(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
-    with pytest.raises(CodecError, match="No module named 'numpy'"):
+    with pytest.raises(MissingProgramError, match=r"No module named 'numpy'; .* with numpy and"):
         create("foreign_codecs:Residual", allow_code=True, python=str(tmp_path / "bin" / "python"))
 
 

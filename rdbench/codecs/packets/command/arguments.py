@@ -58,10 +58,7 @@ class Templates:
         found = []
         for point in points:
             known = {name: _said(value) for name, value in _of_point(point.settings).items()}
-            found += [
-                _PLACE.sub(lambda place, known=known: known.get(place[1], place[0]), text)
-                for text in self.arguments
-            ]
+            found += [_partly(text, known) for text in self.arguments]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -145,6 +142,11 @@ def _named(settings: Settings) -> list[OperatingPoint]:
 def _of_point(settings: Mapping[str, Any]) -> dict[str, Any]:
     kbps = settings.get("kbps")
     return {**settings} if kbps is None else {**settings, "bps": round(float(kbps) * 1000)}
+
+
+def _partly(text: str, known: Mapping[str, str]) -> str:
+    """With what is known in the place of its name."""
+    return _PLACE.sub(lambda found: known.get(found[1], found[0]), text)
 
 
 def _places(texts: Sequence[str]) -> list[str]:
