@@ -115,6 +115,13 @@ class Bytes:
         return np.stack(made)
 
 
+class Nothing(Bytes):
+    """Bytes, and no byte of a clip."""
+
+    def encode(self, samples, point):
+        return [b"" for _ in samples]
+
+
 class Faulty(Residual):
     """Does what its option says: the name of one of its methods, while it encodes."""
 

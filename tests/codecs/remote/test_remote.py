@@ -120,6 +120,12 @@ def test_a_fault_is_one_sentence(fault: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_clip_of_no_bytes_is_no_code() -> None:
+    codec = connect("Nothing")
+    with pytest.raises(CodecError, match="a packet of 0 bytes"):
+        codec.encode(example_audio(codec), codec.points[0])
+
+
 @pytest.mark.parametrize(
     ("fault", "said"), [("short", "or longer was asked"), ("flat", "array of")]
 )

@@ -270,7 +270,7 @@ def trained(
 
 @torch.no_grad()
 def figures_of(rho: float, steps: int, folder: Path) -> dict[str, float]:
-    clips = 4000
+    clips = 1000
     with torch.enable_grad():
         probe = trained_on(rho, steps, folder)
     nothing = torch.zeros(clips, FRAMES, CHANNELS)
