@@ -24,7 +24,7 @@ def printable(text: str) -> str:
     return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     r"""The beginning of what an error says, or its type where it says nothing.
 
     Without addresses: equal runs have equal rows.
@@ -33,7 +33,7 @@ def first_line(error: Exception) -> str:
     ('no <x>', 'KeyError')
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160]
+    return re.sub(r" at 0x[0-9a-f]+", "", lines[0])[:160].rstrip(" .")
 
 
 def cell(text: str) -> str:

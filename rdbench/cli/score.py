@@ -52,8 +52,7 @@ def command(
         check_writable(csv)
     paired = reconstruction is not None
     files = find_pairs(reference if paired else None, reconstruction or reference)
-    rate = _rate_of(files[0].reference or files[0].reconstruction)
-    keys = tuple(metric) if metric else default_keys(rate, domain, paired=paired)
+    keys = tuple(metric) if metric else default_keys(files[0].sample_rate, domain, paired=paired)
     found = score_pairs(
         (one.read() for one in files),
         chosen(keys),
@@ -70,13 +69,3 @@ def command(
         typer.echo(f"{printable(str(csv))} has a row for each")
     if (table["status"] == "failed").any():
         raise typer.Exit(FAILED)
-
-
-def _rate_of(path: Path | None) -> int:
-    """The rate in a file's header; 16 kHz where there is none to be read."""
-    import soundfile
-
-    try:
-        return int(soundfile.info(str(path)).samplerate)
-    except (OSError, RuntimeError):
-        return 16000

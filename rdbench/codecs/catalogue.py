@@ -69,7 +69,7 @@ CARDS: Mapping[str, Card] = {
         ),
         "",
     ),
-    "command": Card(  # of other people's programs
+    "command": Card(
         "command",
         "kbps, or names in settings",
         (

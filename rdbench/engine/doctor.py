@@ -12,14 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
+from rdbench.codecs.catalogue import CARDS
 from rdbench.types import AudioBatch, RdbenchError
 
 EXTRAS = {
-    "lyra": ("ai_edge_litert",),
-    "diffusers": ("diffusers",),
-    "transformers": ("transformers",),
-    "snac": ("snac",),
-    "speechtokenizer": ("speechtokenizer",),
+    **{card.package.extra: (card.package.module,) for card in CARDS.values() if card.package},
     "pitch": ("pyworld",),
     "mos": ("distillmos", "speechmos", "onnxruntime"),
     "train": ("lightning_fabric", "tensorboard"),

@@ -27,6 +27,16 @@ class FilePair:
     reference: Path | None = None
     problem: str = ""
 
+    @property
+    def sample_rate(self) -> int:
+        """Hertz, as the header of the first file says; 16 kHz where none can be read."""
+        import soundfile
+
+        try:
+            return int(soundfile.info(str(self.reference or self.reconstruction)).samplerate)
+        except (OSError, RuntimeError):
+            return 16000
+
     def read(self) -> Pair:
         """Its audio; a file that cannot be read is its problem."""
         if self.problem or self.reconstruction is None:

@@ -32,6 +32,7 @@ from typing_extensions import TypeVar
 from rdbench.files import open_regular
 from rdbench.identity import read_hashed
 from rdbench.models.config import AutoencoderConfig, Frozen
+from rdbench.text import first_line
 from rdbench.types import WeightsError
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def load_model(
             model = build(header.config)
     except (RuntimeError, ValueError, OverflowError) as error:
         raise WeightsError(
-            f"{path} has a configuration of which no model can be built ({_first_line(error)}); "
+            f"{path} has a configuration of which no model can be built ({first_line(error)}); "
             "fetch or train it again"
         ) from error
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -181,7 +182,7 @@ def load_model(
     try:
         tensors = from_bytes(content)
     except SafetensorError as error:
-        raise WeightsError(f"{path} cannot be read ({_first_line(error)}); fetch it again") from (
+        raise WeightsError(f"{path} cannot be read ({first_line(error)}); fetch it again") from (
             error
         )
     for name, value in tensors.items():
@@ -228,7 +229,7 @@ def _header(
             raise ValueError("rdbench.provenance is not a JSON object")
     except (KeyError, TypeError, ValidationError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{path} has no usable configuration in its header ({_first_line(error)}); "
+            f"{path} has no usable configuration in its header ({first_line(error)}); "
             "fetch or train it again"
         ) from error
     return Header(config, provenance, shapes)
@@ -344,8 +345,3 @@ def _compare(
                 f"{path} holds {_shown(name)} of shape {list(shape)} where its configuration "
                 f"calls for {list(expected[name])}; fetch or train it again"
             )
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.identity import read_hashed
+from rdbench.text import first_line
 from rdbench.types import WeightsError
 from rdbench.weights.archives import read_legacy, read_zip
 from rdbench.weights.formats import MAX_BYTES, MAX_ENTRIES, check_format, reason_of
@@ -60,11 +61,6 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(_tensors(raw, source), digest, source.name, metadata)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160].rstrip(" .") if lines else type(error).__name__
-
-
 def _read_safetensors(stream: io.BytesIO, name: str) -> tuple[Any, Mapping[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -77,7 +73,7 @@ def _read_safetensors(stream: io.BytesIO, name: str) -> tuple[Any, Mapping[str, 
         state = load(content)
     except (SafetensorError, KeyError) as error:  # KeyError: of types that torch does not have
         raise WeightsError(
-            f"weights file {name} is damaged ({_first_line(error)}); fetch it again"
+            f"weights file {name} is damaged ({first_line(error)}); fetch it again"
         ) from error
     metadata = json.loads(header).get("__metadata__") or {}
     return state, {key: _plain(text) for key, text in metadata.items()}

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.files import read_file
+from rdbench.text import first_line
 from rdbench.types import WeightsError
 from rdbench.weights.checkpoints import without_memory
-from rdbench.weights.formats import MAX_BYTES, reason_of
+from rdbench.weights.formats import MAX_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=torch.nn.Module)
 
 MAX_CONFIG_BYTES = 2**16
-_LONGEST = 200
 
 
 def read_json(path: Path, *, codec: str, missing: str) -> Any:
@@ -64,7 +64,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    return getattr(error, "strerror", None) or reason_of(error)[:_LONGEST]
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def build_bounded(build: Callable[[], Model], path: Path, *, codec: str) -> Model:
@@ -81,7 +81,6 @@ def build_bounded(build: Callable[[], Model], path: Path, *, codec: str) -> Mode
             raise ValueError(f"it has {size} bytes, more than the {MAX_BYTES} that are built")
     except (RuntimeError, ValueError, OverflowError) as error:
         raise WeightsError(
-            f"{codec}: no model can be built of {path} ({reason_of(error)[:_LONGEST]}); "
-            "fetch it again"
+            f"{codec}: no model can be built of {path} ({first_line(error)}); fetch it again"
         ) from error
     return model

@@ -173,7 +173,7 @@ def _alone(folder: Path) -> Iterator[Path]:
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(  # noqa: PLR0917
+    def redirect_request(  # noqa: PLR0917  (urllib's own signature)
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urllib.parse.urlsplit(newurl).scheme != "https":

@@ -13,8 +13,8 @@ from typing import IO
 from rdbench.types import WeightsError
 
 MAX_BYTES = 4 * 1024**3
-"""Largest checkpoint that is read or downloaded; the largest published one here, NeuCodec's in
-float32, is 2.5 GB."""
+"""Largest checkpoint that is read or downloaded; the largest published one here, X-codec2's (of
+`hf-audio`), is listed at 3.3 GB."""
 
 MAX_ENTRIES = 100_000
 """Most tensors and side files in one checkpoint."""

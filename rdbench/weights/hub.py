@@ -16,9 +16,10 @@ from typing import Any
 
 from rdbench.files import is_folder
 from rdbench.identity import file_sha256
+from rdbench.text import first_line
 from rdbench.types import MissingExtraError, WeightsError
 from rdbench.weights.configs import MAX_CONFIG_BYTES, read_json
-from rdbench.weights.formats import MAX_BYTES, reason_of
+from rdbench.weights.formats import MAX_BYTES
 from rdbench.weights.published import NotFetchedError
 
 CONFIG = "config.json"
@@ -77,7 +78,7 @@ class HubModel:
         except Exception as error:  # of the network, of its library, of an account
             raise WeightsError(
                 f"the hub does not tell of {self.name} ({type(error).__name__}: "
-                f"{_first_line(error)}); check the id, the network, and whether the model asks for "
+                f"{first_line(error)}); check the id, the network, and whether the model asks for "
                 "an account"
             ) from error
         licence = getattr(found.card_data, "license", None) or "not stated"
@@ -121,7 +122,7 @@ class HubModel:
             raise
         except Exception as error:  # of the network, of its library, of an account
             raise WeightsError(
-                f"{self.name} could not be fetched ({type(error).__name__}: {_first_line(error)}); "
+                f"{self.name} could not be fetched ({type(error).__name__}: {first_line(error)}); "
                 "check the id, the network, and whether the model asks for an account"
             ) from error
 
@@ -194,7 +195,3 @@ def read_config(folder: Path, *, codec: str) -> Any:
     """What `config.json` in a folder of `folder_of` holds; raises WeightsError."""
     where = "give the folder of the model, or its parent with the option subfolder"
     return read_json(folder / CONFIG, codec=codec, missing=where)
-
-
-def _first_line(error: BaseException) -> str:
-    return reason_of(error)[:200]

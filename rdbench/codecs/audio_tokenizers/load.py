@@ -20,10 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.text import first_line
 from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.checkpoints import Checkpoint, read_checkpoint, without_memory
 from rdbench.weights.configs import no_config
-from rdbench.weights.formats import reason_of
 from rdbench.weights.hub import CONFIG, TRANSFORMERS_WEIGHTS, folder_of, origin_of, read_config
 
 if TYPE_CHECKING:
@@ -336,11 +336,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of the package says, in one short line."""
-    return reason_of(error)[:200].rstrip(" .")
 
 
 def all_to(model: torch.nn.Module, device: torch.device | str) -> None:

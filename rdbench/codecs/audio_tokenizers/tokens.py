@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.codecs.audio_tokenizers.load import Geometry, Kind, all_to, first_line, load
+from rdbench.codecs.audio_tokenizers.load import Geometry, Kind, all_to, load
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.neural.trained import check_distinct_codes
 from rdbench.codecs.points import resolve
+from rdbench.text import first_line
 from rdbench.types import (
     CodecError,
     CodecInfo,

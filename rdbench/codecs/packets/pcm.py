@@ -70,12 +70,11 @@ def read_raw(path: Path, channels: int, sample_format: str, most: int) -> Sample
             f"{path.name} has {len(content)} bytes, which are no whole number of {sample_format} "
             f"samples of {channels} channel{'s' * (channels > 1)}; set output_format"
         )
-    if bits := BITS.get(sample_format):
+    if sample_format in BITS:
         octets = np.frombuffer(content, np.uint8).reshape(-1, width)
         upper = np.zeros((len(octets), 4), np.uint8)
         upper[:, 4 - width :] = octets
         values = upper.view("<i4").reshape(-1, channels) / float(2**31)
-        assert bits
     else:
         values = np.frombuffer(content, "<f4").reshape(-1, channels)
     samples: Samples = values.T.astype(np.float32)

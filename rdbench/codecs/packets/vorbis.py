@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rdbench.codecs import points as points_of
-from rdbench.codecs.packets.command.framing import split
 from rdbench.codecs.packets.ffmpeg import PyAvCodec, Samples, version_of
+from rdbench.codecs.packets.framing import split
 from rdbench.types import CodecError, OperatingPoint, PacketStream
 
 _BLOCK = 1024  # as oggenc does: the first packets depend on how many samples come at once

@@ -33,7 +33,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    protocol: Literal[PROTOCOL]  # type: ignore[valid-type]
+    protocol: Annotated[int, Field(ge=PROTOCOL, le=PROTOCOL)]
     name: Name
     payload: Literal["tokens", "posterior", "packets"]
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)]

@@ -13,7 +13,7 @@ class Network(nn.Module):
     sample_rate = 24000
     frame_rate = 75.0
     codebook_sizes = (256, 256, 256)
-    points = {"q1": 0.6, "q3": 1.8}  # noqa: RUF012
+    points = {"q1": 0.6, "q3": 1.8}  # noqa: RUF012  (as a person writes it)
     packages = ("torch",)
 
     def __init__(self):

@@ -5,7 +5,7 @@
 
 Each clip is encoded by itself, at its true length, in a folder of its own, and decoded in another,
 where there is the bitstream and nothing else. What of the bitstream is payload a user says
-(`rdbench.codecs.packets.command.framing`). Programs, and arguments that are files, belong to what
+(`rdbench.codecs.packets.framing`). Programs, and arguments that are files, belong to what
 the codec is: their hashes are part of its version.
 """
 
@@ -29,7 +29,6 @@ from rdbench.codecs.packets.command.arguments import (
     points_from,
     texts_of,
 )
-from rdbench.codecs.packets.command.framing import Framing, split
 from rdbench.codecs.packets.command.program import (
     MOST_BYTES,
     Program,
@@ -37,6 +36,7 @@ from rdbench.codecs.packets.command.program import (
     hashes,
     own_folder,
 )
+from rdbench.codecs.packets.framing import Framing, split
 from rdbench.files import is_file, read_file
 from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (

@@ -138,6 +138,6 @@ class Oobleck(Diffusers):
 
 def _need_package(called: str) -> None:
     try:
-        import diffusers  # noqa: F401
+        import diffusers  # noqa: F401  (whether it is there and can be imported)
     except ImportError as error:
         raise MissingExtraError(called, "diffusers") from error

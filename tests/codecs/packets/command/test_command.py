@@ -24,7 +24,7 @@ import torch
 from rdbench.codecs.packets import pcm
 from rdbench.codecs.packets.command import program
 from rdbench.codecs.packets.command.codec import Command
-from rdbench.codecs.packets.command.framing import split
+from rdbench.codecs.packets.framing import split
 from rdbench.codecs.registry import create
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.plan.systems import build_systems
@@ -69,7 +69,8 @@ def through(codec: Command, audio: AudioBatch):
 def marked() -> list[int]:
     """The processes that programs of this test have left behind."""
     mark = os.environ["TOY"]
-    return [one.pid for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or [])]  # fmt: skip  # noqa: E501
+    running = psutil.process_iter(["cmdline"])
+    return [one.pid for one in running if mark in (one.info["cmdline"] or [])]
 
 
 @pytest.fixture(autouse=True)
