@@ -1,8 +1,8 @@
 """rdbench: a rate–distortion benchmark for audio codecs and audio VAEs.
 
 From Python: `rdbench.compare`, `rdbench.bd_rate`, `rdbench.readings` and `rdbench.check` take
-results folders or tables and return DataFrames; `rdbench.score` takes audio and returns one. They
-are loaded when they are first used.
+results folders or tables and return DataFrames; `rdbench.score` takes audio and returns one;
+`rdbench.evaluate` takes a model that is being trained. They are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from rdbench.analysis.compare import bd_rate, compare, readings
     from rdbench.analysis.gate.check import check
     from rdbench.engine.score import score
+    from rdbench.monitor.evaluate import evaluate
 
-__all__ = ["__version__", "bd_rate", "check", "compare", "readings", "score"]
+__all__ = ["__version__", "bd_rate", "check", "compare", "evaluate", "readings", "score"]
 
 _LATER = {
     "bd_rate": "rdbench.analysis.compare",
     "check": "rdbench.analysis.gate.check",
     "compare": "rdbench.analysis.compare",
+    "evaluate": "rdbench.monitor.evaluate",
     "readings": "rdbench.analysis.compare",
     "score": "rdbench.engine.score",
 }

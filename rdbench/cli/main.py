@@ -31,6 +31,7 @@ from rdbench.cli import (
     status,
     train,
     validate,
+    watch,
     weights,
 )
 from rdbench.text import printable
@@ -61,6 +62,7 @@ app.command("listen")(listen.command)
 app.command("import-files")(import_files.command)
 app.command("import-scores")(import_scores.command)
 app.command("train")(train.command)
+app.command("watch")(watch.command)
 app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
 app.command("fit-entropy")(fit_entropy.command)

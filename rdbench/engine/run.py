@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.audio.clip import Corpus
+    from rdbench.codecs.base import Codec
     from rdbench.engine.executors.base import Executor
     from rdbench.engine.intake import RunIntake
     from rdbench.engine.measure.passes import Pass
@@ -95,22 +96,33 @@ def run_benchmark(
     folder: Path,
     options: RunOptions | None = None,
     progress: Progress | None = None,
+    *,
+    held: Mapping[str, Codec] | None = None,
 ) -> RunSummary:
     """Runs `spec` into `folder`, doing only what is missing there.
+
+    held: codecs that live in this process, by the names of their systems. They stay on the device
+    on which they are, which the options must name, and all is measured in this process.
 
     Raises SpecError, CodecError, AudioError or StoreError for what the user can mend before any
     work is done; failures of single units are rows.
     """
-    return _Run(spec, folder, options or RunOptions(), progress or Progress()).go()
+    return _Run(spec, folder, options or RunOptions(), progress or Progress(), held or {}).go()
 
 
 class _Run:
     """The state of one call of `run_benchmark`."""
 
     def __init__(
-        self, spec: BenchmarkSpec, folder: Path, options: RunOptions, progress: Progress
+        self,
+        spec: BenchmarkSpec,
+        folder: Path,
+        options: RunOptions,
+        progress: Progress,
+        held: Mapping[str, Codec],
     ) -> None:
         self.spec = spec
+        self.held = held
         self.folder = folder
         self.options = options
         self.progress = progress
@@ -124,12 +136,11 @@ class _Run:
             )
 
     def go(self) -> RunSummary:
-        from rdbench.engine.executors.servers import start_server
         from rdbench.store.reader import count_failed
         from rdbench.store.writer import RunWriter
 
         if not self.folder.exists():
-            start_server()  # there is work for sure, and it takes seconds to start
+            self._start_server()  # there is work for sure, and it takes seconds to start
         self._prepare_torch()
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
@@ -156,7 +167,9 @@ class _Run:
         from rdbench.store.manifest import MANIFEST_NAME, read_manifest
 
         fetching = self.progress.say if self.options.allow_download else None
-        systems = build_systems(self.spec, allow_code=self.options.allow_code, fetching=fetching)
+        systems = build_systems(
+            self.spec, allow_code=self.options.allow_code, fetching=fetching, held=self.held
+        )
         if (self.folder / MANIFEST_NAME).is_file() and not all(one.codec for one in systems):
             protocol = self.spec.protocol.fingerprint(RESAMPLER)
             take_up(systems, read_manifest(self.folder), protocol)
@@ -257,7 +270,6 @@ class _Run:
 
     def _measure(self, writer: RunWriter, plan: Plan) -> int:
         """Measures what the folder lacks; how many rows that were."""
-        from rdbench.engine.executors.servers import start_server
         from rdbench.engine.intake import RunIntake
         from rdbench.store.attachments import lost_keys
         from rdbench.store.audio import kept_files, open_audio
@@ -279,7 +291,7 @@ class _Run:
         known = set(found.table["unit_key"].to_pylist()) - lost
         name, _ = provenance(self.devices[0])
         if review.done < review.asked:
-            start_server()  # where it is refused, no row has failed
+            self._start_server()  # where it is refused, no row has failed
         intake = RunIntake(plan, review, writer, self.progress, known=known, provenance=name)
         self.progress.start(review.asked, review.done)
         self._say_failures(plan, review)
@@ -310,6 +322,7 @@ class _Run:
             executor.run(of_sets(alone=True), intake, at_once=1)
 
     def _executor(self, plan: Plan) -> Executor:
+        from rdbench.engine.executors.here import Here
         from rdbench.engine.executors.processes import HostPlace, Processes
         from rdbench.engine.measure.shard import Setup, SystemSetup
 
@@ -322,6 +335,8 @@ class _Run:
             timeout=timeout,
             batch_seconds=0.0 if self._on_cores else self.options.batch_seconds,
         )
+        if self.held:
+            return Here(setup, self.devices[0], [one for one in plan.systems if one.codec])
         if self._on_cores:
             places = [HostPlace("cpu")] * self.workers
         else:
@@ -350,6 +365,12 @@ class _Run:
         for start in range(0, len(batches), size):
             members = [clip for batch in batches[start : start + size] for clip in batch]
             yield Shard(clips=tuple(work for clip in members if (work := works[clip.name])))
+
+    def _start_server(self) -> None:
+        from rdbench.engine.executors.servers import start_server
+
+        if not self.held:
+            start_server()
 
     def _prepare_torch(self) -> None:
         import torch

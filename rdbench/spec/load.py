@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -65,17 +65,39 @@ def load_spec(
         SpecError: one sentence with the file, the place in it, and the nearest valid name.
     """
     path = Path(path)
-    content = read_yaml(path)
+    spec = spec_of(
+        read_yaml(path),
+        folder=path.parent,
+        name=f"spec {path}",
+        metric_keys=metric_keys,
+        codec_names=codec_names,
+    )
+    return spec if data is None else _with_data(spec, Path(data), path)
+
+
+def spec_of(
+    content: Mapping[str, Any],
+    *,
+    folder: Path,
+    name: str = "the spec",
+    metric_keys: Collection[str],
+    codec_names: Collection[str],
+) -> BenchmarkSpec:
+    """The spec of a mapping, as YAML would hold it.
+
+    folder: from which its relative paths start. name: of the spec, in messages. Raises SpecError as
+    `load_spec` does.
+    """
     try:
         spec = BenchmarkSpec.model_validate(content)
     except ValidationError as error:
-        raise SpecError(f"spec {path}: {_sentence(error)}") from None
+        raise SpecError(f"{name}: {_sentence(error)}") from None
     try:
         _check_names(spec, metric_keys, codec_names)
     except SpecError as error:
-        raise SpecError(f"spec {path}: {error}") from None
-    spec._folder = path.parent.absolute()
-    return spec if data is None else _with_data(spec, Path(data), path)
+        raise SpecError(f"{name}: {error}") from None
+    spec._folder = folder.absolute()
+    return spec
 
 
 def with_limit(spec: BenchmarkSpec, limit: int) -> BenchmarkSpec:

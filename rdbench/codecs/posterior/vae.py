@@ -62,9 +62,15 @@ def Vae(
         )
     path = shipped.find(weights)
     model, header = checkpoint.load(path)
-    if header.config.bottleneck.kind == "rvq":
-        return RvqCodec(model, header, name=path.stem, sha256=header.sha256, points=points)
-    return GaussianCodec(model, header, name=path.stem, sha256=header.sha256, points=points)
+    return codec_of(model, header, name=path.stem, points=points)
+
+
+def codec_of(
+    model: Autoencoder, header: Header, *, name: str, points: Sequence[float | str] | None = None
+) -> Codec:
+    """The codec of a model that is in memory, and of what its checkpoint says, or would say."""
+    kind = RvqCodec if header.config.bottleneck.kind == "rvq" else GaussianCodec
+    return kind(model, header, name=name, sha256=header.sha256, points=points)
 
 
 class GaussianCodec(PosteriorCodec):

@@ -91,9 +91,13 @@ class Workshop(Desk):
             built = self._setups[name].build()
             assert built.codec is not None
             built.codec.to(self.device)
-            self._systems[name] = built
-            self._steps |= {step.id: step for step in built.steps}
+            self.adopt(built)
         return self._systems[name]
+
+    def adopt(self, system: System) -> None:
+        """Takes a system with the codec that it has, on the device where that is."""
+        self._systems[system.name] = system
+        self._steps |= {step.id: step for step in system.steps}
 
     def changed(self, step: StepId | None, quantity: Quantity) -> Path | None:
         """A file behind the codec or the metric of a result that was changed since it was planned.

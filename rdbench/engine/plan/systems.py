@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.plan.source import code_of, name_weights
@@ -230,9 +231,13 @@ def recipe_of(spec: BenchmarkSpec, item: SystemSpec, *, allow_code: bool) -> Cod
 
 
 def build_systems(
-    spec: BenchmarkSpec, *, allow_code: bool, fetching: Callable[[str], None] | None = None
+    spec: BenchmarkSpec,
+    *,
+    allow_code: bool,
+    fetching: Callable[[str], None] | None = None,
+    held: Mapping[str, Codec] = MappingProxyType({}),
 ) -> list[System]:
-    """Builds every codec of the spec.
+    """Builds every codec of the spec but those that are `held` already, by system.
 
     fetching: where published weights that are not on this machine may be fetched, who is told what
     was.
@@ -246,7 +251,7 @@ def build_systems(
         recipe = recipe_of(spec, item, allow_code=allow_code)
         points = recipe.points
         try:
-            codec: Codec | None = _built(recipe, fetching)
+            codec: Codec | None = held.get(item.name) or _built(recipe, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""
         except (WeightsError, MissingExtraError, MissingProgramError) as error:
             codec, failure = None, str(error)
