@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 WORKERS ?= auto
 
-.PHONY: help quickstart test lint types contracts unit test-long docs clean
+.PHONY: help quickstart test lint types contracts unit test-long gpu docs clean
 
 help:
 	@echo "make quickstart  environment, install, the embedded benchmark; prints table and figures"
 	@echo "make test        environment, install, lint, types, import contract, tests"
 	@echo "make test-long   the longer checks (marker slow)"
+	@echo "make gpu         on a GPU machine: its tests, speed tables, parity; again, what is left"
 	@echo "make docs        the documentation as pages, into site/"
 
 $(VENV)/bin/python:
@@ -56,6 +57,9 @@ unit: $(VENV)/.test
 
 test-long: $(VENV)/.test
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow"
+
+gpu: $(VENV)/.test
+	$(BIN)/python benchmarks/gpu.py
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
