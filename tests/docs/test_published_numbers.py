@@ -12,7 +12,7 @@ from doc_sandbox import ROOT
 
 RUNS = sorted(path.parent for path in (ROOT / "results").glob("*/table.csv"))
 RUNS = [run for run in RUNS if run.name != "quick"]  # what `make quickstart` leaves
-COMPARED = [run for run in RUNS if run.name != "generation_16k"]  # which has a single curve
+COMPARED = [run for run in RUNS if (run / "tables" / "bd_rate.csv").is_file()]  # of several curves
 OWNER = ["system", "curve", "point", "variant", "domain"]
 PLACE = ["system", "point", "variant", "domain", "kind", "key", "backend"]
 
@@ -41,7 +41,7 @@ def test_means_and_rates_are_those_of_the_rows(run: Path) -> None:
         expected = kbps[place] if one.kind == "rate" else means[place]
         assert one.value == pytest.approx(expected, rel=1e-12, abs=1e-12)
         found[one.kind] += 1
-    assert min(found.values()) >= 40
+    assert min(found.values()) >= 20
 
 
 @pytest.mark.parametrize("run", COMPARED, ids=lambda run: run.name)

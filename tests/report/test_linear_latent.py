@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from rdbench.cli.main import app
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.engine.fit import fit_tables
 from rdbench.engine.progress import Progress
+from rdbench.report.latent.content import read_content
+from rdbench.report.latent.lines import draw_generation
 from rdbench.spec.model import BenchmarkSpec
 
 HOP = D = 8
@@ -305,6 +308,18 @@ def test_the_gap_and_the_best_rates_are_those_of_the_closed_form(
     )
 
 
+def test_latents_of_one_rate_stand_side_by_side(made: tuple[Path, float]) -> None:
+    content = read_content([made[0].parent])
+    alike = replace(content, generation=content.generation.assign(kbps=6.0))
+    for shown, ticks in ((content, None), (alike, [f"{level}\n6" for level in LEVELS])):
+        figure = draw_generation(shown, str(shown.generation["domain"].iloc[0]), width=5.0)
+        assert figure is not None
+        panel = figure.axes[-1]
+        assert len(panel.collections) == 2 * (1 if ticks is None else len(LEVELS))
+        if ticks is not None:
+            assert [label.get_text() for label in panel.get_xticklabels()] == ticks
+
+
 def test_the_page_shows_all_of_it(made: tuple[Path, float]) -> None:
     page = (made[0] / "latent.md").read_text()
     for title in ("Prior ladder", "Statistics", "Truncation", "Collapse", "Decode paths", "Gap",
@@ -328,7 +343,7 @@ def test_the_report_in_the_browser_has_the_same_tables_and_pictures(
     page = (tmp_path / "page" / "index.html").read_text()
     section = page[page.index('id="latents-heading"') :]
     for title in ("Prior ladder (kbps)", "Statistics", "The gap of predicted latents",
-                  "Which rate is best", "Decode paths"):  # fmt: skip
+                  "Which is best", "Decode paths"):  # fmt: skip
         assert f"<h3>{title}</h3>" in section
     pictures = re.findall(r'<img src="([^"]+)"', section)
     assert len(pictures) == (made[0] / "latent.md").read_text().count("![") > 5

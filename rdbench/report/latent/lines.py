@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rdbench.analysis.latent.decoded import PREDICTED, SAMPLE
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 Metric = tuple[str, str]
 _LIGHT, _DARK = 0.12, 0.3
 """Opacity of the two bands."""
+_ONE_RATE = 1.1
+"""Rates within this factor are one: their latents then stand side by side, by name."""
 
 
 def metrics_of(content: LatentContent, table: pd.DataFrame, domain: str) -> list[Metric]:
@@ -51,6 +54,7 @@ def draw_truncation(
 def draw_generation(content: LatentContent, domain: str, *, width: float) -> Figure | None:
     """The two panels: samples over the rate, predictions over the rate; None without these.
 
+    Latents of one rate, in which something else differs, stand side by side in the spec's order.
     A row for each metric, each panel with a scale of its own. Shaded: 95 % intervals over groups of
     clips; darker: the range of the generator's seeds.
     """
@@ -64,17 +68,22 @@ def draw_generation(content: LatentContent, domain: str, *, width: float) -> Fig
     figure.set_size_inches(width, 0.5 + 1.55 * len(metrics))
     panels = figure.subplots(len(metrics), 2, squeeze=False, sharex=True)
     titles = {SAMPLE: "reconstruction: D(sample)", PREDICTED: "generation: D(predicted)"}
+    rates = content.generation.loc[content.generation["domain"] == domain, "kbps"]
+    one_rate = bool(rates.max() < _ONE_RATE * rates.min())
+    draw = _draw_side_by_side if one_rate else _draw_sweeps
     for row, metric in zip(panels, metrics, strict=True):
         table = _chosen(content.generation, domain, metric)
         for panel, what in zip(row, titles, strict=True):
-            _draw_sweeps(panel, content, table[table["decoded"] == what])
+            draw(panel, content, table[table["decoded"] == what])
         card = content.card.metrics[metric[0]]
         row[0].set_ylabel(f"{card.title} {card.arrow}".strip())
     for panel, title in zip(panels[0], titles.values(), strict=True):
         panel.set_title(title)
     for panel in panels[-1]:
-        panel.set_xlabel("kbps (KL to N(0, I))")
-    if len(dict.fromkeys(content.generation["curve"])) > 1:
+        panel.set_xlabel(
+            "latent, and its kbps (KL to N(0, I))" if one_rate else "kbps (KL to N(0, I))"
+        )
+    if not one_rate and len(dict.fromkeys(content.generation["curve"])) > 1:
         panels[0][0].legend()
     keys = [
         Patch(color=QUIET, alpha=_LIGHT, label="95 % interval over groups of clips"),
@@ -122,6 +131,8 @@ def _draw_sweeps(panel: Axes, content: LatentContent, table: pd.DataFrame) -> No
         panel.fill_between(
             part["kbps"], part["least"], part["most"], color=colour, alpha=_DARK, linewidth=0
         )
+        if len(part) == 1:  # a band of no width
+            _draw_bars(panel, part["kbps"], part, colour)
         panel.plot(
             part["kbps"], part["value"], color=colour, marker=MARKERS[number % len(MARKERS)],
             label=content.card.curve_label(str(curve)),
@@ -131,6 +142,26 @@ def _draw_sweeps(panel: Axes, content: LatentContent, table: pd.DataFrame) -> No
     panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def _draw_side_by_side(panel: Axes, content: LatentContent, table: pd.DataFrame) -> None:
+    latents = content.latents(table)
+    names = []
+    for place, one in enumerate(latents):
+        row, colour = content.of(table, one), COLOURS[place % len(COLOURS)]
+        _draw_bars(panel, [place], row, colour)
+        panel.plot(
+            [place], row["value"], color=colour, marker=MARKERS[place % len(MARKERS)], linestyle=""
+        )
+        names.append(f"{content.name(one)}\n{float(row['kbps'].iloc[0]):.3g}")
+    panel.set_xlim(-0.5, len(latents) - 0.5)
+    panel.set_xticks(range(len(latents)), names)
+
+
+def _draw_bars(panel: Axes, places: Sequence[float], rows: pd.DataFrame, colour: str) -> None:
+    """What bands show, of points that stand alone."""
+    for low, high, alpha in (("low", "high", 2 * _LIGHT), ("least", "most", _DARK + _LIGHT)):
+        panel.vlines(places, rows[low], rows[high], color=colour, alpha=alpha, linewidth=7)
 
 
 def _chosen(table: pd.DataFrame, domain: str, metric: Metric) -> pd.DataFrame:

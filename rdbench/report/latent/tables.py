@@ -219,7 +219,7 @@ def gap(content: LatentContent, domain: str) -> Table | None:
 
 
 def best(content: LatentContent, domain: str) -> Table | None:
-    """In what share of draws each rate of a sweep is the best for samples and predictions."""
+    """In what share of draws each latent of a sweep is the best for samples and predictions."""
     table = content.generation
     table = table[table["domain"] == domain]
     places = table[["curve", "system", "point"]].drop_duplicates()
@@ -244,9 +244,9 @@ def best(content: LatentContent, domain: str) -> Table | None:
         cells = [_share(found.get(row), write) for row in rows]
         columns.append(TableColumn(content.card.metrics[key].name, cells))
     return Table(
-        "generation", "Which rate is best",
+        "generation", "Which is best",
         "The score, and in brackets in what share of draws (of groups of clips, and of the "
-        "generator's seeds) the rate is the best of its sweep. Bold: the best.",
+        "generator's seeds) the latent is the best of its sweep. Bold: the best.",
         head, columns,
     )  # fmt: skip
 
