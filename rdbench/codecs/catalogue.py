@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
+from rdbench.codecs.credits import CREDITS, Credit
 from rdbench.codecs.registry import BUILT_IN, ENTRY_POINT_GROUP, names
 
 
@@ -193,6 +194,20 @@ def catalogue() -> dict[str, Card]:
         if entry.name not in BUILT_IN
     }
     return {name: {**installed, **CARDS}[name] for name in names()}
+
+
+def credit(name: str) -> Credit:
+    """Whom a codec is owed to; of a package's, its name in specs and no more."""
+    return CREDITS.get(name) or Credit(name)
+
+
+def licences(name: str, card: Card) -> tuple[str, str]:
+    """Of the code that makes codes of audio, and of the weights; "" where there are none of these.
+
+    Of rdbench's own code, Apache-2.0, there is no word.
+    """
+    code = card.package.licence if card.package else credit(name).code
+    return (code, card.licence) if code else (card.licence, "")
 
 
 def lacking(name: str, card: Card) -> str:

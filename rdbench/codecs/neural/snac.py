@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import by_length, check_audio, pad_stack
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import full_precision
 from rdbench.codecs.points import resolve
 from rdbench.codecs.seeds import noise_seed, seeded
@@ -55,9 +56,6 @@ ADAPTER = 1
 """Raised when the same weights give other codes or audio."""
 CONFIG, WEIGHTS = "config.json", "pytorch_model.bin"
 SOURCE = "https://huggingface.co/hubertsiuzdak/snac_24khz (or snac_32khz, snac_44khz)"
-_CITATION = (
-    "Siuzdak, Grötschla, Lanzendörfer: SNAC: Multi-Scale Neural Audio Codec, 2024, arXiv:2410.14411"
-)
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Stride = Annotated[int, Field(ge=1, le=64)]
@@ -117,7 +115,7 @@ class Snac(Codec):
             weights_sha256=checkpoint.sha256,
             version=f"snac {version('snac')}, adapter {ADAPTER}",
             licence="MIT",
-            citation=_CITATION,
+            citation=CREDITS["snac"].citation,
             details={
                 "weights": checkpoint.filename,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,

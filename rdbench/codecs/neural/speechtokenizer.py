@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.neural.trained import check_distinct_codes
 from rdbench.codecs.points import resolve
@@ -41,10 +42,6 @@ ADAPTER = 1
 """Raised when the same weights give other codes or audio."""
 CONFIG, WEIGHTS = "config.json", "SpeechTokenizer.pt"
 SOURCE = "https://huggingface.co/fnlp/SpeechTokenizer (speechtokenizer_hubert_avg)"
-_CITATION = (
-    "Zhang, Zhang, Li, Zhou, Qiu: SpeechTokenizer: Unified Speech Tokenizer for Speech Language "
-    "Models, ICLR 2024, arXiv:2308.16692"
-)
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Few = Annotated[int, Field(ge=0, le=64)]
@@ -109,7 +106,7 @@ class SpeechTokenizerCodec(ResidualCodec):
             weights_sha256=checkpoint.sha256,
             version=f"speechtokenizer {version('speechtokenizer')}, adapter {ADAPTER}",
             licence="Apache-2.0",
-            citation=_CITATION,
+            citation=CREDITS["speechtokenizer"].citation,
             details={
                 "weights": checkpoint.filename,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rdbench.codecs import points as points_of
+from rdbench.files import is_file
 from rdbench.suggest import nearest
 from rdbench.types import CodecError, OperatingPoint
 
@@ -47,6 +48,12 @@ class Templates:
     def programs(self) -> tuple[str, str]:
         """The encoder and the decoder."""
         return self.encode[0], self.decode[0]
+
+    @property
+    def encoder(self) -> str:
+        """The encoder as one would call it: the program, and the script that it interprets."""
+        scripts = [text for text in self.encode[1:2] if is_file(Path(text))]
+        return " ".join(Path(text).name for text in (self.encode[0], *scripts))
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -160,6 +160,7 @@ class Command(Codec):
             licence=licence,
             citation=citation,
             details={
+                "encoder": self._templates.encoder,
                 "files": {path.name: held for path, held in self.opens.items()},
                 "payload": payload,
                 "sample_format": sample_format,
