@@ -67,6 +67,7 @@ CARDS: Mapping[str, Card] = {
             "stated_kbps",
             "delay",
             "tolerance_seconds",
+            "made_of",
         ),
         "",
     ),
