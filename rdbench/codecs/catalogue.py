@@ -163,7 +163,7 @@ CARDS: Mapping[str, Card] = {
     "snac": Card(
         "snac",
         "one: 0.98 (24 kHz), 1.88 (32 kHz), 2.58 (44.1 kHz)",
-        ("weights",),
+        _HUB,
         "MIT",
         Package("snac", "snac", "MIT"),
         "weights",
@@ -171,7 +171,7 @@ CARDS: Mapping[str, Card] = {
     "speechtokenizer": Card(
         "speechtokenizer",
         "q1 to q8 (0.5 to 4)",
-        _WEIGHTS,
+        (*_HUB, "check"),
         "Apache-2.0",
         Package("speechtokenizer", "speechtokenizer", "Apache-2.0"),
         "weights",

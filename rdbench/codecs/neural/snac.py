@@ -31,7 +31,6 @@ from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import full_precision
 from rdbench.codecs.points import resolve
 from rdbench.codecs.seeds import noise_seed, seeded
-from rdbench.files import user_path
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -48,6 +47,7 @@ from rdbench.types import (
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 from rdbench.weights.configs import build_bounded, read_config
+from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,12 +70,18 @@ class Snac(Codec):
         *,
         points: Sequence[float | str] | None = None,
         weights: str | Path | None = None,
+        subfolder: str = "",
+        revision: str = "main",
     ) -> None:
         """Loads the model on the CPU.
 
         Args:
             points: there is one, called by its nominal kbps.
-            weights: a folder with config.json and pytorch_model.bin, as the package has them.
+            weights: a folder with config.json and pytorch_model.bin, as the package has them,
+                or the id of such a model on the Hugging Face hub, whose files are in this machine's
+                cache.
+            subfolder: where the files lie in it.
+            revision: of a model of the hub: a commit, or a branch.
 
         Raises:
             CodecError: without `weights`, or for an unknown point.
@@ -91,7 +97,14 @@ class Snac(Codec):
             from snac import SNAC
         except ImportError as error:
             raise MissingExtraError("codec 'snac'", "snac") from error
-        folder = user_path(weights)
+        folder = folder_of(
+            str(weights),
+            subfolder,
+            revision,
+            codec="codec 'snac'",
+            package="snac",
+            names=(WEIGHTS,),
+        )
         config = read_config(folder / CONFIG, SnacConfig, codec="codec 'snac'", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)
         arguments = config.model_dump()
@@ -119,6 +132,7 @@ class Snac(Codec):
             details={
                 "weights": checkpoint.filename,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,
+                "weights_from": origin_of(str(weights), folder),
                 "config": config.model_dump(),
             },
         )

@@ -22,7 +22,6 @@ from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.neural.trained import check_distinct_codes
 from rdbench.codecs.points import resolve
-from rdbench.files import user_path
 from rdbench.types import (
     CodecInfo,
     MissingExtraError,
@@ -33,6 +32,7 @@ from rdbench.types import (
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 from rdbench.weights.configs import build_bounded, read_config
+from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,13 +55,19 @@ class SpeechTokenizerCodec(ResidualCodec):
         *,
         points: Sequence[float | str] | None = None,
         weights: str | Path | None = None,
+        subfolder: str = "",
+        revision: str = "main",
         check: bool = True,
     ) -> None:
         """Loads the model on the CPU.
 
         Args:
             points: rates in kbps, or names of points; None means all.
-            weights: a folder with config.json and SpeechTokenizer.pt, as its authors publish them.
+            weights: a folder with config.json and SpeechTokenizer.pt, as its authors publish them,
+                or the id of such a model on the Hugging Face hub, whose files are in this machine's
+                cache.
+            subfolder: where the files lie in it.
+            revision: of a model of the hub: a commit, or a branch.
             check: whether to refuse weights whose codebooks are hardly used.
 
         Raises:
@@ -78,7 +84,14 @@ class SpeechTokenizerCodec(ResidualCodec):
             from speechtokenizer import SpeechTokenizer
         except ImportError as error:
             raise MissingExtraError("codec 'speechtokenizer'", "speechtokenizer") from error
-        folder = user_path(weights)
+        folder = folder_of(
+            str(weights),
+            subfolder,
+            revision,
+            codec="codec 'speechtokenizer'",
+            package="speechtokenizer",
+            names=(WEIGHTS,),
+        )
         path = folder / CONFIG
         config = read_config(path, SpeechTokenizerConfig, codec=f"codec {NAME!r}", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)
@@ -110,6 +123,7 @@ class SpeechTokenizerCodec(ResidualCodec):
             details={
                 "weights": checkpoint.filename,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,
+                "weights_from": origin_of(str(weights), folder),
                 "config": config.model_dump(),
             },
         )

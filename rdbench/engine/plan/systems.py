@@ -295,15 +295,14 @@ def build_systems(
 
 
 def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec:
-    fetched = ""
-    while True:  # a codec of two models asks for one after the other
-        try:
-            return recipe.build()
-        except NotFetchedError as error:
-            if fetching is None or error.download.name == fetched:
-                raise
-            fetched = error.download.name
-            error.download.fetch(fetching)
+    try:
+        return recipe.build()
+    except NotFetchedError as error:
+        if fetching is None:
+            raise
+        for one in error.downloads:
+            one.fetch(fetching)
+    return recipe.build()
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:
