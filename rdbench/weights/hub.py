@@ -27,7 +27,8 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 """The weights of a model of `diffusers`."""
 TRANSFORMERS_WEIGHTS = "model.safetensors"
 """The weights of a model of `transformers`."""
-WEIGHTS_NAMES = (WEIGHTS, TRANSFORMERS_WEIGHTS, "pytorch_model.bin", "SpeechTokenizer.pt")
+SAFETENSORS = (WEIGHTS, TRANSFORMERS_WEIGHTS)
+WEIGHTS_NAMES = (*SAFETENSORS, "pytorch_model.bin", "SpeechTokenizer.pt")
 """What files of weights are called; of several in one folder, the first is meant."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
@@ -180,7 +181,7 @@ def folder_of(
     *,
     codec: str,
     package: str,
-    names: tuple[str, ...] = WEIGHTS_NAMES,
+    names: tuple[str, ...] = SAFETENSORS,
 ) -> Path:
     """Where the files of a codec of one model lie, as `folders_of`."""
     (folder,) = folders_of(
@@ -196,7 +197,7 @@ def folders_of(
     *,
     codec: str,
     package: str,
-    names: tuple[str, ...] = WEIGHTS_NAMES,
+    names: tuple[str, ...] = SAFETENSORS,
 ) -> list[Path]:
     """Where the files of each model lie: below the folder `weights`, or in the cache of the hub.
 
