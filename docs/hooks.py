@@ -50,20 +50,27 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _codecs() -> str:
-    from rdbench.codecs.catalogue import CARDS
+    from rdbench.codecs.catalogue import CARDS, credit, licences
 
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             f"`{name}`",
+            credit(name).label,
             card.family,
             card.points,
             _code(card.options),
             f"`{card.package.extra}`" if card.package else "",
-            card.licence,
         )
         for name, card in sorted(CARDS.items())
     ]
-    return _table(("codec", "family", "points (kbps)", "options", "extra", "licence"), rows)
+    owed: list[tuple[str, ...]] = [
+        (f"`{name}`", *licences(name, card), credit(name).citation)
+        for name, card in sorted(CARDS.items())
+        if credit(name).citation
+    ]
+    lists = _table(("codec", "label", "family", "points (kbps)", "options", "extra"), rows)
+    titles = ("codec", "licence of the code", "licence of the weights", "cite")
+    return f"{lists}\n\n{_table(titles, owed)}"
 
 
 def _metrics() -> str:

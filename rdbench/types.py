@@ -186,7 +186,7 @@ class PacketStream:
 
     packets: the codec's packets, each as it would be sent; their bytes are the payload.
     header: the codec's set-up data (`extradata`), sent once; counted in the container alone.
-    container_bytes: size of the whole file that a muxer wrote.
+    container_bytes: size of the whole file that a muxer wrote; 0 where there is no file.
     file: that file, where it is what the decoder is given; else empty.
     """
 
@@ -248,6 +248,7 @@ class Encoded:
     sample_rate: the codec's own rate for this batch, in hertz.
     channels: channels of the audio that was encoded.
     side: side information by name; all of it is counted.
+    also: bits of further kinds, which were counted where it was encoded elsewhere.
     """
 
     payload: Tokens | Posterior | Packets | Waveform | Counted
@@ -255,6 +256,7 @@ class Encoded:
     sample_rate: int
     channels: int
     side: Mapping[str, SideInformation] = field(default_factory=dict)
+    also: tuple[Counted, ...] = ()
 
     @property
     def clips(self) -> int:
@@ -286,6 +288,14 @@ class RateKind(StrEnum):
     PAYLOAD = "payload"
     CONTAINER = "container"
     STATED = "stated"
+
+
+def usual_kinds(headline: RateKind | None) -> tuple[RateKind, ...]:
+    """The kinds of rate that a codec with this headline kind has, the headline first."""
+    if headline is None:
+        return ()
+    together = {RateKind.PAYLOAD: (RateKind.PAYLOAD, RateKind.CONTAINER)}
+    return together.get(headline, (headline,))
 
 
 KL_PRIOR = "N(0, I)"

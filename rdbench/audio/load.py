@@ -96,6 +96,18 @@ class ExcerptProtocol:
         return round(self.excerpt_seconds * self.sample_rate)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which part of a clip an excerpt is.
+
+    offset, length, total: samples at the protocol's rate: before it, of it, and of the whole clip.
+    """
+
+    offset: int
+    length: int
+    total: int
+
+
 NOTES = ("short", "upsampled", "silent", "clipped")
 """The keys of notes."""
 
@@ -172,10 +184,8 @@ def load_excerpt(clip: Clip, protocol: ExcerptProtocol, planned: FileHash | None
         first, count = _part(file, clip.name, clip.start, clip.duration)
         native = int(file.samplerate)
         rate = protocol.sample_rate
-        total = resampled_length(count, native, rate)
-        wanted = protocol.excerpt_samples
-        length = total if wanted is None else min(wanted, total)
-        offset = (total - length) // 2
+        part = _middle(count, native, protocol)
+        offset, length = part.offset, part.length
         window = _window(offset, length, count, native, rate)
         read_in = _frames(file, clip.name, first + window.start, len(window))
     prepared = resample(_with_layout(read_in, protocol.channels), native, rate)
@@ -183,6 +193,21 @@ def load_excerpt(clip: Clip, protocol: ExcerptProtocol, planned: FileHash | None
     skipped = offset - window.start * rate // native
     samples = prepared[:, skipped : skipped + length].contiguous()
     return Excerpt(samples, rate, _notes(read_in, samples, native, protocol))
+
+
+def part_of(clip: Clip, protocol: ExcerptProtocol) -> Part:
+    """Which part of `clip` `load_excerpt` takes; raises AudioError as it does."""
+    with _opened(clip.path, clip.name) as file:
+        _, count = _part(file, clip.name, clip.start, clip.duration)
+        return _middle(count, int(file.samplerate), protocol)
+
+
+def _middle(count: int, native: int, protocol: ExcerptProtocol) -> Part:
+    """Of `count` samples at the file's rate."""
+    total = resampled_length(count, native, protocol.sample_rate)
+    wanted = protocol.excerpt_samples
+    length = total if wanted is None else min(wanted, total)
+    return Part((total - length) // 2, length, total)
 
 
 @contextmanager

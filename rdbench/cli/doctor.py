@@ -61,7 +61,7 @@ def _say_systems(path: Path, *, allow_code: bool) -> bool:
         typer.echo("ready")
         return True
     lacking = [one for one in found if one.lacks]
-    fetched = sum(one.download is not None for one in lacking)
+    fetched = sum(bool(one.downloads) for one in lacking)
     hint = f"; `rdbench weights fetch {path}` fetches what {fetched} of them lack"
     typer.echo(f"{len(lacking)} of {len(found)} are not ready{hint if fetched else ''}")
     return False

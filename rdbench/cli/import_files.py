@@ -85,7 +85,7 @@ def command(
     codec: Any = create("files", options=options)
     found = survey(codec, corpus_of(reference).clips, Path())
     rates = Counter(clip.reference_rate for point in found for clip in point.good)
-    _print(found, codec.info.headline)
+    _print(found, codec.rate_kinds)
     shown = printable(str(path))
     if rates and keep:
         typer.echo(f"\n{shown} was there already and is as it was; --force replaces it")
@@ -97,7 +97,7 @@ def command(
         raise typer.Exit(FINDINGS)
 
 
-def _print(found: Sequence[PointFound], rate_kind: str | None) -> None:
+def _print(found: Sequence[PointFound], kinds: Sequence[str]) -> None:
     """A row for each point, then what was found wrong."""
     from rdbench.report.text.columns import Column, aligned, fitted
 
@@ -108,10 +108,13 @@ def _print(found: Sequence[PointFound], rate_kind: str | None) -> None:
         Column("rate (Hz)", [_listed({o.rate for o in p.good}) for p in found], right=True),
         Column("longer by", [_range([o.longer for o in p.good]) for p in found], right=True),
         Column("late by", [_number(p.delay, ".1f") for p in found], right=True),
-        Column(
-            f"kbps ({rate_kind or 'no rate'})", [_number(p.kbps, ".2f") for p in found], right=True
+        *(
+            Column(f"kbps ({kind})", [_number(p.kbps(kind), ".2f") for p in found], right=True)
+            for kind in kinds
         ),
     ]
+    if not kinds:
+        columns.append(Column("kbps (no rate)", ["–"] * len(found), right=True))
     width = terminal_width()
     typer.echo(aligned(columns) if width is None else fitted(columns, width=width))
     for point in found:

@@ -15,6 +15,11 @@ from rdbench.types import CodecError
 if TYPE_CHECKING:
     from rdbench.codecs.catalogue import Card
 
+_CODEC_TITLES = (
+    "codec", "family", "points (kbps)", "needs",
+    "label", "licence of the code", "licence of the weights", "cite",
+)  # fmt: skip
+
 
 def codecs(
     name: Annotated[
@@ -28,9 +33,10 @@ def codecs(
     """Lists the codecs that a spec may name, and what each needs that is not here.
 
     "in the spec" are weights or models that it names as an option: a folder, a file, or the id of
-    a model on the Hugging Face hub.
+    a model on the Hugging Face hub. Labels, licences and citations are told of one NAME, and in a
+    pipe of all.
     """
-    from rdbench.codecs.catalogue import catalogue, lacking
+    from rdbench.codecs.catalogue import catalogue, credit, lacking, licences
 
     cards = catalogue()
     if name is not None:
@@ -44,23 +50,37 @@ def codecs(
         lacks = lacking(one, card)
         if family in (None, card.family) and not (available and lacks):
             needs = lacks or (f"{card.named} in the spec" if card.named else "nothing")
-            rows.append((one, card.family, card.points, needs, card.licence))
-    _print_table(("codec", "family", "points (kbps)", "needs", "licence"), rows)
+            owed = credit(one)
+            rows.append(
+                (one, card.family, card.points, needs, owed.label, *licences(one, card),
+                 owed.citation)
+            )  # fmt: skip
+    width = terminal_width()
+    if width is None:
+        _print_table(_CODEC_TITLES, rows)
+        return
+    shown = len(_CODEC_TITLES) - 4
+    _print_wrapped(_CODEC_TITLES[:shown], [row[:shown] for row in rows], width)
+    typer.echo("\n`rdbench codecs NAME` says all of one, with licences and whom to cite.")
 
 
 def _print_card(name: str, cards: Mapping[str, Card]) -> None:
-    from rdbench.codecs.catalogue import lacking
+    from rdbench.codecs.catalogue import credit, lacking, licences
 
     if name not in cards:
         raise CodecError(f"there is no codec {name!r}; {nearest(name, cards)}")
-    card = cards[name]
+    card, owed = cards[name], credit(name)
     package = card.package
+    code, weights = licences(name, card)
     said = {
+        "label": owed.label,
         "family": card.family,
         "points (kbps)": card.points,
         "options": ", ".join(card.options),
-        "licence": card.licence,
-        "runs": f"{package.module} (extra {package.extra}; {package.licence})" if package else "",
+        "runs": f"{package.module} (extra {package.extra})" if package else "",
+        "licence of the code": code,
+        "licence of the weights": weights,
+        "cite": owed.citation,
         "named in a spec": card.named,
         "lacking here": lacking(name, card) or "nothing",
     }
@@ -70,7 +90,11 @@ def _print_card(name: str, cards: Mapping[str, Card]) -> None:
         if text:
             typer.echo(
                 textwrap.fill(
-                    f"{title}: {text}", width, initial_indent="  ", subsequent_indent="    "
+                    f"{title}: {text}",
+                    width,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_on_hyphens=False,
                 )
             )
 
@@ -113,6 +137,23 @@ def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None
     for row in (titles, *rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo(line.rstrip())
+
+
+def _print_wrapped(titles: Sequence[str], rows: Sequence[tuple[str, ...]], columns: int) -> None:
+    """A table whose cells are broken between words, where a terminal has no room for lines."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
+    for number, title in enumerate(titles):
+        table.add_column(title, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=columns, color_system=None, highlight=False)
+    with console.capture() as made:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in made.get().splitlines()))
 
 
 def _selftest() -> int:

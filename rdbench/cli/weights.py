@@ -89,8 +89,8 @@ def _lacking(path: Path, *, allow_code: bool) -> list[Download]:
         find_code(path)
     lacking = [one for one in readiness(read_spec(path), allow_code=allow_code) if one.lacks]
     for one in lacking:
-        if one.download is None:
+        if not one.downloads:
             typer.echo(f"{one.system} is left out: {one.lacks}")
     if not lacking:
         typer.echo(f"{path}: nothing to fetch")
-    return [one.download for one in lacking if one.download is not None]
+    return [download for one in lacking for download in one.downloads]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rdbench.types import (
     CODES,
@@ -23,13 +23,17 @@ from rdbench.types import (
     Encoded,
     OperatingPoint,
     Posterior,
+    RateKind,
     Variant,
+    usual_kinds,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from rdbench.audio.load import Part
 
 
 class Codec(ABC):
@@ -52,6 +56,11 @@ class Codec(ABC):
     def variants(self) -> tuple[Variant, ...]:
         """The variants this codec can decode, the headline one first."""
         return (CODES,)
+
+    @property
+    def rate_kinds(self) -> tuple[RateKind, ...]:
+        """Every kind of rate that follows from what it encodes, the headline first."""
+        return usual_kinds(self.info.headline)
 
     @property
     def variant_names(self) -> tuple[str, ...]:
@@ -125,20 +134,32 @@ class Given(Protocol):
 
 
 class GivenCodec(Codec):
-    """A codec that codes nothing: what it made of each clip, whole, was made elsewhere.
+    """A codec that codes nothing: what it made of each clip was made elsewhere.
 
     The engine asks for it by the clips' names, once, when a run is planned, and hands it back to
     `encode` and `decoder_input`. The settings of a point say all that its options do to a value,
     and no paths: keys have them in the place of the options, and `Given.content` for the files.
+
+    made_of: of what it was made where a protocol takes a part of a clip: of the whole "clip", so
+    that the codec takes the same part of what it has, or of the "excerpt" itself. None: nothing
+    says so, and such a protocol is refused.
     """
+
+    made_of: Literal["clip", "excerpt"] | None = None
 
     @abstractmethod
     def find(
-        self, point: OperatingPoint, clips: Sequence[str], locate: Callable[[str], Path]
+        self,
+        point: OperatingPoint,
+        clips: Sequence[str],
+        locate: Callable[[str], Path],
+        *,
+        parts: Mapping[str, Part] = MappingProxyType({}),
     ) -> Mapping[str, Given]:
         """What there is at a point for each of `clips`, by name.
 
-        locate: from a path in the options to the path that it means. What is wrong with one clip
+        locate: from a path in the options to the path that it means. parts: of clips that were
+        made whole, and of which the protocol takes a part. What is wrong with one clip
         (a file that is missing, two files) is told when it is used, and costs that clip alone.
         Raises CodecError for what can be used for no clip, such as a folder that is not there.
         """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
+from rdbench.codecs.credits import CREDITS, Credit
 from rdbench.codecs.registry import BUILT_IN, ENTRY_POINT_GROUP, names
 
 
@@ -66,6 +67,7 @@ CARDS: Mapping[str, Card] = {
             "stated_kbps",
             "delay",
             "tolerance_seconds",
+            "made_of",
         ),
         "",
     ),
@@ -161,7 +163,7 @@ CARDS: Mapping[str, Card] = {
     "snac": Card(
         "snac",
         "one: 0.98 (24 kHz), 1.88 (32 kHz), 2.58 (44.1 kHz)",
-        ("weights",),
+        _HUB,
         "MIT",
         Package("snac", "snac", "MIT"),
         "weights",
@@ -169,7 +171,7 @@ CARDS: Mapping[str, Card] = {
     "speechtokenizer": Card(
         "speechtokenizer",
         "q1 to q8 (0.5 to 4)",
-        _WEIGHTS,
+        (*_HUB, "check"),
         "Apache-2.0",
         Package("speechtokenizer", "speechtokenizer", "Apache-2.0"),
         "weights",
@@ -193,6 +195,20 @@ def catalogue() -> dict[str, Card]:
         if entry.name not in BUILT_IN
     }
     return {name: {**installed, **CARDS}[name] for name in names()}
+
+
+def credit(name: str) -> Credit:
+    """Whom a codec is owed to; of a package's, its name in specs and no more."""
+    return CREDITS.get(name) or Credit(name)
+
+
+def licences(name: str, card: Card) -> tuple[str, str]:
+    """Of the code that makes codes of audio, and of the weights; "" where there are none of these.
+
+    Of rdbench's own code, Apache-2.0, there is no word.
+    """
+    code = card.package.licence if card.package else credit(name).code
+    return (code, card.licence) if code else (card.licence, "")
 
 
 def lacking(name: str, card: Card) -> str:

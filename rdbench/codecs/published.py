@@ -32,9 +32,9 @@ def download(name: str, *, subfolder: str = "", revision: str = "main") -> Downl
     if name in files:
         return PublishedDownload(name, files[name])
     if is_id(name):
-        return HubModel(name, subfolder, revision)
+        return HubModel.of(name, subfolder, revision)
     raise CodecError(
         f"there are no published weights of {name!r}; "
         f"{nearest(name, list(files), many='rdbench knows those of')}; give other models as "
-        "OWNER/NAME of the Hugging Face hub"
+        "OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub"
     )

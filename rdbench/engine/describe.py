@@ -109,6 +109,7 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "curve": system.spec.curve,
         "label": system.spec.label,
         "headline": str(system.headline) if system.headline else None,
+        "rates": [str(kind) for kind in system.rate_kinds],
         "points": [point.name for point in system.points],
         "target_kbps": {point.name: point.target_kbps for point in system.points},
         "variants": [variant.name for variant in system.variants],

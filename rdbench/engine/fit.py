@@ -136,6 +136,7 @@ def fit_tables(
     from rdbench.engine.executors.processes import HostPlace, Processes
     from rdbench.engine.measure.shard import Setup, SystemSetup
     from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
+    from rdbench.engine.plan.given import take_found
     from rdbench.engine.plan.systems import build_systems
 
     corpus = load_corpus(spec)
@@ -145,6 +146,7 @@ def fit_tables(
     systems = build_systems(
         spec, allow_code=allow_code, fetching=progress.say if allow_download else None
     )
+    take_found(spec, systems, clips)
     steps = list(_steps(systems, progress))
     if known is not None:
         steps = [step for step in steps if not _is_known(step, known)]
@@ -173,7 +175,9 @@ def fit_tables(
         if found:
             assert step.system.codec is not None
             ordered = [found[clip.name] for clip in clips if clip.name in found]
-            _put(entries, entry_of(step.system.codec.to(where), step.point.name, ordered))
+            entry = entry_of(step.system.codec.to(where), step.point.name, ordered)
+            codec, weights = step.system.fitted_as
+            _put(entries, replace(entry, codec=codec, weights_sha256=weights))
             used |= found.keys()
     if not used:
         raise CodecError(
@@ -192,9 +196,7 @@ def fit_tables(
 
 def _is_known(step: Step, tables: Tables) -> bool:
     """Whether there is nothing to fit; files of version 1 lack priors beside the factorised one."""
-    info = step.system.info
-    assert info is not None
-    entry = tables.get(info.name, info.weights_sha256, [step.point.name])
+    entry = tables.get(*step.system.fitted_as, [step.point.name])
     return entry is not None and (entry.prior is None or entry.linear is not None)
 
 
@@ -211,7 +213,6 @@ def _put(entries: list[Entry], entry: Entry) -> None:
 
 def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
     """What is fitted: a nested codec at its highest point, the others being cut from it."""
-    from rdbench.codecs.base import GivenCodec
     from rdbench.codecs.posterior.base import PosteriorCodec
     from rdbench.types import RateKind
 
@@ -219,9 +220,9 @@ def _steps(systems: Sequence[System], progress: Progress) -> Iterator[Step]:
         codec = system.codec
         if codec is None:
             progress.say(f"{system.name} cannot be fitted: {system.failure}")
-        elif isinstance(codec, GivenCodec):
-            progress.say(f"{system.name} cannot be fitted: what it codes was made elsewhere")
-        elif codec.info.headline is RateKind.NOMINAL or isinstance(codec, PosteriorCodec):
+        elif isinstance(codec, PosteriorCodec) or codec.info.headline in (
+            RateKind.NOMINAL, RateKind.KL,
+        ):  # fmt: skip
             yield from system.first_steps[-1:] if codec.nested else system.first_steps
 
 
@@ -244,7 +245,7 @@ def _on_cpu(encoded: Encoded) -> Encoded:
         payload = replace(payload, mean=payload.mean.cpu(), scale=scale)
     elif isinstance(payload, Tokens):
         payload = Tokens(tuple(replace(s, codes=s.codes.cpu()) for s in payload.streams))
-    return replace(encoded, payload=payload, side={})
+    return replace(encoded, payload=payload, side={}, also=())
 
 
 def _check(encoded: Encoded, name: str) -> None:
@@ -273,10 +274,11 @@ def entry_of(codec: Codec, point: str, found: Sequence[Encoded]) -> Entry:
         sizes = [stream.codebook_sizes for stream in tokens[0].streams]
         clips = (clip for item in tokens for clip in clip_codes(item))
         return replace(entry, tokens=StaticTables.fit(clips, sizes))
-    assert isinstance(codec, PosteriorCodec)
     posteriors = [item.payload for item in found if isinstance(item.payload, Posterior)]
     moments = Moments.of(posteriors)
-    latent = FittedLatent.fit(posteriors, moments, decoder_gain(codec, posteriors, moments))
+    latent = None
+    if isinstance(codec, PosteriorCodec):  # a stream of what was decoded already is decoded nowhere
+        latent = FittedLatent.fit(posteriors, moments, decoder_gain(codec, posteriors, moments))
     if posteriors[0].scale is None:
         return replace(entry, latent=latent)
     return replace(

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class Readiness:
     """Of one system.
 
-    lacks: why it cannot run, "" where it can. download: what fetches what it lacks, where somebody
-    publishes that.
+    lacks: why it cannot run, "" where it can. downloads: what fetches all that it lacks, where
+    somebody publishes that.
     """
 
     system: str
     codec: str
     lacks: str = ""
-    download: Download | None = None
+    downloads: tuple[Download, ...] = ()
 
 
 def readiness(spec: BenchmarkSpec, *, allow_code: bool = False) -> Iterator[Readiness]:
@@ -36,6 +36,6 @@ def readiness(spec: BenchmarkSpec, *, allow_code: bool = False) -> Iterator[Read
             codec = recipe_of(spec, item, allow_code=allow_code).build()
             yield Readiness(item.name, item.codec, "; ".join(codec.self_check()))
         except NotFetchedError as error:
-            yield Readiness(item.name, item.codec, str(error), error.download)
+            yield Readiness(item.name, item.codec, str(error), error.downloads)
         except RdbenchError as error:
             yield Readiness(item.name, item.codec, str(error))

@@ -50,14 +50,22 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     """Every rate that follows from `encoded` alone: per kind one `Rate` for each clip.
 
     Tokens have `nominal`, posteriors `kl` (undefined where there is no scale), packets `payload`
-    and `container` (`container` alone where they are not told apart from it), counted bits the kind
-    that they are of; a waveform (an anchor's payload) has none.
+    and, where there is a file, `container` (`container` alone where they are not told apart from
+    it), counted bits the kind that they are of; a waveform (an anchor's payload) has none.
     """
+    seconds, side = _seconds(encoded), side_bits(encoded)
+    found = _of_payload(encoded, side, seconds)
+    for one in encoded.also:
+        found[one.kind] = _rates(one.kind, one.bits.tolist(), side, seconds)
+    return found
+
+
+def _of_payload(
+    encoded: Encoded, side: list[float], seconds: list[float]
+) -> dict[RateKind, list[Rate]]:
     payload = encoded.payload
     if isinstance(payload, Waveform):
         return {}
-    seconds = _seconds(encoded)
-    side = side_bits(encoded)
     if isinstance(payload, Tokens):
         bits = nominal_bits(payload)
         return {RateKind.NOMINAL: _rates(RateKind.NOMINAL, bits, side, seconds)}
@@ -163,7 +171,8 @@ def _packet_rates(
     whole = {RateKind.CONTAINER: _rates(RateKind.CONTAINER, container, nothing, seconds)}
     if not packets.told_apart:
         return whole
-    return {RateKind.PAYLOAD: _rates(RateKind.PAYLOAD, payload, side, seconds)} | whole
+    packed = {RateKind.PAYLOAD: _rates(RateKind.PAYLOAD, payload, side, seconds)}
+    return packed | whole if any(container) else packed
 
 
 def _kl_rates(

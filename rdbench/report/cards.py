@@ -52,7 +52,8 @@ class SystemCard:
 
     anchor: it has no rate by nature. streams: it has a variant with a rate of its own, as the
     stream of a latent. points: its operating points, cheapest first. look: colour,
-    marker and dash that the report's configuration asks for. codec: the adapter's name.
+    marker and dash that the report's configuration asks for. codec: the adapter's name. program:
+    the encoder, where the adapter runs other people's programs.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SystemCard:
     points: tuple[str, ...] = ()
     family: str = ""
     codec: str = ""
+    program: str = ""
     parameters: float = math.nan
     look: Mapping[str, str] = field(default_factory=dict)
     streams: bool = False
@@ -71,6 +73,22 @@ class SystemCard:
     def has_curve(self) -> bool:
         """Whether points of it stand on the rate axis."""
         return self.streams or not self.anchor
+
+    @property
+    def maker(self) -> str:
+        """What codes it: the adapter; where one serves whatever others made, what they call it."""
+        return f"{self.codec} {self.program or self.label}" if self._others else self.codec
+
+    @property
+    def kin(self) -> set[tuple[str, str]]:
+        """What it shares with systems that are settings, versions or checkpoints of one thing."""
+        family = "" if self._others else self.family
+        kinds = (("maker", self.maker), ("family", family), ("label", self.label))
+        return {kind for kind in kinds if kind[1]}
+
+    @property
+    def _others(self) -> bool:
+        return self.codec in ("command", "files")
 
 
 @dataclass(frozen=True)
@@ -177,15 +195,9 @@ class RunCard:
         return next(named, "")
 
     def related(self, one: str, two: str) -> bool:
-        """Whether systems of two curves are of one adapter or family."""
+        """Whether systems of two curves are of one maker or family, or are called alike."""
         kinds = [
-            {
-                kind
-                for system in self.systems.values()
-                if system.curve == curve
-                for kind in (("codec", system.codec), ("family", system.family))
-                if kind[1]
-            }
+            {kind for s in self.systems.values() if s.curve == curve for kind in s.kin}
             for curve in (one, two)
         ]
         return bool(kinds[0] & kinds[1])
@@ -290,6 +302,7 @@ def _system(name: str, entry: Mapping[str, Any]) -> SystemCard:
         points=tuple(map(str, points)) if isinstance(points, list | tuple) else (),
         family=clean(entry.get("family") or ""),
         codec=str(entry.get("codec") or ""),
+        program=clean(_mapping(entry.get("details")).get("encoder") or ""),
         parameters=_number(entry.get("parameters")),
         look={key: str(entry[key]) for key in ("colour", "marker", "dash") if entry.get(key)},
     )

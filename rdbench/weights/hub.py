@@ -1,7 +1,7 @@
 """Models on the Hugging Face hub: found in its cache, and fetched by name alone.
 
-What a spec names, a folder or an id, is found by `folder_of`: an id where it is in the cache of
-`huggingface_hub` already. `fetch` downloads the configuration and the safetensors file of a
+What a spec names, a folder or an id, is found by `folders_of`: an id where it is in the cache of
+`huggingface_hub` already. `fetch` downloads the configuration and the file of weights of a
 revision, whose sizes are known and bounded before a byte comes, and holds the weights against the
 hash that the hub keeps of them.
 """
@@ -9,12 +9,12 @@ hash that the hub keeps of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdbench.files import is_folder
+from rdbench.files import is_folder, user_path
 from rdbench.identity import file_sha256
 from rdbench.text import first_line
 from rdbench.types import MissingExtraError, WeightsError
@@ -27,24 +27,43 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 """The weights of a model of `diffusers`."""
 TRANSFORMERS_WEIGHTS = "model.safetensors"
 """The weights of a model of `transformers`."""
+SAFETENSORS = (WEIGHTS, TRANSFORMERS_WEIGHTS)
+WEIGHTS_NAMES = (*SAFETENSORS, "pytorch_model.bin", "SpeechTokenizer.pt")
+"""What files of weights are called; of several in one folder, the first is meant."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 
 
 def is_id(text: str) -> bool:
-    """Whether a text can be the id of a model: OWNER/NAME."""
-    return _ID.fullmatch(text) is not None
+    """Whether a text can be the id of a model: OWNER/NAME, or OWNER/NAME@REVISION."""
+    name, at, revision = text.partition("@")
+    return _ID.fullmatch(name) is not None and (not at or _REVISION.fullmatch(revision) is not None)
 
 
 @dataclass(frozen=True)
 class HubModel:
     """A model by its id.
 
-    subfolder: where it lies in its repository. revision: a commit or a branch.
+    subfolder: where it lies in its repository. revision: a commit or a branch. weights: what its
+    file of weights may be called.
     """
 
     id: str
     subfolder: str = ""
     revision: str = "main"
+    weights: tuple[str, ...] = WEIGHTS_NAMES
+
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        subfolder: str = "",
+        revision: str = "main",
+        weights: tuple[str, ...] = WEIGHTS_NAMES,
+    ) -> HubModel:
+        """Of OWNER/NAME, or of OWNER/NAME@REVISION, which says more than `revision`."""
+        name, _, own = text.partition("@")
+        return cls(name, subfolder, own or revision, weights)
 
     @property
     def name(self) -> str:
@@ -56,7 +75,7 @@ class HubModel:
     def folder(self) -> Path | None:
         """Where its files lie in the cache, all of one commit; None where they do not."""
         config = self._cached(CONFIG)
-        for name in (WEIGHTS, TRANSFORMERS_WEIGHTS):
+        for name in self.weights:
             folder = self._cached(name)
             if folder is not None and folder == config:
                 return folder
@@ -82,10 +101,9 @@ class HubModel:
                 "an account"
             ) from error
         licence = getattr(found.card_data, "license", None) or "not stated"
-        for file in found.siblings or ():
-            if Path(file.rfilename).parent == Path(self.subfolder) and file.rfilename.endswith(
-                (CONFIG, ".safetensors")
-            ):
+        files = {file.rfilename: file for file in found.siblings or ()}
+        for name in (CONFIG, self._published(files)):
+            if file := files.get(self._path(name)):
                 digest = getattr(file.lfs, "sha256", None)
                 say(
                     f"{self.name}: {file.rfilename} at {found.sha} from "
@@ -110,9 +128,7 @@ class HubModel:
         try:
             found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
             files = {one.rfilename: one for one in found.siblings or ()}
-            other = self._path(WEIGHTS) not in files and self._path(TRANSFORMERS_WEIGHTS) in files
-            weights = TRANSFORMERS_WEIGHTS if other else WEIGHTS
-            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (weights, MAX_BYTES)):
+            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (self._published(files), MAX_BYTES)):
                 file = files.get(self._path(name))
                 self._check_listed(file, name, most)
                 path = Path(hf_hub_download(self.id, self._path(name), revision=self.revision))
@@ -125,6 +141,11 @@ class HubModel:
                 f"{self.name} could not be fetched ({type(error).__name__}: {first_line(error)}); "
                 "check the id, the network, and whether the model asks for an account"
             ) from error
+
+    def _published(self, files: Mapping[str, Any]) -> str:
+        """The name of the file of weights among what the hub lists."""
+        there = [name for name in self.weights if self._path(name) in files]
+        return there[0] if there else self.weights[0]
 
     def _path(self, name: str) -> str:
         return f"{self.subfolder}/{name}" if self.subfolder else name
@@ -154,41 +175,67 @@ class HubModel:
 
 
 def folder_of(
-    weights: str, subfolder: str = "", revision: str = "main", *, codec: str, package: str
+    weights: str,
+    subfolder: str = "",
+    revision: str = "main",
+    *,
+    codec: str,
+    package: str,
+    names: tuple[str, ...] = SAFETENSORS,
 ) -> Path:
-    """Where the files lie: below the folder `weights`, or in the cache of the hub.
+    """Where the files of a codec of one model lie, as `folders_of`."""
+    (folder,) = folders_of(
+        weights, [subfolder], revision, codec=codec, package=package, names=names
+    )
+    return folder
 
-    codec, package: for sentences, such as "codec 'mimi'" and "transformers".
+
+def folders_of(
+    weights: str,
+    subfolders: Sequence[str],
+    revision: str = "main",
+    *,
+    codec: str,
+    package: str,
+    names: tuple[str, ...] = SAFETENSORS,
+) -> list[Path]:
+    """Where the files of each model lie: below the folder `weights`, or in the cache of the hub.
+
+    codec, package: for sentences, such as "codec 'mimi'" and "transformers". names: of the files of
+    weights.
 
     Raises:
         WeightsError: where there is no such folder.
-        NotFetchedError: for a model of the hub that is not on this machine.
+        NotFetchedError: with all models of the hub that are not on this machine.
     """
-    if is_folder(Path(weights)):
-        return Path(weights, subfolder)
+    place = user_path(weights)
+    if is_folder(place):
+        return [place / subfolder for subfolder in subfolders]
     if not is_id(weights):
         raise WeightsError(
-            f"{codec}: there is no folder {weights!r}; give one in {package}' layout, or "
-            "the id of a model on the Hugging Face hub"
+            f"{codec}: there is no folder {weights!r}; give one in the layout of {package}, or the "
+            "id of a model on the Hugging Face hub"
         )
-    model = HubModel(weights, subfolder, revision)
-    folder = model.folder()
-    if folder is None:
+    models = [HubModel.of(weights, subfolder, revision, names) for subfolder in subfolders]
+    found = [model.folder() for model in models]
+    absent = [model for model, folder in zip(models, found, strict=True) if folder is None]
+    if absent:
+        told = " and ".join(f"`rdbench weights fetch {model.name}`" for model in absent)
         raise NotFetchedError(
-            f"{codec}: {model.id} at {model.revision} is not on this machine; `rdbench "
-            f"weights fetch {model.name}` or --allow-download fetches it from the Hugging Face hub",
-            model,
+            f"{codec}: {absent[0].id} at {absent[0].revision} is not on this machine; {told} or "
+            "--allow-download fetches it from the Hugging Face hub",
+            *absent,
         )
-    return folder
+    return [folder for folder in found if folder is not None]
 
 
 def origin_of(weights: str, folder: Path) -> str:
     """Where the files in `folder` came from: the hub with its commit, or a folder."""
-    if is_folder(Path(weights)):
+    if is_folder(user_path(weights)):
         return "a folder"
     parts = folder.parts
     commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else "no commit"
-    return f"https://huggingface.co/{weights} at {commit}"
+    return f"https://huggingface.co/{HubModel.of(weights).id} at {commit}"
 
 
 def read_config(folder: Path, *, codec: str) -> Any:

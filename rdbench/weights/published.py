@@ -125,11 +125,11 @@ class PublishedDownload:
 
 
 class NotFetchedError(WeightsError):
-    """Published weights that are not on this machine. download: what fetches them."""
+    """Published weights that are not on this machine. downloads: what fetches all of them."""
 
-    def __init__(self, message: str, download: Download) -> None:
-        super().__init__(message, download)
-        self.download = download
+    def __init__(self, message: str, *downloads: Download) -> None:
+        super().__init__(message, *downloads)
+        self.downloads = downloads
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from terminals import in_a_terminal
 
+from rdbench.codecs.credits import CREDITS
+from rdbench.codecs.registry import BUILT_IN
 from rdbench.metrics.registry import definition, keys
 
 METRICS = [sys.executable, "-m", "rdbench", "metrics"]
@@ -58,5 +60,21 @@ def test_codecs_are_chosen_by_family_and_by_what_is_lacking(tmp_path: Path) -> N
 
 def test_one_codec_is_told_whole() -> None:
     said = "\n".join(listed("lyra"))
-    for part in ("family: neural", "options: models", "ai_edge_litert (extra lyra; Apache-2.0)"):
+    for part in (
+        "label: Lyra v2", "family: neural", "options: models", "ai_edge_litert (extra lyra)",
+        "licence of the code: Apache-2.0", "licence of the weights: Apache-2.0",
+        "cite: Zeghidour et al.",
+    ):  # fmt: skip
         assert part in said
+
+
+def test_a_terminal_shows_a_table_and_a_pipe_all_of_it() -> None:
+    code, shown = in_a_terminal(CODECS, 80, os.environ)
+    assert code == 0
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["codec", "family", "points", "(kbps)", "needs"]
+    starts = {line.split()[0] for line in lines if line and not line.startswith(" ")}
+    assert set(BUILT_IN) <= starts
+    whole = "\n".join(listed())
+    assert all(owed.citation in whole for owed in CREDITS.values())

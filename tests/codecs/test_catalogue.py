@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rdbench.codecs.catalogue import CARDS, PUBLISHED, Package, catalogue, lacking
+from rdbench.codecs.catalogue import CARDS, PUBLISHED, Package, catalogue, lacking, licences
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.published import published_files
 from rdbench.codecs.registry import BUILT_IN, create, names
 
@@ -25,6 +26,23 @@ def factory(name: str) -> object:
 def test_every_codec_has_a_line() -> None:
     assert list(catalogue()) == names()
     assert set(CARDS) == set(BUILT_IN)
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_every_codec_has_a_label_licences_and_somebody_to_cite(name: str) -> None:
+    owed = CREDITS.get(name)
+    assert owed is not None, f"say in rdbench/codecs/credits.py to whom {name} is owed"
+    assert owed.label, f"CREDITS[{name!r}] needs the label that papers give it"
+    if CARDS[name].family in ("anchor", "files", "command"):  # nobody's, or anybody's
+        return
+    assert owed.citation, f"CREDITS[{name!r}] needs a citation"
+    code, weights = licences(name, CARDS[name])
+    assert code, f"CARDS[{name!r}] needs the licence of its package, or CREDITS[{name!r}] a code"
+    assert weights or CARDS[name].family == "traditional", f"CARDS[{name!r}] needs a licence"
+
+
+def test_nobody_is_credited_for_what_is_not_there() -> None:
+    assert set(CREDITS) == set(BUILT_IN)
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
@@ -52,16 +70,19 @@ def test_the_options_are_those_that_the_codec_takes(name: str) -> None:
 def test_family_and_licence_are_those_of_the_codec(name: str) -> None:
     info = create(name).info
     assert (CARDS[name].family, CARDS[name].licence) == (info.family, info.licence)
+    assert CREDITS[name].citation == info.citation or CARDS[name].family == "anchor"
 
 
 @pytest.mark.parametrize("weights", ["vae_6k", "rvq_6k"])
 def test_checkpoints_are_of_a_family_that_is_listed(weights: str) -> None:
-    family = create("vae", options={"weights": weights}).info.family
-    assert family in CARDS["vae"].family.split(" or ")
+    info = create("vae", options={"weights": weights}).info
+    assert info.family in CARDS["vae"].family.split(" or ")
+    assert info.citation == CREDITS["vae"].citation
 
 
 @pytest.mark.parametrize("name", [n for n in BUILT_IN if n.startswith(("encodec", "dac"))])
 def test_the_points_of_neural_codecs_are_those_of_their_models(name: str) -> None:
+    assert factory(name).citation == CREDITS[name].citation  # type: ignore[attr-defined]
     first, *_, last = factory(name).all_points()  # type: ignore[attr-defined]
     said = CARDS[name].points
     if name.startswith("encodec"):
@@ -74,7 +95,8 @@ def test_the_points_of_neural_codecs_are_those_of_their_models(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", [n for n in BUILT_IN if "audio_tokenizers" in BUILT_IN[n]])
-def test_the_families_of_tokenizers_are_listed(name: str) -> None:
+def test_family_and_citation_of_tokenizers_are_theirs(name: str) -> None:
+    assert factory(name).citation == CREDITS[name].citation  # type: ignore[attr-defined]
     assert CARDS[name].family == getattr(factory(name), "family", "vae")
 
 

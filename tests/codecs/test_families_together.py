@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from rdbench.audio.corpus import embedded_corpus
 from rdbench.cli.main import app
+from rdbench.codecs.credits import CREDITS
 from rdbench.store.reader import read_manifest, read_rows
 
 diffusers = pytest.importorskip("diffusers", reason="pip install 'rdbench[diffusers]'")
@@ -104,6 +105,9 @@ def test_codecs_of_every_family_run_from_one_spec(
     assert set(scores["status"]) == {"ok"}
     cards = read_manifest(project / "run")["systems"]
     assert {name: cards[name]["headline"] for name in KINDS} == KINDS
+    for name in ("mimi", "snac", "xcodec", "opus"):
+        assert cards[name]["citation"] == CREDITS[name].citation
+    assert cards["diffusers"]["citation"] == CREDITS["oobleck"].citation
     for name, kind in KINDS.items():
         bits = rows[(rows["system"] == name) & (rows["kind"] == "rate") & (rows["key"] == kind)]
         assert len(bits) >= 2, name

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
 from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.dac import output_length
 from rdbench.types import CodecError
 
@@ -41,10 +42,7 @@ class Dac(TokenCodec):
 
     kind = Kind("transformers_dac", "dac", "DacModel", _geometry, "descript/dac_16khz")
     family = "dac"
-    citation = (
-        "Kumar, Seetharaman, Luebs, Kumar, Kumar: High-Fidelity Audio Compression with Improved "
-        "RVQGAN, NeurIPS 2023, arXiv:2306.06546"
-    )
+    citation = CREDITS["transformers_dac"].citation
 
     def _short(self) -> int:
         """Samples by which the decoder falls short of whole frames: a constant number."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
 from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.segments import Segments
 from rdbench.types import CodecError
 
@@ -47,10 +48,7 @@ class Encodec(TokenCodec):
         "transformers_encodec", "encodec", "EncodecModel", _geometry, "facebook/encodec_24khz"
     )
     family = "encodec"
-    citation = (
-        "Défossez, Copet, Synnaeve, Adi: High Fidelity Neural Audio Compression, 2022, "
-        "arXiv:2210.13438"
-    )
+    citation = CREDITS["transformers_encodec"].citation
 
     def _default_counts(self) -> set[int]:
         return bandwidth_counts(self.model.config)

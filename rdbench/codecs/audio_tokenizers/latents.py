@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind, load
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.types import CodecError
 
@@ -113,7 +114,7 @@ class VibeVoiceAcoustic(LatentCodec):
         _vibevoice,
         "microsoft/VibeVoice-AcousticTokenizer",
     )
-    citation = "Peng et al.: VibeVoice Technical Report, 2025, arXiv:2508.19205"
+    citation = CREDITS["vibevoice_acoustic"].citation
 
     def _latents(self, audio: torch.Tensor) -> torch.Tensor:
         latents: torch.Tensor = self.model.encode(audio, sample=False, return_dict=True).latents
@@ -140,7 +141,7 @@ class PocketTts(LatentCodec):
         _pocket_tts,
         "eustlb/pocket-tts-audio-tokenizer",
     )
-    citation = "Kyutai: Pocket TTS, 2026, https://github.com/kyutai-labs/pocket-tts"
+    citation = CREDITS["pocket_tts"].citation
 
     def _latents(self, audio: torch.Tensor) -> torch.Tensor:
         latents: torch.Tensor = self.model.encode(audio, return_dict=True).latents

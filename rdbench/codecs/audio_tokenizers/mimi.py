@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
 from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.credits import CREDITS
 from rdbench.types import CodecError
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class Mimi(TokenCodec):
 
     kind = Kind("mimi", "mimi", "MimiModel", _geometry, "kyutai/mimi")
     family = "mimi"
-    citation = (
-        "Défossez, Mazaré, Orsini, Royer, Pérez, Jégou, Grave, Zeghidour: Moshi: a speech-text "
-        "foundation model for real-time dialogue, 2024, arXiv:2410.00037"
-    )
+    citation = CREDITS["mimi"].citation
 
     def _fewest(self) -> int:
         return int(self.model.config.num_semantic_quantizers)

@@ -18,6 +18,7 @@ from rdbench.codecs.audio_tokenizers.dac import strides_hop
 from rdbench.codecs.audio_tokenizers.encodec import bandwidth_counts
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
 from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.credits import CREDITS
 
 if TYPE_CHECKING:
     import torch
@@ -33,10 +34,7 @@ class Xcodec(TokenCodec):
 
     kind = Kind("xcodec", "xcodec", "XcodecModel", _geometry, "hf-audio/xcodec-hubert-librispeech")
     family = "xcodec"
-    citation = (
-        "Ye et al.: Codec Does Matter: Exploring the Semantic Shortcoming of Codec for Audio "
-        "Language Model, AAAI 2025, arXiv:2408.17175"
-    )
+    citation = CREDITS["xcodec"].citation
 
     def _default_counts(self) -> set[int]:
         return bandwidth_counts(self.model.config)
@@ -66,4 +64,4 @@ class HiggsAudioV2(Xcodec):
         "bosonai/higgs-audio-v2-tokenizer",
         frozenset({"semantic_model.masked_spec_embed"}),
     )
-    citation = "Boson AI: Higgs Audio v2, 2025, https://github.com/boson-ai/higgs-audio"
+    citation = CREDITS["higgs_audio_v2"].citation

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
 from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.credits import CREDITS
 from rdbench.types import CodecError
 
 if TYPE_CHECKING:
@@ -46,10 +47,7 @@ class Xcodec2(TokenCodec):
 
     kind = Kind("xcodec2", "xcodec2", "Xcodec2Model", _xcodec2, "HKUSTAudio/xcodec2-hf")
     family = "xcodec2"
-    citation = (
-        "Ye et al.: Llasa: Scaling Train-Time and Inference-Time Compute for Llama-based Speech "
-        "Synthesis, 2025, arXiv:2502.04128"
-    )
+    citation = CREDITS["xcodec2"].citation
     processor = "Xcodec2FeatureExtractor"
 
     def _input_rate(self) -> int:
@@ -97,10 +95,7 @@ class NeuCodec(Xcodec2):
     """NeuCodec: 0.8 kbps."""
 
     kind = Kind("neucodec", "neucodec", "NeuCodecModel", _neucodec, "neuphonic/neucodec")
-    citation = (
-        "Julian et al.: Finite Scalar Quantization Enables Redundant and Transmission-Robust "
-        "Neural Audio Compression at Low Bit-rates, 2025, arXiv:2509.09550"
-    )
+    citation = CREDITS["neucodec"].citation
     processor = "NeuCodecFeatureExtractor"
 
     def _input_rate(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from rdbench.types import ChangedError, CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rdbench.audio.load import Part
 
 MOST_BYTES = 256 * 2**20
 """Of one bitstream, or of one file of arrays."""
@@ -49,14 +51,16 @@ class HashedFile:
 class ClipFiles:
     """What there is of one clip at one point.
 
-    audio: the reconstruction. coded: the file that the rate follows from, where there is one. size:
-    bytes of the bitstream, where a table says them. problem: what is wrong with these, or "".
+    audio: the reconstruction. coded: the files that rates follow from, by the option that names
+    their folder. size: bytes of the bitstream, where a table says them. part: what the protocol
+    takes of it, where these are of the whole clip. problem: what is wrong with these, or "".
     """
 
     clip: str
     audio: HashedFile | None = None
-    coded: HashedFile | None = None
+    coded: Mapping[str, HashedFile] = field(default_factory=dict)
     size: int | None = None
+    part: Part | None = None
     problem: str = ""
 
     @property
@@ -64,8 +68,9 @@ class ClipFiles:
         """Names it all, for the keys of the clip; "" for a clip that cannot be used."""
         if self.problem:
             return ""
-        files = [one.held.sha256 if one else "" for one in (self.audio, self.coded)]
-        return hashlib.sha256(repr([*files, self.size]).encode()).hexdigest()
+        coded = [one.held.sha256 for one in self.coded.values()] or [""]
+        audio = self.audio.held.sha256 if self.audio else ""
+        return hashlib.sha256(repr([audio, *coded, self.size]).encode()).hexdigest()
 
     def checked(self) -> ClipFiles:
         """Itself; raises CodecError with what is wrong with it."""
@@ -76,24 +81,39 @@ class ClipFiles:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: what messages call it, its endings (none: any), and how large it may be."""
+    """A kind of file.
 
+    option: which names its folder. name: as messages call it. ends: its endings (none: any). most:
+    bytes that it may have.
+    """
+
+    option: str
     name: str
     ends: tuple[str, ...]
     most: int
 
 
-AUDIO = Kind("reconstruction", AUDIO_SUFFIXES, MOST_AUDIO_BYTES)
-BITSTREAM = Kind("bitstream", (), MOST_BYTES)
-TOKENS = Kind("token array", ENDS, MOST_BYTES)
-LATENT = Kind("latent", (".npz",), MOST_BYTES)
+AUDIO = Kind("folders", "reconstruction", AUDIO_SUFFIXES, MOST_AUDIO_BYTES)
+BITSTREAM = Kind("bitstreams", "bitstream", (), MOST_BYTES)
+TOKENS = Kind("tokens", "token array", ENDS, MOST_BYTES)
+LATENT = Kind("latents", "latent", (".npz",), MOST_BYTES)
 
 
-def find_audio(listing: Listing, places: Mapping[str, str]) -> dict[str, ClipFiles]:
-    """The reconstruction of each clip; places: of the clips by name."""
+KINDS = {kind.option: kind for kind in (BITSTREAM, TOKENS, LATENT)}
+"""What rates follow from, by the option that names its folder."""
+
+
+def find_audio(
+    listing: Listing, places: Mapping[str, str], parts: Mapping[str, Part]
+) -> dict[str, ClipFiles]:
+    """The reconstruction of each clip; places, and parts that are taken, of the clips by name."""
     return {
         clip: _with_file(
-            ClipFiles(clip), listing, place, AUDIO, lambda files, one: replace(files, audio=one)
+            ClipFiles(clip, part=parts.get(clip)),
+            listing,
+            place,
+            AUDIO,
+            lambda files, one: replace(files, audio=one),
         )
         for clip, place in places.items()
     }
@@ -102,12 +122,13 @@ def find_audio(listing: Listing, places: Mapping[str, str]) -> dict[str, ClipFil
 def add_coded(
     found: Mapping[str, ClipFiles], listing: Listing, places: Mapping[str, str], kind: Kind
 ) -> dict[str, ClipFiles]:
-    """The same with the file of each clip that its rate follows from."""
+    """The same with a file of each clip that a rate follows from."""
+
+    def put(files: ClipFiles, one: HashedFile) -> ClipFiles:
+        return replace(files, coded={**files.coded, kind.option: one})
+
     return {
-        clip: _with_file(
-            files, listing, places[clip], kind, lambda files, one: replace(files, coded=one)
-        )
-        for clip, files in found.items()
+        clip: _with_file(files, listing, places[clip], kind, put) for clip, files in found.items()
     }
 
 

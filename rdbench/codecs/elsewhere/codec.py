@@ -1,16 +1,19 @@
 """Reconstructions that were made elsewhere: folders of audio whose files are named like the clips.
 
-A point is a folder. What its rate is depends on what lies beside the audio:
+A point is a folder. What its rates are depends on what lies beside the audio; the first that is
+given is the headline, and the others stand beside it:
 
-    bitstreams, byte_counts   payload (of whole files with headers: container)
     tokens                    nominal, and entropy where the spec asks for it
     latents                   KL to N(0, I)
+    bitstreams, byte_counts   payload (of whole files with headers: container)
     stated_kbps               stated: somebody's word, which nothing here can check
     nothing                   none: it is shown as an anchor is
 
 Nothing is encoded or decoded here, so that nothing is timed. The audio is brought to the protocol's
 rate, without the delay that is declared, and cut or padded with zeros to the clip's length where it
-is no further off than the tolerance. Clips are taken whole.
+is no further off than the tolerance. Where the protocol takes a part of a clip, and these are of
+whole clips, the same part is taken of the audio and, in whole frames, of tokens and latents;
+bitstreams cannot be cut, so that a part has the share of their bits that it has of the clip's time.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from rdbench.codecs import points as points_of
@@ -32,11 +36,14 @@ from rdbench.types import (
     AudioBatch,
     CodecError,
     CodecInfo,
+    Counted,
     DecoderInput,
     Encoded,
     OperatingPoint,
+    Posterior,
     RateKind,
     RunsOn,
+    Tokens,
     Variant,
     Waveform,
 )
@@ -44,11 +51,14 @@ from rdbench.types import (
 if TYPE_CHECKING:
     import torch
 
+    from rdbench.audio.load import Part
+
 ADAPTER = 1
 """Raised when rates or audio of the same files change."""
 
-BITS = ("bitstreams", "byte_counts", "tokens", "latents", "stated_kbps")
-"""The options that say where a rate comes from."""
+BITS = ("tokens", "latents", "bitstreams", "byte_counts", "stated_kbps")
+"""The options that say where a rate comes from, the headline first."""
+_EXCLUDE = (("tokens", "latents"), ("bitstreams", "byte_counts"))
 _LARGEST_CODEBOOK = 2**31 - 1
 _MOST_KBPS = 1e6
 
@@ -74,9 +84,12 @@ class Files(GivenCodec):
         delay: samples, at the rate of the files, by which the reconstructions are late.
         tolerance_seconds: by how much a reconstruction may be longer (it is cut) or shorter (it is
             filled up with zeros) than its clip.
+        made_of: of what all this was made where the protocol takes excerpts of clips: of the whole
+            "clip" or of the "excerpt". Must be stated there.
 
     `bitstreams`, `byte_counts`, `tokens`, `latents` and `stated_kbps` take, as `folders` does, one
-    value or one for each point, and exclude each other.
+    value or one for each point. A codec decodes tokens or latents, and its bytes are of bitstreams
+    or of a table; otherwise several of them may be given.
 
     Raises:
         CodecError: for options that do not go together, and for points that are not there.
@@ -97,26 +110,30 @@ class Files(GivenCodec):
         stated_kbps: float | dict[str, float] | None = None,
         delay: int = 0,
         tolerance_seconds: float = 0.05,
+        made_of: Literal["clip", "excerpt"] | None = None,
     ) -> None:
         given = dict(
-            zip(BITS, (bitstreams, byte_counts, tokens, latents, stated_kbps), strict=True)
+            zip(BITS, (tokens, latents, bitstreams, byte_counts, stated_kbps), strict=True)
         )
-        self._source = _one_source(given)
-        _check_companions(self._source, container, codebook_sizes, decoded_from)
+        self._sources = _sources(given)
+        _check_companions(self._sources, container, codebook_sizes, decoded_from)
         _check_numbers(delay, tolerance_seconds)
         if not folders:
             raise CodecError("files: name a folder of reconstructions under `folders`")
         self._folders = (
             {Path(folders).name or folders: folders} if isinstance(folders, str) else (folders)
         )
-        self._bits = _by_point(self._source, given.get(self._source), self._folders)
+        self._bits = {one: _by_point(one, given[one], self._folders) for one in self._sources}
+        self._kinds = _kinds(self._sources, container)
+        self.made_of = made_of
         self._sizes = codebook_sizes
         self._decoded_from = decoded_from
         settings = {
-            "source": self._source,
+            "source": " + ".join(self._sources),
             "delay": delay,
             "tolerance_seconds": tolerance_seconds,
             "codebook_sizes": codebook_sizes,
+            **({"made_of": made_of} if made_of else {}),
         }
         self.points = points_of.resolve("files", points, self._available(settings))
         self.info = CodecInfo(
@@ -124,17 +141,23 @@ class Files(GivenCodec):
             family="files",
             sample_rates=(),
             channels=(),
-            headline=_headline(self._source, container),
+            headline=self._kinds[0] if self._kinds else None,
             runs_on=RunsOn.POOL,
             delay=delay,
             version=f"adapter {ADAPTER}",
             details={
                 "made": "elsewhere; nothing is coded or timed here",
-                "rate": self._source or "none is given",
+                "rate": ", ".join(self._sources) or "none is given",
+                "made_of": _MADE_OF.get(made_of or "", "whole clips"),
                 "tolerance_seconds": tolerance_seconds,
                 "delay_unit": "samples at the rate of the files",
             },
         )
+
+    @property
+    def rate_kinds(self) -> tuple[RateKind, ...]:
+        """One for each source that is given; nobody knows what of a bitstream is packets."""
+        return self._kinds
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -146,24 +169,26 @@ class Files(GivenCodec):
         return self._folders[point.name]
 
     def find(
-        self, point: OperatingPoint, clips: Sequence[str], locate: Callable[[str], Path]
+        self,
+        point: OperatingPoint,
+        clips: Sequence[str],
+        locate: Callable[[str], Path],
+        *,
+        parts: Mapping[str, Part] = MappingProxyType({}),
     ) -> Mapping[str, clip_files.ClipFiles]:
         """The files of each clip at a point; see `GivenCodec.find`."""
         places = places_of(clips)
         audio = Listing.of(locate(self._folders[point.name]), "folders")
-        found = clip_files.find_audio(audio, places)
-        kinds = {
-            "bitstreams": clip_files.BITSTREAM,
-            "tokens": clip_files.TOKENS,
-            "latents": clip_files.LATENT,
-        }
-        if self._source == "byte_counts":
-            sizes = read_sizes(locate(self._bits[point.name]), point.name)
-            return clip_files.add_sizes(found, sizes, places)
-        if self._source not in kinds:
-            return found
-        listing = Listing.of(locate(self._bits[point.name]), self._source)
-        return clip_files.add_coded(found, listing, places, kinds[self._source])
+        found = clip_files.find_audio(audio, places, parts)
+        for source in self._sources:
+            value = self._bits[source][point.name]
+            if source == "byte_counts":
+                sizes = read_sizes(locate(value), point.name)
+                found = clip_files.add_sizes(found, sizes, places)
+            elif kind := clip_files.KINDS.get(source):
+                listing = Listing.of(locate(value), source)
+                found = clip_files.add_coded(found, listing, places, kind)
+        return found
 
     def encode(
         self,
@@ -173,20 +198,34 @@ class Files(GivenCodec):
     ) -> Encoded:
         """What the rates of the clips follow from; `audio` says how long these are."""
         checked = [one.checked() for one in given]
-        payload: Any
-        if self._source in ("bitstreams", "byte_counts"):
-            assert self.info.headline is not None
-            payload = payloads.counted(self.info.headline, checked)
-        elif self._source == "tokens":
+        found: list[Any] = [
+            self._payload(source, kind, point, audio, checked)
+            for source, kind in zip(self._sources, self._kinds, strict=True)
+        ] or [Waveform(self._waveform(audio, checked))]
+        return Encoded(
+            found[0],
+            audio.lengths.clone(),
+            audio.sample_rate,
+            audio.channels,
+            also=tuple(found[1:]),
+        )
+
+    def _payload(
+        self,
+        source: str,
+        kind: RateKind,
+        point: OperatingPoint,
+        audio: AudioBatch,
+        given: Sequence[clip_files.ClipFiles],
+    ) -> Tokens | Posterior | Counted:
+        if source == "tokens":
             assert self._sizes is not None
-            payload = payloads.tokens(checked, audio, self._sizes)
-        elif self._source == "latents":
-            payload = payloads.posterior(checked, audio)
-        elif self._source == "stated_kbps":
-            payload = payloads.stated(float(self._bits[point.name]), audio)
-        else:
-            payload = Waveform(self._waveform(audio, checked))
-        return Encoded(payload, audio.lengths.clone(), audio.sample_rate, audio.channels)
+            return payloads.tokens(given, audio, self._sizes)
+        if source == "latents":
+            return payloads.posterior(given, audio)
+        if source == "stated_kbps":
+            return payloads.stated(float(self._bits[source][point.name]), audio)
+        return payloads.counted(kind, given)
 
     def decoder_input(
         self,
@@ -217,8 +256,8 @@ class Files(GivenCodec):
         for name in self._folders:
             own = dict(settings)
             target = _number_in(name)
-            if self._source == "stated_kbps":
-                target = own["stated_kbps"] = float(self._bits[name])
+            if "stated_kbps" in self._sources:
+                target = own["stated_kbps"] = float(self._bits["stated_kbps"][name])
                 if not 0 < target <= _MOST_KBPS:
                     raise CodecError(
                         f"files: stated_kbps of {name!r} is {target:g}; give kilobits per second, "
@@ -238,14 +277,18 @@ class Files(GivenCodec):
         return samples
 
     def _read(self, given: clip_files.ClipFiles, audio: AudioBatch, length: int) -> torch.Tensor:
-        """A reconstruction (channels, time) without its delay, at the rate of `audio`."""
+        """A reconstruction (channels, time) without its delay, at the rate of `audio`.
+
+        length: of what is scored, in samples; of a part of a clip the reconstruction is longer.
+        """
         from rdbench.audio.load import read
         from rdbench.audio.resample import resample
 
         assert given.audio is not None
-        path, wanted = given.audio.path, audio.sample_rate
+        path, wanted, part = given.audio.path, audio.sample_rate, given.part
+        whole = part.total if part else length
         # What is far too long is refused by its header, before it fills the memory.
-        most = 2 * (length / wanted + 1) + self.info.delay / 1000
+        most = 2 * (whole / wanted + 1) + self.info.delay / 1000
         samples, rate = read(path, planned=given.audio.held, most_seconds=most)
         if len(samples) != audio.channels:
             raise CodecError(
@@ -256,38 +299,45 @@ class Files(GivenCodec):
         # At another rate, a length may be rounded up here and down there.
         rounded = 0.0 if rate == wanted else 1 / rate + 1 / wanted
         tolerance = float(self.info.details["tolerance_seconds"])
-        if abs(found.shape[-1] - length) > (tolerance + rounded) * wanted:
+        if abs(found.shape[-1] - whole) > (tolerance + rounded) * wanted:
             less = f" without its delay of {self.info.delay} samples" if self.info.delay else ""
             raise CodecError(
                 f"{path} lasts {found.shape[-1] / wanted:.4f} s{less}, and the clip "
-                f"{given.clip!r} {length / wanted:.4f} s; write it of the clip's length, or raise "
+                f"{given.clip!r} {whole / wanted:.4f} s; write it of the clip's length, or raise "
                 f"tolerance_seconds (now {tolerance:g})"
             )
-        return found
+        return found[:, part.offset :] if part else found
 
 
-def _one_source(given: Mapping[str, Any]) -> str:
-    """The option that the rate comes from, or ""."""
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise CodecError(
-            f"files: a rate comes from one of {', '.join(BITS)}, and {' and '.join(named)} are "
-            "given; make two systems of it, or keep one"
-        )
-    return named[0] if named else ""
+_MADE_OF = {
+    "clip": "whole clips; where the protocol takes a part, it is cut, and bytes are shared by time",
+    "excerpt": "the excerpts that the protocol takes",
+}
+
+
+def _sources(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options that rates come from, in the order of `BITS`."""
+    named = tuple(name for name, value in given.items() if value is not None)
+    for pair in _EXCLUDE:
+        if set(pair) <= set(named):
+            raise CodecError(
+                f"files: {' and '.join(pair)} are given, of which a system has one; make two "
+                "systems of it, or keep one"
+            )
+    return named
 
 
 def _check_companions(
-    source: str, container: bool, codebook_sizes: Any, decoded_from: str | None
+    sources: Sequence[str], container: bool, codebook_sizes: Any, decoded_from: str | None
 ) -> None:
     """Options that belong to one source alone."""
-    if container and source not in ("bitstreams", "byte_counts"):
+    if container and not {"bitstreams", "byte_counts"} & set(sources):
         raise CodecError("files: container says what bitstreams or byte_counts are; name one")
     for option, value, owner in (
         ("codebook_sizes", codebook_sizes, "tokens"),
         ("decoded_from", decoded_from, "latents"),
     ):
-        if (value is not None) != (source == owner):
+        if (value is not None) != (owner in sources):
             raise CodecError(f"files: {owner} and {option} go together; give both, or neither")
     for size in _sizes_in(codebook_sizes):
         if not 1 <= size <= _LARGEST_CODEBOOK:
@@ -329,7 +379,8 @@ def _by_point(option: str, value: Any, points: Mapping[str, str]) -> dict[str, A
     return dict(value)
 
 
-def _headline(source: str, container: bool) -> RateKind | None:
+def _kinds(sources: Sequence[str], container: bool) -> tuple[RateKind, ...]:
+    """The kind of rate that comes of each source."""
     counted = RateKind.CONTAINER if container else RateKind.PAYLOAD
     kinds = {
         "bitstreams": counted,
@@ -338,7 +389,7 @@ def _headline(source: str, container: bool) -> RateKind | None:
         "latents": RateKind.KL,
         "stated_kbps": RateKind.STATED,
     }
-    return kinds.get(source)
+    return tuple(kinds[source] for source in sources)
 
 
 def _number_in(name: str) -> float | None:

@@ -2,7 +2,8 @@
 
 Arrays are (codebooks, frames) and (channels, frames); an array of tokens may be (frames,), and a
 leading axis of one clip, as models give it, is dropped. Frame rates are those of the clip: frames
-over its unpadded seconds.
+over its unpadded seconds. Of a part of a clip these are the frames that lie in it, to the nearest
+whole one at either end.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from rdbench.types import AudioBatch, CodecError, Counted, Posterior, RateKind, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rdbench.audio.load import Part
+
     Sizes = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 MOST_CODEBOOKS = 128
@@ -29,11 +32,19 @@ MOST_CODEBOOKS = 128
 
 
 def counted(kind: RateKind, given: Sequence[ClipFiles]) -> Counted:
-    """Eight bits for each byte of a clip's bitstream; raises as `HashedFile.read` does."""
+    """Eight bits for each byte of a clip's bitstream; raises as `HashedFile.read` does.
+
+    A part of a clip has the share of them that it has of the clip's time.
+    """
     import torch
 
-    sizes = [len(_coded(one).read()) if one.size is None else one.size for one in given]
-    return Counted(kind, 8 * torch.tensor(sizes, dtype=torch.float64))
+    bits = [
+        8.0
+        * (len(one.coded["bitstreams"].read()) if one.size is None else one.size)
+        * (one.part.length / one.part.total if one.part else 1.0)
+        for one in given
+    ]
+    return Counted(kind, torch.tensor(bits, dtype=torch.float64))
 
 
 def stated(kbps: float, audio: AudioBatch) -> Counted:
@@ -51,8 +62,8 @@ def tokens(given: Sequence[ClipFiles], audio: AudioBatch, sizes: Sizes) -> Token
     import torch
 
     by_name = dict(sizes) if isinstance(sizes, Mapping) else {"": sizes}
-    names, frames_of = [one.clip for one in given], audio.lengths.tolist()
-    found = [_token_arrays(one, by_name, most) for one, most in zip(given, frames_of, strict=True)]
+    names, most_of = [one.clip for one in given], _samples(given, audio)
+    found = [_token_arrays(one, by_name, most) for one, most in zip(given, most_of, strict=True)]
     streams = []
     for name, of_stream in by_name.items():
         codes, frames = pad_stack([torch.from_numpy(arrays[name]) for arrays in found])
@@ -73,7 +84,7 @@ def posterior(given: Sequence[ClipFiles], audio: AudioBatch) -> Posterior:
     import torch
 
     found = [
-        _mean_and_scale(one, most) for one, most in zip(given, audio.lengths.tolist(), strict=True)
+        _mean_and_scale(one, most) for one, most in zip(given, _samples(given, audio), strict=True)
     ]
     mean, frames = pad_stack([torch.from_numpy(mean) for mean, _ in found])
     scale, _ = pad_stack([torch.from_numpy(scale) for _, scale in found])
@@ -85,7 +96,7 @@ def posterior(given: Sequence[ClipFiles], audio: AudioBatch) -> Posterior:
 def _token_arrays(
     given: ClipFiles, sizes: Mapping[str, int | Sequence[int]], most: int
 ) -> dict[str, NDArray[np.int64]]:
-    file = _coded(given)
+    file = given.coded["tokens"]
     what = f"{file.path}, the tokens of {given.clip!r},"
     arrays = _arrays(file, "iu", "save whole numbers")
     if set(sizes) == {""} and len(arrays) == 1:
@@ -95,7 +106,10 @@ def _token_arrays(
             f"{what} has the arrays {_listed(arrays)}, and `codebook_sizes` is of "
             f"{_listed(sizes)}; name the same"
         )
-    return {name: _codes(values, sizes[name], what, most) for name, values in arrays.items()}
+    return {
+        name: _taken(_codes(values, sizes[name], what, most), given.part)
+        for name, values in arrays.items()
+    }
 
 
 def _codes(
@@ -115,7 +129,7 @@ def _codes(
 
 
 def _mean_and_scale(given: ClipFiles, most: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    file = _coded(given)
+    file = given.coded["latents"]
     what = f"{file.path}, the latent of {given.clip!r},"
     arrays = _arrays(file, "f", "save floats")
     if set(arrays) != {"mean", "scale"}:
@@ -127,7 +141,8 @@ def _mean_and_scale(given: ClipFiles, most: int) -> tuple[NDArray[np.float32], N
             "(channels, frames)"
         )
     with np.errstate(over="ignore"):
-        return np.array(mean, np.float32), np.array(scale, np.float32)
+        mean, scale = np.array(mean, np.float32), np.array(scale, np.float32)
+    return _taken(mean, given.part), _taken(scale, given.part)
 
 
 def _arrays(file: HashedFile, kinds: str, wanted: str) -> dict[str, NDArray[Any]]:
@@ -161,9 +176,21 @@ def _frame_rate(frames: Any, audio: AudioBatch) -> float:
     return float(frames[0]) / float(audio.seconds[0])
 
 
-def _coded(given: ClipFiles) -> HashedFile:
-    assert given.coded is not None
-    return given.coded
+def _samples(given: Sequence[ClipFiles], audio: AudioBatch) -> list[int]:
+    """Of each clip, all of it where these are of whole clips."""
+    return [
+        one.part.total if one.part else length
+        for one, length in zip(given, audio.lengths.tolist(), strict=True)
+    ]
+
+
+def _taken(frames: NDArray[Any], part: Part | None) -> NDArray[Any]:
+    """The columns that lie in a part of the clip, one at least."""
+    if part is None:
+        return frames
+    each = frames.shape[1] / part.total
+    first = min(round(part.offset * each), frames.shape[1] - 1)
+    return frames[:, first : max(round((part.offset + part.length) * each), first + 1)]
 
 
 def _listed(names: Mapping[str, Any]) -> str:

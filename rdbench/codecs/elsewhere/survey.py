@@ -7,8 +7,8 @@ of its rows.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ class ClipFound:
     problem: why it cannot be used, or "". reference_rate, rate: of clip and reconstruction, in
     hertz. longer: samples at `rate` by which it is longer than the clip, without its declared delay
     (negative: shorter). delay: samples at `rate` by which it is still late, None where there is
-    none to speak of. kbps: NaN without a rate. seconds: of the clip. container: whether what is
+    none to speak of. kbps: of each kind of rate. seconds: of the clip. container: whether what is
     counted as a payload begins as whole files do.
     """
 
@@ -44,7 +44,7 @@ class ClipFound:
     rate: int = 0
     longer: int = 0
     delay: float | None = None
-    kbps: float = float("nan")
+    kbps: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     container: bool = False
 
@@ -67,11 +67,11 @@ class PointFound:
         """The clips that can be used."""
         return tuple(one for one in self.clips if not one.problem)
 
-    @property
-    def kbps(self) -> float:
-        """Total bits over total seconds; NaN without a rate."""
+    def kbps(self, kind: str) -> float:
+        """Total bits of a kind over total seconds; NaN without any."""
         seconds = sum(one.seconds for one in self.good)
-        return sum(o.kbps * o.seconds for o in self.good) / seconds if seconds else float("nan")
+        bits = sum(o.kbps[kind] * o.seconds for o in self.good)
+        return bits / seconds if seconds else float("nan")
 
     @property
     def delay(self) -> float | None:
@@ -208,8 +208,6 @@ def _measured(codec: Files, point: OperatingPoint, clip: Clip, files: ClipFiles)
     encoded = codec.encode(audio, point, [files])
     decoded = codec.decode(codec.decoder_input(encoded, codec.variants[0], [0], [files]))
     (delay,) = residual_delay(reference=audio, reconstruction=decoded)
-    headline = codec.info.headline
-    kbps = rates(encoded)[headline][0].kbps if headline else float("nan")
     wanted = resampled_length(reference.shape[-1], rate, own)
     return ClipFound(
         clip.name,
@@ -217,7 +215,7 @@ def _measured(codec: Files, point: OperatingPoint, clip: Clip, files: ClipFiles)
         rate=own,
         longer=raw.shape[-1] - codec.info.delay - wanted,
         delay=None if delay is None else delay * own / rate,
-        kbps=kbps,
+        kbps={kind: found[0].kbps for kind, found in rates(encoded).items()},
         seconds=reference.shape[-1] / rate,
         container=_is_container(codec, files),
     )
@@ -225,9 +223,10 @@ def _measured(codec: Files, point: OperatingPoint, clip: Clip, files: ClipFiles)
 
 def _is_container(codec: Files, files: ClipFiles) -> bool:
     """Whether what is counted as a payload begins as whole files do."""
-    if files.coded is None or codec.info.headline != "payload":
+    bitstream = files.coded.get("bitstreams")
+    if bitstream is None or "payload" not in codec.rate_kinds:
         return False
-    start = files.coded.read()[:12]
+    start = bitstream.read()[:12]
     return start.startswith(_CONTAINERS) or start[4:8] == _MP4
 
 

@@ -23,6 +23,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.published import PublishedCodec
 from rdbench.types import OperatingPoint, WeightsError
 from rdbench.weights.checkpoints import Checkpoint, without_memory
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     import torch
 
 _ROOT_URL = "https://github.com/descriptinc/descript-audio-codec/releases/download/"
-_CITATION = (
-    "Kumar, Seetharaman, Luebs, Kumar, Kumar: High-Fidelity Audio Compression with Improved "
-    "RVQGAN, NeurIPS 2023, arXiv:2306.06546"
-)
 
 
 def output_length(frames: int, decoder_rates: Sequence[int]) -> int:
@@ -62,7 +59,7 @@ class _Dac(PublishedCodec):
 
     family = "dac"
     package = "descript-audio-codec"
-    citation = _CITATION
+    citation = CREDITS["dac_44khz"].citation
     strides: tuple[int, ...]
     codebooks: int
     latent_dim: int

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.published import PublishedCodec
 from rdbench.codecs.neural.segments import Segments
 from rdbench.types import CodecError, OperatingPoint
@@ -29,10 +30,6 @@ _LICENCE = (
     "weights: none stated apart from the code's; code: CC BY-NC 4.0 in encodec 0.1.1, "
     "MIT in its repository since April 2023"
 )
-_CITATION = (
-    "Défossez, Copet, Synnaeve, Adi: High Fidelity Neural Audio Compression, 2022, arXiv:2210.13438"
-)
-
 HOP = 320
 """Samples of one frame, in both models."""
 
@@ -45,7 +42,7 @@ class _Encodec(PublishedCodec):
 
     family = "encodec"
     package = "encodec"
-    citation = _CITATION
+    citation = CREDITS["encodec_24khz"].citation
     hop = HOP
     kbps: tuple[float, ...]
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import check_audio
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import cut_codebooks, only_stream
 from rdbench.codecs.points import resolve
 from rdbench.files import is_file, user_path
@@ -102,7 +103,7 @@ class Lyra(Codec):
             weights_sha256=_sha256(found),
             version=f"Lyra v2, ai-edge-litert {version('ai-edge-litert')}, adapter {ADAPTER}",
             licence="Apache-2.0",
-            citation="Zeghidour et al.: SoundStream, TASLP 30, 2022; Google: Lyra v2, 2022",
+            citation=CREDITS["lyra"].citation,
             details={"codebooks": CODEBOOKS, "kernels": "TFLite's choice, one thread"},
         )
 

@@ -27,10 +27,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import by_length, check_audio, pad_stack
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import full_precision
 from rdbench.codecs.points import resolve
 from rdbench.codecs.seeds import noise_seed, seeded
-from rdbench.files import user_path
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -47,6 +47,7 @@ from rdbench.types import (
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 from rdbench.weights.configs import build_bounded, read_config
+from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,9 +56,6 @@ ADAPTER = 1
 """Raised when the same weights give other codes or audio."""
 CONFIG, WEIGHTS = "config.json", "pytorch_model.bin"
 SOURCE = "https://huggingface.co/hubertsiuzdak/snac_24khz (or snac_32khz, snac_44khz)"
-_CITATION = (
-    "Siuzdak, Grötschla, Lanzendörfer: SNAC: Multi-Scale Neural Audio Codec, 2024, arXiv:2410.14411"
-)
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Stride = Annotated[int, Field(ge=1, le=64)]
@@ -72,12 +70,18 @@ class Snac(Codec):
         *,
         points: Sequence[float | str] | None = None,
         weights: str | Path | None = None,
+        subfolder: str = "",
+        revision: str = "main",
     ) -> None:
         """Loads the model on the CPU.
 
         Args:
             points: there is one, called by its nominal kbps.
-            weights: a folder with config.json and pytorch_model.bin, as the package has them.
+            weights: a folder with config.json and pytorch_model.bin, as the package has them,
+                or the id of such a model on the Hugging Face hub, whose files are in this machine's
+                cache.
+            subfolder: where the files lie in it.
+            revision: of a model of the hub: a commit, or a branch.
 
         Raises:
             CodecError: without `weights`, or for an unknown point.
@@ -93,7 +97,14 @@ class Snac(Codec):
             from snac import SNAC
         except ImportError as error:
             raise MissingExtraError("codec 'snac'", "snac") from error
-        folder = user_path(weights)
+        folder = folder_of(
+            str(weights),
+            subfolder,
+            revision,
+            codec="codec 'snac'",
+            package="snac",
+            names=(WEIGHTS,),
+        )
         config = read_config(folder / CONFIG, SnacConfig, codec="codec 'snac'", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)
         arguments = config.model_dump()
@@ -117,10 +128,11 @@ class Snac(Codec):
             weights_sha256=checkpoint.sha256,
             version=f"snac {version('snac')}, adapter {ADAPTER}",
             licence="MIT",
-            citation=_CITATION,
+            citation=CREDITS["snac"].citation,
             details={
                 "weights": checkpoint.filename,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,
+                "weights_from": origin_of(str(weights), folder),
                 "config": config.model_dump(),
             },
         )

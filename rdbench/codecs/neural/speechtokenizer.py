@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.neural.trained import check_distinct_codes
 from rdbench.codecs.points import resolve
-from rdbench.files import user_path
 from rdbench.types import (
     CodecInfo,
     MissingExtraError,
@@ -32,6 +32,7 @@ from rdbench.types import (
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 from rdbench.weights.configs import build_bounded, read_config
+from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +42,6 @@ ADAPTER = 1
 """Raised when the same weights give other codes or audio."""
 CONFIG, WEIGHTS = "config.json", "SpeechTokenizer.pt"
 SOURCE = "https://huggingface.co/fnlp/SpeechTokenizer (speechtokenizer_hubert_avg)"
-_CITATION = (
-    "Zhang, Zhang, Li, Zhou, Qiu: SpeechTokenizer: Unified Speech Tokenizer for Speech Language "
-    "Models, ICLR 2024, arXiv:2308.16692"
-)
 
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Few = Annotated[int, Field(ge=0, le=64)]
@@ -58,13 +55,19 @@ class SpeechTokenizerCodec(ResidualCodec):
         *,
         points: Sequence[float | str] | None = None,
         weights: str | Path | None = None,
+        subfolder: str = "",
+        revision: str = "main",
         check: bool = True,
     ) -> None:
         """Loads the model on the CPU.
 
         Args:
             points: rates in kbps, or names of points; None means all.
-            weights: a folder with config.json and SpeechTokenizer.pt, as its authors publish them.
+            weights: a folder with config.json and SpeechTokenizer.pt, as its authors publish them,
+                or the id of such a model on the Hugging Face hub, whose files are in this machine's
+                cache.
+            subfolder: where the files lie in it.
+            revision: of a model of the hub: a commit, or a branch.
             check: whether to refuse weights whose codebooks are hardly used.
 
         Raises:
@@ -81,7 +84,14 @@ class SpeechTokenizerCodec(ResidualCodec):
             from speechtokenizer import SpeechTokenizer
         except ImportError as error:
             raise MissingExtraError("codec 'speechtokenizer'", "speechtokenizer") from error
-        folder = user_path(weights)
+        folder = folder_of(
+            str(weights),
+            subfolder,
+            revision,
+            codec="codec 'speechtokenizer'",
+            package="speechtokenizer",
+            names=(WEIGHTS,),
+        )
         path = folder / CONFIG
         config = read_config(path, SpeechTokenizerConfig, codec=f"codec {NAME!r}", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)
@@ -109,10 +119,11 @@ class SpeechTokenizerCodec(ResidualCodec):
             weights_sha256=checkpoint.sha256,
             version=f"speechtokenizer {version('speechtokenizer')}, adapter {ADAPTER}",
             licence="Apache-2.0",
-            citation=_CITATION,
+            citation=CREDITS["speechtokenizer"].citation,
             details={
                 "weights": checkpoint.filename,
                 "weights_bytes": (folder / WEIGHTS).stat().st_size,
+                "weights_from": origin_of(str(weights), folder),
                 "config": config.model_dump(),
             },
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rdbench.codecs import points as points_of
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.packets.ffmpeg import PyAvCodec
 from rdbench.types import OperatingPoint
 
@@ -28,13 +29,13 @@ class _Dolby(PyAvCodec):
     ) -> tuple[int, dict[str, str]]:
         return round(float(point.settings["kbps"]) * 1000), {}
 
-    def _card(self, citation: str) -> None:
+    def _card(self) -> None:
         self.info = self._make_info(
             self.title,
             sample_rates=(32000, 44100, 48000),
             delay=DELAY,
             licence="LGPL-2.1-or-later (FFmpeg)",
-            citation=f"{citation}; the FFmpeg project's native encoder",
+            citation=CREDITS[self.title].citation,
             details={
                 "container": "none: the frames, one after another",
                 "delay_unit": "samples at any rate: the overlap of frames",
@@ -61,7 +62,7 @@ class Ac3(_Dolby):
         available = [OperatingPoint(str(rate), float(rate), {"kbps": rate}) for rate in self.RATES]
         default = ("64", "96", "128", "192", "256")
         self.points = points_of.resolve("ac3", points, available, default)
-        self._card("ETSI TS 102 366")
+        self._card()
 
 
 class Eac3(_Dolby):
@@ -80,4 +81,4 @@ class Eac3(_Dolby):
 
     def __init__(self, *, points: Sequence[float | str] | None = None) -> None:
         self.points = points_of.continuous("eac3", points, 32, 640, self.DEFAULT)
-        self._card("ETSI TS 102 366, Annex E")
+        self._card()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rdbench.codecs import points as points_of
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.packets.ffmpeg import PyAvCodec, choose
 from rdbench.types import OperatingPoint
 
@@ -47,7 +48,7 @@ class Flac(PyAvCodec):
                 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000,
             ),
             licence="LGPL-2.1-or-later (FFmpeg)",
-            citation="RFC 9639: Free Lossless Audio Codec, 2024; the FFmpeg project's encoder",
+            citation=CREDITS["flac"].citation,
             details={
                 "bits": bits,
                 "level": level,

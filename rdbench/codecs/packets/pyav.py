@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rdbench.codecs import points as points_of
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.packets.ffmpeg import PyAvCodec, Samples, choose, layout_name
 from rdbench.types import CodecError, OperatingPoint, PacketStream
 
@@ -87,7 +88,7 @@ class Opus(PyAvCodec):
             frame_rate=1000 / frame_duration,
             delay=120 if application == "lowdelay" else 312,
             licence="BSD-3-Clause (libopus)",
-            citation="Valin, Vos, Terriberry: Definition of the Opus Audio Codec, RFC 6716, 2012",
+            citation=CREDITS["opus"].citation,
             details={
                 "mode": mode,
                 "application": application,
@@ -181,7 +182,7 @@ class Mp3(PyAvCodec):
             sample_rates=(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
             delay=1105,
             licence="LGPL-2.0-or-later (LAME)",
-            citation="ISO/IEC 11172-3:1993 and 13818-3:1998; the LAME project",
+            citation=CREDITS["mp3"].citation,
             details={
                 "mode": mode,
                 "quality": quality,
@@ -278,7 +279,7 @@ class Aac(PyAvCodec):
             sample_rates=_AAC_RATES,
             delay=1024,
             licence="LGPL-2.1-or-later (FFmpeg)",
-            citation="ISO/IEC 14496-3:2019; the FFmpeg project's native AAC encoder",
+            citation=CREDITS["aac"].citation,
             details={
                 "mode": mode,
                 "coder": coder,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rdbench.codecs import points as points_of
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.packets.ffmpeg import PyAvCodec
 from rdbench.types import OperatingPoint
 
@@ -49,7 +50,7 @@ class AmrNb(PyAvCodec):
             frame_rate=50.0,
             delay=self.LOOK_AHEAD,
             licence="Apache-2.0 (OpenCORE)",
-            citation="3GPP TS 26.071: AMR speech codec; the OpenCORE library",
+            citation=CREDITS["amr_nb"].citation,
             details={
                 "container": "amr",
                 "payload": "with one octet of header for each frame, in whole octets",
@@ -88,7 +89,7 @@ class G722(PyAvCodec):
             channels=(1,),
             delay=22,
             licence="LGPL-2.1-or-later (FFmpeg)",
-            citation="ITU-T G.722: 7 kHz audio-coding within 64 kbit/s",
+            citation=CREDITS["g722"].citation,
             details={
                 "container": "none: the octets, one after another",
                 "delay_unit": "samples at 16 kHz: the filters of both bands",

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rdbench.codecs import points as points_of
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.packets.ffmpeg import PyAvCodec, Samples, version_of
 from rdbench.codecs.packets.framing import split
 from rdbench.types import CodecError, OperatingPoint, PacketStream
@@ -53,7 +54,7 @@ class Vorbis(PyAvCodec):
             "vorbis",
             sample_rates=(8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000),
             licence="BSD-3-Clause (libvorbis)",
-            citation="Xiph.Org Foundation: Vorbis I specification, 2020; libvorbis",
+            citation=CREDITS["vorbis"].citation,
             details={"mode": "vbr", "container": "ogg"},
         )
 

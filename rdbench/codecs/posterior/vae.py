@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.base import Codec
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.residual import ResidualCodec
 from rdbench.codecs.points import resolve
 from rdbench.codecs.posterior.base import PosteriorCodec
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 ADAPTER = 1
 """Raised when the same checkpoint gives other codes, posteriors or audio (`rdbench.models` too)."""
 
-_CITATION = (
-    "rdbench reference checkpoints; target-KL after Seetharaman & Kumar, arXiv:2605.17085; "
-    "backbone after Siuzdak, arXiv:2306.00814"
-)
 _DEFAULT_KBPS = (1.5, 3.0, 6.0, 12.0)
 
 
@@ -95,7 +92,7 @@ class GaussianCodec(PosteriorCodec):
             points=points,
             target_kbps=header.target_kbps,
             weights_sha256=sha256,
-            citation=_CITATION,
+            citation=CREDITS["vae"].citation,
             version=f"adapter {ADAPTER}",
             details=_details(header),
         )
@@ -148,7 +145,7 @@ class RvqCodec(ResidualCodec):
             frame_rate=config.frame_rate,
             parameters=model.parameter_count,
             weights_sha256=sha256,
-            citation=_CITATION,
+            citation=CREDITS["vae"].citation,
             version=f"adapter {ADAPTER}",
             details=_details(header),
         )

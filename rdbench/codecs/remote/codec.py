@@ -40,6 +40,7 @@ from rdbench.types import (
     OperatingPoint,
     Packets,
     PacketStream,
+    RateKind,
     RunsOn,
     SideInformation,
     Tokens,
@@ -63,6 +64,8 @@ ANSWER_SECONDS = 3600.0
 """How long one call may take; the engine's own limit is shorter and ends the process, too."""
 MAX_SIDE_BITS = 2**32
 """Most bits of side information of one clip."""
+FRAMES_OFF, FEW_FRAMES, PADDED_SECONDS = 1.1, 2, 1.0
+"""How far the number of frames may be off: by a factor, by a few, and by padding at the end."""
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -212,6 +215,7 @@ class _Remote(Codec):
         payload = self._payload([one for one, _ in results])
         if isinstance(payload, Tokens):
             clip_codes(payload)  # a size that its codes do not keep to is no rate
+            self._check_frames(payload, audio)
         side = self._side([side for _, side in results])
         return Encoded(payload, audio.lengths, audio.sample_rate, audio.channels, side)
 
@@ -229,6 +233,20 @@ class _Remote(Codec):
         samples, _ = pad_stack(self._host.by_group(decoder_input.lengths, run))
         on_device = samples.to(self._host.device)
         return AudioBatch(on_device, decoder_input.lengths, decoder_input.sample_rate)
+
+    def _check_frames(self, tokens: Tokens, audio: AudioBatch) -> None:
+        """Holds how many frames there are against how many a second are declared."""
+        for stream in tokens.streams:
+            for frames, seconds in zip(stream.frames.tolist(), audio.seconds.tolist(), strict=True):
+                expected = seconds * stream.frame_rate
+                fewest = expected / FRAMES_OFF - FEW_FRAMES
+                most = expected * FRAMES_OFF + FEW_FRAMES + PADDED_SECONDS * stream.frame_rate
+                if not fewest <= frames <= most:
+                    raise CodecError(
+                        f"{self.info.name} declares {stream.frame_rate:g} frames per second and "
+                        f"made {frames} of {seconds:.2f} s; mend its frame_rate, or leave out the "
+                        "frames of padding"
+                    )
 
     def _check_samples(self, samples: torch.Tensor, clips: int, channels: int, length: int) -> None:
         have = tuple(samples.shape)
@@ -353,6 +371,11 @@ class RemoteTokens(_Remote):
 class RemotePackets(_Remote):
     """Bytes: of each clip one packet, or several. There is no file around them."""
 
+    @property
+    def rate_kinds(self) -> tuple[RateKind, ...]:
+        """The packets' bits alone."""
+        return (RateKind.PAYLOAD,)
+
     def _taken(
         self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
     ) -> Sequence[tuple[PacketStream, Mapping[str, SideInformation]]]:
@@ -365,7 +388,7 @@ class RemotePackets(_Remote):
             packets = tuple(next(left) for _ in range(count))
             if not all(packets) or not packets:
                 raise CodecError(f"{self.info.name} encoded a clip to a packet of 0 bytes")
-            streams.append((PacketStream(packets, b"", sum(map(len, packets))), {}))
+            streams.append((PacketStream(packets, b"", 0), {}))
         return streams
 
     def _payload(self, clips: Sequence[PacketStream]) -> Packets:

@@ -232,17 +232,17 @@ class EntropyPass(Pass):
         return entry.tokens
 
     def _lacks(self, step: Step) -> bool:
-        return _kind(step) is not None and not step.found and self._entry(step) is None
+        return _kind(step) is not None and self._entry(step) is None
 
     def _entry(self, step: Step) -> Entry | None:
-        info = step.system.info
-        if self.tables is None or info is None or step.system.codec is None or step.found:
-            return None  # codecs of files all have one name, and nothing was fitted to any
+        if self.tables is None or step.system.codec is None:
+            return None
+        codec, weights = step.system.fitted_as
         points = [step.point.name]
         if step.system.codec.nested:
-            fitted = (e.point for e in self.tables.entries if e.codec == info.name)
+            fitted = (e.point for e in self.tables.entries if e.codec == codec)
             points += [point for point in fitted if point not in points]
-        return self.tables.get(info.name, info.weights_sha256, points)
+        return self.tables.get(codec, weights, points)
 
     def _label(self, what: str) -> str:
         assert self.tables is not None

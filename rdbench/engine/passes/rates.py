@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.plan.systems import Step
 
-# Kinds that one payload has beside its headline.
-_TOGETHER = {RateKind.PAYLOAD: (RateKind.PAYLOAD, RateKind.CONTAINER)}
 _MODELS = {RateKind.KL: KL_PRIOR}
 
 
@@ -110,8 +108,7 @@ def _rates(step: Step) -> list[Quantity]:
         return []
     if coder := step.coder:
         return [Quantity(Kind.RATE, kind.value, coder.name)]
-    # Of a bitstream that was made elsewhere nobody knows what is packets, and what surrounds them.
-    kinds = (kind,) if step.found else _TOGETHER.get(kind, (kind,))
+    kinds = step.system.rate_kinds if kind is step.system.headline else (kind,)
     return [Quantity(Kind.RATE, one.value, _MODELS.get(one, "")) for one in kinds]
 
 

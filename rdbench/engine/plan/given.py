@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rdbench.codecs.base import Given, GivenCodec
-from rdbench.engine.plan.clips import duration_hint
-from rdbench.types import SpecError
+from rdbench.engine.plan.clips import excerpt_protocols
+from rdbench.types import AudioError, SpecError
 
 if TYPE_CHECKING:
+    from rdbench.audio.load import Part
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.systems import System
     from rdbench.spec.model import BenchmarkSpec
@@ -49,16 +50,17 @@ def take_found(
 ) -> None:
     """Lets codecs of files find what there is of the clips, at each of their points.
 
-    Raises SpecError where the protocol cuts excerpts out of clips, which these codecs have whole,
-    or where a spec draws with several seeds what is decoded already; CodecError for a folder that
-    is not there.
+    Raises SpecError where the protocol cuts excerpts out of clips and nothing says of what these
+    codecs' files were made, or where a spec draws with several seeds what is decoded already;
+    CodecError for a folder that is not there.
     """
     for system in systems:
         codec = system.codec
         if not isinstance(codec, GivenCodec):
             continue
         own = [clip for clip in clips if system.takes(clip.domain)]
-        _check_whole(spec, system, own)
+        parts = _parts(spec, own) if codec.made_of != "excerpt" else {}
+        _check_stated(system, parts)
         if system.spec.seeds:
             raise SpecError(
                 f"system {system.name!r}: what it decodes was made elsewhere, once; take `seeds` "
@@ -66,17 +68,35 @@ def take_found(
             )
         names = [clip.name for clip in own]
         system.found = {
-            point.name: FoundClips(codec.find(point, names, spec.locate)) for point in codec.points
+            point.name: FoundClips(codec.find(point, names, spec.locate, parts=parts))
+            for point in codec.points
         }
 
 
-def _check_whole(spec: BenchmarkSpec, system: System, clips: Sequence[PlannedClip]) -> None:
-    for clip in clips:
-        longest = spec.protocol.for_domain(clip.domain).excerpt_seconds
-        # A header's duration may be rounded; half a sample is no excerpt.
-        if longest is not None and duration_hint(clip) > longest + 1e-4:
-            raise SpecError(
-                f"system {system.name!r}: what was made elsewhere is of whole clips, and the "
-                f"protocol takes {longest:g} s of {clip.name!r}; set protocol.excerpt_seconds to "
-                "null"
-            )
+def _parts(spec: BenchmarkSpec, clips: Sequence[PlannedClip]) -> dict[str, Part]:
+    """Which part the protocol takes of each clip of which it does not take all."""
+    from rdbench.audio.load import part_of
+
+    protocols = excerpt_protocols(spec, list({clip.domain for clip in clips}))
+    found = {}
+    for planned in clips:
+        protocol = protocols[planned.domain]
+        if protocol.excerpt_seconds is None or planned.failure:
+            continue
+        try:
+            part = part_of(planned.clip, protocol)
+        except AudioError:  # its rows will say so
+            continue
+        if part.length < part.total:
+            found[planned.name] = part
+    return found
+
+
+def _check_stated(system: System, parts: Mapping[str, Part]) -> None:
+    assert isinstance(system.codec, GivenCodec)
+    if parts and system.codec.made_of is None:
+        raise SpecError(
+            f"system {system.name!r}: the protocol takes a part of {next(iter(parts))!r}; set "
+            "protocol.excerpt_seconds to null, or say with the option made_of of what the files "
+            "were made: clip (they are cut as the clips are) or excerpt"
+        )

@@ -22,6 +22,7 @@ from rdbench.types import (
     StoreError,
     Variant,
     WeightsError,
+    usual_kinds,
 )
 from rdbench.weights.published import NotFetchedError
 
@@ -123,6 +124,32 @@ class System:
         if self.info:
             return self.info.headline
         return RateKind(self.card["headline"]) if self.card.get("headline") else None
+
+    @property
+    def rate_kinds(self) -> tuple[RateKind, ...]:
+        """Every kind of rate that follows from what is encoded, the headline first."""
+        if self.codec:
+            return self.codec.rate_kinds
+        known = tuple(map(RateKind, self.card.get("rates") or ()))
+        return known or usual_kinds(self.headline)
+
+    @property
+    def fitted_as(self) -> tuple[str, str]:
+        """Under which codec and weights tables keep what was fitted to it.
+
+        Codecs of files all have one name, so that theirs is that of the system.
+        """
+        info = self.info
+        if info is None:
+            return "", ""
+        return (f"{info.name}: {self.name}" if self.given else info.name), info.weights_sha256
+
+    @property
+    def given(self) -> bool:
+        """Whether what it codes was made elsewhere."""
+        from rdbench.codecs.base import GivenCodec
+
+        return isinstance(self.codec, GivenCodec)
 
     @property
     def steps(self) -> list[Step]:
@@ -273,15 +300,14 @@ def build_systems(
 
 
 def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec:
-    fetched = ""
-    while True:  # a codec of two models asks for one after the other
-        try:
-            return recipe.build()
-        except NotFetchedError as error:
-            if fetching is None or error.download.name == fetched:
-                raise
-            fetched = error.download.name
-            error.download.fetch(fetching)
+    try:
+        return recipe.build()
+    except NotFetchedError as error:
+        if fetching is None:
+            raise
+        for one in error.downloads:
+            one.fetch(fetching)
+    return recipe.build()
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:
@@ -334,7 +360,7 @@ def take_up(systems: Sequence[System], manifest: Mapping[str, Any], protocol: st
             )  # fmt: skip
             if system.codec is None and same and "family" in card:
                 system.card = card
-                _ = system.steps, system.headline
+                _ = system.steps, system.headline, system.rate_kinds
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             "the systems in manifest.json are damaged; restore the file from a copy, or delete it "

@@ -309,16 +309,16 @@ def _notes(part: pd.DataFrame, card: RunCard) -> list[str]:
 
 
 def _settings(run: Run, card: RunCard, chosen: str) -> list[str]:
-    """Other curves of the codec of `chosen`, with the same kind of rate."""
+    """Other curves of the maker of `chosen`, with the same kind of rate."""
 
     def kind(curve: str) -> set[tuple[str, str | None]]:
-        return {(s.codec, s.headline) for s in card.systems.values() if s.curve == curve}
+        return {(s.maker, s.headline) for s in card.systems.values() if s.curve == curve}
 
     own = kind(chosen)
     return [
         curve
         for curve in card.curves
-        if curve != chosen and kind(curve) == own and all(codec for codec, _ in own)
+        if curve != chosen and kind(curve) == own and all(maker for maker, _ in own)
         and _points(run, curve) >= FEWEST
     ]  # fmt: skip
 

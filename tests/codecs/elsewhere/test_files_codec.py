@@ -342,7 +342,11 @@ def test_latents_that_are_none_are_a_sentence(tmp_path: Path, arrays: Any, sente
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"bitstreams": "b", "stated_kbps": 6.0}, "bitstreams and stated_kbps are given"),
+        ({"bitstreams": "b", "byte_counts": "c"}, "bitstreams and byte_counts are given"),
+        (
+            {"tokens": "t", "codebook_sizes": 4, "latents": "l", "decoded_from": "mean"},
+            "tokens and latents are given",
+        ),
         ({"tokens": "t"}, "tokens and codebook_sizes go together"),
         ({"latents": "l"}, "latents and decoded_from go together"),
         ({"container": True}, "container says what bitstreams"),

@@ -274,7 +274,7 @@ def test_without_its_weights_one_sentence_says_what_fetches_them(
     ) as named:
         Encodec24()
     with pytest.raises(WeightsError) as caught:
-        named.value.download.fetch([].append)
+        named.value.downloads[0].fetch([].append)
     for part in (
         "encodec_24khz-d7cc33bc.th",
         "https://dl.fbaipublicfiles.com/encodec/v0/encodec_24khz-d7cc33bc.th",

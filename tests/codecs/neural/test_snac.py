@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,19 @@ def test_what_is_missing_is_named(tmp_path: Path, folders: dict[str, Path]) -> N
         Snac()
     with pytest.raises(WeightsError, match=r"has no config\.json; fetch it from"):
         Snac(weights=tmp_path)
+    with pytest.raises(WeightsError, match=r"there is no folder .* the id of a model"):
+        Snac(weights=tmp_path / "nowhere")
     with pytest.raises(CodecError, match="no operating point at 3 kbps"):
         Snac(weights=folders["24khz"], points=[3])
     assert Snac(weights=folders["32khz"], points=[1.9]).points[0].name == "1.88"
+
+
+def test_a_model_in_the_cache_of_the_hub_is_found(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    shutil.copytree(folders["24khz"], tmp_path / "models--a--b" / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    info = Snac(weights=f"a/b@{commit}").info
+    assert info.details["weights_from"] == f"https://huggingface.co/a/b at {commit}"
+    assert info.weights_sha256 == Snac(weights=folders["24khz"]).info.weights_sha256

@@ -184,6 +184,9 @@ class Faulty(Residual):
     def out_of_range(self, codes):
         return codes + 100
 
+    def half(self, codes):
+        return codes[..., ::2]
+
     def one_codebook_less(self, codes):
         return codes[:, 0]
 

@@ -55,6 +55,9 @@ def test_rates_are_computed_of_what_comes_back() -> None:
     assert kbps(codec, RateKind.NOMINAL, 0) == pytest.approx(16.0, rel=2e-3)
     assert kbps(codec, RateKind.NOMINAL) == pytest.approx(32.0, rel=2e-3)
     assert kbps(connect("Bytes"), RateKind.PAYLOAD) == pytest.approx(128.0)
+    codec = connect("Bytes")
+    kinds = rates(codec.encode(example_audio(codec), codec.points[0]))
+    assert tuple(kinds) == codec.rate_kinds == (RateKind.PAYLOAD,)
     both = connect("TwoRates")
     assert [point.target_kbps for point in both.points] == [36.0]
     audio = example_audio(both)
@@ -105,6 +108,7 @@ def test_the_card_names_the_environment_and_the_code() -> None:
         ("floats", "codes must be whole numbers"),
         ("one_codebook_less", r"codes of shape \(4, 2400\) where"),
         ("out_of_range", r"token 1\d\d of codebook 0 .* outside its 16 entries"),
+        ("half", r"declares 4000 frames per second and made 1200 of 0\.60 s; mend its frame_rate"),
         ("free", "in 0 bits; say how many it takes"),
         ("part_of_a_bit", "has 12.5 bits; give a whole number"),
         ("nan", "'speaker' must have finite values"),

@@ -67,6 +67,9 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("oobleck", {"weights": HUB, "revision": "0" * 40}),
         ("mimi", {"weights": HUB}),
         ("pocket_tts", {"weights": HUB, "revision": "0" * 40}),
+        ("snac", {"weights": HUB}),
+        ("speechtokenizer", {"weights": f"{HUB}@{'0' * 40}", "subfolder": "hubert"}),
+        ("diffusers", {"weights": HUB, "subfolder": "vae", "vocoder": "vocoder"}),
     ],
 )
 def test_building_a_codec_asks_no_network(
@@ -77,8 +80,10 @@ def test_building_a_codec_asks_no_network(
     ) as found:
         registry.create(codec, options=options)
     assert offline == []
-    named = found.value.download.name
-    assert f"`rdbench weights fetch {named}`" in str(found.value)
+    assert found.value.downloads
+    for one in found.value.downloads:
+        assert f"`rdbench weights fetch {one.name}`" in str(found.value)
+    assert len(found.value.downloads) == 1 + ("vocoder" in options)
     again = pickle.loads(pickle.dumps(found.value))
     assert str(again) == str(found.value)
 
@@ -301,6 +306,33 @@ def test_the_weights_of_a_model_of_transformers_have_another_name(hub: Hub) -> N
     said = fetched(hub, subfolder="")
     assert hub.fetched == [CONFIG, TRANSFORMERS_WEIGHTS]
     assert f"100 bytes, revision {hub.commit}, SHA-256" in said[-1]
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "SpeechTokenizer.pt"])
+def test_models_of_packages_have_names_of_their_own(hub: Hub, name: str) -> None:
+    hub.files = {CONFIG: b"{}", name: b"x" * 100}
+    fetched(hub, subfolder="")
+    assert hub.fetched == [CONFIG, name]
+    said: list[str] = []
+    HubModel("a/b").tell(said.append)
+    assert [line.split()[1] for line in said] == [CONFIG, name]
+
+
+def test_a_spec_with_a_model_of_two_parts_fetches_both_at_once(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    names = [f"{part}/{file}" for part in ("vae", "vocoder") for file in (CONFIG, WEIGHTS)]
+    hub.files = dict.fromkeys(names, b"{}")
+    (tmp_path / "spec.yaml").write_text(
+        "name: two\ncorpus: {kind: embedded}\nprotocol: {sample_rate: 16000}\n"
+        "metrics: {default: [si_sdr]}\nsystems:\n"
+        "  - {codec: diffusers, options: {weights: a/b@v1, subfolder: vae, vocoder: vocoder}}\n"
+    )
+    done = CliRunner().invoke(app, ["weights", "fetch", str(tmp_path / "spec.yaml")])
+    assert done.exit_code == 0, done.output
+    assert hub.fetched == names
 
 
 def altered(hub: Hub) -> None:

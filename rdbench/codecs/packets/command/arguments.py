@@ -2,7 +2,7 @@
 
 `{input}`, `{bitstream}` and `{output}` are files of a clip; `{sample_rate}` and `{channels}` are
 the clip's; all else is of the point: `{kbps}`, `{bps}` (the same in bits per second), and what the
-settings of the point name.
+settings of the point name. Braces in the name of a folder or file that is there are its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rdbench.codecs import points as points_of
+from rdbench.files import is_file
 from rdbench.suggest import nearest
 from rdbench.types import CodecError, OperatingPoint
 
@@ -47,6 +48,12 @@ class Templates:
     def programs(self) -> tuple[str, str]:
         """The encoder and the decoder."""
         return self.encode[0], self.decode[0]
+
+    @property
+    def encoder(self) -> str:
+        """The encoder as one would call it: the program, and the script that it interprets."""
+        scripts = [text for text in self.encode[1:2] if is_file(Path(text))]
+        return " ".join(Path(text).name for text in (self.encode[0], *scripts))
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -91,7 +98,7 @@ class Templates:
         known = {name: _said(value) for name, value in _of_point(values).items()}
         known |= {name: str(path) for name, path in files.items()}
         texts = {"encode": self.encode, "decode": self.decode}[what]
-        return [_PLACE.sub(lambda found: known[found[1]], text) for text in texts[1:]]
+        return [_partly(text, known) for text in texts[1:]]
 
 
 def texts_of(option: str, arguments: Arguments) -> tuple[str, ...]:
@@ -146,11 +153,20 @@ def _of_point(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _partly(text: str, known: Mapping[str, str]) -> str:
     """With what is known in the place of its name."""
-    return _PLACE.sub(lambda found: known.get(found[1], found[0]), text)
+    path, rest = _behind_path(text)
+    return path + _PLACE.sub(lambda found: known.get(found[1], found[0]), rest)
 
 
 def _places(texts: Sequence[str]) -> list[str]:
-    return [name for text in texts for name in _PLACE.findall(text)]
+    return [name for text in texts for name in _PLACE.findall(_behind_path(text)[1])]
+
+
+def _behind_path(text: str) -> tuple[str, str]:
+    """As much of an absolute path as is there, and what is behind it."""
+    if not Path(text).is_absolute() or "{" not in text:
+        return "", text
+    there = next(str(path) for path in (Path(text), *Path(text).parents) if path.exists())
+    return (there, text[len(there) :]) if text.startswith(there) else ("", text)
 
 
 def _said(value: Any) -> str:

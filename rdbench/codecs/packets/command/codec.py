@@ -160,6 +160,7 @@ class Command(Codec):
             licence=licence,
             citation=citation,
             details={
+                "encoder": self._templates.encoder,
                 "files": {path.name: held for path, held in self.opens.items()},
                 "payload": payload,
                 "sample_format": sample_format,
@@ -262,6 +263,7 @@ class Command(Codec):
                 return pcm.read_raw(path, channels, sample_format, most)
             except CodecError as error:
                 raise CodecError(f"what {name} decoded cannot be used: {error}") from None
+        _check_own(path, self._decoder, "output")
         if not is_file(path):
             what = "no regular file as" if path.exists() else "no"
             raise CodecError(f"{name} ended well and wrote {what} {{output}}; mend its arguments")
@@ -302,7 +304,8 @@ class Command(Codec):
 
 
 def _written(path: Path, program: Program, what: str) -> bytes:
-    """What a program wrote; raises CodecError for nothing, and for what is no regular file."""
+    """What a program wrote; raises CodecError for nothing, and for what is no file of its own."""
+    _check_own(path, program, what)
     try:
         content = read_file(path, MOST_BYTES)
     except OSError as error:
@@ -314,6 +317,20 @@ def _written(path: Path, program: Program, what: str) -> bytes:
     if not content:
         raise CodecError(f"{program.name} ended well and wrote 0 bytes; mend its arguments")
     return content
+
+
+def _check_own(path: Path, program: Program, what: str) -> None:
+    """Raises CodecError for a link to what was there before: no decoder would be sent that."""
+    folder = path.parent.resolve()
+    try:
+        inside = not path.is_symlink() or path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):  # links in a circle
+        inside = False
+    if not inside:
+        raise CodecError(
+            f"{program.name} ended well, and its {{{what}}} is a link out of its folder; let it "
+            "write the file itself"
+        )
 
 
 def _check_numbers(**options: tuple[float, float, float]) -> None:

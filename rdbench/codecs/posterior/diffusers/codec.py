@@ -19,7 +19,7 @@ from rdbench.codecs.posterior.diffusers.config import Autoencoder
 from rdbench.codecs.posterior.diffusers.loading import Part, load, read_config
 from rdbench.types import CodecError, MissingExtraError
 from rdbench.weights.checkpoints import tensors_sha256
-from rdbench.weights.hub import folder_of, origin_of
+from rdbench.weights.hub import folders_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -68,14 +68,20 @@ class Diffusers(PosteriorCodec):
                 "such as stabilityai/stable-audio-open-1.0 (with subfolder: vae)"
             )
         _need_package(called)
-        folder = self._folder(str(weights), subfolder, revision)
+        folder, *more = folders_of(
+            str(weights),
+            [subfolder, *([vocoder] if vocoder else [])],
+            revision,
+            codec=called,
+            package="diffusers",
+        )
         config = read_config(called, folder, self.classes, self.unnamed)
         parts = [Part(config, folder)]
         if (config.vocoder is None) != (not vocoder):
             what = "needs the option vocoder: the folder of its" if not vocoder else "takes no"
             raise CodecError(f"{called}: {config.builds} {what} vocoder; mend the spec")
         if config.vocoder is not None:
-            place = self._folder(str(weights), vocoder, revision)
+            (place,) = more
             known = {config.vocoder.builds: config.vocoder}
             parts.append(Part(read_config(called, place, known), place))
         self.model = load(called, config, parts)
@@ -100,10 +106,6 @@ class Diffusers(PosteriorCodec):
                 "latents": layout.latents,
             },
         )
-
-    def _folder(self, weights: str, subfolder: str, revision: str) -> Path:
-        called = f"codec {self.codec!r}"
-        return folder_of(weights, subfolder, revision, codec=called, package="diffusers")
 
     def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mean and standard deviation, (clips, latents, frames) each; None for one of SAME."""

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
+from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.posterior.diffusers.config import (
     Autoencoder,
     Channels,
@@ -29,7 +30,7 @@ class Oobleck(Autoencoder):
     """`config.json` of an AutoencoderOobleck."""
 
     builds: ClassVar[str] = "AutoencoderOobleck"
-    citation: ClassVar[str] = "Evans et al.: Stable Audio Open, 2024, arXiv:2407.14358"
+    citation: ClassVar[str] = CREDITS["oobleck"].citation
 
     encoder_hidden_size: Width
     downsampling_ratios: Strides

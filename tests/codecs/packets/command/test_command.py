@@ -158,6 +158,23 @@ def test_placeholders_stand_for_the_point() -> None:
     }).points] == ["b"]  # fmt: skip
 
 
+def test_braces_in_the_name_of_a_folder_are_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "a{kbps}" / "{b"
+    folder.mkdir(parents=True)
+    (folder / "toy.py").write_text(Path(TOY).read_text())
+    python = [sys.executable, "-I", "-S", str(folder / "toy.py")]
+    codec = toy(
+        encode=[*python, "encode", "{input}", "{bitstream}"],
+        decode=[*python, "decode", "{bitstream}", "{output}"],
+    )
+    assert [point.name for point in codec.points] == ["default"]
+    assert folder / "toy.py" in codec.opens
+    _, decoded = through(codec, tone(1000))
+    assert decoded.any()
+    with pytest.raises(CodecError, match=r"\{kbp\} in encode stands for nothing"):
+        toy(encode=[*ENCODE, f"{tmp_path}/a{{kbps}}/{{kbp}}.bin"])
+
+
 def test_rates_are_written_as_a_user_would() -> None:
     codec = toy(points=[24, 9.6], encode=[*ENCODE, "{kbps}", "{bps}", "{sample_rate}"])
     filled = [
@@ -307,6 +324,7 @@ def test_what_is_decoded_at_another_rate_is_resampled() -> None:
         ("nothing", r"ended well, and its \{bitstream\} cannot be used: it is not there"),
         ("empty", "ended well and wrote 0 bytes"),
         ("pipe", "it is no regular file"),
+        ("link", r"its \{bitstream\} is a link out of its folder; let it write the file itself"),
         ("exit", r"ended with exit code 1 \(it said: no such mode / in x\)"),
         ("crash", "was ended by SIGSEGV"),
         ("chatter", r"ended with exit code 3 \(it said: .*the last line\)"),
@@ -330,6 +348,7 @@ def test_a_file_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("nothing", r"wrote no \{output\}"),
         ("empty", "is empty"),
+        ("link", r"its \{output\} is a link out of its folder"),
         ("garbage", "decoded cannot be used: output.wav cannot be read"),
         ("cut_off", "decoded .*"),
         ("longer", "decoded to 12000 samples, and the clip has 4000"),

@@ -98,6 +98,7 @@ FAULTS = {
     "nothing": lambda path: None,
     "empty": lambda path: Path(path).write_bytes(b""),
     "pipe": os.mkfifo,
+    "link": lambda path: Path(path).symlink_to(Path(__file__).resolve()),
     "exit": lambda path: sys.exit(f"no such mode\nin {Path(path).parent}/x"),
     "crash": lambda path: os.kill(os.getpid(), 11),
     "hang": hang,
