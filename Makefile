@@ -37,7 +37,7 @@ $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.base
 
 quickstart: $(VENV)/.base
-	$(BIN)/rdbench run benchmarks/quick.yaml
+	$(BIN)/rdbench run quick
 
 test: lint types contracts unit
 

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from rdbench.analysis.compare import bd_rate, compare, readings
     from rdbench.analysis.gate.check import check
     from rdbench.engine.score import score
+    from rdbench.engine.specs import read_spec
 
-__all__ = ["__version__", "bd_rate", "check", "compare", "readings", "score"]
+__all__ = ["__version__", "bd_rate", "check", "compare", "read_spec", "readings", "score"]
 
 _LATER = {
     "bd_rate": "rdbench.analysis.compare",
     "check": "rdbench.analysis.gate.check",
     "compare": "rdbench.analysis.compare",
+    "read_spec": "rdbench.engine.specs",
     "readings": "rdbench.analysis.compare",
     "score": "rdbench.engine.score",
 }
