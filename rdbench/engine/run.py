@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rdbench.engine.devices import default_workers, most_workers, resolve_devices
-from rdbench.engine.environment import cores, machine_name, provenance
+from rdbench.engine.environment import cores, machine_name, provenance, torch_settings
 from rdbench.engine.plan.clips import (
     PlannedClip,
     batches_of,
@@ -32,8 +34,6 @@ from rdbench.interrupts import before_the_end
 from rdbench.types import SpecError, StoreError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rdbench.audio.clip import Corpus
     from rdbench.engine.executors.base import Executor
     from rdbench.engine.intake import RunIntake
@@ -61,7 +61,7 @@ class RunOptions:
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
     keep_audio: leave reconstructions and references in the folder too, as FLAC
     (`rdbench.store.audio`). traces: leave bits per frame (`rdbench.store.traces`), even where the
-    spec does not ask for them. Raises SpecError for batches that are none.
+    spec does not ask for them. Raises SpecError for batches that are none, and less than a process.
     """
 
     device: str = "auto"
@@ -74,6 +74,11 @@ class RunOptions:
     traces: bool = False
 
     def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise SpecError(
+                f"workers is {self.workers}, which measures nothing; take 1 or more, or None for "
+                "one on each core"
+            )
         if not 0 < self.batch_seconds <= MOST_BATCH_SECONDS:
             raise SpecError(
                 f"batches of {self.batch_seconds} seconds are no batches; take more than 0 and at "
@@ -92,16 +97,19 @@ class RunSummary:
 
 def run_benchmark(
     spec: BenchmarkSpec,
-    folder: Path,
+    folder: str | os.PathLike[str],
     options: RunOptions | None = None,
     progress: Progress | None = None,
 ) -> RunSummary:
     """Runs `spec` into `folder`, doing only what is missing there.
 
+    The caller's script is not run again by the processes that measure, and torch's settings in this
+    one are as they were when it has ended.
+
     Raises SpecError, CodecError, AudioError or StoreError for what the user can mend before any
     work is done; failures of single units are rows.
     """
-    return _Run(spec, folder, options or RunOptions(), progress or Progress()).go()
+    return _Run(spec, Path(folder), options or RunOptions(), progress or Progress()).go()
 
 
 class _Run:
@@ -125,12 +133,16 @@ class _Run:
 
     def go(self) -> RunSummary:
         from rdbench.engine.executors.servers import start_server
-        from rdbench.store.reader import count_failed
-        from rdbench.store.writer import RunWriter
 
         if not self.folder.exists():
             start_server()  # there is work for sure, and it takes seconds to start
-        self._prepare_torch()
+        with torch_settings(self.spec.protocol.threads):
+            return self._go()
+
+    def _go(self) -> RunSummary:
+        from rdbench.store.reader import count_failed
+        from rdbench.store.writer import RunWriter
+
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
         self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
@@ -350,14 +362,6 @@ class _Run:
         for start in range(0, len(batches), size):
             members = [clip for batch in batches[start : start + size] for clip in batch]
             yield Shard(clips=tuple(work for clip in members if (work := works[clip.name])))
-
-    def _prepare_torch(self) -> None:
-        import torch
-
-        from rdbench.engine.environment import full_precision
-
-        torch.set_num_threads(self.spec.protocol.threads)
-        full_precision()
 
     def _say_notes(self) -> None:
         notes = [*(not_valid(self.spec, d) for d in self.domains), unread_manifest(self.spec)]

@@ -52,7 +52,7 @@ def read_spec(
         found = load_spec(spec, data=data, **known)
     else:
         raise SpecError(
-            f"a spec is a path, a name or a mapping, and not {type(spec).__name__}; give one of them"
+            f"a spec is a path, a name or a mapping, and not {type(spec).__name__}; give one"
         )
     if limit is not None:
         found = with_limit(found, limit)
