@@ -22,6 +22,7 @@ from rdbench.cli import (
     fit_entropy,
     import_files,
     import_scores,
+    init,
     latent,
     listen,
     listing,
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.command)
 app.command("run")(run.command)
 app.command("report")(report.command)
 app.command("status")(status.command)
