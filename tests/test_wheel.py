@@ -43,7 +43,7 @@ def commands(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False)
     place = {"base": str(folder), "platbase": str(folder)}
     site = Path(sysconfig.get_path("purelib", "venv", place))
-    needed = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    needed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (site / "needed.pth").write_text("\n".join(needed) + "\n")
     python = folder / "bin" / "python"
     options = ["--no-deps", "--no-index", "--ignore-installed", "--quiet", str(wheel)]
