@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "benchmarks"
 _SUFFIX = ".yaml"
 
 TIMES = {
-    "generation_16k": "half an hour, after three hours of probes",
+    "generation_16k": "half an hour, after two hours of probes",
     "latent_16k": "eight minutes",
 }
 """How long a run takes with its own clips on two cores, where that was measured."""
