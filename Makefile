@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 WORKERS ?= auto
 
-.PHONY: help quickstart test lint types contracts unit test-long gpu docs clean
+.PHONY: help quickstart test lint types contracts unit wheel test-long gpu docs clean
 
 help:
 	@echo "make quickstart  environment, install, the embedded benchmark; prints table and figures"
-	@echo "make test        environment, install, lint, types, import contract, tests"
+	@echo "make test        environment, install, lint, types, import contract, tests, the wheel"
 	@echo "make test-long   the longer checks (marker slow)"
 	@echo "make gpu         on a GPU machine: its tests, speed tables, parity; again, what is left"
 	@echo "make docs        the documentation as pages, into site/"
@@ -38,9 +38,9 @@ $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.base
 
 quickstart: $(VENV)/.base
-	$(BIN)/rdbench run benchmarks/quick.yaml
+	$(BIN)/rdbench run quick
 
-test: lint types contracts unit
+test: lint types contracts unit wheel
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -53,7 +53,10 @@ contracts: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not cuda"
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not cuda and not wheel"
+
+wheel: $(VENV)/.test
+	$(TEST_ENV) $(BIN)/python -m pytest tests/test_wheel.py -m wheel
 
 test-long: $(VENV)/.test
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow"

@@ -10,6 +10,7 @@ the headline), so every function takes results folders, or rows together with a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from rdbench.analysis.curves.interpolation import Interpolation
 
-    Source = str | Path | pd.DataFrame | Sequence[str | Path]
+    Source = str | os.PathLike[str] | pd.DataFrame | Sequence[str | os.PathLike[str]]
 
 
 def bd_rate(
@@ -45,8 +46,8 @@ def bd_rate(
 ) -> pd.DataFrame:
     """BD-rate and BD-quality of every curve against the curve `anchor`.
 
-    source: a results folder, several that were measured alike, or a DataFrame of rows
-    (`rdbench.store.schema.Row`) with its `manifest`. Returns
+    source: a results folder (or a `rdbench.Run`), several that were measured alike, or a DataFrame
+    of rows (`rdbench.store.schema.Row`) with its `manifest`. Returns
     `rdbench.analysis.curves.bd_rate.BD_COLUMNS`: BD-rate in percent of bits at equal quality
     (negative is fewer), BD-quality in the metric's unit at equal bits, intervals at `confidence`
     over groups of clips; where there is no answer, NaN and the reason. resamples, seed: of the
@@ -150,7 +151,7 @@ def all_tables(
 
 def load(source: Source, manifest: Mapping[str, Any] | None = None) -> Run:
     """The run, or the runs made one, that `source` names (see `bd_rate`)."""
-    if isinstance(source, str | Path):
+    if isinstance(source, str | os.PathLike):
         return _read(Path(source))
     if not isinstance(source, Sequence):
         if manifest is None:

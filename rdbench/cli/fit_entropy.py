@@ -47,7 +47,7 @@ def command(
     set_up_logging(verbose=0, quiet=quiet)
     if allow_code:
         find_code(spec)
-    benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
+    benchmark = read_spec(spec, data=data, limit=limit, options=option or [], quiet=quiet)
     progress = make_progress(quiet=quiet)
     known = Tables.load(out) if extend else None
     check_writable(out)

@@ -67,7 +67,7 @@ def predict(
     set_up_logging(verbose=0, quiet=quiet)
     if allow_code:
         find_code(spec)
-    benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
+    benchmark = read_spec(spec, data=data, limit=limit, options=option or [], quiet=quiet)
     progress = make_progress(quiet=quiet)
     with before_the_end(progress.stop):
         found = write(

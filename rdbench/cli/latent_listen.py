@@ -67,7 +67,7 @@ def command(
     set_up_logging(verbose=0, quiet=quiet)
     if allow_code:
         find_code(spec)
-    benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
+    benchmark = read_spec(spec, data=data, limit=limit, options=option or [], quiet=quiet)
     if benchmark.corpus.limit is None:
         benchmark = with_limit(benchmark, CLIPS)
     progress = make_progress(quiet=quiet)

@@ -1,4 +1,4 @@
-"""`rdbench codecs` and `rdbench metrics`: what a spec may name."""
+"""`rdbench specs`: what can be run by name; `codecs` and `metrics`: what a spec may name."""
 
 from __future__ import annotations
 
@@ -97,6 +97,26 @@ def _print_card(name: str, cards: Mapping[str, Card]) -> None:
                     break_on_hyphens=False,
                 )
             )
+
+
+def specs() -> None:
+    """Lists the specs that come with rdbench: `rdbench run NAME` runs one.
+
+    Clips "of yours" are those of `--data FOLDER`, of these domains. Times are of all clips of the
+    spec on two cores.
+    """
+    from rdbench.engine.specs import read_spec
+    from rdbench.spec import shipped
+
+    rows = []
+    for name in shipped.names():
+        spec = read_spec(shipped.FOLDER / f"{name}.yaml")
+        whose = "embedded" if spec.corpus.kind == "embedded" else "of yours"
+        domains = ", ".join(spec.corpus.domains or ()) or "all"
+        systems = ", ".join(dict.fromkeys(system.label for system in spec.systems))
+        time = shipped.TIMES.get(name, "not measured")
+        rows.append((name, f"{whose} ({domains})", time, systems, spec.description))
+    _print_table(("spec", "clips", "time", "systems", "what"), rows)
 
 
 def metrics(

@@ -22,6 +22,7 @@ from rdbench.cli import (
     fit_entropy,
     import_files,
     import_scores,
+    init,
     latent,
     listen,
     listing,
@@ -51,6 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.command)
 app.command("run")(run.command)
 app.command("report")(report.command)
 app.command("status")(status.command)
@@ -63,6 +65,7 @@ app.command("import-files")(import_files.command)
 app.command("import-scores")(import_scores.command)
 app.command("train")(train.command)
 app.command("watch")(watch.command)
+app.command("specs")(listing.specs)
 app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
 app.command("fit-entropy")(fit_entropy.command)

@@ -39,22 +39,31 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")]
 
 
 def read_spec(
-    path: Path, *, data: Path | None = None, limit: int | None = None, options: Sequence[str] = ()
+    path: Path,
+    *,
+    data: Path | None = None,
+    limit: int | None = None,
+    options: Sequence[str] = (),
+    quiet: bool = True,
 ) -> BenchmarkSpec:
-    """The spec at `path` with what the command line replaces; raises SpecError."""
-    from rdbench.codecs.registry import names
-    from rdbench.metrics.registry import keys
-    from rdbench.spec.load import load_spec, with_limit, with_option
+    """The spec at `path`, or of that name, with what the command line replaces; raises SpecError.
 
-    spec = load_spec(path, metric_keys=keys(), codec_names=names(), data=data)
-    if limit is not None:
-        spec = with_limit(spec, limit)
+    Says where it was found, unless quiet, where a name could mean two.
+    """
+    from rdbench.engine.specs import read_spec as read
+    from rdbench.spec import shipped
+
+    replaced = {}
     for item in options:
         name, equals, value = item.partition("=")
         system, dot, key = name.partition(".")
         if not (equals and dot and system and key):
             raise SpecError(f"--option {item!r} is not of the form SYSTEM.KEY=VALUE")
-        spec = with_option(spec, system, key, value)
+        replaced[system, key] = value
+    spec = read(path, data=data, limit=limit, options=replaced)
+    if not quiet and str(path) in shipped.names():
+        which = "the one that comes with rdbench" if shipped.is_name(path) else "the file here"
+        typer.echo(f"the spec {path}: {which}", err=True)
     return spec
 
 
@@ -63,6 +72,13 @@ def find_code(spec: Path) -> None:
     the current folder.
     """
     sys.path[:0] = [str(spec.parent.absolute()), str(Path.cwd())]
+
+
+def is_spec(name: str) -> bool:
+    """Whether an argument that may name other things means a spec."""
+    from rdbench.spec import shipped
+
+    return name.endswith((".yaml", ".yml")) or shipped.is_name(name)
 
 
 def terminal_width() -> int | None:

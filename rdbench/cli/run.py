@@ -33,7 +33,9 @@ class Costs(StrEnum):
 
 
 def command(
-    spec: Annotated[Path, typer.Argument(help="The benchmark spec, a YAML file.")],
+    spec: Annotated[
+        Path, typer.Argument(help="A YAML file, or a name that `rdbench specs` lists.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Results folder.  [default: results/NAME of the spec]"),
@@ -82,7 +84,7 @@ def command(
     from rdbench.report.text.status import failures_text
 
     set_up_logging(verbose=verbose, quiet=quiet)
-    benchmark = read_spec(spec, data=data, limit=limit, options=option or [])
+    benchmark = read_spec(spec, data=data, limit=limit, options=option or [], quiet=quiet)
     folder = out or Path("results") / benchmark.name
     how = RunOptions(
         device=device,

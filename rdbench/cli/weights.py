@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdbench.cli.options import AllowCode
+from rdbench.cli.options import AllowCode, is_spec
 
 if TYPE_CHECKING:
     from rdbench.weights.published import Download
@@ -61,7 +61,7 @@ def fetch(
 
     wanted: list[Download] = []
     for name in names:
-        if name.endswith((".yaml", ".yml")):
+        if is_spec(name):
             wanted += _lacking(Path(name), allow_code=allow_code)
         else:
             wanted.append(download(name, subfolder=subfolder, revision=revision))

@@ -91,6 +91,50 @@ class Codec(ABC):
         """
         return []
 
+    def roundtrip(
+        self,
+        audio: Any,
+        sample_rate: int,
+        *,
+        point: str | float | None = None,
+        variant: str | None = None,
+        seed: int = 0,
+    ) -> Any:
+        """Encodes and decodes audio as a run does, at the rate and the channels that it has.
+
+        Args:
+            audio: a clip (time,) or (channels, time), a batch (clips, channels, time), or a list
+                of clips; NumPy arrays or tensors of floats, full scale at ±1.
+            sample_rate: of all of it, in hertz.
+            point: the name or the kbps of one; None where the codec has one alone.
+            variant: what is decoded (docs/rates.md); None is the codec's headline.
+            seed: of variants that draw at random; each clip has its own.
+
+        Returns:
+            The reconstruction in the form of `audio`, float32, with the declared delay removed.
+
+        Raises:
+            CodecError: for a point or a variant that there is not, and what cannot be encoded.
+            SpecError: for audio of another form.
+
+        >>> import numpy as np
+        >>> from rdbench.codecs import opus
+        >>> tone = 0.5 * np.sin(np.arange(24000) * 0.1)
+        >>> opus(12).roundtrip(tone, 24000).shape
+        (24000,)
+        """
+        from rdbench.codecs.by_hand import roundtrip
+
+        return roundtrip(self, audio, sample_rate, point=point, variant=variant, seed=seed)
+
+    def __repr__(self) -> str:
+        """The name, the points and which bits stand for it."""
+        info = getattr(self, "info", None)
+        if info is None:  # while it is built
+            return object.__repr__(self)
+        names = ", ".join(point.name for point in self.points)
+        return f"<{info.name} at {names}: {info.headline or 'no rate'}>"
+
     @abstractmethod
     def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
         """Encodes clips, (clips, channels, time) at a native rate and channel count."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdbench.audio.channels import policy
 from rdbench.engine.environment import cores, hardware, machine_name, provenance
-from rdbench.engine.measure.channels import policy
 from rdbench.engine.plan.systems import variant_cards
 from rdbench.types import CodecError
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,22 @@ def machine_name(device: str) -> str:
     text = json.dumps([found, torch], sort_keys=True)
     what = found["accelerator"] or f"{found['processor']}, {found['cores']} cores"
     return f"{what}, torch {torch} #{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+@contextmanager
+def torch_settings(threads: int) -> Iterator[None]:
+    """Torch with `threads` threads and in full precision; afterwards as it was found."""
+    import torch
+
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = torch.get_num_threads(), matmul.allow_tf32, cudnn.allow_tf32
+    torch.set_num_threads(threads)
+    full_precision()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        matmul.allow_tf32, cudnn.allow_tf32 = before[1:]
 
 
 def full_precision() -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rdbench.engine.devices import default_workers, most_workers, resolve_devices
-from rdbench.engine.environment import cores, machine_name, provenance
+from rdbench.engine.environment import cores, machine_name, provenance, torch_settings
 from rdbench.engine.plan.clips import (
     PlannedClip,
     batches_of,
@@ -32,8 +34,6 @@ from rdbench.interrupts import before_the_end
 from rdbench.types import SpecError, StoreError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rdbench.audio.clip import Corpus
     from rdbench.codecs.base import Codec
     from rdbench.engine.executors.base import Executor
@@ -62,7 +62,7 @@ class RunOptions:
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
     keep_audio: leave reconstructions and references in the folder too, as FLAC
     (`rdbench.store.audio`). traces: leave bits per frame (`rdbench.store.traces`), even where the
-    spec does not ask for them. Raises SpecError for batches that are none.
+    spec does not ask for them. Raises SpecError for batches that are none, and less than a process.
     """
 
     device: str = "auto"
@@ -75,6 +75,11 @@ class RunOptions:
     traces: bool = False
 
     def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise SpecError(
+                f"workers is {self.workers}, which measures nothing; take 1 or more, or None for "
+                "one on each core"
+            )
         if not 0 < self.batch_seconds <= MOST_BATCH_SECONDS:
             raise SpecError(
                 f"batches of {self.batch_seconds} seconds are no batches; take more than 0 and at "
@@ -93,7 +98,7 @@ class RunSummary:
 
 def run_benchmark(
     spec: BenchmarkSpec,
-    folder: Path,
+    folder: str | os.PathLike[str],
     options: RunOptions | None = None,
     progress: Progress | None = None,
     *,
@@ -104,10 +109,14 @@ def run_benchmark(
     held: codecs that live in this process, by the names of their systems. They stay on the device
     on which they are, which the options must name, and all is measured in this process.
 
+    The caller's script is not run again by the processes that measure, and torch's settings in this
+    one are as they were when it has ended.
+
     Raises SpecError, CodecError, AudioError or StoreError for what the user can mend before any
     work is done; failures of single units are rows.
     """
-    return _Run(spec, folder, options or RunOptions(), progress or Progress(), held or {}).go()
+    how = options or RunOptions()
+    return _Run(spec, Path(folder), how, progress or Progress(), held or {}).go()
 
 
 class _Run:
@@ -136,12 +145,15 @@ class _Run:
             )
 
     def go(self) -> RunSummary:
+        if not self.folder.exists():
+            self._start_server()  # there is work for sure, and it takes seconds to start
+        with torch_settings(self.spec.protocol.threads):
+            return self._go()
+
+    def _go(self) -> RunSummary:
         from rdbench.store.reader import count_failed
         from rdbench.store.writer import RunWriter
 
-        if not self.folder.exists():
-            self._start_server()  # there is work for sure, and it takes seconds to start
-        self._prepare_torch()
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
         self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
@@ -371,14 +383,6 @@ class _Run:
 
         if not self.held:
             start_server()
-
-    def _prepare_torch(self) -> None:
-        import torch
-
-        from rdbench.engine.environment import full_precision
-
-        torch.set_num_threads(self.spec.protocol.threads)
-        full_precision()
 
     def _say_notes(self) -> None:
         notes = [*(not_valid(self.spec, d) for d in self.domains), unread_manifest(self.spec)]

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 TOLERANCE = 0.05
 """Seconds by which a reconstruction may be longer (it is cut) or shorter (it is filled up with
 zeros) than its reference."""
-LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
-"""Sample rates that are taken, in hertz."""
 COLUMNS = ("clip", "domain", "seconds", "kind", "key", "value", "unit", "backend", "status",
            "reason")  # fmt: skip
 """Of the table: those of a run's rows that do not name a system."""
@@ -114,34 +112,27 @@ def score(
         SpecError: for an unknown metric or option, and for audio of another form.
         MissingExtraError: for a metric whose package is not installed.
     """
-    mine = _clips(reconstruction, "reconstruction")
+    from rdbench.audio.arrays import checked_rate, clips_of
+
+    mine = clips_of(reconstruction, "reconstruction")
     others: Sequence[torch.Tensor | None] = [None] * len(mine)
     if reference is not None:
-        others = _clips(reference, "reference")
+        others = clips_of(reference, "reference")
     if len(mine) != len(others):
         raise SpecError(
             f"there are {len(mine)} reconstructions and {len(others)} references; give one for each"
         )
-    if not _is_rate(sample_rate):
-        low, high = LOWEST_RATE, HIGHEST_RATE
-        raise SpecError(f"sample_rate is {sample_rate!r}; give whole hertz, from {low} to {high}")
+    rate = checked_rate(sample_rate)
     pairs = [
-        Pair(str(number), clip, int(sample_rate), other, int(sample_rate))
+        Pair(str(number), clip, rate, other, rate)
         for number, (clip, other) in enumerate(zip(mine, others, strict=True))
     ]
     paired = reference is not None
-    keys = metrics if metrics is not None else default_keys(int(sample_rate), domain, paired=paired)
+    keys = metrics if metrics is not None else default_keys(rate, domain, paired=paired)
     found = score_pairs(
         pairs, chosen(keys), paired=paired, domain=domain, alignment=alignment, device=device
     )
     return as_table(found)
-
-
-def _is_rate(value: Any) -> bool:
-    try:
-        return bool(LOWEST_RATE <= value <= HIGHEST_RATE and int(value) == value)
-    except (TypeError, ValueError):
-        return False
 
 
 def default_keys(sample_rate: int, domain: str | None, *, paired: bool) -> tuple[str, ...]:
@@ -390,54 +381,3 @@ def _batch(pairs: Sequence[Pair], domain: str, device: str) -> Batch:
         clips.append(PlannedClip(Clip(name, Path(), domain, name), f"{content} {pair.rate}", 0))
         excerpts.append(Excerpt(samples, pair.rate))
     return Batch(clips, excerpts, device)
-
-
-def _clips(given: Any, what: str) -> list[torch.Tensor]:
-    """Clips float32 (channels, time) of any of the forms that `score` takes."""
-    import numpy as np
-    import torch
-
-    if isinstance(given, str | Path):
-        raise SpecError(f"{what} is a path; give arrays, or use `rdbench score` for files")
-    if isinstance(given, list | tuple) and given and np.ndim(given[0]):
-        return [_clip(one, f"{what} {number}") for number, one in enumerate(given)]
-    tensor = _tensor(given, what)
-    if not len(tensor):
-        raise SpecError(f"{what} holds no clip; give one")
-    if tensor.ndim == 3:
-        return [_clip(one, f"{what} {number}") for number, one in enumerate(tensor)]
-    assert isinstance(tensor, torch.Tensor)
-    return [_clip(tensor, what)]
-
-
-def _clip(given: Any, what: str) -> torch.Tensor:
-    from rdbench.audio.load import MAX_CHANNELS
-
-    tensor = _tensor(given, what)
-    if tensor.ndim == 1:
-        tensor = tensor[None]
-    if tensor.ndim != 2:
-        raise SpecError(
-            f"{what} has the shape {tuple(tensor.shape)}; give (time,), (channels, time) or "
-            "(clips, channels, time)"
-        )
-    if not 1 <= tensor.shape[0] <= MAX_CHANNELS:
-        raise SpecError(
-            f"{what} has {tensor.shape[0]} channels of {tensor.shape[1]} samples; give (channels, "
-            f"time) with 1 to {MAX_CHANNELS} channels"
-        )
-    return tensor.contiguous()
-
-
-def _tensor(given: Any, what: str) -> torch.Tensor:
-    import numpy as np
-    import torch
-
-    try:
-        tensor = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.array(given))
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{what} is not an array of numbers ({error}); give floats") from None
-    if not tensor.is_floating_point():
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise SpecError(f"{what} holds {kind}; give floats with full scale at ±1")
-    return tensor.detach().cpu().float()

@@ -161,8 +161,7 @@ def _as_it_was(codec: Codec) -> Iterator[None]:
     from rdbench.weights.checkpoints import tensors_sha256
 
     modules = _modules(codec)
-    info, threads = codec.info, torch.get_num_threads()
-    precise = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    info = codec.info
     training = [(part, part.training) for module in modules for part in module.modules()]
     # NumPy's old generator is what others draw from.
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -186,5 +185,3 @@ def _as_it_was(codec: Codec) -> Iterator[None]:
             part.training = was
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = precise

@@ -26,9 +26,10 @@ _ANY: Mapping[str, Any] = {
 def content_of(spec: Any) -> tuple[dict[str, Any], Path, str]:
     """What a spec holds, the folder from which its paths start, and its name in messages.
 
-    spec: a path, a mapping as YAML would hold it (paths start from the current folder), a
+    spec: a path or a name, a mapping as YAML would hold it (paths start from the current folder), a
     `BenchmarkSpec`, or None, which says nothing. Raises SpecError.
     """
+    from rdbench.spec import shipped
     from rdbench.spec.load import read_yaml
     from rdbench.spec.model import BenchmarkSpec
 
@@ -39,7 +40,9 @@ def content_of(spec: Any) -> tuple[dict[str, Any], Path, str]:
     if isinstance(spec, Mapping):
         return dict(spec), Path.cwd(), "the spec"
     if isinstance(spec, str | Path):
-        return read_yaml(Path(spec)), Path(spec).parent, f"spec {spec}"
+        file = shipped.find(spec)
+        folder = Path.cwd() if shipped.is_name(spec) else file.parent
+        return read_yaml(file), folder, f"spec {spec}"
     raise SpecError(
         f"a spec is a path, a mapping or a BenchmarkSpec, not {type(spec).__name__}; give one"
     )
@@ -54,12 +57,12 @@ def with_system(spec: Any, system: Mapping[str, Any], info: CodecInfo | None) ->
     """
     from rdbench.codecs.registry import names
     from rdbench.metrics.registry import keys
-    from rdbench.spec.load import spec_of
+    from rdbench.spec.load import make_spec
 
     content, folder, name = content_of(spec)
     content = {**(_defaults(info) if info else _ANY), **content}
     content |= {"systems": [dict(system)], "costs": {"enabled": False}}
-    return spec_of(content, folder=folder, name=name, metric_keys=keys(), codec_names=names())
+    return make_spec(content, where=name, folder=folder, metric_keys=keys(), codec_names=names())
 
 
 def says_all(spec: Any) -> bool:

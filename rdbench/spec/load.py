@@ -3,9 +3,8 @@
 YAML comes from other people: only the safe loader reads it, duplicate keys are refused (YAML would
 silently keep the last), and the size of the file and of what its aliases expand to are limited.
 
-The names of metrics and codecs belong to registries of other rooms, so the caller hands them in:
-
-    load_spec(path, metric_keys=metrics.registry.keys(), codec_names=codecs.registry.names())
+The names of metrics and codecs belong to registries of other rooms, so the caller hands them in;
+`rdbench.read_spec` does.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rdbench.files import read_file
+from rdbench.spec import shipped
 from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
@@ -46,58 +46,84 @@ _YAML_ERRORS = (
 
 
 def load_spec(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
-    metric_keys: Collection[str],
-    codec_names: Collection[str],
-    data: Path | None = None,
+    metric_keys: Collection[str] | None = None,
+    codec_names: Collection[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
 ) -> BenchmarkSpec:
-    """Reads and validates the spec at `path`.
+    """Reads and validates a spec.
 
     Args:
-        path: a YAML file.
-        metric_keys: every metric key there is.
-        codec_names: every codec name there is; `module:Class` is accepted as well.
+        path: a YAML file, or the name of a spec that comes with rdbench
+            (`rdbench.spec.shipped`).
+        metric_keys: every metric key there is; None leaves it to the run to find unknown ones.
+        codec_names: every codec name there is; `module:Class` is accepted as well. None as above.
         data: what replaces the corpus's own clips: a folder (by its manifest, where the spec
             names one and the folder holds a file of that name), or a manifest.
 
     Raises:
         SpecError: one sentence with the file, the place in it, and the nearest valid name.
     """
-    path = Path(path)
-    spec = spec_of(
-        read_yaml(path),
-        folder=path.parent,
-        name=f"spec {path}",
+    file = shipped.find(path)
+    return make_spec(
+        read_yaml(file),
+        where=f"spec {os.fspath(path)}",
+        folder=Path.cwd() if shipped.is_name(path) else file.parent.absolute(),
         metric_keys=metric_keys,
         codec_names=codec_names,
+        data=data,
     )
-    return spec if data is None else _with_data(spec, Path(data), path)
 
 
-def spec_of(
+def make_spec(
     content: Mapping[str, Any],
     *,
-    folder: Path,
-    name: str = "the spec",
-    metric_keys: Collection[str],
-    codec_names: Collection[str],
+    where: str = "spec",
+    folder: Path | None = None,
+    metric_keys: Collection[str] | None = None,
+    codec_names: Collection[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
 ) -> BenchmarkSpec:
-    """The spec of a mapping, as YAML would hold it.
+    """Validates what a spec says.
 
-    folder: from which its relative paths start. name: of the spec, in messages. Raises SpecError as
-    `load_spec` does.
+    content: as YAML gives it. where: begins the sentence of an error. folder: in which its relative
+    paths start; None is the current one. The others, and errors, as in `load_spec`.
     """
     try:
         spec = BenchmarkSpec.model_validate(content)
     except ValidationError as error:
-        raise SpecError(f"{name}: {_sentence(error)}") from None
+        raise SpecError(f"{where}: {_sentence(error)}") from None
     try:
         _check_names(spec, metric_keys, codec_names)
     except SpecError as error:
-        raise SpecError(f"{name}: {error}") from None
-    spec._folder = folder.absolute()
-    return spec
+        raise SpecError(f"{where}: {error}") from None
+    spec._folder = (folder or Path()).absolute()
+    return spec if data is None else with_data(spec, data, where=where)
+
+
+def with_data(
+    spec: BenchmarkSpec, data: str | os.PathLike[str], *, where: str = "the spec"
+) -> BenchmarkSpec:
+    """The spec with other clips, as `load_spec` takes them; `where` begins an error's sentence."""
+    corpus = spec.corpus
+    if corpus.kind == "embedded" or corpus.path is None:
+        raise SpecError(f"{where} uses the embedded corpus, so --data has nothing to replace")
+    target = Path(data).absolute()
+    manifest = target / Path(corpus.path).name if target.is_dir() else target
+    if corpus.kind == "manifest" and manifest.is_file():
+        target, kind = manifest, "manifest"
+    elif target.is_dir():
+        kind = "folder"
+    else:
+        raise SpecError(
+            f"--data: there is neither a folder nor a manifest {target}; name the folder that "
+            "holds the clips"
+        )
+    outside = corpus.allow_outside and kind == "manifest"
+    update = {"kind": kind, "root": None, "allow_outside": outside}
+    # Relative, so that a results manifest does not carry the paths of the machine that made it.
+    return _with_corpus(spec, update | {"path": os.path.relpath(target, spec.folder)})
 
 
 def with_limit(spec: BenchmarkSpec, limit: int) -> BenchmarkSpec:
@@ -276,7 +302,7 @@ def _small(content: Any) -> bool:
 
 
 def _check_names(
-    spec: BenchmarkSpec, metric_keys: Collection[str], codec_names: Collection[str]
+    spec: BenchmarkSpec, metric_keys: Collection[str] | None, codec_names: Collection[str] | None
 ) -> None:
     for domain, metrics in spec.metrics.items():
         for index, metric in enumerate(metrics):
@@ -285,7 +311,7 @@ def _check_names(
                     f"`metrics.{domain}[{index}]`: {RESIDUAL_DELAY!r} is always measured, and "
                     "never named; leave it out"
                 )
-            if metric.key not in metric_keys:
+            if metric_keys is not None and metric.key not in metric_keys:
                 raise SpecError(
                     f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "
                     f"{nearest(metric.key, list(metric_keys))}"
@@ -297,32 +323,12 @@ def _check_names(
                 f"{where}: {codec!r} is not to be found in other processes; put the class into a "
                 "file beside the spec and name it module:Class"
             )
-        if codec not in codec_names and not _CODE.fullmatch(codec):
-            hint = nearest(codec, list(codec_names))
-            if not hint.startswith("did you mean"):
-                hint += f"; a checkpoint is `{{codec: vae, options: {{weights: {codec}}}}}`"
-            raise SpecError(f"{where}: there is no codec {codec!r}; {hint}")
-
-
-def _with_data(spec: BenchmarkSpec, data: Path, path: Path) -> BenchmarkSpec:
-    corpus = spec.corpus
-    if corpus.kind == "embedded" or corpus.path is None:
-        raise SpecError(f"spec {path} uses the embedded corpus, so --data has nothing to replace")
-    target = data.absolute()
-    manifest = target / Path(corpus.path).name if target.is_dir() else target
-    if corpus.kind == "manifest" and manifest.is_file():
-        target, kind = manifest, "manifest"
-    elif target.is_dir():
-        kind = "folder"
-    else:
-        raise SpecError(
-            f"--data: there is neither a folder nor a manifest {target}; name the folder that "
-            "holds the clips"
-        )
-    outside = corpus.allow_outside and kind == "manifest"
-    update = {"kind": kind, "root": None, "allow_outside": outside}
-    # Relative, so that a results manifest does not carry the paths of the machine that made it.
-    return _with_corpus(spec, update | {"path": os.path.relpath(target, spec.folder)})
+        if codec_names is None or codec in codec_names or _CODE.fullmatch(codec):
+            continue
+        hint = nearest(codec, list(codec_names))
+        if not hint.startswith("did you mean"):
+            hint += f"; a checkpoint is `{{codec: vae, options: {{weights: {codec}}}}}`"
+        raise SpecError(f"{where}: there is no codec {codec!r}; {hint}")
 
 
 def _with_corpus(spec: BenchmarkSpec, update: dict[str, Any]) -> BenchmarkSpec:

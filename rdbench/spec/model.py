@@ -30,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from rdbench.spec.shipped import tables
 from rdbench.types import SpecError
 
 DEFAULT = "default"
@@ -361,7 +362,7 @@ class BenchmarkSpec(_Model):
 
     @property
     def folder(self) -> Path:
-        """The spec file's folder, from which its relative paths start."""
+        """Where its relative paths start: the folder of its file, or the current one."""
         return self._folder
 
     @property
@@ -377,7 +378,8 @@ class BenchmarkSpec(_Model):
     @property
     def tables_path(self) -> Path | None:
         """The file of fitted entropy tables; None where the spec names none."""
-        return self._located(self.entropy.tables)
+        path = self._located(self.entropy.tables)
+        return path and tables(path)
 
     def options_for(self, item: SystemSpec | MetricSpec) -> dict[str, Any]:
         """The options of a system for its codec, or of a metric for its backend.

@@ -1,7 +1,8 @@
 """A folder in which the commands of the documentation run as they stand, in seconds.
 
-It looks like a checkout, but its benchmarks are cut to two systems at two points, two clips and two
-metrics, its recipe to one step of training, and its published results to a few systems and metrics.
+It looks like a checkout, but for files under the names of our specs, cut to two systems at two
+points, two clips and two metrics; its recipe is cut to one step of training, and its published
+results to a few systems and metrics.
 `.venv/bin` holds commands of the Python that runs the tests; `pip install --editable .` there only
 makes the entry points of the folder's pyproject.toml known.
 """
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from rdbench.spec import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ["si_sdr", "mel_dac_16k", "mel_dac_44k"]
@@ -44,8 +47,8 @@ def make_sandbox(folder: Path) -> None:
     _clips(folder / "FOLDER")
     shutil.copytree(folder / "FOLDER", folder / "clips")
     _training(folder / "training")
-    for path in (ROOT / "benchmarks").glob("*.yaml"):
-        _write(folder / "benchmarks" / path.name, cut_spec(_read(path)))
+    for path in shipped.FOLDER.glob("*.yaml"):  # a file here wins over the spec of that name
+        _write(folder / path.stem, cut_spec(_read(path)))
     for path in (ROOT / "benchmarks" / "recipes").glob("*.yaml"):
         _write(folder / "benchmarks" / "recipes" / path.name, _cut_recipe(_read(path)))
     (folder / "baselines").mkdir()

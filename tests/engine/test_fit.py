@@ -11,13 +11,13 @@ import pytest
 import soundfile
 import torch
 
+from rdbench.audio.channels import ChannelPolicy, spread_seeds
 from rdbench.audio.load import ExcerptProtocol, load_excerpt
 from rdbench.cli.options import read_spec
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.testing import check_codec
 from rdbench.codecs.variants import latent_coder, variant
 from rdbench.engine.fit import entry_of, fit_tables
-from rdbench.engine.measure.channels import ChannelPolicy, spread_seeds
 from rdbench.engine.plan.clips import load_corpus, plan_clips
 from rdbench.engine.progress import Progress
 from rdbench.engine.run import RunOptions, run_benchmark

@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from rdbench.spec import shipped
+
 SECONDS = 10.0
 LIMIT_BYTES = 2 * 2**30
 FORMATS = (
@@ -55,7 +57,7 @@ def make_seeds(folder: Path) -> dict[str, list[bytes]]:
     """Small sound files of every format, made anew each time by the same generator."""
     seeds = _audio_seeds(folder)
     seeds["safetensors"], seeds["pt"] = _weights_seeds(folder)
-    specs = sorted((REPOSITORY / "benchmarks").rglob("*.yaml"))
+    specs = sorted([*shipped.FOLDER.glob("*.yaml"), *(REPOSITORY / "benchmarks").rglob("*.yaml")])
     seeds["yaml"] = [path.read_bytes() for path in specs]
     seeds["parquet"], seeds["json"] = _run_seeds(folder)
     seeds["csv"] = [

@@ -16,7 +16,7 @@ from rdbench.engine.run import RunOptions, run_benchmark
 from rdbench.metrics.registry import keys
 from rdbench.models import shipped
 from rdbench.monitor.steps import read_step, scalars
-from rdbench.spec.load import spec_of
+from rdbench.spec.load import make_spec
 from rdbench.types import CodecError, SpecError
 
 QUICK: dict[str, Any] = {
@@ -68,7 +68,7 @@ def test_values_are_those_of_a_run(tmp_path: Path) -> None:
         "systems": [system],
         "costs": {"enabled": False},
     }
-    spec = spec_of(content, folder=tmp_path, metric_keys=keys(), codec_names=names())
+    spec = make_spec(content, folder=tmp_path, metric_keys=keys(), codec_names=names())
     run_benchmark(spec, tmp_path / "run", RunOptions(workers=1))
     assert scalars(read_step(tmp_path / "run", 1)) == pytest.approx(found.values, rel=1e-6)
 

@@ -13,11 +13,12 @@ import yaml
 
 from rdbench.codecs import registry as codecs
 from rdbench.metrics import registry as metrics
+from rdbench.spec import shipped
 from rdbench.spec.load import MAX_BYTES, load_spec, with_limit, with_option
 from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec
 from rdbench.types import SpecError
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+BENCHMARKS = shipped.FOLDER
 
 
 def minimal(**changes: Any) -> dict[str, Any]:

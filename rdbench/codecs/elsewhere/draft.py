@@ -75,10 +75,10 @@ def draft(name: str, corpus: Path, sample_rate: int, options: Mapping[str, Any],
     """
     kind = "manifest" if corpus.is_file() else "folder"
     lines = [
-        f"name: {_text(name)}",
+        f"name: {quoted(name)}",
         "corpus:",
         f"  kind: {kind}",
-        f"  path: {_text(_from(out, corpus))}",
+        f"  path: {quoted(path_from(out, corpus))}",
         "protocol:",
         f"  sample_rate: {sample_rate}  # reference and reconstruction are scored at this rate",
         "  channels: native",
@@ -87,7 +87,7 @@ def draft(name: str, corpus: Path, sample_rate: int, options: Mapping[str, Any],
         f"  default: [si_sdr, {'mel_dac_16k' if sample_rate <= 16_000 else 'mel_dac_44k'}]",
         "systems:",
         "  - codec: files",
-        f"    name: {_text(name)}",
+        f"    name: {quoted(name)}",
         "    options:",
     ]
     for key, value in options.items():
@@ -102,11 +102,11 @@ def draft(name: str, corpus: Path, sample_rate: int, options: Mapping[str, Any],
 
 def _moved(value: Any, out: Path) -> Any:
     if isinstance(value, Mapping):
-        return {key: _from(out, Path(one)) for key, one in value.items()}
-    return _from(out, Path(value))
+        return {key: path_from(out, Path(one)) for key, one in value.items()}
+    return path_from(out, Path(value))
 
 
-def _from(out: Path, path: Path) -> str:
+def path_from(out: Path, path: Path) -> str:
     """A path as a spec in the folder of `out` names it."""
     return Path(os.path.relpath(path, out.parent)).as_posix()
 
@@ -122,15 +122,15 @@ def check_name(name: str) -> None:
 def _yaml(value: Any) -> str:
     """Flow style, as in JSON, but for numbers: YAML takes 1e-05 for a text."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_text(str(key))}: {_yaml(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{quoted(str(key))}: {_yaml(one)}' for key, one in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, float):
         return f"{Decimal(repr(value)):f}"
-    return _text(value) if isinstance(value, str) else json.dumps(value)
+    return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _text(value: str) -> str:
+def quoted(value: str) -> str:
     """In quotes; raises SpecError for a name of bytes that are no UTF-8."""
     try:
         value.encode()
@@ -138,5 +138,5 @@ def _text(value: str) -> str:
         raise SpecError(
             f"{printable(value)} is no UTF-8 and cannot stand in a spec; rename it"
         ) from None
-    quoted = json.dumps(value, ensure_ascii=False)
-    return re.sub("[\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", quoted)
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -16,16 +16,14 @@ from typing import Any
 
 import torch
 
-from rdbench.audio.resample import fit_lengths, resample_batch
-from rdbench.codecs.base import Codec
-from rdbench.engine.measure.channels import (
+from rdbench.audio.channels import (
     ChannelPolicy,
-    gather,
+    from_native,
     gather_rates,
-    policy,
-    spread,
     spread_seeds,
+    to_native,
 )
+from rdbench.codecs.base import Codec
 from rdbench.engine.measure.encoding import Encoding
 from rdbench.engine.measure.passes import Passes, wanting
 from rdbench.engine.measure.work import Work
@@ -141,10 +139,7 @@ class _Coding:
     def _encode(self, point: OperatingPoint, found: Mapping[str, Any]) -> Encoded:
         codec = self._codec
         if self._native is None:
-            self._policy = policy(codec.info, self._reference.channels)
-            rate = codec.info.native_rate(self._reference.sample_rate)
-            copy = _copy(self._reference)
-            self._native = resample_batch(spread(copy, self._policy), rate)
+            self._native, self._policy = to_native(self._reference, codec.info)
         if not codec.nested:
             return codec.encode(_copy(self._native), point, **found)
         if self._highest is None:
@@ -165,9 +160,7 @@ class _Coding:
             wanted = codec.decoder_input(encoding.encoded, work.step.variant, seeds, **given)
             decoded = codec.decode(wanted)
             _check_shape(codec, decoded, self._native)
-            gathered = gather(decoded, self._policy, channels)
-            back = resample_batch(gathered, self._reference.sample_rate)
-            return Outcome(work, fit_lengths(back, self._reference.lengths))
+            return Outcome(work, from_native(decoded, self._reference, self._policy))
         except (Exception, SystemExit) as error:
             return Outcome(work, None, self._explain(error, "decoding", point))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rdbench.audio.channels import ChannelPolicy, gather_rates
 from rdbench.codecs.base import Codec
-from rdbench.engine.measure.channels import ChannelPolicy, gather_rates
 from rdbench.types import AudioBatch, Encoded, Rate, RateKind
 
 

@@ -193,8 +193,8 @@ def time_codec(
 
 def _coding(step: Step, reference: AudioBatch) -> Callable[[], None]:
     """Encodes and decodes what the codec gets of a reference, each charged to its side."""
+    from rdbench.audio.channels import policy, spread, spread_seeds
     from rdbench.audio.resample import resample_batch
-    from rdbench.engine.measure.channels import policy, spread, spread_seeds
 
     codec = step.system.codec
     assert codec is not None

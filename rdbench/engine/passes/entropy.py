@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.measure.channels import spread_seeds
+from rdbench.audio.channels import spread_seeds
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.families import Columns, Needs, SetUnits

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdbench.audio import copies
+from rdbench.audio.channels import spread_seeds
 from rdbench.audio.copies import degraded
-from rdbench.engine.measure.channels import spread_seeds
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Result, SetWork, Work
 from rdbench.engine.plan.families import Columns, Needs, SetUnits

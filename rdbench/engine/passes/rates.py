@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.measure.channels import spread_seeds
+from rdbench.audio.channels import spread_seeds
 from rdbench.engine.measure.passes import Pass
 from rdbench.engine.measure.work import Work
 from rdbench.engine.plan.families import Columns, Needs

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rdbench.engine.plan.digests import clip_seed, digest
 from rdbench.identity import FileHash, hash_file
-from rdbench.types import AudioError
+from rdbench.types import AudioError, SpecError
 
 if TYPE_CHECKING:
     from rdbench.audio.clip import Clip, Corpus
@@ -50,6 +51,11 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
 
     wanted = spec.corpus
     path = spec.corpus_path
+    if path is not None and not os.path.lexists(path):
+        raise SpecError(
+            f"the clips of {spec.name} are not there ({wanted.path}); name the folder that holds "
+            "some with --data FOLDER (from Python: data=FOLDER), or mend `corpus.path`"
+        )
     if path is None:
         corpus = embedded_corpus()
     elif wanted.kind == "folder":

@@ -141,7 +141,7 @@ def test_a_latent_that_is_not_finite_fails_what_it_is_part_of(clips: Path, tmp_p
 
 
 def test_channels_that_are_encoded_alone_are_frames_of_one_clip() -> None:
-    from rdbench.engine.measure.channels import ChannelPolicy
+    from rdbench.audio.channels import ChannelPolicy
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.passes.latents import LatentsPass
 

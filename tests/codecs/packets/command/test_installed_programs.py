@@ -19,6 +19,7 @@ from rdbench.codecs.packets import pcm
 from rdbench.codecs.registry import create, names
 from rdbench.metrics.registry import keys
 from rdbench.rate import rates
+from rdbench.spec import shipped
 from rdbench.spec.load import load_spec
 from rdbench.spec.model import SystemSpec
 from rdbench.types import CODES, AudioBatch, MissingProgramError, RateKind
@@ -28,7 +29,7 @@ SYSTEMS = {
     (spec, system.name): system
     for spec in ("programs_16k", "programs_48k")
     for system in load_spec(
-        ROOT / "benchmarks" / f"{spec}.yaml", metric_keys=keys(), codec_names=names()
+        shipped.FOLDER / f"{spec}.yaml", metric_keys=keys(), codec_names=names()
     ).systems
 }
 PROGRAMS = [where for where, system in SYSTEMS.items() if system.codec == "command"]

@@ -1,4 +1,4 @@
-"""Brings a reference to the channels that a codec takes, and its reconstruction back.
+"""Brings a reference to the rate and channels that a codec takes, and its reconstruction back.
 
 Three policies, recorded in the manifest: `native` (the codec takes this layout), `per-channel` (a
 mono codec runs on each channel, and the bits of the channels add up) and `duplicated` (a
@@ -40,6 +40,26 @@ def policy(info: CodecInfo, channels: int) -> ChannelPolicy:
         f"{info.name} takes {takes} channels and the protocol gives {channels}; "
         "set protocol.channels to mono or stereo"
     )
+
+
+def to_native(audio: AudioBatch, info: CodecInfo) -> tuple[AudioBatch, ChannelPolicy]:
+    """A copy of the batch at a rate and with channels that the codec takes natively, and how.
+
+    Raises CodecError for channels that it cannot take.
+    """
+    from rdbench.audio.resample import resample_batch
+
+    how = policy(info, audio.channels)
+    copy = AudioBatch(audio.samples.clone(), audio.lengths.clone(), audio.sample_rate)
+    return resample_batch(spread(copy, how), info.native_rate(audio.sample_rate)), how
+
+
+def from_native(decoded: AudioBatch, audio: AudioBatch, how: ChannelPolicy) -> AudioBatch:
+    """What was decoded at the rate, with the channels and of the lengths of the batch `audio`."""
+    from rdbench.audio.resample import fit_lengths, resample_batch
+
+    back = resample_batch(gather(decoded, how, audio.channels), audio.sample_rate)
+    return fit_lengths(back, audio.lengths)
 
 
 def spread(audio: AudioBatch, how: ChannelPolicy) -> AudioBatch:
