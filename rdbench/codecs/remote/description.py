@@ -28,7 +28,8 @@ class Description(BaseModel):
 
     frame_rates (hertz), codebook_sizes: of each stream. points: promised kbps by name. batched:
     whether clips of one length may be coded together. moves: whether it has a method `to`. files:
-    of its code. versions: of the interpreter and of packages.
+    of its code. weight_files: of its weights, where it tells them. versions: of the interpreter and
+    of packages.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -52,6 +53,7 @@ class Description(BaseModel):
     texts: dict[str, Text]
     versions: Annotated[dict[str, Name], Field(max_length=_MOST)]
     files: list[str]
+    weight_files: list[str]
 
     @model_validator(mode="after")
     def _check(self) -> Description:

@@ -36,6 +36,7 @@ import socket
 import struct
 import zlib
 from importlib import metadata
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,11 +171,23 @@ def _build(header: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     first, last = header["folders"]
     sys.path[:] = [*first, *sys.path, *last]
     name, _, attribute = header["code"].partition(":")
+    if header["adapters"]:
+        name = _mounted(header["adapters"]) + "." + name
     module = importlib.import_module(name)
     if not hasattr(module, attribute):
         raise AttributeError(f"{name} has no {attribute!r}")
     codec = getattr(module, attribute)(**header["options"])
     return codec, _description(codec, name, attribute)
+
+
+def _mounted(folder: str) -> str:
+    """Imports a folder as a package, without what lies around it; returns its name here."""
+    name = "rdbench_adapters"
+    place = os.path.join(folder, "__init__.py")
+    spec: Any = spec_from_file_location(name, place, submodule_search_locations=[folder])
+    sys.modules[name] = package = module_from_spec(spec)
+    spec.loader.exec_module(package)
+    return name
 
 
 def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
@@ -204,7 +217,8 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
             for key in ("family", "version", "licence", "citation")
         },
         "versions": _versions(getattr(codec, "packages", ())),
-        "files": _files(module),
+        "files": sorted({*_files(module), *map(str, getattr(codec, "code_files", ()))}),
+        "weight_files": [str(file) for file in getattr(codec, "weight_files", ())],
     }
 
 

@@ -1,0 +1,80 @@
+"""Checkouts, configurations and checkpoints, as the other side finds them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def enter_checkout(folder: str, file: str, source: str) -> Path:
+    """Lets modules of a checkout be imported, before any other; returns its folder.
+
+    file: one that it must have. source: where to clone it from.
+    """
+    place = existing(folder)
+    if not (place / file).is_file():
+        raise FileNotFoundError(f"{folder} has no {file}; name a checkout of {source}")
+    sys.path.insert(0, str(place))
+    return place
+
+
+def existing(path: str) -> Path:
+    """A file or folder that is there, as an absolute path."""
+    place = Path(os.path.abspath(os.path.expanduser(path)))
+    if not place.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    return place
+
+
+def imported_from(folder: Path) -> list[Path]:
+    """The files of all modules that were imported from a folder, whatever it is called."""
+    root, found = folder.resolve(), set()
+    for module in list(sys.modules.values()):
+        file = Path(getattr(module, "__file__", None) or "/").resolve()
+        if root in file.parents and not {"site-packages", "dist-packages"} & set(file.parts):
+            found.add(file)
+    return sorted(found, key=str)
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a PyTorch file holds, on the CPU; code in it is refused, not run."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def fill(model: Any, state: Any, *, unused: Any = ()) -> None:
+    """Gives a model of torch every tensor of a state dict, and no other; it ends ready to be used.
+
+    unused: beginnings of names that the checkpoint may have and the model has not.
+    """
+    import torch
+
+    wanted = set(model.state_dict())
+    given = {
+        name: value
+        for name, value in state.items()
+        if name in wanted or not name.startswith(tuple(unused))
+    }
+    missing, unknown = sorted(wanted - set(given)), sorted(set(given) - wanted)
+    if missing or unknown:
+        raise ValueError(
+            f"the weights lack {len(missing)} of {len(wanted)} tensors and have {len(unknown)} "
+            f"unknown (first {(missing + unknown)[0]!r}); give the checkpoint of this model"
+        )
+    model.load_state_dict(given)
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    # TF32 has ten bits of mantissa, which flip codes.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def pad_to_frames(samples: Any, hop: int) -> Any:
+    """Samples (clips, channels, time), filled up with zeros to whole frames of `hop` samples."""
+    import torch
+
+    return torch.nn.functional.pad(samples, (0, -samples.shape[-1] % hop))

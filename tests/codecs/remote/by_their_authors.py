@@ -1,0 +1,75 @@
+"""Runs in the other environment: seeded checkpoints, and codes and audio as the authors get them.
+
+    python by_their_authors.py CODEC CHECKOUT FOLDER
+
+reads FOLDER/samples.npy, (clips, time) of one length, writes a checkpoint in the format in which
+the authors publish theirs, and by direct calls of their code codes.npy, (clips, codebooks, frames),
+and audio.npy, (clips, time). CHECKOUT is "" for a codec that is installed.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def seeded(model):
+    """Gives a model weights of a size at which different inputs get different codes."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=1.2 / parameter[0].numel() ** 0.5)
+    return model.eval()
+
+
+def wavtokenizer(checkout, folder, samples):
+    from decoder.pretrained import WavTokenizer
+
+    config = Path(checkout, "configs").glob("*frame40*.yaml").__next__()
+    (folder / "config.yaml").write_bytes(config.read_bytes())
+    model = WavTokenizer.from_hparams0802(str(config)).eval()
+    torch.manual_seed(0)
+    book = model.feature_extractor.encodec.quantizer.vq.layers[0]._codebook
+    latents = model.feature_extractor.encodec.encoder(samples[:, None])
+    centre, spread = latents.mean((0, 2)), latents.std((0, 2))
+    book.embed.copy_(centre + spread * torch.randn(book.embed.shape))
+    book.inited.fill_(1)
+    state = {**model.state_dict(), "multiperioddisc.weight": torch.ones(1)}
+    torch.save({"state_dict": state, "epoch": 3}, folder / "weights.ckpt")
+    model = WavTokenizer.from_pretrained0802(
+        str(folder / "config.yaml"), str(folder / "weights.ckpt")
+    )
+    bandwidth = torch.tensor([0])
+    features, codes = model.encode_infer(samples, bandwidth_id=bandwidth)
+    return codes.transpose(0, 1), model.decode(features, bandwidth_id=bandwidth)
+
+
+def bigcodec(checkout, folder, samples):
+    from vq.codec_decoder import CodecDecoder
+    from vq.codec_encoder import CodecEncoder
+
+    torch.manual_seed(0)
+    encoder, decoder = CodecEncoder(), CodecDecoder()
+    torch.save(
+        {"CodecEnc": encoder.state_dict(), "generator": decoder.state_dict()},
+        folder / "weights.pt",
+    )
+    padded = torch.nn.functional.pad(samples, (0, -samples.shape[1] % 200))
+    embedded, codes, _ = decoder.eval()(encoder.eval()(padded[:, None]), vq=True)
+    return codes.transpose(0, 1), decoder(embedded, vq=False)[:, 0]
+
+
+def main():
+    name, checkout, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    if checkout:
+        sys.path.insert(0, checkout)
+    samples = torch.from_numpy(np.load(folder / "samples.npy"))
+    with torch.no_grad():
+        codes, audio = globals()[name](checkout, folder, samples)
+    np.save(folder / "codes.npy", codes.numpy())
+    np.save(folder / "audio.npy", audio.numpy()[:, : samples.shape[1]])
+
+
+if __name__ == "__main__":
+    main()
