@@ -95,7 +95,7 @@ def connect(
         name: what messages call it; `code` where none is given.
 
     Raises:
-        MissingProgramError: where the interpreter, or a package that an adapter needs, is not there.
+        MissingProgramError: where the interpreter, or a package that an adapter needs, is missing.
         WeightsError: where an adapter cannot be built of what its options name.
         CodecError: for a codec that cannot be built, or is not what it has to be.
     """
@@ -255,10 +255,10 @@ class _Remote(Codec):
             samples = audio.samples[indices][..., :length].float().cpu().numpy()
             header = {"do": "encode", "point": point.name, **self._asked()}
             made = self._host.ask(f"encoding at {point.name}", header, [samples])
-            return self._taken(len(indices), *made)
+            return self._taken(len(indices), point, *made)
 
         results = self._host.by_group(audio.lengths, run)
-        payload = self._payload([one for one, _ in results])
+        payload = self._payload([one for one, _ in results], point)
         if isinstance(payload, Tokens):
             clip_codes(payload)  # a size that its codes do not keep to is no rate
         side = self._side([side for _, side in results])
@@ -293,12 +293,16 @@ class _Remote(Codec):
 
     @abstractmethod
     def _taken(
-        self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
+        self,
+        clips: int,
+        point: OperatingPoint,
+        answer: Mapping[str, Any],
+        arrays: Sequence[Array],
     ) -> Sequence[tuple[Any, Mapping[str, SideInformation]]]:
         """What was encoded of each clip, and its side information."""
 
     @abstractmethod
-    def _payload(self, clips: Sequence[Any]) -> Tokens | Packets:
+    def _payload(self, clips: Sequence[Any], point: OperatingPoint) -> Tokens | Packets:
         """All clips together."""
 
     @abstractmethod
@@ -332,7 +336,11 @@ class RemoteTokens(_Remote):
         return {"several": len(self._host.description.frame_rates) > 1, "side": []}
 
     def _taken(
-        self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
+        self,
+        clips: int,
+        point: OperatingPoint,
+        answer: Mapping[str, Any],
+        arrays: Sequence[Array],
     ) -> Sequence[tuple[list[torch.Tensor], Mapping[str, SideInformation]]]:
         import torch
 
@@ -343,7 +351,7 @@ class RemoteTokens(_Remote):
                 f"{self.info.name} encoded to {len(tensors) - len(bits)} arrays of codes, and has "
                 f"{streams} streams"
             )
-        for codes, sizes in zip(tensors, self._host.description.codebook_sizes, strict=False):
+        for codes, sizes in zip(tensors, self._host.description.sizes(point.name), strict=False):
             have = tuple(codes.shape)
             if codes.ndim != 3 or have[0] != clips or not 1 <= have[1] <= len(sizes):
                 raise CodecError(
@@ -372,11 +380,11 @@ class RemoteTokens(_Remote):
             for clip in range(clips)
         ]
 
-    def _payload(self, clips: Sequence[list[torch.Tensor]]) -> Tokens:
+    def _payload(self, clips: Sequence[list[torch.Tensor]], point: OperatingPoint) -> Tokens:
         told = self._host.description
         streams = []
         for number, (rate, sizes) in enumerate(
-            zip(told.frame_rates, told.codebook_sizes, strict=True)
+            zip(told.frame_rates, told.sizes(point.name), strict=True)
         ):
             of_clips = [one[number] for one in clips]
             if len({len(codes) for codes in of_clips}) > 1:
@@ -403,7 +411,11 @@ class RemotePackets(_Remote):
     """Bytes: of each clip one packet, or several. There is no file around them."""
 
     def _taken(
-        self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
+        self,
+        clips: int,
+        point: OperatingPoint,
+        answer: Mapping[str, Any],
+        arrays: Sequence[Array],
     ) -> Sequence[tuple[PacketStream, Mapping[str, SideInformation]]]:
         counts = [int(count) for count in answer.get("packets", [])]
         if len(counts) != clips or sum(counts) != len(arrays):
@@ -417,7 +429,7 @@ class RemotePackets(_Remote):
             streams.append((PacketStream(packets, b"", sum(map(len, packets))), {}))
         return streams
 
-    def _payload(self, clips: Sequence[PacketStream]) -> Packets:
+    def _payload(self, clips: Sequence[PacketStream], point: OperatingPoint) -> Packets:
         return Packets(tuple(clips))
 
     def _given(

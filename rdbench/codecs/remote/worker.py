@@ -183,7 +183,7 @@ def _build(header: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _mounted(folder: str) -> str:
     """Imports a folder as a package, without what lies around it; returns its name here."""
     name = "rdbench_adapters"
-    place = os.path.join(folder, "__init__.py")
+    place = Path(folder) / "__init__.py"
     spec: Any = spec_from_file_location(name, place, submodule_search_locations=[folder])
     sys.modules[name] = package = module_from_spec(spec)
     spec.loader.exec_module(package)
@@ -194,8 +194,11 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
     """What the codec says of itself; rdbench's process checks it."""
     payload = getattr(codec, "payload", "tokens")
     rates, sizes = getattr(codec, "frame_rate", []), getattr(codec, "codebook_sizes", [])
+    by_point = sizes if isinstance(sizes, dict) else {}
+    sizes = list(by_point.values())[-1] if by_point else sizes
     if isinstance(rates, (int, float)):
         rates, sizes = [rates], [sizes] if sizes else []
+        by_point = {point: [own] for point, own in by_point.items()}
     points = getattr(codec, "points", {})
     channels = getattr(codec, "channels", 1)
     return {
@@ -205,7 +208,8 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
         "sample_rate": int(codec.sample_rate),
         "channels": [channels] if isinstance(channels, int) else [int(one) for one in channels],
         "frame_rates": [float(rate) for rate in rates],
-        "codebook_sizes": [[int(size) for size in stream] for stream in sizes],
+        "codebook_sizes": _whole_numbers(sizes),
+        "point_sizes": {str(point): _whole_numbers(own) for point, own in by_point.items()},
         "points": {str(n): kbps and float(kbps) for n, kbps in dict(points).items()},
         "prior": bool(getattr(codec, "prior", True)),
         "batched": bool(getattr(codec, "batched", True)),
@@ -220,6 +224,10 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
         "files": sorted({*_files(module), *map(str, getattr(codec, "code_files", ()))}),
         "weight_files": [str(file) for file in getattr(codec, "weight_files", ())],
     }
+
+
+def _whole_numbers(streams: Any) -> list[list[int]]:
+    return [[int(size) for size in stream] for stream in streams]
 
 
 def _parameters(said: Any) -> int | None:

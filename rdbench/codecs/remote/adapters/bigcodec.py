@@ -43,9 +43,7 @@ class BigCodec:
         fill(self.decoder, state["generator"])
         self._hop = int(self.encoder.hop_length)
         self.frame_rate = self.sample_rate / self._hop
-        self.codebook_sizes = tuple(
-            layer.codebook_size for layer in self.decoder.quantizer.layers
-        )
+        self.codebook_sizes = tuple(layer.codebook_size for layer in self.decoder.quantizer.layers)
         kbps = self.frame_rate * sum(map(math.log2, self.codebook_sizes)) / 1000
         self.points = {f"{kbps:.2f}": kbps}
         self.code_files, self.weight_files = imported_from(folder), [file]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ def enter_checkout(folder: str, file: str, source: str) -> Path:
 
 def existing(path: str) -> Path:
     """A file or folder that is there, as an absolute path."""
-    place = Path(os.path.abspath(os.path.expanduser(path)))
+    place = Path(path).expanduser().absolute()
     if not place.exists():
         raise FileNotFoundError(f"there is no {path}")
     return place
@@ -45,19 +44,17 @@ def read_checkpoint(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def fill(model: Any, state: Any, *, unused: Any = ()) -> None:
-    """Gives a model of torch every tensor of a state dict, and no other; it ends ready to be used.
+def fill(model: Any, state: Any) -> None:
+    """Gives a model of torch every tensor that it has; it ends ready to be used.
 
-    unused: beginnings of names that the checkpoint may have and the model has not.
+    What else a checkpoint has must be of parts that the model has not, as discriminators are: a
+    layer too many of one of its own parts is the checkpoint of another model.
     """
     import torch
 
     wanted = set(model.state_dict())
-    given = {
-        name: value
-        for name, value in state.items()
-        if name in wanted or not name.startswith(tuple(unused))
-    }
+    parts = {name.partition(".")[0] for name in wanted}
+    given = {name: one for name, one in state.items() if name.partition(".")[0] in parts}
     missing, unknown = sorted(wanted - set(given)), sorted(set(given) - wanted)
     if missing or unknown:
         raise ValueError(
@@ -65,9 +62,7 @@ def fill(model: Any, state: Any, *, unused: Any = ()) -> None:
             f"unknown (first {(missing + unknown)[0]!r}); give the checkpoint of this model"
         )
     model.load_state_dict(given)
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
+    model.eval().requires_grad_(False)
     # TF32 has ten bits of mantissa, which flip codes.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

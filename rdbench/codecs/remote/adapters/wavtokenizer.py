@@ -47,9 +47,7 @@ class WavTokenizer:
         if head["hop_length"] != hop:
             raise ValueError(f"{config} codes frames of {hop} samples, decodes others")
         self.model = Model.from_hparams0802(str(settings))
-        parts = tuple(part + "." for part in PARTS)
-        state = read_checkpoint(checkpoint)["state_dict"]
-        fill(self.model, {name: value for name, value in state.items() if name.startswith(parts)})
+        fill(self.model, read_checkpoint(checkpoint)["state_dict"])
         layers = self.model.feature_extractor.encodec.quantizer.vq.layers
         if not all(layer._codebook.inited.all() for layer in layers):
             raise ValueError(f"{weights} has a codebook that was never trained")
@@ -88,8 +86,7 @@ def _checked(path: Any) -> Any:
     """The arguments of feature extractor and head; a configuration names classes, which are run."""
     import yaml
 
-    with open(path, encoding="utf-8") as file:
-        parts = yaml.safe_load(file)["model"]["init_args"]
+    parts = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["init_args"]
     for part in PARTS:
         if not parts[part]["class_path"].startswith("decoder."):
             raise ValueError(f"{path} names a class that is not WavTokenizer's")
