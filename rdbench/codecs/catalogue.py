@@ -188,6 +188,13 @@ CARDS: Mapping[str, Card] = {
         "MIT",
         named="python, checkout, weights",
     ),
+    "stable_codec": Card(
+        "stable_codec",
+        "1x46656_400bps (0.39), 2x15625_700bps (0.7), 4x729_1000bps (0.95)",
+        ("config", "weights"),
+        "Stability AI Community License",
+        named="python, config, weights",
+    ),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),

@@ -60,6 +60,51 @@ def bigcodec(checkout, folder, samples):
     return codes.transpose(0, 1), decoder(embedded, vq=False)[:, 0]
 
 
+def stable_codec(checkout, folder, samples):
+    import json
+
+    from stable_codec import StableCodec
+
+    layers = {
+        "channels": 128,
+        "c_mults": [1, 1],
+        "strides": [2, 4],
+        "latent_dim": 6,
+        "transformer_depths": [1, 1],
+        "sliding_window": [-1, -1],  # the published one needs FlashAttention
+    }
+    config = {
+        "model_type": "autoencoder",
+        "sample_rate": 16000,
+        "model": {
+            "encoder": {"type": "taae", "config": {**layers, "in_channels": 80}},
+            "decoder": {"type": "taae", "config": {**layers, "out_channels": 80}},
+            "bottleneck": {
+                "type": "dithered_fsq",
+                "config": {"levels": 17, "dim": 6, "num_codebooks": 1},
+            },
+            "pretransform": {"type": "patched", "config": {"patch_size": 80, "channels": 1}},
+            "latent_dim": 6,
+            "downsampling_ratio": 640,
+            "io_channels": 1,
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.manual_seed(0)
+    model = StableCodec(model_config_path=str(folder / "config.json"))
+    model.model.encoder.layers[-1].weight_g.mul_(20)
+    torch.save({"state_dict": model.model.state_dict()}, folder / "weights.ckpt")
+    model = StableCodec(
+        model_config_path=str(folder / "config.json"), ckpt_path=str(folder / "weights.ckpt")
+    )
+    model.set_posthoc_bottleneck("4x729_1000bps")
+    padded = torch.nn.functional.pad(samples, (0, -samples.shape[1] % 640))
+    _, tokens = model.encode(padded[:, None], posthoc_bottleneck=True, normalize=False)
+    return torch.cat(tokens, -1).transpose(1, 2), model.decode(tokens, posthoc_bottleneck=True)[
+        :, 0
+    ]
+
+
 def main():
     name, checkout, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     if checkout:
