@@ -188,6 +188,13 @@ CARDS: Mapping[str, Card] = {
         "MIT",
         named="python, checkout, weights",
     ),
+    "moss": Card(
+        "moss",
+        "q1, q2, q4, q8, q16, q32 (0.125 to 4)",
+        ("checkout", "weights"),
+        "Apache-2.0",
+        named="python, checkout, weights",
+    ),
     "stable_codec": Card(
         "stable_codec",
         "1x46656_400bps (0.39), 2x15625_700bps (0.7), 4x729_1000bps (0.95)",

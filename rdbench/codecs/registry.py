@@ -63,6 +63,7 @@ BUILT_IN: Mapping[str, str] = {
 ELSEWHERE: Mapping[str, str] = {
     "wavtokenizer": "rdbench.codecs.remote.adapters.wavtokenizer:WavTokenizer",
     "bigcodec": "rdbench.codecs.remote.adapters.bigcodec:BigCodec",
+    "moss": "rdbench.codecs.remote.adapters.moss:Moss",
     "stable_codec": "rdbench.codecs.remote.adapters.stable_codec:StableCodec",
 }
 """Codecs that run in an environment of their own, whose interpreter the spec names as `python`: for

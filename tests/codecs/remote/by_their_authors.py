@@ -105,6 +105,32 @@ def stable_codec(checkout, folder, samples):
     ]
 
 
+def moss(checkout, folder, samples):
+    import json
+    import shutil
+
+    from transformers import AutoConfig, AutoModel
+
+    model_folder = folder / "model"
+    model_folder.mkdir(exist_ok=True)
+    for file in Path(checkout).glob("*_moss_audio_tokenizer.py"):
+        shutil.copy(file, model_folder)
+    config = json.loads((Path(checkout) / "config.json").read_text())
+    narrow = {"d_model": 64, "dim_feedforward": 128, "num_heads": 2, "num_layers": 1}
+    for layer in [*config["encoder_kwargs"], *config["decoder_kwargs"]]:
+        layer.update(narrow if layer["module_type"] == "Transformer" else {})
+    (model_folder / "config.json").write_text(json.dumps(config))
+    built = AutoConfig.from_pretrained(model_folder, trust_remote_code=True)
+    torch.manual_seed(0)
+    AutoModel.from_config(built, trust_remote_code=True).save_pretrained(model_folder)
+    (model_folder / "config.json").write_text(json.dumps(config))  # as it was published
+    model = AutoModel.from_pretrained(model_folder, trust_remote_code=True).eval()
+    padded = torch.nn.functional.pad(samples, (0, -samples.shape[1] % 1920))
+    codes = [model.encode(one[None, None], return_dict=True).audio_codes for one in padded]
+    audio = [model.decode(one, return_dict=True).audio[:, 0] for one in codes]
+    return torch.cat(codes, 1).transpose(0, 1), torch.cat(audio)
+
+
 def main():
     name, checkout, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     if checkout:

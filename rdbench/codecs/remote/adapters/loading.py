@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -12,10 +13,27 @@ def enter_checkout(folder: str, file: str, source: str) -> Path:
 
     file: one that it must have. source: where to clone it from.
     """
+    place = _checkout(folder, file, source)
+    sys.path.insert(0, str(place))
+    return place
+
+
+def as_package(folder: str, name: str, file: str, source: str) -> Path:
+    """Lets modules of a checkout be imported as those of a package; the rest as `enter_checkout`.
+
+    name: of the package. For modules that import each other by a dot, from whatever folder.
+    """
+    place = _checkout(folder, file, source)
+    package = ModuleType(name)
+    package.__path__ = [str(place)]
+    sys.modules[name] = package
+    return place
+
+
+def _checkout(folder: str, file: str, source: str) -> Path:
     place = existing(folder)
     if not (place / file).is_file():
         raise FileNotFoundError(f"{folder} has no {file}; name a checkout of {source}")
-    sys.path.insert(0, str(place))
     return place
 
 
