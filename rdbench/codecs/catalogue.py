@@ -188,6 +188,13 @@ CARDS: Mapping[str, Card] = {
         "MIT",
         named="python, checkout, weights",
     ),
+    "longcat": Card(
+        "longcat",
+        "q2, q3, q4 (0.43, 0.65, 0.87)",
+        ("checkout", "decoder"),
+        "MIT",
+        named="python, checkout, decoder",
+    ),
     "moss": Card(
         "moss",
         "q1, q2, q4, q8, q16, q32 (0.125 to 4)",

@@ -63,6 +63,7 @@ BUILT_IN: Mapping[str, str] = {
 ELSEWHERE: Mapping[str, str] = {
     "wavtokenizer": "rdbench.codecs.remote.adapters.wavtokenizer:WavTokenizer",
     "bigcodec": "rdbench.codecs.remote.adapters.bigcodec:BigCodec",
+    "longcat": "rdbench.codecs.remote.adapters.longcat:LongCat",
     "moss": "rdbench.codecs.remote.adapters.moss:Moss",
     "stable_codec": "rdbench.codecs.remote.adapters.stable_codec:StableCodec",
 }
@@ -181,7 +182,7 @@ def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:
 
 
 def _load(name: str, path: str) -> Callable[..., Any]:
-    factory = _imported(name, path)
+    factory: object = _imported(name, path)
     attribute = path.partition(":")[2]
     if isinstance(factory, type) and not issubclass(factory, Codec):
         raise CodecError(

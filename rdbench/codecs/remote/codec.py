@@ -161,7 +161,7 @@ class _Host:
             frame_rate=told.frame_rates[0] if len(told.frame_rates) == 1 else None,
             delay=told.delay,
             parameters=told.parameters,
-            weights_sha256=digest(held[Path(file)] for file in told.weight_files) or None,
+            weights_sha256=digest(held[Path(file)] for file in told.weight_files),
             version=f"{told.version}{code and f', code {code[:16]}'}, adapter {ADAPTER}",
             licence=told.texts.get("licence", ""),
             citation=told.texts.get("citation", ""),

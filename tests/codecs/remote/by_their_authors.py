@@ -131,6 +131,41 @@ def moss(checkout, folder, samples):
     return torch.cat(codes, 1).transpose(0, 1), torch.cat(audio)
 
 
+def longcat(checkout, folder, samples):
+    import os
+    import shutil
+
+    place = folder / "LongCat"
+    shutil.copytree(checkout, place, ignore=shutil.ignore_patterns(".git", "demos", "*.pdf"))
+    one_layer = {"select_layer: 26": "select_layer: 1", "layers: 26": "layers: 1"}
+    for file in (place / "semantic_tokenizer_general" / "configs").glob("*.yaml"):
+        text = file.read_text()
+        for old, new in one_layer.items():
+            text = text.replace(old, new)
+        file.write_text(text)
+    sys.path[0] = str(place)
+    os.chdir(place)
+    stats = np.zeros((2, 81), np.float32)
+    stats[1] = stats[0, -1] = 1
+    np.save(place / "ckpts" / "LongCatAudioCodec_encoder_cmvn.npy", stats)
+    from networks.semantic_codec import model_loader
+
+    torch.manual_seed(0)
+    load, torch.load = torch.load, lambda *_, **__: {}
+    strict = torch.nn.Module.load_state_dict
+    torch.nn.Module.load_state_dict = lambda *_, **__: None  # there are no files yet
+    encoder = model_loader.load_encoder("configs/LongCatAudioCodec_encoder.yaml", "cpu")
+    config = "configs/LongCatAudioCodec_decoder_24k_4codebooks.yaml"
+    decoder = model_loader.load_decoder(config, "cpu")
+    torch.load, torch.nn.Module.load_state_dict = load, strict
+    torch.save(encoder.state_dict(), "ckpts/LongCatAudioCodec_encoder.pt")
+    torch.save(decoder.state_dict(), "ckpts/LongCatAudioCodec_decoder_24k_4codebooks.pt")
+    codes = encoder(samples[:, None], 24000, 3)
+    audio = decoder(*codes)[:, 0]
+    frames = min(one.shape[-1] for one in codes)
+    return torch.cat([codes[0][:, None, :frames], codes[1][..., :frames]], 1), audio
+
+
 def main():
     name, checkout, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     if checkout:

@@ -86,7 +86,7 @@ def test_a_codec_from_a_checkout_is_one_like_any_other(options: dict[str, str]) 
 
 
 def test_its_key_has_code_and_weights_by_content(options: dict[str, str]) -> None:
-    def key() -> tuple[str, str | None]:
+    def key() -> tuple[str, str]:
         info = bigcodec(options).info
         return info.version, info.weights_sha256
 
@@ -202,6 +202,7 @@ PLACE = os.environ.get("RDBENCH_RESEARCH", "")
     git clone https://github.com/jishengpeng/WavTokenizer R/wavtokenizer
     git clone https://github.com/Aria-K-Alethia/BigCodec R/bigcodec
     git clone https://github.com/OpenMOSS/MOSS-Audio-Tokenizer R/moss
+    git clone https://github.com/meituan-longcat/LongCat-Audio-Codec R/longcat
     RDBENCH_RESEARCH=R pytest -m slow tests/codecs/remote/test_research_codecs.py
 
 A codec whose checkout is not there is skipped. Pins differ, so a codec may have a Python of its own
@@ -212,6 +213,7 @@ GIVEN: dict[str, dict[str, str]] = {
     "bigcodec": {"weights": "weights.pt"},
     "stable_codec": {"config": "config.json", "weights": "weights.ckpt"},
     "moss": {"weights": "model"},
+    "longcat": {"checkout": "LongCat"},
 }
 """What `by_their_authors.py` writes, by option."""
 
@@ -226,7 +228,7 @@ def test_codes_and_audio_are_those_of_the_authors(name: str, tmp_path: Path) -> 
     own = checkout / "python"
     python = own if own.exists() else checkout.parent / "python"
     from_checkout = "checkout" in inspect.signature(adapter_of(name)).parameters
-    rate = {"wavtokenizer": 24_000, "moss": 24_000}.get(name, 16_000)
+    rate = 16_000 if name in {"bigcodec", "stable_codec"} else 24_000
     time = np.arange(rate + 7) / rate
     noise = 0.05 * np.random.default_rng(0).standard_normal((2, len(time)))
     tone = 0.3 * np.sin(2 * np.pi * np.array([[220.0], [700.0]]) * time * (1 + 0.3 * time))
@@ -235,7 +237,9 @@ def test_codes_and_audio_are_those_of_the_authors(name: str, tmp_path: Path) -> 
     program = [python, HERE / "by_their_authors.py", name, checkout if from_checkout else ""]
     subprocess.run([*program, tmp_path], check=True)
     options = {option: str(tmp_path / file) for option, file in GIVEN[name].items()}
-    if from_checkout:
+    if name == "longcat":
+        options["decoder"] = "24k_4codebooks"
+    elif from_checkout:
         options["checkout"] = str(checkout)
     codec = create(name, python=str(python), options=options, allow_code=True)
     audio = AudioBatch(torch.from_numpy(samples)[:, None], torch.full((2,), samples.shape[1]), rate)

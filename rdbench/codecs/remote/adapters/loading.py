@@ -62,24 +62,27 @@ def read_checkpoint(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def fill(model: Any, state: Any) -> None:
+def fill(model: Any, state: Any, *, computed: str = "") -> None:
     """Gives a model of torch every tensor that it has; it ends ready to be used.
 
     What else a checkpoint has must be of parts that the model has not, as discriminators are: a
     layer too many of one of its own parts is the checkpoint of another model.
+
+    computed: the beginning of names that a checkpoint need not have, since they are not trained.
     """
     import torch
 
     wanted = set(model.state_dict())
     parts = {name.partition(".")[0] for name in wanted}
     given = {name: one for name, one in state.items() if name.partition(".")[0] in parts}
-    missing, unknown = sorted(wanted - set(given)), sorted(set(given) - wanted)
+    unknown = sorted(set(given) - wanted)
+    missing = sorted(n for n in wanted - set(given) if not computed or not n.startswith(computed))
     if missing or unknown:
         raise ValueError(
             f"the weights lack {len(missing)} of {len(wanted)} tensors and have {len(unknown)} "
             f"unknown (first {(missing + unknown)[0]!r}); give the checkpoint of this model"
         )
-    model.load_state_dict(given)
+    model.load_state_dict(given, strict=False)  # but for what is computed, they are all there
     model.eval().requires_grad_(False)
     # TF32 has ten bits of mantissa, which flip codes.
     torch.backends.cudnn.allow_tf32 = False
