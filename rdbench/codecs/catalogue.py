@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 from rdbench.codecs.credits import CREDITS, Credit
-from rdbench.codecs.registry import BUILT_IN, ENTRY_POINT_GROUP, names
+from rdbench.codecs.registry import BUILT_IN, ELSEWHERE, ENTRY_POINT_GROUP, names
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Card:
 
     points: what a spec may list, in kbps where nothing else is said. licence: of the weights, or
     of the encoder where there are none. package: None where the base installation has all of it.
-    named: the option with which a spec names what the codec needs, where nobody publishes that
-    under a name that rdbench knows.
+    named: the options with which a spec names what the codec needs, where nobody publishes that
+    under a name that rdbench knows; `python` among them is the interpreter of its environment.
     """
 
     family: str
@@ -176,6 +176,41 @@ CARDS: Mapping[str, Card] = {
         Package("speechtokenizer", "speechtokenizer", "Apache-2.0"),
         "weights",
     ),
+    "wavtokenizer": Card(
+        "wavtokenizer",
+        "one: 0.48 (40 Hz), 0.9 (75 Hz)",
+        ("checkout", "config", "weights"),
+        "MIT",
+        named="python, checkout, config, weights",
+    ),
+    "bigcodec": Card(
+        "bigcodec",
+        "one: 1.04",
+        ("checkout", "weights"),
+        "MIT",
+        named="python, checkout, weights",
+    ),
+    "longcat": Card(
+        "longcat",
+        "q2, q3, q4 (0.43, 0.65, 0.87)",
+        ("checkout", "decoder"),
+        "MIT",
+        named="python, checkout, decoder",
+    ),
+    "moss": Card(
+        "moss",
+        "q1, q2, q4, q8, q16, q32 (0.125 to 4)",
+        ("checkout", "weights"),
+        "Apache-2.0",
+        named="python, checkout, weights",
+    ),
+    "stable_codec": Card(
+        "stable_codec",
+        "1x46656_400bps (0.39), 2x15625_700bps (0.7), 4x729_1000bps (0.95)",
+        ("config", "weights"),
+        "Stability AI Community License",
+        named="python, config, weights",
+    ),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),
@@ -192,7 +227,7 @@ def catalogue() -> dict[str, Card]:
     installed = {
         entry.name: Card(f"package {entry.dist.name}" if entry.dist else "", "", (), "")
         for entry in entry_points(group=ENTRY_POINT_GROUP)
-        if entry.name not in BUILT_IN
+        if entry.name not in {*BUILT_IN, *ELSEWHERE}
     }
     return {name: {**installed, **CARDS}[name] for name in names()}
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+
+from rdbench.codecs.registry import ELSEWHERE
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ _DAC = (
     "RVQGAN, NeurIPS 2023, arXiv:2306.06546"
 )
 _DAC_CODE = "MIT (descript-audio-codec)"
+
+
+def _said_over_there(name: str) -> str:
+    """The citation of a class that runs in another environment, and imports nothing of rdbench."""
+    module, _, attribute = ELSEWHERE[name].partition(":")
+    return str(getattr(import_module(module), attribute).citation)
+
 
 CREDITS: Mapping[str, Credit] = {
     "identity": Credit("Reference"),
@@ -120,4 +130,14 @@ CREDITS: Mapping[str, Credit] = {
     "oobleck": Credit(
         "Stable Audio Open VAE", "Evans et al.: Stable Audio Open, 2024, arXiv:2407.14358"
     ),
+    **{
+        name: Credit(label, _said_over_there(name))
+        for name, label in (
+            ("wavtokenizer", "WavTokenizer"),
+            ("bigcodec", "BigCodec"),
+            ("stable_codec", "Stable Codec"),
+            ("moss", "MOSS Audio Tokenizer"),
+            ("longcat", "LongCat Audio Codec"),
+        )
+    },
 }

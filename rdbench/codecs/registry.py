@@ -60,10 +60,21 @@ BUILT_IN: Mapping[str, str] = {
     "oobleck": "rdbench.codecs.posterior.diffusers.codec:Oobleck",
 }
 
+ELSEWHERE: Mapping[str, str] = {
+    "wavtokenizer": "rdbench.codecs.remote.adapters.wavtokenizer:WavTokenizer",
+    "bigcodec": "rdbench.codecs.remote.adapters.bigcodec:BigCodec",
+    "longcat": "rdbench.codecs.remote.adapters.longcat:LongCat",
+    "moss": "rdbench.codecs.remote.adapters.moss:Moss",
+    "stable_codec": "rdbench.codecs.remote.adapters.stable_codec:StableCodec",
+}
+"""Codecs that run in an environment of their own, whose interpreter the spec names as `python`: for
+each the class that runs there, whose arguments are its options."""
+
 
 def names() -> list[str]:
     """Every codec name that a spec may use, built in or installed."""
-    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
+    installed = (entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
+    return sorted({*BUILT_IN, *ELSEWHERE, *installed})
 
 
 RUNS_PROGRAMS = "command"
@@ -85,12 +96,13 @@ def create(
 ) -> Codec:
     """Builds the codec called `name`.
 
-    python: the interpreter of another environment, which builds and runs a `module:Class`.
+    python: the interpreter of another environment, which builds and runs a `module:Class`, or one
+        of the codecs that have an environment of their own.
 
     Raises CodecError for an unknown name, option or point, and for `module:Class` and programs
     without `allow_code`; MissingProgramError for a program or an interpreter that is not there.
     """
-    if python:
+    if python or name in ELSEWHERE:
         return _connect(name, python, points, options, allow_code=allow_code)
     if name == RUNS_PROGRAMS and not allow_code:
         raise CodecError(
@@ -133,13 +145,21 @@ def _connect(
 ) -> Codec:
     from rdbench.codecs.remote.codec import connect
 
-    if not is_code(name):
+    if name in ELSEWHERE:
+        if not python:
+            raise CodecError(
+                f"codec {name!r} runs in an environment of its own; name the interpreter that has "
+                "its packages, as `python` beside `codec`"
+            )
+        _check_options(name, _imported(name, ELSEWHERE[name]), dict(options or {}))
+    elif not is_code(name):
         raise CodecError(
             f"codec {name!r} runs in this environment; `python` is for code of your own, "
-            "`module:Class`"
+            f"`module:Class`, and for {', '.join(ELSEWHERE)}"
         )
     _check_allowed(name, allow_code)
-    return connect(name, python=python, points=points, options=options)
+    code = ELSEWHERE.get(name, name)
+    return connect(code, python=python, points=points, options=options, name=name)
 
 
 def _check_allowed(name: str, allow_code: bool) -> None:
@@ -162,18 +182,8 @@ def _factory(name: str, *, allow_code: bool) -> Callable[..., Any]:
 
 
 def _load(name: str, path: str) -> Callable[..., Any]:
-    module_name, _, attribute = path.partition(":")
-    try:
-        factory: object = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
-        raise CodecError(
-            f"codec {name!r} cannot be imported ({error}); rdbench looks beside the spec, in the "
-            "current folder, in PYTHONPATH and among the installed packages"
-        ) from error
-    except AttributeError as error:
-        there = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
-        hint = nearest(attribute, there, many="it has")
-        raise CodecError(f"codec {name!r}: {module_name} has no {attribute!r}; {hint}") from error
+    factory: object = _imported(name, path)
+    attribute = path.partition(":")[2]
     if isinstance(factory, type) and not issubclass(factory, Codec):
         raise CodecError(
             f"codec {name!r}: {attribute} is no codec; derive it from rdbench.codecs.base.Codec, "
@@ -185,6 +195,21 @@ def _load(name: str, path: str) -> Callable[..., Any]:
     return factory
 
 
+def _imported(name: str, path: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise CodecError(
+            f"codec {name!r} cannot be imported ({error}); rdbench looks beside the spec, in the "
+            "current folder, in PYTHONPATH and among the installed packages"
+        ) from error
+    except AttributeError as error:
+        there = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
+        hint = nearest(attribute, there, many="it has")
+        raise CodecError(f"codec {name!r}: {module_name} has no {attribute!r}; {hint}") from error
+
+
 def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
     try:
         parameters = inspect.signature(factory).parameters
@@ -192,7 +217,7 @@ def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str,
         parameters = MappingProxyType({})
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return
-    if "points" not in parameters:
+    if "points" not in parameters and name not in ELSEWHERE:
         raise CodecError(f"codec {name!r} cannot be built: it takes no argument `points`")
     known = sorted(set(parameters) - {"points"})
     for option in options:
@@ -204,7 +229,7 @@ def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str,
         named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         if named and parameter.default is parameter.empty and option not in options:
             raise CodecError(f"codec {name!r} needs the option {option!r}; give it in the spec")
-    if name in BUILT_IN:
+    if name in BUILT_IN or name in ELSEWHERE:
         _check_types(name, factory, options)
 
 

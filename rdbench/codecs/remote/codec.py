@@ -1,4 +1,4 @@
-"""A codec of anyone's that runs in another Python environment, behind the interface of all others.
+"""A codec that runs in another Python environment, behind the interface of all others.
 
 A person's old research code needs packages that cannot be installed beside rdbench's. In the spec
 
@@ -7,6 +7,9 @@ A person's old research code needs packages that cannot be installed beside rdbe
 `Old` is built and run by that interpreter, which needs no more than numpy: see `docs/codecs.md` for
 what the class has. Clips go there at their own lengths, those of one length together, so that it
 sees no padding. Rates are computed here from what comes back, as of any codec.
+
+Codecs that rdbench knows but cannot run itself go the same way: their classes are those of
+`rdbench.codecs.remote.adapters`, a folder that is imported over there under a name of its own.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import os
 import shutil
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.codecs.base import Codec
@@ -26,9 +31,9 @@ from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.points import resolve
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.remote.description import Description
-from rdbench.codecs.remote.process import WorkerDiedError, WorkerProcess
+from rdbench.codecs.remote.process import RaisedError, WorkerDiedError, WorkerProcess
 from rdbench.files import user_path
-from rdbench.identity import behind_files
+from rdbench.identity import behind_files, file_sha256
 from rdbench.rate.validate import clip_codes
 from rdbench.types import (
     AudioBatch,
@@ -45,6 +50,7 @@ from rdbench.types import (
     SideInformation,
     Tokens,
     TokenStream,
+    WeightsError,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +72,11 @@ MAX_SIDE_BITS = 2**32
 """Most bits of side information of one clip."""
 FRAMES_OFF, FEW_FRAMES, PADDED_SECONDS = 1.1, 2, 1.0
 """How far the number of frames may be off: by a factor, by a few, and by padding at the end."""
+ADAPTERS = Path(__file__).with_name("adapters")
+"""The folder of classes that rdbench has for the other side."""
+_OWN = "rdbench.codecs.remote.adapters."
 _INSTALLED = ("site-packages", "dist-packages")
+_NOT_INSTALLED = ("ImportError", "ModuleNotFoundError", "PackageNotFoundError")
 
 
 def connect(
@@ -75,21 +85,25 @@ def connect(
     python: str | os.PathLike[str],
     points: Sequence[float | str] | None = None,
     options: Mapping[str, Any] | None = None,
+    name: str = "",
 ) -> Codec:
     """The codec `code`, built and run by another interpreter.
 
     Args:
         code: "module:Class"; the module lies where this process finds modules that are not
-            installed, or is installed in the other environment.
+            installed, or is installed in the other environment; or is one of `adapters`.
         python: the interpreter: a path, or the name of a program.
         points: numbers in kbps or names; None means all.
         options: arguments of the class, as JSON can hold them.
+        name: what messages call it; `code` where none is given.
 
     Raises:
-        MissingProgramError: where the interpreter is not there.
+        MissingProgramError: where the interpreter, or a package that an adapter needs, is missing.
+        WeightsError: where an adapter cannot be built of what its options name.
         CodecError: for a codec that cannot be built, or is not what it has to be.
     """
-    host = _Host(code, _interpreter(code, python), dict(options or {}))
+    name = name or code
+    host = _Host(name, code, _interpreter(name, python), dict(options or {}))
     kinds: Mapping[str, Callable[[_Host, Sequence[float | str] | None], Codec]] = {
         "tokens": RemoteTokens,
         "packets": RemotePackets,
@@ -101,8 +115,8 @@ def connect(
 class _Host:
     """The codec's process, started again when it has died."""
 
-    def __init__(self, code: str, python: Path, options: Mapping[str, Any]) -> None:
-        self.code, self.options = code, options
+    def __init__(self, name: str, code: str, python: Path, options: Mapping[str, Any]) -> None:
+        self.name, self.code, self.options = name, code, options
         self._python = python
         self.device = "cpu"
         self._process, self.description = self._build()
@@ -114,7 +128,7 @@ class _Host:
         if not self._process.running:
             self._process, again = self._build()
             if again != self.description:
-                raise CodecError(f"codec {self.code!r} is no longer what it was; run again")
+                raise CodecError(f"codec {self.name!r} is no longer what it was; run again")
             if self.device != "cpu":
                 self._move()
         header = {"payload": self.description.payload, **header}
@@ -138,7 +152,8 @@ class _Host:
 
     def info(self) -> CodecInfo:
         """What the description says, for the engine and the reader."""
-        told = self.description
+        told, held = self.description, self.opens
+        code = digest(held[file] for file in self.files) if self.is_own else ""
         return CodecInfo(
             name=told.name,
             family=told.texts.get("family") or "remote",
@@ -149,33 +164,66 @@ class _Host:
             frame_rate=told.frame_rates[0] if len(told.frame_rates) == 1 else None,
             delay=told.delay,
             parameters=told.parameters,
-            version=f"{told.version}, adapter {ADAPTER}",
+            weights_sha256=digest(held[Path(file)] for file in told.weight_files),
+            version=f"{told.version}{code and f', code {code[:16]}'}, adapter {ADAPTER}",
             licence=told.texts.get("licence", ""),
             citation=told.texts.get("citation", ""),
             details={"code": self.code, "environment": dict(told.versions)},
         )
 
     @property
+    def is_own(self) -> bool:
+        """Whether its class is one of rdbench's, which has a version and says what it opens."""
+        return self.code.startswith(_OWN)
+
+    @property
     def files(self) -> tuple[Path, ...]:
-        """The files of its code."""
-        return tuple(Path(file) for file in self.description.files)
+        """The files of its code, and of its configuration; none of rdbench's."""
+        told = (Path(file) for file in self.description.files)
+        return tuple(file for file in told if ADAPTERS not in file.parents)
+
+    @cached_property
+    def opens(self) -> Mapping[Path, str]:
+        """Of a class of rdbench's all files that it has opened, each with its SHA-256."""
+        if not self.is_own:
+            return MappingProxyType({})
+        named = [*self.files, *map(Path, self.description.weight_files)]
+        try:
+            return {path: file_sha256(path) for path in named}
+        except OSError as error:
+            raise WeightsError(
+                f"codec {self.name!r}: {error.filename} cannot be read ({error.strerror}); mend it"
+            ) from None
 
     def _build(self) -> tuple[WorkerProcess, Description]:
         import torch
 
-        process = WorkerProcess(self._python, name=self.code, threads=torch.get_num_threads())
+        process = WorkerProcess(self._python, name=self.name, threads=torch.get_num_threads())
         header = {
-            "do": "build", "code": self.code, "options": self.options, "folders": _folders(),
-        }  # fmt: skip
+            "do": "build",
+            "code": self.code.removeprefix(_OWN),
+            "adapters": str(ADAPTERS) if self.is_own else "",
+            "options": self.options,
+            "folders": _folders(),
+        }
         try:
             told, _ = process.ask("being built", header, seconds=BUILD_SECONDS)
             told.pop("arrays", None)
-            return process, Description.read(self.code, told)
+            return process, Description.read(self.name, told)
         except WorkerDiedError as error:
             raise MissingProgramError(
                 f"{error}; `python` is {self._python}: name a Python 3.8 or newer with numpy and "
                 "the codec's packages"
             ) from error
+        except RaisedError as error:
+            process.end()
+            if not self.is_own:
+                raise
+            if error.kind in _NOT_INSTALLED:
+                raise MissingProgramError(
+                    f"{error}; install its packages in the environment of {self._python}"
+                ) from error
+            raise WeightsError(str(error)) from error
         except BaseException:
             process.end()
             raise
@@ -193,7 +241,8 @@ class _Remote(Codec):
         self._host = host
         self.info = host.info()
         self.points = resolve(self.info.name, points, host.description.operating_points())
-        self.code_files = host.files
+        self.code_files = None if host.is_own else host.files
+        self.opens = host.opens
 
     def to(self, device: torch.device | str) -> Codec:
         """Tells the process; returns itself."""
@@ -209,10 +258,10 @@ class _Remote(Codec):
             samples = audio.samples[indices][..., :length].float().cpu().numpy()
             header = {"do": "encode", "point": point.name, **self._asked()}
             made = self._host.ask(f"encoding at {point.name}", header, [samples])
-            return self._taken(len(indices), *made)
+            return self._taken(len(indices), point, *made)
 
         results = self._host.by_group(audio.lengths, run)
-        payload = self._payload([one for one, _ in results])
+        payload = self._payload([one for one, _ in results], point)
         if isinstance(payload, Tokens):
             clip_codes(payload)  # a size that its codes do not keep to is no rate
             self._check_frames(payload, audio)
@@ -262,12 +311,16 @@ class _Remote(Codec):
 
     @abstractmethod
     def _taken(
-        self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
+        self,
+        clips: int,
+        point: OperatingPoint,
+        answer: Mapping[str, Any],
+        arrays: Sequence[Array],
     ) -> Sequence[tuple[Any, Mapping[str, SideInformation]]]:
         """What was encoded of each clip, and its side information."""
 
     @abstractmethod
-    def _payload(self, clips: Sequence[Any]) -> Tokens | Packets:
+    def _payload(self, clips: Sequence[Any], point: OperatingPoint) -> Tokens | Packets:
         """All clips together."""
 
     @abstractmethod
@@ -301,7 +354,11 @@ class RemoteTokens(_Remote):
         return {"several": len(self._host.description.frame_rates) > 1, "side": []}
 
     def _taken(
-        self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
+        self,
+        clips: int,
+        point: OperatingPoint,
+        answer: Mapping[str, Any],
+        arrays: Sequence[Array],
     ) -> Sequence[tuple[list[torch.Tensor], Mapping[str, SideInformation]]]:
         import torch
 
@@ -312,7 +369,7 @@ class RemoteTokens(_Remote):
                 f"{self.info.name} encoded to {len(tensors) - len(bits)} arrays of codes, and has "
                 f"{streams} streams"
             )
-        for codes, sizes in zip(tensors, self._host.description.codebook_sizes, strict=False):
+        for codes, sizes in zip(tensors, self._host.description.sizes(point.name), strict=False):
             have = tuple(codes.shape)
             if codes.ndim != 3 or have[0] != clips or not 1 <= have[1] <= len(sizes):
                 raise CodecError(
@@ -341,11 +398,11 @@ class RemoteTokens(_Remote):
             for clip in range(clips)
         ]
 
-    def _payload(self, clips: Sequence[list[torch.Tensor]]) -> Tokens:
+    def _payload(self, clips: Sequence[list[torch.Tensor]], point: OperatingPoint) -> Tokens:
         told = self._host.description
         streams = []
         for number, (rate, sizes) in enumerate(
-            zip(told.frame_rates, told.codebook_sizes, strict=True)
+            zip(told.frame_rates, told.sizes(point.name), strict=True)
         ):
             of_clips = [one[number] for one in clips]
             if len({len(codes) for codes in of_clips}) > 1:
@@ -377,7 +434,11 @@ class RemotePackets(_Remote):
         return (RateKind.PAYLOAD,)
 
     def _taken(
-        self, clips: int, answer: Mapping[str, Any], arrays: Sequence[Array]
+        self,
+        clips: int,
+        point: OperatingPoint,
+        answer: Mapping[str, Any],
+        arrays: Sequence[Array],
     ) -> Sequence[tuple[PacketStream, Mapping[str, SideInformation]]]:
         counts = [int(count) for count in answer.get("packets", [])]
         if len(counts) != clips or sum(counts) != len(arrays):
@@ -391,7 +452,7 @@ class RemotePackets(_Remote):
             streams.append((PacketStream(packets, b"", 0), {}))
         return streams
 
-    def _payload(self, clips: Sequence[PacketStream]) -> Packets:
+    def _payload(self, clips: Sequence[PacketStream], point: OperatingPoint) -> Packets:
         return Packets(tuple(clips))
 
     def _given(
@@ -415,7 +476,8 @@ class RemotePosterior(PosteriorCodec):
 
         told, info = host.description, host.info()
         self._host = host
-        self.code_files = host.files
+        self.code_files = None if host.is_own else host.files
+        self.opens = host.opens
         super().__init__(
             name=info.name,
             sample_rate=told.sample_rate,
@@ -427,11 +489,11 @@ class RemotePosterior(PosteriorCodec):
             version=info.version,
         )
         # No tensors are here to be hashed; what is fitted to the latent must know it all the same.
-        source = behind_files(host.files, dict(host.options)).source
+        source = repr(behind_files(host.files, dict(host.options)).source).encode()
         self.info = replace(
             info,
             version=self.info.version,
-            weights_sha256=hashlib.sha256(repr(source).encode()).hexdigest(),
+            weights_sha256=info.weights_sha256 or hashlib.sha256(source).hexdigest(),
         )
 
     @property
@@ -499,13 +561,24 @@ def _samples(answer: tuple[Mapping[str, Any], Sequence[Any]], name: str) -> torc
     return torch.from_numpy(answer[1][0])
 
 
-def _interpreter(code: str, python: str | os.PathLike[str]) -> Path:
+def digest(hashes: Iterable[str]) -> str:
+    """Names the content of files and none of their paths; that of one file as it is, "" for none.
+
+    hashes: the SHA-256 of each (hex), in an order that is always the same.
+    """
+    each = list(hashes)
+    if len(each) < 2:
+        return "".join(each)
+    return hashlib.sha256("\n".join(each).encode()).hexdigest()
+
+
+def _interpreter(name: str, python: str | os.PathLike[str]) -> Path:
     """The program that is meant; links stay, since an environment is known by them."""
     path = user_path(python)
     found = shutil.which(path)
     if found is None:
         raise MissingProgramError(
-            f"codec {code!r}: there is no interpreter {str(python)!r}; set `python` to that of the "
+            f"codec {name!r}: there is no interpreter {str(python)!r}; set `python` to that of the "
             "environment which has the codec's packages"
         )
     return Path(found).absolute()

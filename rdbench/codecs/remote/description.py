@@ -14,6 +14,9 @@ _MOST = 1024
 Text = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Size = Annotated[int, Field(ge=2, lt=2**31)]
+Sizes = Annotated[
+    list[Annotated[list[Size], Field(min_length=1, max_length=_MOST)]], Field(max_length=_MOST)
+]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 HEADLINES = {
@@ -26,9 +29,11 @@ HEADLINES = {
 class Description(BaseModel):
     """What the worker tells of a codec when it has built it.
 
-    frame_rates (hertz), codebook_sizes: of each stream. points: promised kbps by name. batched:
+    frame_rates (hertz), codebook_sizes: of each stream. point_sizes: of a codec whose points have
+    codebooks of their own, the sizes at each. points: promised kbps by name. batched:
     whether clips of one length may be coded together. moves: whether it has a method `to`. files:
-    of its code. versions: of the interpreter and of packages.
+    of its code. weight_files: of its weights, where it tells them. versions: of the interpreter and
+    of packages.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -39,10 +44,8 @@ class Description(BaseModel):
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)]
     channels: Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1)]
     frame_rates: Annotated[list[Rate], Field(max_length=_MOST)]
-    codebook_sizes: Annotated[
-        list[Annotated[list[Size], Field(min_length=1, max_length=_MOST)]],
-        Field(max_length=_MOST),
-    ]
+    codebook_sizes: Sizes
+    point_sizes: Annotated[dict[Name, Sizes], Field(max_length=_MOST)]
     points: Annotated[dict[Name, Rate | None], Field(max_length=_MOST)]
     prior: bool
     batched: bool
@@ -52,6 +55,7 @@ class Description(BaseModel):
     texts: dict[str, Text]
     versions: Annotated[dict[str, Name], Field(max_length=_MOST)]
     files: list[str]
+    weight_files: list[str]
 
     @model_validator(mode="after")
     def _check(self) -> Description:
@@ -59,6 +63,11 @@ class Description(BaseModel):
             not self.frame_rates or len(self.frame_rates) != len(self.codebook_sizes)
         ):
             raise ValueError("needs a frame_rate and codebook_sizes, or a list of both")
+        if self.point_sizes and (
+            set(self.point_sizes) != set(self.points)
+            or any(len(own) != len(self.frame_rates) for own in self.point_sizes.values())
+        ):
+            raise ValueError("needs codebook_sizes of every point, for each frame_rate")
         if self.payload == "posterior" and (len(self.frame_rates) != 1 or self.points):
             raise ValueError("needs one frame_rate and no points")
         return self
@@ -86,6 +95,10 @@ class Description(BaseModel):
         """Its own version, where it has one, and those of what it runs on."""
         parts = [f"{name} {one}" for name, one in self.versions.items()]
         return ", ".join(filter(None, (self.texts.get("version", ""), *parts)))
+
+    def sizes(self, point: str) -> list[list[int]]:
+        """The sizes of the codebooks of each stream, at a point; fewer may be used."""
+        return self.point_sizes.get(point, self.codebook_sizes)
 
     def operating_points(self) -> list[OperatingPoint]:
         """All its points; of one that names none, the only one there is."""

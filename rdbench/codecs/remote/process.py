@@ -35,11 +35,21 @@ _LAST_CHARACTERS = 160
 _ENDING_SECONDS = 5.0
 _DROPPED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH", "VIRTUAL_ENV")
 """Variables that say where this environment has its packages."""
+_SETTINGS = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+"""What is said is read at once, and nothing is written beside somebody's code."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class WorkerDiedError(CodecError):
     """The process ended, or was ended, instead of answering."""
+
+
+class RaisedError(CodecError):
+    """The codec raised something. kind: the name of its class."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class WorkerProcess:
@@ -57,7 +67,7 @@ class WorkerProcess:
         life, self._life = os.pipe()
         self._output, output = os.pipe()
         environment = {key: text for key, text in os.environ.items() if key not in _DROPPED}
-        environment |= dict.fromkeys(_THREADS, str(threads)) | {"PYTHONUNBUFFERED": "1"}
+        environment |= dict.fromkeys(_THREADS, str(threads)) | _SETTINGS
         try:
             self._process = subprocess.Popen(
                 [python, worker.__file__, str(theirs.fileno()), str(life)],
@@ -105,7 +115,7 @@ class WorkerProcess:
         what: what is done, for messages ("encoding"). seconds: until it is ended.
 
         Raises:
-            CodecError: with the reason, where the codec raised something.
+            RaisedError: with the reason, where the codec raised something.
             WorkerDiedError: where it did not answer.
             torch.cuda.OutOfMemoryError: where its device has no room.
         """
@@ -174,7 +184,8 @@ class WorkerProcess:
             import torch
 
             raise torch.cuda.OutOfMemoryError(reason)
-        raise CodecError(f"{self._name} raised {printable(kind)} while {what}: {_shown(reason)}")
+        said = f"{self._name} raised {printable(kind)} while {what}: {_shown(reason)}"
+        raise RaisedError(said, kind)
 
 
 class _Exchange:

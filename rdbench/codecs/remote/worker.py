@@ -36,6 +36,7 @@ import socket
 import struct
 import zlib
 from importlib import metadata
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,8 @@ def _build(header: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     first, last = header["folders"]
     sys.path[:] = [*first, *sys.path, *last]
     name, _, attribute = header["code"].partition(":")
+    if header["adapters"]:
+        name = _mounted(header["adapters"]) + "." + name
     module = importlib.import_module(name)
     if not hasattr(module, attribute):
         raise AttributeError(f"{name} has no {attribute!r}")
@@ -177,12 +180,25 @@ def _build(header: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return codec, _description(codec, name, attribute)
 
 
+def _mounted(folder: str) -> str:
+    """Imports a folder as a package, without what lies around it; returns its name here."""
+    name = "rdbench_adapters"
+    place = Path(folder) / "__init__.py"
+    spec: Any = spec_from_file_location(name, place, submodule_search_locations=[folder])
+    sys.modules[name] = package = module_from_spec(spec)
+    spec.loader.exec_module(package)
+    return name
+
+
 def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
     """What the codec says of itself; rdbench's process checks it."""
     payload = getattr(codec, "payload", "tokens")
     rates, sizes = getattr(codec, "frame_rate", []), getattr(codec, "codebook_sizes", [])
+    by_point = sizes if isinstance(sizes, dict) else {}
+    sizes = list(by_point.values())[-1] if by_point else sizes
     if isinstance(rates, (int, float)):
         rates, sizes = [rates], [sizes] if sizes else []
+        by_point = {point: [own] for point, own in by_point.items()}
     points = getattr(codec, "points", {})
     channels = getattr(codec, "channels", 1)
     return {
@@ -192,7 +208,8 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
         "sample_rate": int(codec.sample_rate),
         "channels": [channels] if isinstance(channels, int) else [int(one) for one in channels],
         "frame_rates": [float(rate) for rate in rates],
-        "codebook_sizes": [[int(size) for size in stream] for stream in sizes],
+        "codebook_sizes": _whole_numbers(sizes),
+        "point_sizes": {str(point): _whole_numbers(own) for point, own in by_point.items()},
         "points": {str(n): kbps and float(kbps) for n, kbps in dict(points).items()},
         "prior": bool(getattr(codec, "prior", True)),
         "batched": bool(getattr(codec, "batched", True)),
@@ -204,8 +221,13 @@ def _description(codec: Any, module: str, attribute: str) -> dict[str, Any]:
             for key in ("family", "version", "licence", "citation")
         },
         "versions": _versions(getattr(codec, "packages", ())),
-        "files": _files(module),
+        "files": sorted({*_files(module), *map(str, getattr(codec, "code_files", ()))}),
+        "weight_files": [str(file) for file in getattr(codec, "weight_files", ())],
     }
+
+
+def _whole_numbers(streams: Any) -> list[list[int]]:
+    return [[int(size) for size in stream] for stream in streams]
 
 
 def _parameters(said: Any) -> int | None:

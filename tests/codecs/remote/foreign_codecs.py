@@ -64,6 +64,20 @@ class TwoRates:
         return np.repeat(fast, 4, axis=1)[:, None, :length]
 
 
+class Graded(Residual):
+    """Its points have codebooks of differing sizes, as post-hoc quantizers do."""
+
+    points = {"one": 24.0, "two": 32.0}
+    codebook_sizes = {"one": (64,), "two": (16, 16)}
+
+    def encode(self, samples, point):
+        codes = Residual.encode(self, samples, point)
+        return codes * 4 if point == "one" else codes
+
+    def decode(self, codes, length):
+        return Residual.decode(self, codes // 4 if codes.shape[1] == 1 else codes, length)
+
+
 class Draws(Residual):
     """Its decoder draws noise, so that it takes clips one by one."""
 
@@ -200,3 +214,7 @@ class Faulty(Residual):
 class Wrong:
     sample_rate = 16000
     frame_rate = 50.0
+
+
+class Ungraded(Residual):
+    codebook_sizes = {"one": (16,)}

@@ -34,7 +34,7 @@ def kbps(codec: Codec, kind: RateKind, point: int = -1) -> float:
     return sum(one.bits for one in measured) / sum(one.seconds for one in measured) / 1000
 
 
-@pytest.mark.parametrize("name", ["Residual", "TwoRates", "Draws", "Gaussian", "Bytes"])
+@pytest.mark.parametrize("name", ["Residual", "TwoRates", "Graded", "Draws", "Gaussian", "Bytes"])
 def test_it_keeps_what_every_codec_promises(name: str) -> None:
     check_codec(connect(name))
 
@@ -58,6 +58,8 @@ def test_rates_are_computed_of_what_comes_back() -> None:
     codec = connect("Bytes")
     kinds = rates(codec.encode(example_audio(codec), codec.points[0]))
     assert tuple(kinds) == codec.rate_kinds == (RateKind.PAYLOAD,)
+    assert kbps(connect("Graded"), RateKind.NOMINAL, 0) == pytest.approx(24.0, rel=2e-3)
+    assert kbps(connect("Graded"), RateKind.NOMINAL) == pytest.approx(32.0, rel=2e-3)
     both = connect("TwoRates")
     assert [point.target_kbps for point in both.points] == [36.0]
     audio = example_audio(both)
@@ -224,6 +226,7 @@ def test_a_codec_that_is_dropped_takes_its_process_along() -> None:
         ("foreign_codecs:Missing", {}, "foreign_codecs has no 'Missing'"),
         ("no_such_module:Codec", {}, "No module named 'no_such_module'"),
         ("foreign_codecs:Wrong", {}, "describes itself wrongly .*codebook_sizes"),
+        ("foreign_codecs:Ungraded", {}, "describes itself wrongly .*codebook_sizes of every"),
     ],
 )
 def test_what_cannot_be_built_is_one_sentence(
