@@ -174,6 +174,30 @@ CARDS: Mapping[str, Card] = {
         Package("speechtokenizer", "speechtokenizer", "Apache-2.0"),
         "weights",
     ),
+    "focalcodec": Card(
+        "focalcodec",
+        "q1: 0.65, 0.33, 0.16; causal 0.55, 0.6, 0.8",
+        _WEIGHTS,
+        "Apache-2.0",
+        Package("focalcodec", "focalcodec", "Apache-2.0"),
+        "weights",
+    ),
+    "codicodec": Card(
+        "codicodec",
+        "one: 2.38 (44.1 kHz), 2.59 (48 kHz)",
+        ("weights", "sample_rate", "steps"),
+        "CC-BY-NC-4.0",
+        Package("codicodec", "codicodec", "CC-BY-NC-4.0"),
+        "weights",
+    ),
+    "music2latent": Card(
+        "vae",
+        "posterior (10.8 Hz × 64, no KL)",
+        ("weights", "steps", "seed"),
+        "CC-BY-NC-4.0",
+        Package("music2latent", "music2latent", "CC-BY-NC-4.0"),
+        "weights",
+    ),
     "vae": Card(
         "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),
