@@ -190,6 +190,14 @@ CARDS: Mapping[str, Card] = {
         Package("codicodec", "codicodec", "CC-BY-NC-4.0"),
         "weights",
     ),
+    "dacvae": Card(
+        "vae",
+        "posterior (25 Hz × 128)",
+        ("weights",),
+        _NAMED,
+        Package("dacvae", "dacvae", "Apache-2.0"),
+        "weights",
+    ),
     "music2latent": Card(
         "vae",
         "posterior (10.8 Hz × 64, no KL)",

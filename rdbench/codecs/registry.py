@@ -57,6 +57,7 @@ BUILT_IN: Mapping[str, str] = {
     "speechtokenizer": "rdbench.codecs.neural.speechtokenizer:SpeechTokenizerCodec",
     "focalcodec": "rdbench.codecs.neural.focalcodec:FocalCodec",
     "codicodec": "rdbench.codecs.neural.codicodec:CoDiCodec",
+    "dacvae": "rdbench.codecs.posterior.dacvae:DacVae",
     "music2latent": "rdbench.codecs.posterior.music2latent:Music2Latent",
     "vae": "rdbench.codecs.posterior.vae:Vae",
     "diffusers": "rdbench.codecs.posterior.diffusers.codec:Diffusers",

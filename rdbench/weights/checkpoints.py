@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,14 @@ def load_strict(model: torch.nn.Module, checkpoint: Checkpoint, *, codec: str) -
     fitted = {key: state[key].to(expected[key].dtype).contiguous() for key in expected}
     model.load_state_dict(fitted, strict=True, assign=True)
     model.requires_grad_(False).eval()
+
+
+def tensors_of(checkpoint: Checkpoint, model: torch.nn.Module) -> Checkpoint:
+    """A checkpoint without what `model` has not, for packages that leave the rest of their file."""
+    known = {
+        name: checkpoint.state[name] for name in model.state_dict() if name in checkpoint.state
+    }
+    return replace(checkpoint, state=known)
 
 
 def tensors_sha256(model: torch.nn.Module) -> str:

@@ -16,7 +16,6 @@ and as many behind as whole frames take, which are cut again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.files import user_path
 from rdbench.types import CodecError, MissingExtraError, WeightsError
-from rdbench.weights.checkpoints import load_strict, read_checkpoint
+from rdbench.weights.checkpoints import load_strict, read_checkpoint, tensors_of
 from rdbench.weights.configs import build_bounded
 
 if TYPE_CHECKING:
@@ -86,13 +85,7 @@ class Music2Latent(PosteriorCodec):
         path = path / WEIGHTS if path.is_dir() else path
         checkpoint = read_checkpoint(path, UNDER)
         self.model = build_bounded(UNet, path, codec=f"codec {NAME!r}")
-        # What the file has beside the model is left, as the package leaves it.
-        known = {
-            name: checkpoint.state[name]
-            for name in self.model.state_dict()
-            if name in checkpoint.state
-        }
-        load_strict(self.model, replace(checkpoint, state=known), codec=f"codec {NAME!r}")
+        load_strict(self.model, tensors_of(checkpoint, self.model), codec=f"codec {NAME!r}")
         self._steps, self._seed = steps, seed
         super().__init__(
             name=NAME,

@@ -75,11 +75,10 @@ def test_it_passes_the_codec_checks(weights: Path) -> None:
 def test_codes_and_audio_are_those_of_the_package(
     weights: Path, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    settings = (torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32)
     from codicodec import inference, utils
 
+    torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = settings
     monkeypatch.setattr(utils, "mixed_precision", False)  # float16 on a CPU, too
     codec = CoDiCodec(weights=weights / "codicodec.pt", steps=3)
     audio = example_audio(codec, seconds=1.0).select([0])
@@ -118,7 +117,7 @@ def test_the_rate_is_that_of_whole_pieces(rate: int, kbps: float, weights: Path)
         assert measured.bits == pytest.approx(pieces * kbps * 1000 * PIECE / rate, rel=1e-3)
 
 
-def test_importing_the_package_changes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importing_the_package_changes_nothing_else() -> None:
     assert torch.backends.cudnn.benchmark is False
     assert "codicodec" not in os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
 
