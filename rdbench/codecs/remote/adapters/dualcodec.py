@@ -82,7 +82,8 @@ class DualCodec:
         self.points = {
             f"q{n}": self.frame_rate * sum(bits[:n]) / 1000 for n in range(1, len(bits) + 1)
         }
-        self.weight_files = files
+        kinds = (".json", ".safetensors")
+        self.weight_files = [*files, *sorted(one for one in place.iterdir() if one.suffix in kinds)]
         both = [*self._model.parameters(), *self._semantic.parameters()]
         self.parameters = sum(one.numel() for one in both)
 
