@@ -137,4 +137,5 @@ class Music2Latent(PosteriorCodec):
             level, next_level = (get_sigma(i, self._steps + 1) for i in (step + 1, step))
             made = self.model(z * sigma_rescale, noisy, level)
             noisy = reverse_step(made, noise(), next_level)
-        return to_waveform(made)[:, None, FADE:]
+        audio: torch.Tensor = to_waveform(made)[:, None, FADE:]
+        return audio
