@@ -69,7 +69,7 @@ class DacVae(PosteriorCodec):
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
         if weights is None:
-            raise WeightsError(f"{CALLED} needs the option weights: the file {WEIGHTS}: {SOURCE}")
+            raise WeightsError(f"{CALLED} needs the option weights: {WEIGHTS}, from {SOURCE}")
         try:
             import dacvae
         except ImportError as error:
