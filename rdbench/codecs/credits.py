@@ -130,11 +130,27 @@ CREDITS: Mapping[str, Credit] = {
     "oobleck": Credit(
         "Stable Audio Open VAE", "Evans et al.: Stable Audio Open, 2024, arXiv:2407.14358"
     ),
+    "focalcodec": Credit(
+        "FocalCodec",
+        "Della Libera, Paissan, Subakan, Ravanelli: FocalCodec: Low-Bitrate Speech Coding via Focal Modulation Networks, NeurIPS 2025, arXiv:2502.04465",
+    ),
+    "codicodec": Credit(
+        "CoDiCodec",
+        "Pasini, Lattner, Fazekas: CoDiCodec: Unifying Continuous and Discrete Compressed Representations of Audio, ISMIR 2025, arXiv:2509.09836",
+    ),
+    "music2latent": Credit(
+        "Music2Latent",
+        "Pasini, Lattner, Fazekas: Music2Latent: Consistency Autoencoders for Latent Audio Compression, ISMIR 2024, arXiv:2408.06500",
+    ),
+    "dacvae": Credit(
+        "DACVAE", "Meta: DACVAE (SAM Audio), 2025, https://github.com/facebookresearch/dacvae"
+    ),
     **{
         name: Credit(label, _said_over_there(name))
         for name, label in (
             ("wavtokenizer", "WavTokenizer"),
             ("bigcodec", "BigCodec"),
+            ("dualcodec", "DualCodec"),
             ("stable_codec", "Stable Codec"),
             ("moss", "MOSS Audio Tokenizer"),
             ("longcat", "LongCat Audio Codec"),

@@ -55,6 +55,10 @@ BUILT_IN: Mapping[str, str] = {
     "pocket_tts": "rdbench.codecs.audio_tokenizers.latents:PocketTts",
     "snac": "rdbench.codecs.neural.snac:Snac",
     "speechtokenizer": "rdbench.codecs.neural.speechtokenizer:SpeechTokenizerCodec",
+    "focalcodec": "rdbench.codecs.neural.focalcodec:FocalCodec",
+    "codicodec": "rdbench.codecs.neural.codicodec:CoDiCodec",
+    "dacvae": "rdbench.codecs.posterior.dacvae:DacVae",
+    "music2latent": "rdbench.codecs.posterior.music2latent:Music2Latent",
     "vae": "rdbench.codecs.posterior.vae:Vae",
     "diffusers": "rdbench.codecs.posterior.diffusers.codec:Diffusers",
     "oobleck": "rdbench.codecs.posterior.diffusers.codec:Oobleck",
@@ -63,6 +67,7 @@ BUILT_IN: Mapping[str, str] = {
 ELSEWHERE: Mapping[str, str] = {
     "wavtokenizer": "rdbench.codecs.remote.adapters.wavtokenizer:WavTokenizer",
     "bigcodec": "rdbench.codecs.remote.adapters.bigcodec:BigCodec",
+    "dualcodec": "rdbench.codecs.remote.adapters.dualcodec:DualCodec",
     "longcat": "rdbench.codecs.remote.adapters.longcat:LongCat",
     "moss": "rdbench.codecs.remote.adapters.moss:Moss",
     "stable_codec": "rdbench.codecs.remote.adapters.stable_codec:StableCodec",

@@ -31,8 +31,11 @@ Contents = tuple[Any, Mapping[str, Any]]
 _Read = Callable[[Storage], "torch.Tensor"]
 
 
-def read_zip(stream: IO[bytes], name: str) -> Contents:
-    """The state dict and the metadata of a zipped checkpoint; raises WeightsError."""
+def read_zip(stream: IO[bytes], name: str, under: str) -> Contents:
+    """The state dict and the metadata of a zipped checkpoint; raises WeightsError.
+
+    under: the key under which a file with more than one table has that of the weights.
+    """
     with _sentences(name), zipfile.ZipFile(stream) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         tables = [key for key in entries if key.endswith("/data.pkl")]
@@ -55,10 +58,10 @@ def read_zip(stream: IO[bytes], name: str) -> Contents:
             with archive.open(f"{folder}data/{storage.key}") as record:
                 return _filled(storage, record)
 
-        return _contents(content, read)
+        return _contents(content, read, under)
 
 
-def read_legacy(stream: IO[bytes], name: str) -> Contents:
+def read_legacy(stream: IO[bytes], name: str, under: str) -> Contents:
     """The same of a checkpoint in the format before zip archives.
 
     Five pickles (a magic number, the protocol, the system, the table, the keys of its storages),
@@ -87,7 +90,7 @@ def read_legacy(stream: IO[bytes], name: str) -> Contents:
             stream.seek(places[storage.key])
             return _filled(storage, stream)
 
-        return _contents(content, read)
+        return _contents(content, read, under)
 
 
 @contextmanager
@@ -108,11 +111,11 @@ def _check_promise(storage: Storage, available: int) -> None:
         raise ValueError(f"it promises {storage.items} values in a storage that holds fewer")
 
 
-def _contents(content: Any, read: _Read) -> Contents:
+def _contents(content: Any, read: _Read, under: str) -> Contents:
     """The state dict with tensors in place of views; storages that no tensor of it uses stay."""
     metadata: Any = {}
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content, metadata = content["state_dict"], content.get("metadata", {})
+    if isinstance(content, dict) and isinstance(content.get(under), dict):
+        content, metadata = content[under], content.get("metadata", {})
         if not _is_small(metadata):
             raise ValueError(f"more than {MAX_METADATA} values of metadata")
     if isinstance(content, dict):

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +39,12 @@ class Checkpoint:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str], under: str = "state_dict") -> Checkpoint:
     """Reads a checkpoint as data: `torch.save`'s formats and safetensors.
 
-    A PyTorch file holds either a table of tensors, or {"state_dict": …, "metadata": {…}}. In a
-    safetensors file, metadata values are JSON where they parse as JSON.
+    A PyTorch file holds either a table of tensors, or {under: …, "metadata": {…}} with anything
+    else beside them, which is not read. In a safetensors file, metadata values are JSON where they
+    parse as JSON.
 
     Raises:
         WeightsError: for a file that is absent, too large, cut short, a web page, a package with
@@ -55,13 +56,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content, digest = read_hashed(source, limit=MAX_BYTES)
         kind = check_format(io.BytesIO(content), str(source))
         read = _READERS[kind]
-        raw, metadata = read(io.BytesIO(content), str(source))
+        raw, metadata = read(io.BytesIO(content), str(source), under)
     except OSError as error:
         raise WeightsError(f"weights file {source} cannot be read: {reason_of(error)}") from error
     return Checkpoint(_tensors(raw, source), digest, source.name, metadata)
 
 
-def _read_safetensors(stream: io.BytesIO, name: str) -> tuple[Any, Mapping[str, Any]]:
+def _read_safetensors(stream: io.BytesIO, name: str, _: str) -> tuple[Any, Mapping[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -161,6 +162,14 @@ def load_strict(model: torch.nn.Module, checkpoint: Checkpoint, *, codec: str) -
     fitted = {key: state[key].to(expected[key].dtype).contiguous() for key in expected}
     model.load_state_dict(fitted, strict=True, assign=True)
     model.requires_grad_(False).eval()
+
+
+def tensors_of(checkpoint: Checkpoint, model: torch.nn.Module) -> Checkpoint:
+    """A checkpoint without what `model` has not, for packages that leave the rest of their file."""
+    known = {
+        name: checkpoint.state[name] for name in model.state_dict() if name in checkpoint.state
+    }
+    return replace(checkpoint, state=known)
 
 
 def tensors_sha256(model: torch.nn.Module) -> str:

@@ -79,7 +79,7 @@ def build_bounded(build: Callable[[], Model], path: Path, *, codec: str) -> Mode
         size = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
         if size > MAX_BYTES:
             raise ValueError(f"it has {size} bytes, more than the {MAX_BYTES} that are built")
-    except (RuntimeError, ValueError, OverflowError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise WeightsError(
             f"{codec}: no model can be built of {path} ({first_line(error)}); fetch it again"
         ) from error

@@ -80,7 +80,7 @@ def test_checkpoints_are_of_a_family_that_is_listed(weights: str) -> None:
     assert info.citation == CREDITS["vae"].citation
 
 
-@pytest.mark.parametrize("name", [n for n in BUILT_IN if n.startswith(("encodec", "dac"))])
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_the_points_of_neural_codecs_are_those_of_their_models(name: str) -> None:
     assert factory(name).citation == CREDITS[name].citation  # type: ignore[attr-defined]
     first, *_, last = factory(name).all_points()  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ import torch
 
 from rdbench.types import WeightsError
 from rdbench.weights import formats
-from rdbench.weights.checkpoints import load_strict, read_checkpoint
+from rdbench.weights.checkpoints import Checkpoint, load_strict, read_checkpoint, tensors_of
 
 
 @pytest.fixture
@@ -50,6 +50,28 @@ def test_state_and_metadata_are_read_from_both_torch_formats(tmp_path: Path, zip
     read = read_checkpoint(path)
     assert torch.equal(read.state["a"], torch.ones(2))
     assert read.metadata == {"kwargs": {"rates": [2, 4]}}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_one_of_several_tables_is_read_where_it_is_named(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "model.pt"
+    content = {"gen": {"a": torch.ones(2), "b": torch.zeros(1)}, "ema": {"a": torch.zeros(2)}}
+    torch.save(content | {"it": 3}, path, _use_new_zipfile_serialization=zipped)
+    read = read_checkpoint(path, "gen")
+    assert set(read.state) == {"a", "b"}
+    assert torch.equal(read.state["a"], torch.ones(2))
+    refused(path, "holds 'gen' \\(dict\\) where tensors were expected")
+
+
+def test_what_a_model_has_not_can_be_left() -> None:
+    model = torch.nn.Linear(2, 1)
+    whole = Checkpoint(
+        {"bias": torch.ones(1), "weight": torch.ones(1, 2), "x": torch.ones(1)}, "", "f"
+    )
+    assert set(tensors_of(whole, model).state) == {"weight", "bias"}
+    less = tensors_of(Checkpoint({"bias": torch.ones(1)}, "", "f"), model)
+    with pytest.raises(WeightsError, match=r"1 missing \(first 'weight'\)"):
+        load_strict(model, less, codec="codec 'x'")
 
 
 def test_safetensors_are_read_with_their_metadata(tmp_path: Path) -> None:
