@@ -271,7 +271,6 @@ def measure_single(
         return
     outcomes = [score.status is Status.OK for one in scores for score in one]
     entry = results.setdefault("single", {}).setdefault(key, {})
-    entry["runs on"] = metric.runs_on.value
     entry[arguments.device] = {
         "seconds": seconds_of(clips), "wall": spent, "scored": sum(outcomes), "pairs": len(outcomes)
     }  # fmt: skip
@@ -424,7 +423,7 @@ def table(results: Mapping[str, Any]) -> Iterator[str]:
     for key in SINGLE:
         entry = results.get("single", {}).get(key, {})
         one, there = entry.get("cpu"), entry.get("cuda")
-        pooled = entry.get("runs on") == RunsOn.POOL.value
+        pooled = package_of(key).runs_on is RunsOn.POOL
         cells = [
             key,
             "workers" if pooled else "batches",

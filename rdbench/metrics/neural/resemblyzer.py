@@ -126,10 +126,10 @@ def embeddings(signals: torch.Tensor) -> torch.Tensor:
     mel = _mel(padded)
     windows = torch.stack([mel[:, start : start + FRAMES] for start in starts], dim=1)
     lstm, linear = _encoder(str(signals.device))
-    found = []
+    inputs, found = windows.flatten(0, 1), []
     with torch.no_grad():
-        for part in windows.flatten(0, 1).split(_AT_ONCE):
-            _, (hidden, _) = lstm(part)
+        for first in range(0, len(inputs), _AT_ONCE):
+            _, (hidden, _) = lstm(inputs[first : first + _AT_ONCE])
             found.append(_unit(linear(hidden[-1]).relu().double()))
     return _unit(torch.cat(found).reshape(*windows.shape[:2], -1).sum(dim=1))
 
@@ -175,7 +175,8 @@ def _mel(signals: torch.Tensor) -> torch.Tensor:
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True)
+    unit: torch.Tensor = vectors / vectors.norm(dim=-1, keepdim=True)
+    return unit
 
 
 @cache
