@@ -1,12 +1,14 @@
-"""Speed and deviation of the tensor metrics beside the reference packages.
+"""Speed of every metric of clips, and deviation of tensor versions from the reference packages.
 
     python benchmarks/metric_speed.py                  speed on this CPU, and deviation
+    python benchmarks/metric_speed.py --metrics plcmos distill_mos            of these alone
     python benchmarks/metric_speed.py --device cuda    the same with the tensor versions on a GPU
     python benchmarks/metric_speed.py --full           deviation over every clip × degradation
 
 Speed: clips × 8 operating points of Opus. The packages run in one process per core, the tensor
 versions in one process with as many threads; what the references share is prepared once, models
-are loaded and kernels compiled before the clock starts. Each run adds what it measured to
+are loaded and kernels compiled before the clock starts. A metric of one backend has a row of its
+speed alone. Each run adds what it measured to
 `metric_speed.json` and writes `metric_speed.md` from it: what was not measured says so.
 """
 
@@ -41,9 +43,9 @@ from degradations import (
 )
 
 from rdbench.audio.corpus import embedded_corpus
-from rdbench.metrics.base import DeviceBackend, PoolBackend
-from rdbench.metrics.registry import backend
-from rdbench.types import AudioBatch, RdbenchError, Score, Status
+from rdbench.metrics.base import MODEL_FILE, Backend, DeviceBackend, PoolBackend, Scope
+from rdbench.metrics.registry import backend, backend_names, definition, keys
+from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score, Status
 
 HERE = Path(__file__).resolve().parent
 RATES = {
@@ -53,7 +55,16 @@ RATES = {
     "visqol_speech": 16000,
     "visqol_speech_exponential": 16000,
 }
-SPEECH_ONLY = ("stoi", "estoi", "visqol_speech", "visqol_speech_exponential")
+# Metrics of clips that have one backend, and need no model file: their speed is measured alone.
+SINGLE = tuple(
+    key
+    for key in keys()
+    if key not in RATES
+    and definition(key).scope is not Scope.SET
+    and MODEL_FILE not in definition(key).options
+)
+SPEECH_ONLY = tuple(key for key in keys() if definition(key).domains == ("speech",))
+MUSIC_RATE = 48000  # of a metric that is defined at the protocol's rate
 # Deviations allowed: of nearly all pairs (99 %), and of every pair.
 BOUNDS = {
     "stoi": (1e-6, 1e-6),
@@ -68,11 +79,28 @@ POINTS = (6, 9, 12, 16, 24, 32, 48, 64)  # kbps
 
 
 def tensor_backend(name: str) -> DeviceBackend:
-    """The tensor version under a name of `BOUNDS`."""
+    """The tensor version under a name of `BOUNDS`, or of a metric of one backend."""
     key, _, precision = name.partition(" ")
-    found = backend(key, "torch_float32" if precision else "torch")
+    found = backend(key, "torch_float32" if precision else "torch" if key in RATES else "auto")
     assert isinstance(found, DeviceBackend)
     return found
+
+
+def package_of(key: str) -> Backend:
+    """The reference package, or the one backend there is."""
+    return backend(key, "reference" if "reference" in backend_names(key) else "auto")
+
+
+def rate_of(key: str) -> int:
+    """The rate in hertz at which a metric is measured."""
+    return RATES.get(key) or definition(key).sample_rate or MUSIC_RATE
+
+
+def prepared(metric: Backend, key: str, reference: Any, *rate: int) -> Any:
+    """What a backend makes of a reference, None of a metric that has none."""
+    assert isinstance(metric, PoolBackend | DeviceBackend)
+    alone = definition(key).scope is Scope.CLIP_ALONE
+    return None if alone else metric.prepare(reference, *rate)
 
 
 # Both sides
@@ -80,12 +108,12 @@ def tensor_backend(name: str) -> DeviceBackend:
 
 def by_package(key: str, clip: AudioBatch, degraded: Sequence[AudioBatch]) -> list[Score]:
     """The reference package's scores of one clip's reconstructions."""
-    package = backend(key, "reference")
+    package = package_of(key)
     assert isinstance(package, PoolBackend)
-    prepared = package.prepare(clip.samples[0, 0].numpy(), clip.sample_rate)
+    shared = prepared(package, key, clip.samples[0, 0].numpy(), clip.sample_rate)
     return [
         package.score(
-            prepared, reconstruction=item.samples[0, 0].numpy(), sample_rate=item.sample_rate
+            shared, reconstruction=item.samples[0, 0].numpy(), sample_rate=item.sample_rate
         )
         for item in degraded
     ]
@@ -94,10 +122,11 @@ def by_package(key: str, clip: AudioBatch, degraded: Sequence[AudioBatch]) -> li
 def start_worker(keys: Sequence[str]) -> None:
     torch.set_num_threads(1)
     for key in keys:
-        package = backend(key, "reference")
-        assert isinstance(package, PoolBackend)
+        package = package_of(key)
+        if not isinstance(package, PoolBackend):
+            continue
         package.warm_up()
-        clip = load(embedded_corpus().clips[0].path, RATES[key], 1.5)
+        clip = load(embedded_corpus().clips[0].path, rate_of(key), 1.5)
         by_package(key, clip, [on_signal(partial(noise, 20), clip)])
 
 
@@ -128,9 +157,9 @@ def timed_tensors(
     coded: list[list[AudioBatch]],
     size: int,
 ) -> tuple[float, list[list[Score]]]:
-    metric = tensor_backend(name)
+    metric, key = tensor_backend(name), name.partition(" ")[0]
     warm = clips[0].to(device)
-    metric.score(metric.prepare(warm), reconstruction=coded[0][0].to(device))
+    metric.score(prepared(metric, key, warm), reconstruction=coded[0][0].to(device))
     batches = [range(i, min(i + size, len(clips))) for i in range(0, len(clips), size)]
     points = range(len(coded[0]))
     scores: dict[tuple[int, int], Score] = {}
@@ -139,9 +168,9 @@ def timed_tensors(
         reference = stack([clips[i] for i in members]).to(device)
         reconstructions = [stack([coded[i][p] for i in members]).to(device) for p in points]
         start = time.perf_counter()
-        prepared = metric.prepare(reference)
+        shared = prepared(metric, key, reference)
         for point, reconstruction in zip(points, reconstructions, strict=True):
-            found = metric.score(prepared, reconstruction=reconstruction)
+            found = metric.score(shared, reconstruction=reconstruction)
             scores |= {(i, point): score for i, score in zip(members, found, strict=True)}
         elapsed += time.perf_counter() - start
     return elapsed, [[scores[i, p] for p in points] for i in range(len(clips))]
@@ -168,34 +197,89 @@ def deviation(pairs: Sequence[tuple[Score, Score]], name: str) -> dict[str, Any]
 
 
 def measure_speed(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
-    files = clip_files(SHARED)
-    keys = arguments.metrics
     torch.set_num_threads(arguments.threads)
-    with workers(keys, arguments.threads) as pool:
-        for key in keys:
-            suited = [f for domain, f in files if key not in SPEECH_ONLY or domain == "speech"]
-            chosen = spread(suited, arguments.clips)
-            clips = [load(path, RATES[key], arguments.seconds) for path in chosen]
-            clips = sorted(clips, key=lambda clip: int(clip.lengths[0]))
-            coded = [[through("opus", kbps, clip) for kbps in POINTS] for clip in clips]
-            seconds = sum(float(clip.seconds[0]) for clip in clips) * len(POINTS)
-            spent, theirs = timed_package(key, pool, clips, coded)
-            entry = results.setdefault("speed", {}).setdefault(key, {})
-            entry[f"reference beside {arguments.device}"] = {"seconds": seconds, "wall": spent}
-            print(f"{key}: package {seconds / spent:.1f} × real time", flush=True)
-            for name in (item for item in BOUNDS if item.split()[0] == key):
-                spent, ours = timed_tensors(name, arguments.device, clips, coded, arguments.batch)
-                pairs = [
-                    pair
-                    for a, b in zip(theirs, ours, strict=True)
-                    for pair in zip(a, b, strict=True)
-                ]
-                found = deviation(pairs, name)
-                entry[f"{name} on {arguments.device}"] = {
-                    "seconds": seconds, "wall": spent, "deviation": found
-                }  # fmt: skip
-                print(f"{name}: {seconds / spent:.1f} × real time, {found}", flush=True)
+    with workers(arguments.metrics, arguments.threads) as pool:
+        for key in arguments.metrics:
+            clips, coded = audio_of(key, arguments)
+            measure = measure_both if key in RATES else measure_single
+            measure(key, pool, clips, coded, arguments=arguments, results=results)
     results.setdefault("machines", {})[arguments.device] = machine(arguments)
+
+
+def audio_of(
+    key: str, arguments: argparse.Namespace
+) -> tuple[list[AudioBatch], list[list[AudioBatch]]]:
+    """Clips that a metric is for, and what Opus made of each at every point."""
+    files = clip_files(SHARED)
+    suited = [f for domain, f in files if key not in SPEECH_ONLY or domain == "speech"]
+    chosen = spread(suited, arguments.clips)
+    clips = [load(path, rate_of(key), arguments.seconds) for path in chosen]
+    clips = sorted(clips, key=lambda clip: int(clip.lengths[0]))
+    coded = [[through("opus", kbps, clip) for kbps in POINTS] for clip in clips]
+    if key.startswith("stereo_"):
+        return [widened(clip) for clip in clips], [[widened(x) for x in one] for one in coded]
+    return clips, coded
+
+
+def widened(clip: AudioBatch) -> AudioBatch:
+    """Two channels of one, the second softer and later."""
+    second = 0.5 * clip.samples.roll(20, dims=-1)
+    return AudioBatch(torch.cat([clip.samples, second], 1), clip.lengths, clip.sample_rate)
+
+
+def measure_both(
+    key: str,
+    pool: ProcessPoolExecutor,
+    clips: Sequence[AudioBatch],
+    coded: list[list[AudioBatch]],
+    *,
+    arguments: argparse.Namespace,
+    results: dict[str, Any],
+) -> None:
+    """A reference package and its tensor versions."""
+    seconds = seconds_of(clips)
+    spent, theirs = timed_package(key, pool, clips, coded)
+    entry = results.setdefault("speed", {}).setdefault(key, {})
+    entry[f"reference beside {arguments.device}"] = {"seconds": seconds, "wall": spent}
+    print(f"{key}: package {seconds / spent:.1f} × real time", flush=True)
+    for name in (item for item in BOUNDS if item.split()[0] == key):
+        spent, ours = timed_tensors(name, arguments.device, clips, coded, arguments.batch)
+        pairs = [pair for a, b in zip(theirs, ours, strict=True) for pair in zip(a, b, strict=True)]
+        found = deviation(pairs, name)
+        entry[f"{name} on {arguments.device}"] = {
+            "seconds": seconds, "wall": spent, "deviation": found
+        }  # fmt: skip
+        print(f"{name}: {seconds / spent:.1f} × real time, {found}", flush=True)
+
+
+def measure_single(
+    key: str,
+    pool: ProcessPoolExecutor,
+    clips: Sequence[AudioBatch],
+    coded: list[list[AudioBatch]],
+    *,
+    arguments: argparse.Namespace,
+    results: dict[str, Any],
+) -> None:
+    """The one backend of a metric; where it runs on the CPU alone, a run on a GPU has nothing."""
+    metric = package_of(key)
+    if isinstance(metric, DeviceBackend):
+        spent, scores = timed_tensors(key, arguments.device, clips, coded, arguments.batch)
+    elif arguments.device == "cpu":
+        spent, scores = timed_package(key, pool, clips, coded)
+    else:
+        return
+    outcomes = [score.status is Status.OK for one in scores for score in one]
+    entry = results.setdefault("single", {}).setdefault(key, {})
+    entry[arguments.device] = {
+        "seconds": seconds_of(clips), "wall": spent, "scored": sum(outcomes), "pairs": len(outcomes)
+    }  # fmt: skip
+    print(f"{key}: {seconds_of(clips) / spent:.1f} × real time", flush=True)
+
+
+def seconds_of(clips: Sequence[AudioBatch]) -> float:
+    """Of all reconstructions."""
+    return sum(float(clip.seconds[0]) for clip in clips) * len(POINTS)
 
 
 def compare_clip(path: str, domain: str, keys: Sequence[str], seconds: float) -> list[Any]:
@@ -210,9 +294,9 @@ def compare_clip(path: str, domain: str, keys: Sequence[str], seconds: float) ->
             theirs = by_package(key, clip, list(degraded.values()))
             for name in (item for item in BOUNDS if item.split()[0] == key):
                 metric = tensor_backend(name)
-                prepared = metric.prepare(clip)
+                shared = metric.prepare(clip)
                 for label, item, other in zip(degraded, degraded.values(), theirs, strict=True):
-                    (score,) = metric.score(prepared, reconstruction=item)
+                    (score,) = metric.score(shared, reconstruction=item)
                     both = [(one.value, one.status.value) for one in (other, score)]
                     found.append((name, label, *both))
     return found
@@ -284,7 +368,7 @@ def machine(arguments: argparse.Namespace) -> str:
 def table(results: Mapping[str, Any]) -> Iterator[str]:
     speed, full = results.get("speed", {}), results.get("deviation", {})
     machines = results.get("machines", {})
-    yield "# Tensor metrics beside the reference packages"
+    yield "# What metrics cost, and tensor metrics beside the reference packages"
     yield ""
     yield "Written by `benchmarks/metric_speed.py`, from `metric_speed.json`; not by hand."
     yield ""
@@ -325,6 +409,29 @@ def table(results: Mapping[str, Any]) -> Iterator[str]:
             whole["within"] if whole else "not measured",
         ]
         yield "| " + " | ".join(cells) + " |"
+    yield ""
+    yield "## Metrics of one backend"
+    yield ""
+    yield (
+        "Seconds of audio per second, each by itself. Those that run in worker processes use every "
+        "core, one process on each; the others one process with as many threads, or the GPU. "
+        "`dnsmos_*` are one call, and so are the three of WORLD: together they cost what one does."
+    )
+    yield ""
+    yield "| metric | runs in | CPU | CUDA | scored |"
+    yield "|---|---|---|---|---|"
+    for key in SINGLE:
+        entry = results.get("single", {}).get(key, {})
+        one, there = entry.get("cpu"), entry.get("cuda")
+        pooled = package_of(key).runs_on is RunsOn.POOL
+        cells = [
+            key,
+            "workers" if pooled else "batches",
+            pace(one),
+            "–" if pooled else pace(there),
+            f"{one['scored']} of {one['pairs']}" if one else "not measured",
+        ]
+        yield "| " + " | ".join(cells) + " |"
 
 
 def pace(entry: Mapping[str, float] | None) -> str:
@@ -335,7 +442,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--full", action="store_true", help="deviation over every clip")
-    parser.add_argument("--metrics", nargs="+", choices=list(RATES), default=list(RATES))
+    every = [*RATES, *SINGLE]
+    parser.add_argument("--metrics", nargs="+", choices=every, default=every, metavar="KEY")
     parser.add_argument("--clips", type=int, default=40, help="clips of the speed run")
     parser.add_argument("--limit", type=int, default=1_000_000, help="clips of the full run")
     parser.add_argument("--seconds", type=float, default=10.0, help="longest excerpt")
@@ -343,6 +451,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     arguments = parser.parse_args()
+    if arguments.full:
+        arguments.metrics = [key for key in arguments.metrics if key in RATES]
     record = arguments.out / "metric_speed.json"
     results = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     try:

@@ -1,12 +1,14 @@
 """What MkDocs builds into the pages from rdbench itself, so that no page can be behind it.
 
-`<!-- built: NAME -->` in a page is replaced by a table of codecs, metrics, commands or results.
+`<!-- built: NAME -->` in a page is replaced by a table of codecs, metrics, commands or
+results, or by the modules of metrics.
 Links and pictures that lead out of docs/ (`../results/…`) are published beside the pages.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,13 +84,37 @@ def _metrics() -> str:
         meant = definition(key)
         domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
         better, scope = meant.direction.value, meant.scope.value.replace("_", " ")
-        rows.append((f"`{key}`", meant.unit or "–", better, scope, domains, names))
+        least = f"{meant.minimum_seconds:.3g} s" if meant.minimum_seconds else "–"
+        same = "–" if math.isnan(meant.identity) else f"{meant.identity:.4g}"
+        values = (meant.unit or "–", _range(meant.lower, meant.upper), better, same)
+        rows.append((f"`{key}`", *values, least, scope, domains, names))
         said = ". ".join(text.rstrip(".") for text in (meant.definition, meant.citation) if text)
         rate = f"{meant.sample_rate} Hz"  # a family at several rates is one definition
         sentences.setdefault(said.replace(rate, "its rate"), []).append(f"`{key}`")
     meanings = [f"- {', '.join(which)}: {said}." for said, which in sentences.items()]
-    table = _table(("key", "unit", "better", "scope", "domains", "backends"), rows)
+    table = _table(
+        ("key", "unit", "range", "better", "reference itself", "at least", "scope", "domains",
+         "backends"),
+        rows,
+    )  # fmt: skip
     return "\n".join([table, "", *meanings])
+
+
+def _range(lower: float, upper: float) -> str:
+    if math.isinf(lower) and math.isinf(upper):
+        return "open"
+    return f"{lower:.4g} and more" if math.isinf(upper) else f"{lower:.4g} to {upper:.4g}"
+
+
+def _metric_modules() -> str:
+    from rdbench.metrics.registry import FAMILIES
+
+    parts = []
+    for module, family in FAMILIES.items():
+        options = "{show_root_heading: false, show_root_toc_entry: false, heading_level: 4}"
+        keys = ", ".join(f"`{key}`" for key in family)
+        parts.append(f"### {keys}\n\n::: {module}\n    options: {options}")
+    return "\n\n".join(parts)
 
 
 def _commands() -> str:
@@ -154,6 +180,7 @@ def _code(names: tuple[str, ...]) -> str:
 _BUILDERS: dict[str, Callable[[], str]] = {
     "codecs": _codecs,
     "metrics": _metrics,
+    "metric_modules": _metric_modules,
     "commands": _commands,
     "results": _results,
 }

@@ -132,15 +132,18 @@ CREDITS: Mapping[str, Credit] = {
     ),
     "focalcodec": Credit(
         "FocalCodec",
-        "Della Libera, Paissan, Subakan, Ravanelli: FocalCodec: Low-Bitrate Speech Coding via Focal Modulation Networks, NeurIPS 2025, arXiv:2502.04465",
+        "Della Libera, Paissan, Subakan, Ravanelli: FocalCodec: Low-Bitrate Speech Coding via Focal "
+        "Modulation Networks, NeurIPS 2025, arXiv:2502.04465",
     ),
     "codicodec": Credit(
         "CoDiCodec",
-        "Pasini, Lattner, Fazekas: CoDiCodec: Unifying Continuous and Discrete Compressed Representations of Audio, ISMIR 2025, arXiv:2509.09836",
+        "Pasini, Lattner, Fazekas: CoDiCodec: Unifying Continuous and Discrete Compressed "
+        "Representations of Audio, ISMIR 2025, arXiv:2509.09836",
     ),
     "music2latent": Credit(
         "Music2Latent",
-        "Pasini, Lattner, Fazekas: Music2Latent: Consistency Autoencoders for Latent Audio Compression, ISMIR 2024, arXiv:2408.06500",
+        "Pasini, Lattner, Fazekas: Music2Latent: Consistency Autoencoders for Latent Audio "
+        "Compression, ISMIR 2024, arXiv:2408.06500",
     ),
     "dacvae": Credit(
         "DACVAE", "Meta: DACVAE (SAM Audio), 2025, https://github.com/facebookresearch/dacvae"

@@ -184,15 +184,21 @@ def score_pairs(
     domain: str | None = None,
     alignment: str = "metrics",
     device: str = "cpu",
+    threads: int | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Rows of the scores of pairs, those of a pair together and in order.
 
     paired: whether there are references; without, what needs one is undefined. Pairs are taken as
-    they are needed, two minutes of audio at a time.
+    they are needed, two minutes of audio at a time. threads: of torch from then on; None leaves
+    them as they are.
     """
+    import torch
+
     if alignment not in ("metrics", "residual"):
         raise SpecError(f"alignment is {alignment!r}; it must be 'metrics' or 'residual'")
     align, device = alignment == "residual", resolve_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
     scorer = _Scorer(metrics, domain or ANY_DOMAIN, paired=paired, align=align, device=device)
     waiting: list[Pair] = []
     for pair in pairs:

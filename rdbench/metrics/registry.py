@@ -65,6 +65,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "rdbench.metrics.pitch.cepstral": ("mcd",),
     "rdbench.metrics.neural.distill_mos": ("distill_mos",),
     "rdbench.metrics.neural.dnsmos": ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"),
+    "rdbench.metrics.neural.plcmos": ("plcmos",),
+    "rdbench.metrics.neural.resemblyzer": ("speaker_resemblyzer",),
     "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 

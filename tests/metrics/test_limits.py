@@ -1,6 +1,6 @@
-"""What metrics of signal and voice say of silence, short, long, mono and slow clips, and of NaN.
+"""What metrics of signal and voice, and networks, say of silence, of short and long clips, and NaN.
 
-The table of limits in docs/metrics.md says the same.
+The tables of limits in docs/metrics.md say the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ SIGNAL = ("loudness_difference", "stereo_level", "stereo_correlation", "pre_echo
 VOICE = ("lf0_rmse", "voicing_error", "mcd")
 ALONE = ("true_peak", "bandwidth")
 KEYS = (*SIGNAL, *VOICE, *ALONE)
+OPINIONS = ("distill_mos", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808", "plcmos")
+NETWORKS = (*OPINIONS, "speaker_resemblyzer")
 OK = "ok"
 
 
@@ -87,7 +89,45 @@ def test_one_nan_fails_them_all_with_its_number() -> None:
     assert set(found.values()) == {"failed: the reconstruction holds 1 NaN or infinite sample"}
 
 
-@pytest.mark.parametrize("key", VOICE)
+def test_networks_score_stereo_at_8_khz_of_little_more_than_they_need() -> None:
+    least = clip(1.25, rate=8000)
+    assert set(outcomes(least, least, 8000, *NETWORKS).values()) == {OK}
+
+
+def test_networks_have_reasons_for_silence_a_tenth_of_a_second_and_nan() -> None:
+    whole, short = clip(1.3), clip(0.1)
+    lost = outcomes(whole, 0 * whole, 16000, *NETWORKS)
+    silent = "undefined: the reconstruction is silent"
+    assert {said.partition(" (channel")[0] for said in lost.values()} == {silent}
+    found = outcomes(short, short, 16000, *NETWORKS)
+    needed = {key: "1.2" if key == "speaker_resemblyzer" else "0.5" for key in NETWORKS}
+    assert found == {
+        key: f"undefined: 0.100 s is shorter than the {seconds} s needed"
+        for key, seconds in needed.items()
+    }
+    broken = whole.copy()
+    broken[1, 7] = math.inf
+    failed = "failed: the reconstruction holds 1 NaN or infinite sample"
+    assert set(outcomes(whole, broken, 16000, *NETWORKS).values()) == {failed}
+
+
+def test_a_silent_reference_has_no_speaker_and_costs_no_opinion() -> None:
+    found = outcomes(0 * clip(1.3), clip(1.3), 16000, "plcmos", "speaker_resemblyzer")
+    assert found.pop("plcmos") == OK
+    said = "undefined: the reference is silent (channel 1 of 2)"
+    assert found == {"speaker_resemblyzer": said}
+
+
+@pytest.mark.slow
+def test_ten_minutes_are_too_long_for_plcmos_alone() -> None:
+    long = clip(600, rate=8000, channels=1)
+    found = outcomes(long, long, 8000, "plcmos", "speaker_resemblyzer", "dnsmos_p808")
+    said = "undefined: 600 s, and plcmos is given 60 s or less; shorten the excerpts"
+    assert found.pop("plcmos") == said
+    assert set(found.values()) == {OK}
+
+
+@pytest.mark.parametrize("key", [*VOICE, *NETWORKS])
 def test_music_is_not_asked_for_its_voice(key: str) -> None:
     table = rdbench.score(
         reference=clip(0.5),

@@ -22,7 +22,9 @@ def test_every_key_has_a_complete_definition_and_a_backend(key: str) -> None:
     assert found.lower < found.upper
     best = found.upper if found.direction is Direction.HIGHER else found.lower
     assert math.isnan(found.identity) or abs(found.identity) <= abs(best)
-    assert found.unit or key.startswith(("stoi", "estoi", "mel", "stft", "stereo_correlation"))
+    assert found.unit or key.startswith(
+        ("stoi", "estoi", "mel", "stft", "stereo_correlation", "speaker")
+    )
     assert found.minimum_seconds >= 0
     default = backend(key)
     assert isinstance(default, Backend)
@@ -58,6 +60,8 @@ def test_only_speech_is_routed_to_speech_metrics() -> None:
         "dnsmos_sig",
         "dnsmos_bak",
         "dnsmos_p808",
+        "plcmos",
+        "speaker_resemblyzer",
     }
     assert all(definition(key).domains == () for key in set(keys()) - routed)
 

@@ -3,8 +3,7 @@
 Networks that were trained on ratings of denoised speech by P.835 and P.808: Reddy, Gopal and
 Cutler, "DNSMOS P.835: a non-intrusive perceptual objective speech quality metric to evaluate noise
 suppressors", ICASSP 2022 (arXiv 2110.01763), and "DNSMOS", ICASSP 2021 (arXiv 2010.15258); by the
-package `speechmos`, which has the models (`sig_bak_ovr.onnx`, `model_v8.onnx`), in onnxruntime on
-one thread of the CPU.
+package `speechmos`, which has the models (`sig_bak_ovr.onnx`, `model_v8.onnx`).
 
 Each channel at 16 kHz is repeated until it fills 9.01 s, cut into windows of that length a second
 apart, and a score is the mean over windows of a polynomial of the network's output (of
@@ -14,33 +13,26 @@ apart, and a score is the mean over windows of a polynomial of the network's out
     dnsmos_bak   the background            dnsmos_p808   both, by the older model
 
 Conventions:
-- these are the package's, with samples beyond full scale cut to it (which the package refuses, and
-  a file of 16 bits would have done);
+- these are the package's, and those of `rdbench.metrics.neural.speechmos`;
 - level counts, as it did for its raters;
-- one clip goes through the models once, whichever of the four are asked for;
-- the models' SHA-256 is part of the backend's version, and so of the key of every value.
+- one clip goes through the models once, whichever of the four are asked for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache, cached_property, lru_cache, partial
-from pathlib import Path
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.identity import file_sha256
-from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, PoolBackend, Scope
-from rdbench.metrics.packages import distribution_version, finite, missing, without_signal
-from rdbench.types import Score
+from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, Scope
+from rdbench.metrics.neural.speechmos import RATE, SHORTEST, SpeechMos, session
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-EXTRA = "mos"
-RATE = 16000
-SHORTEST = 0.5  # seconds
+P835, P808 = "dnsmos_models/sig_bak_ovr.onnx", "dnsmos_models/model_v8.onnx"
 WHAT = {
     "dnsmos_ovrl": ("DNSMOS OVRL", "voice and background together (P.835)"),
     "dnsmos_sig": ("DNSMOS SIG", "the voice (P.835)"),
@@ -74,47 +66,18 @@ DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
 )
 
 
-class DnsMos(PoolBackend):
-    """The package `speechmos`; `key` is one of its four scores."""
+class DnsMos(SpeechMos):
+    """One of the four scores of the package's DNSMOS."""
 
-    name = "reference"
-    tolerance = 1e-4
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    @cached_property
-    def version(self) -> str:
-        """Of the packages and the models; raises MissingExtraError where one is not installed."""
-        packages = [f"{one} {distribution_version(one, self.key, EXTRA)}"
-                    for one in ("speechmos", "onnxruntime")]  # fmt: skip
-        hashes = " ".join(file_sha256(path) for path in _models(self.key))
-        return f"{', '.join(packages)}, models sha256 {hashes}"
+    models = (P835, P808)
 
     def warm_up(self) -> None:
         """Loads the models."""
         _network()
 
-    def score(
-        self, prepared: Any, *, reconstruction: npt.NDArray[np.float32], sample_rate: int
-    ) -> Score:
-        """The score of one channel (time,) at 16 kHz."""
-        import numpy as np
-
-        if sample_rate != RATE:
-            raise ValueError(f"defined at {RATE} Hz, not {sample_rate} Hz")
-        if not np.isfinite(reconstruction).all():
-            return Score.failed("the reconstruction holds samples that are not finite")
-        silent = without_signal(reference=reconstruction, reconstruction=reconstruction)
-        if silent is not None:
-            return Score.undefined("the reconstruction is silent")
-        if len(reconstruction) < SHORTEST * RATE:
-            seconds = len(reconstruction) / RATE
-            return Score.undefined(f"{seconds:.3f} s is shorter than the {SHORTEST:g} s needed")
-        heard = np.clip(reconstruction, -1, 1).astype(np.float32)
-        return finite(
-            _opinions(heard.tobytes())[f"{self.key.removeprefix('dnsmos_')}_mos"], self.key
-        )
+    def opinion(self, samples: npt.NDArray[np.float32]) -> float:
+        """The score of a channel (time,), mean over windows."""
+        return _opinions(samples.tobytes())[f"{self.key.removeprefix('dnsmos_')}_mos"]
 
 
 def backends(key: str) -> dict[str, BackendFactory]:
@@ -133,26 +96,9 @@ def _opinions(samples: bytes) -> Mapping[str, float]:
 @cache
 def _network() -> Any:
     """The package's object, with sessions of one thread in the place of its own."""
-    import onnxruntime
     from speechmos.dnsmos import DNSMOS
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    sessions = [
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        for path in _models("dnsmos_ovrl")
-    ]
     network = DNSMOS.__new__(DNSMOS)
-    network.onnx_sess, network.p808_onnx_sess = sessions
+    network.onnx_sess = session(P835, "dnsmos_ovrl")
+    network.p808_onnx_sess = session(P808, "dnsmos_p808")
     return network
-
-
-def _models(key: str) -> tuple[Path, Path]:
-    """The files of P.835 and of P.808."""
-    from importlib.util import find_spec
-
-    package = find_spec("speechmos")
-    if package is None or package.origin is None:
-        raise missing("speechmos", key, EXTRA)
-    folder = Path(package.origin).parent / "dnsmos_models"
-    return folder / "sig_bak_ovr.onnx", folder / "model_v8.onnx"

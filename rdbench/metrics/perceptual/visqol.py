@@ -2,7 +2,13 @@
 
 Both signals become gammatone spectrograms (80 ms windows, 20 ms hops); patches of the reference
 are matched to the reconstruction by dynamic programming and realigned, their similarity is NSIM
-per band, and a learned mapping turns band similarities into MOS-LQO:
+per band, and a learned mapping f turns band similarities into MOS-LQO. With r and d matched patches
+in decibels, μ, σ² and σ_rd their means, variances and covariance in a window of 3 × 3 points,
+
+    NSIM   = (2 μ_r μ_d + C1) / (μ_r² + μ_d² + C1) · (σ_rd + C3) / (σ_r σ_d + C3)
+    visqol = f( mean of NSIM over frames and patches, of each band )
+
+(`rdbench.metrics.perceptual.visqol_torch.nsim` has the constants), by mode:
 
 - `visqol_audio`: 48 kHz, 32 bands, patches of 30 frames, support vector regression. An identity
   scores 4.7321; the mapping saturates at high rates.

@@ -48,7 +48,7 @@ _ROUNDING = 1e-24
 
 
 def _definitions(
-    key: str, name: str, formula: str, citation: str = ""
+    key: str, name: str, formula: str, citation: str
 ) -> tuple[MetricDefinition, MetricDefinition]:
     """Of one ratio without the residual delay, and of the same as decoded."""
     aligned = MetricDefinition(
@@ -82,7 +82,12 @@ def _definitions(
 
 
 DEFINITIONS: tuple[MetricDefinition, ...] = (
-    *_definitions("snr", "SNR", "10 log10 of reference energy over error energy"),
+    *_definitions(
+        "snr",
+        "SNR",
+        "10 log10 of reference energy over error energy",
+        "Jayant and Noll, Digital Coding of Waveforms, Prentice-Hall 1984",
+    ),
     *_definitions(
         "si_sdr",
         "SI-SDR",
