@@ -77,6 +77,21 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "rdbench.metrics.neural.speaker": ("speaker_xvector",),
     "rdbench.metrics.neural.semantic": ("semantic_similarity", "speech_bert_score"),
     "rdbench.metrics.neural.squim": ("squim_stoi", "squim_pesq", "squim_si_sdr", "squim_mos"),
+    "rdbench.metrics.neural.utmos": ("utmos",),
+    "rdbench.metrics.neural.nisqa": (
+        "nisqa",
+        "nisqa_noisiness",
+        "nisqa_discontinuity",
+        "nisqa_coloration",
+        "nisqa_loudness",
+    ),
+    "rdbench.metrics.neural.scoreq": ("scoreq", "scoreq_ref"),
+    "rdbench.metrics.neural.audiobox": (
+        "audiobox_quality",
+        "audiobox_complexity",
+        "audiobox_enjoyment",
+        "audiobox_usefulness",
+    ),
     "rdbench.metrics.sets.frechet": ("frechet_logmel",),
 }
 
@@ -127,7 +142,9 @@ def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIO
 
 
 @cache
-def _built(key: str, name: str, options: str, found: ModelFiles | None, _stamps: tuple[int, ...]) -> Backend:
+def _built(
+    key: str, name: str, options: str, found: ModelFiles | None, _stamps: tuple[int, ...]
+) -> Backend:
     chosen = json.loads(options)
     meant = definition(key)
     built = _factories(key)[name](**chosen)

@@ -14,16 +14,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rdbench.text import first_line
 from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.checkpoints import Checkpoint, read_checkpoint, without_memory
 from rdbench.weights.configs import no_config
 from rdbench.weights.hub import CONFIG, TRANSFORMERS_FILES, TRANSFORMERS_WEIGHTS, read_config
-
-if TYPE_CHECKING:
-    import torch
 
 _MAX_NUMBER = 2**20
 _MAX_REPEATS = 256
@@ -198,7 +195,9 @@ def _fill(wanted: Wanted, build: Any, config: Any, checkpoint: Checkpoint) -> An
     except Exception as error:  # values from a file: the package may raise anything
         raise _unbuilt(wanted, error) from error
     faults = {
-        "missing": sorted(one for one in info["missing_keys"] if not _is_one_of(one, wanted.unused)),
+        "missing": sorted(
+            one for one in info["missing_keys"] if not _is_one_of(one, wanted.unused)
+        ),
         "unexpected": sorted(info["unexpected_keys"]),
         "of another shape": sorted(str(one[0]) for one in info["mismatched_keys"]),
         "in error": sorted(map(str, info.get("error_msgs", ()))),
@@ -244,7 +243,8 @@ def _sizes(wanted: Wanted, build: Any, config: Any) -> dict[str, int]:
 
 def _unbuilt(wanted: Wanted, error: Exception) -> WeightsError:
     return WeightsError(
-        f"{wanted.named}: no model can be built of its {CONFIG} ({first_line(error)}); fetch it again"
+        f"{wanted.named}: no model can be built of its {CONFIG} ({first_line(error)}); "
+        "fetch it again"
     )
 
 

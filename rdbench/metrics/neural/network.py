@@ -169,7 +169,7 @@ class ModelMetric(DeviceBackend):
         return _listener(self._kind, self._weights, self.model_sha256, own, device)
 
 
-def model_backends(key: str, *networks: type[Network]) -> dict[str, BackendFactory]:
+def model_backends(key: str, networks: Sequence[type[Network]]) -> dict[str, BackendFactory]:
     """What `backends` of a family answers: the one of its networks that `key` is read off."""
     network = next(one for one in networks if key in one.keys)
     return {"torch": partial(ModelMetric, key, network)}

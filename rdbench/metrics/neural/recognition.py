@@ -12,10 +12,10 @@ A key says what is counted, how both texts are normalized, and what the referenc
     wer_english, …         by the normalizer of English
 
 Normalizers are Whisper's (Radford et al., "Robust speech recognition via large-scale weak
-supervision", 2022, arXiv 2212.04356, appendix C), as `transformers` has them: `basic` takes out what
-stands in brackets and all marks and symbols, lowercases and closes up spaces, in any language;
-`english` also writes out contractions, numbers as digits, and British spellings as American, by the
-model's `normalizer.json`, which must be there.
+supervision", 2022, arXiv 2212.04356, appendix C), as `transformers` has them: `basic` takes
+out what stands in brackets and all marks and symbols, lowercases and closes up spaces, in any
+language; `english` also writes out contractions, numbers as digits, and British spellings as
+American, by the model's `normalizer.json`, which must be there.
 
 The recognizer is a Whisper (greedy, without timestamps, no text carried over), or a model of the
 wav2vec 2.0 family with a CTC output, whose best symbol of each frame is taken. Conventions:
@@ -30,8 +30,8 @@ wav2vec 2.0 family with a CTC output, whose best symbol of each frame is taken. 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.files import read_file
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
@@ -114,7 +114,7 @@ class Recognizer(TransformersNetwork):
         "a folder of transformers' layout, or ID@REVISION of the Hugging Face hub "
         "(`rdbench weights fetch openai/whisper-small` brings it into its cache)"
     )
-    classes = {
+    classes: ClassVar[Mapping[str, str]] = {
         "whisper": "WhisperForConditionalGeneration",
         "wav2vec2": "Wav2Vec2ForCTC",
         "hubert": "HubertForCTC",
@@ -178,11 +178,11 @@ class Recognizer(TransformersNetwork):
 
 def backends(key: str) -> dict[str, BackendFactory]:
     """How to build each backend of `key`, the first being the default."""
-    return model_backends(key, Recognizer)
+    return model_backends(key, (Recognizer,))
 
 
 def error_rate(count: str, *, reference: str, hypothesis: str) -> Score:
-    """Errors of words ("wer") or characters ("cer") per one of the reference's; texts normalized."""
+    """Errors of words ("wer") or characters ("cer") per one of the reference's, normalized."""
     import jiwer
 
     if not reference:

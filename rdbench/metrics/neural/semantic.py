@@ -18,12 +18,12 @@ no value is near 0: read differences, of one model and layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
 from rdbench.metrics.neural.network import model_backends
-from rdbench.metrics.neural.transformers_network import UNUSED, WaveformNetwork
+from rdbench.metrics.neural.transformers_network import WaveformNetwork
 from rdbench.types import SpecError
 from rdbench.weights.model_files import ModelFiles
 from rdbench.weights.transformers_models import read_configuration
@@ -80,7 +80,11 @@ class SpeechFeatures(WaveformNetwork):
         "a folder of transformers' layout, or ID@REVISION of the Hugging Face hub "
         "(`rdbench weights fetch facebook/hubert-base-ls960` brings it into its cache)"
     )
-    classes = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
+    classes: ClassVar[Mapping[str, str]] = {
+        "hubert": "HubertModel",
+        "wavlm": "WavLMModel",
+        "wav2vec2": "Wav2Vec2Model",
+    }
     # Of the heads that published files may have.
     surplus = ("lm_head.weight", "lm_head.bias")
 
@@ -114,7 +118,7 @@ class SpeechFeatures(WaveformNetwork):
 
 def backends(key: str) -> dict[str, BackendFactory]:
     """How to build each backend of `key`, the first being the default."""
-    return model_backends(key, SpeechFeatures)
+    return model_backends(key, (SpeechFeatures,))
 
 
 def similarities(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

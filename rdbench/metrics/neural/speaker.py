@@ -13,8 +13,8 @@ Its authors advise 0.86 as the threshold above which two recordings are of one v
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
 from rdbench.metrics.neural.network import model_backends
@@ -59,7 +59,10 @@ class XVector(WaveformNetwork):
         "a folder of transformers' layout, or ID@REVISION of the Hugging Face hub "
         "(`rdbench weights fetch microsoft/wavlm-base-plus-sv` brings it into its cache)"
     )
-    classes = {"wavlm": "WavLMForXVector", "wav2vec2": "Wav2Vec2ForXVector"}
+    classes: ClassVar[Mapping[str, str]] = {
+        "wavlm": "WavLMForXVector",
+        "wav2vec2": "Wav2Vec2ForXVector",
+    }
     unused = (*UNUSED, "objective.weight", "classifier.weight", "classifier.bias")
 
     def hear(self, signals: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -72,8 +75,8 @@ class XVector(WaveformNetwork):
 
 
 def backends(key: str) -> dict[str, BackendFactory]:
-    """How to build each backend of the one key, the first being the default."""
-    return model_backends(key, XVector)
+    """How to build each backend of `key`, the first being the default."""
+    return model_backends(key, (XVector,))
 
 
 def cosine(first: torch.Tensor, second: torch.Tensor) -> float:

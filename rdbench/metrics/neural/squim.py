@@ -1,12 +1,12 @@
 """SQUIM: estimates of STOI, PESQ, SI-SDR and opinion, by the models of torchaudio.
 
 Kumar et al., "TorchAudio-Squim: reference-less speech quality and intelligibility measures in
-TorchAudio", ICASSP 2023 (arXiv 2304.01448). `squim_stoi`, `squim_pesq` and `squim_si_sdr` are what a
-network estimates of the reconstruction alone at 16 kHz, on the scales of wide-band PESQ, STOI and
-SI-SDR in dB; it was trained on the DNS challenge of 2020, on noise and enhancement, not on codecs.
-`squim_mos` is 5 minus the difference in opinion that another network (NORESQA-MOS: Manocha and Kumar,
-Interspeech 2022, arXiv 2206.12285) hears between the reconstruction and clean speech; any will do,
-and here it is the reference.
+TorchAudio", ICASSP 2023 (arXiv 2304.01448). `squim_stoi`, `squim_pesq` and `squim_si_sdr` are what
+a network estimates of the reconstruction alone at 16 kHz, on the scales of STOI, wide-band PESQ and
+SI-SDR in dB; it was trained on the DNS challenge of 2020: on noise and enhancement, not on codecs.
+`squim_mos` is 5 minus the difference in opinion that another network (NORESQA-MOS: Manocha and
+Kumar, Interspeech 2022, arXiv 2206.12285) hears between the reconstruction and clean speech; any
+will do, and here it is the reference.
 
 Conventions: signals are those that the models are given by their package, which levels them for the
 first three; nothing is cut into windows.
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.metrics.base import (
@@ -27,8 +26,7 @@ from rdbench.metrics.base import (
     Scope,
 )
 from rdbench.metrics.neural.network import Network, model_backends
-from rdbench.weights.checkpoints import load_strict, read_checkpoint
-from rdbench.weights.configs import build_bounded
+from rdbench.metrics.neural.state_file import filled
 from rdbench.weights.model_files import ModelFiles
 
 if TYPE_CHECKING:
@@ -92,10 +90,8 @@ class _Squim(Network):
         super().__init__(files, device)
         import torchaudio
 
-        path: Path = files.path
-        model = build_bounded(getattr(torchaudio.models, self.build), path, codec=self.named())
-        load_strict(model, read_checkpoint(path), codec=self.named())
-        self.model: Any = model.to(device)
+        build = getattr(torchaudio.models, self.build)
+        self.model: Any = filled(build, files.path, named=self.named()).to(device)
 
 
 class SquimObjective(_Squim):
@@ -120,7 +116,8 @@ class SquimSubjective(_Squim):
     keys = ("squim_mos",)
     build = "squim_subjective_base"
     source = (
-        f"the file squim_subjective_bvcc_daps.pth, fetched from {URL}/squim_subjective_bvcc_daps.pth"
+        "the file squim_subjective_bvcc_daps.pth, fetched from "
+        f"{URL}/squim_subjective_bvcc_daps.pth"
     )
 
     def hear(self, signals: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -139,4 +136,4 @@ class SquimSubjective(_Squim):
 
 def backends(key: str) -> dict[str, BackendFactory]:
     """How to build each backend of `key`, the first being the default."""
-    return model_backends(key, SquimObjective, SquimSubjective)
+    return model_backends(key, (SquimObjective, SquimSubjective))

@@ -41,7 +41,7 @@ class TransformersNetwork(Network):
         self.model = model.to(device)
 
     @classmethod
-    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
+    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:  # noqa: ARG003
         """That it is a folder with the configuration of such a model."""
         if len(files.files) == 1:
             raise WeightsError(

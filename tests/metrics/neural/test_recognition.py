@@ -48,9 +48,7 @@ def heard_by_ctc(folder, clip: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize(("name", "heard"), [("whisper", heard_by_whisper), ("ctc", heard_by_ctc)])
-def test_text_is_what_the_package_makes_of_each_clip(
-    name, heard, saved, voices, by_model
-) -> None:
+def test_text_is_what_the_package_makes_of_each_clip(name, heard, saved, voices, by_model) -> None:
     import jiwer
     from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
@@ -83,7 +81,9 @@ def test_text_is_what_the_package_makes_of_each_clip(
     ],
 )
 def test_rates_are_edits_per_word_of_the_reference(count, reference, hypothesis, rate) -> None:
-    assert error_rate(count, reference=reference, hypothesis=hypothesis).value == pytest.approx(rate)
+    assert error_rate(count, reference=reference, hypothesis=hypothesis).value == pytest.approx(
+        rate
+    )
 
 
 def test_a_text_of_no_words_has_no_rate() -> None:

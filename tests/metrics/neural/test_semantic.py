@@ -28,7 +28,9 @@ def test_values_are_those_of_the_packages_features(saved, voices, by_model) -> N
     options = {"weights": str(folder), "layer": 1}
     first, second = (list(side) for side in zip(*pairs, strict=True))
     for key, expected in {
-        "semantic_similarity": [float((features(a) * features(b)).sum(-1).mean()) for a, b in pairs],
+        "semantic_similarity": [
+            float((features(a) * features(b)).sum(-1).mean()) for a, b in pairs
+        ],
         "speech_bert_score": [
             float((features(b) @ features(a).T).amax(1).mean()) for a, b in pairs
         ],
