@@ -19,6 +19,8 @@ from rdbench.weights.hub import CONFIG, SIDE_FILES, folder_of, is_id
 from rdbench.weights.transformers_models import weights_file
 
 MAIN = "main"
+FILE_SUFFIXES = (".pt", ".pth", ".tar", ".bin", ".ckpt", ".safetensors", ".onnx", ".txt")
+"""Of what is meant as a file, and not as OWNER/NAME."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def find_model(weights: str, *, named: str) -> ModelFiles:
         return ModelFiles(path, (path,))
     if not is_folder(path):
         name, _, revision = weights.partition("@")
-        if not is_id(name):
+        if not is_id(name) or Path(name).suffix in FILE_SUFFIXES:
             raise SpecError(
                 f"{named}: there is no model file {path}; give its path in the option 'weights' "
                 "(./ is the spec's folder)"

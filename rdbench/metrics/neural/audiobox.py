@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import (
@@ -30,7 +29,7 @@ from rdbench.metrics.base import (
     Scope,
 )
 from rdbench.metrics.neural.network import Network, model_backends
-from rdbench.metrics.neural.state_file import filled
+from rdbench.metrics.neural.state_file import fill
 from rdbench.types import WeightsError
 from rdbench.weights.configs import read_json
 from rdbench.weights.hub import CONFIG
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     import torch
 
 RATE = 16000
+_MOST = 64  # layers, or outputs
 _AXES = {
     "audiobox_quality": ("PQ", "production quality"),
     "audiobox_complexity": ("PC", "production complexity"),
@@ -82,6 +82,7 @@ class Audiobox(Network):
     keys = tuple(_AXES)
     extra = "mos"
     packages = ("audiobox_aesthetics",)
+    of_folder = True
     source = (
         "a folder with config.json and model.safetensors, or ID@REVISION of the Hugging Face hub "
         "(`rdbench weights fetch facebook/audiobox-aesthetics` brings it into its cache)"
@@ -89,14 +90,16 @@ class Audiobox(Network):
 
     def __init__(self, files: ModelFiles, device: str) -> None:
         super().__init__(files, device)
+        import torch
         from audiobox_aesthetics.model.aes import AesMultiOutput
 
         said = read_json(files.path / CONFIG, codec=self.named(), missing="fetch it again")
         settings = _settings(said, files, self.named(), AesMultiOutput)
         self._scales = settings["target_transform"]
-        model = filled(
-            partial(AesMultiOutput, **settings), weights_file(files.path), named=self.named()
-        )
+        # Its initialization reads values, which a model without memory has not.
+        with torch.random.fork_rng(devices=[]):
+            model = AesMultiOutput(**settings)
+        fill(model, weights_file(files.path), named=self.named())
         self.model: Any = model.to(device)
 
     def hear(self, signals: torch.Tensor) -> Sequence[Mapping[str, float]]:
@@ -134,4 +137,8 @@ def _settings(said: Any, files: ModelFiles, named: str, kind: Any) -> dict[str, 
             "target_transform); give the folder of facebook/audiobox-aesthetics"
         )
     known = {field.name for field in fields(kind)}
+    if any(isinstance(value, int | float) and value > _MOST for value in said.values()):
+        raise WeightsError(
+            f"{named}: {files.path / CONFIG} asks for more than {_MOST} of something; fetch it again"
+        )
     return {str(key): value for key, value in said.items() if key in known} | {"precision": "32"}

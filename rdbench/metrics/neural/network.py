@@ -28,7 +28,7 @@ from rdbench.metrics.channels import average_channels
 from rdbench.metrics.equal_lengths import finite
 from rdbench.metrics.packages import distribution_version
 from rdbench.metrics.ragged import cut, equal_lengths
-from rdbench.types import AudioBatch, Score, SpecError, Status
+from rdbench.types import AudioBatch, Score, SpecError, Status, WeightsError
 from rdbench.weights.model_files import ModelFiles, find_model
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Network(ABC):
     keys: of the scores that are read off it. rate: of signals, hertz. at_once: samples that go
     through it together, where clips allow it. version: of how the model is used; raised when
     values change. extra, packages: where its packages come from, and whose versions count. source:
-    what the option `weights` wants, and where that is published.
+    what the option `weights` wants, and where that is published. of_folder: whether that is a
+    folder.
     """
 
     keys: ClassVar[tuple[str, ...]]
@@ -56,6 +57,7 @@ class Network(ABC):
     extra: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
     source: ClassVar[str]
+    of_folder: ClassVar[bool] = False
 
     def __init__(self, files: ModelFiles, device: str) -> None:
         """Loads it; options of its own come by keyword. Raises WeightsError."""
@@ -68,8 +70,13 @@ class Network(ABC):
         return f"metric {cls.keys[0]!r}"
 
     @classmethod
-    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
+    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:  # noqa: ARG003
         """Raises WeightsError or SpecError for what can be told without loading it."""
+        if (len(files.files) > 1) is not cls.of_folder:
+            given, wanted = ("file", "folder") if cls.of_folder else ("folder", "file")
+            raise WeightsError(
+                f"metric {key!r}: {files.path} is a {given} and no {wanted}; give {cls.source}"
+            )
 
     @property
     def longest(self) -> float:

@@ -28,7 +28,13 @@ def filled(
     surplus: parts of names, between dots, of tensors that files may hold and the model has not.
     Raises WeightsError for a file that is damaged or of another model.
     """
-    model = build_bounded(build, path, codec=named)
+    return fill(build_bounded(build, path, codec=named), path, named=named, surplus=surplus)
+
+
+def fill(
+    model: torch.nn.Module, path: Path, *, named: str, surplus: Collection[str] = ()
+) -> torch.nn.Module:
+    """The same of a model that is there."""
     checkpoint = _without(read_checkpoint(path), surplus, model)
     load_strict(model, checkpoint, codec=named)
     return model

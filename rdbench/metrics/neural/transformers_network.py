@@ -28,6 +28,7 @@ class TransformersNetwork(Network):
     """A model of `transformers`. classes: by model type; surplus, unused: see `Wanted`."""
 
     packages = ("transformers",)
+    of_folder = True
     classes: ClassVar[Mapping[str, str]]
     surplus: ClassVar[Collection[str]] = ()
     unused: ClassVar[Collection[str]] = ()
@@ -41,13 +42,9 @@ class TransformersNetwork(Network):
         self.model = model.to(device)
 
     @classmethod
-    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:  # noqa: ARG003
-        """That it is a folder with the configuration of such a model."""
-        if len(files.files) == 1:
-            raise WeightsError(
-                f"{cls.named()}: {files.path} is a file; give the folder of the model, as "
-                "`save_pretrained` writes it"
-            )
+    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
+        """Also, that its configuration is of such a model."""
+        super().check(key, files, **options)
         read_configuration(cls._wanted(), files.path)
 
     @classmethod

@@ -2,7 +2,8 @@
 
 Saeki et al., "UTMOS: UTokyo-SaruLab system for VoiceMOS challenge 2022", Interspeech 2022 (arXiv
 2204.02152): wav2vec 2.0, a listener and a domain, a recurrent layer and a projection, by the
-package `utmos-pytorch`, which is the authors' model without fairseq. Of the reconstruction alone at 16 kHz,
+package `utmos-pytorch`, which is the authors' model without fairseq. Of the reconstruction alone at
+16 kHz,
 
     utmos = 3 + 2 · mean over frames of the output,
 
