@@ -28,7 +28,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,diffusers,transformers,pitch,snac,speechtokenizer,mos,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,diffusers,transformers,pitch,snac,speechtokenizer,mos,asr,test]'
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python

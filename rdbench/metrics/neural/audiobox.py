@@ -80,7 +80,7 @@ class Audiobox(Network):
     """The model of four axes."""
 
     keys = tuple(_AXES)
-    extra = "mos"
+    extra = "aesthetics"
     packages = ("audiobox_aesthetics",)
     of_folder = True
     source = (

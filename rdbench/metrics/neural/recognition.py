@@ -46,7 +46,7 @@ from rdbench.text import first_line
 from rdbench.types import Score, SpecError, WeightsError
 from rdbench.weights.hub import MAX_SIDE_BYTES
 from rdbench.weights.model_files import ModelFiles
-from rdbench.weights.transformers_models import read_configuration
+from rdbench.weights.transformers_models import quiet, read_configuration
 
 if TYPE_CHECKING:
     import torch
@@ -220,13 +220,14 @@ class _Whisper:
     def __call__(self, signals: torch.Tensor) -> list[str]:
         arrays = list(signals.cpu().numpy())
         made = self._extract(arrays, sampling_rate=RATE, return_tensors="pt")
-        tokens = self._model.generate(
-            made.input_features.to(signals.device),
-            do_sample=False,
-            num_beams=1,
-            return_timestamps=False,
-            **self._asked,
-        )
+        with quiet():
+            tokens = self._model.generate(
+                made.input_features.to(signals.device),
+                do_sample=False,
+                num_beams=1,
+                return_timestamps=False,
+                **self._asked,
+            )
         found = tokens.tolist()
         return [self._tokenizer.decode(one, skip_special_tokens=True) for one in found]
 

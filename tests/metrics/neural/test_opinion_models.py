@@ -120,7 +120,7 @@ def test_nisqa_is_that_of_torchmetrics_and_ends_where_its_windows_do(
 
 
 def test_audiobox_is_that_of_the_package(tmp_path, monkeypatch, voices, by_model) -> None:
-    pytest.importorskip("audiobox_aesthetics", reason="see docs/metrics.md")
+    pytest.importorskip("audiobox_aesthetics", reason="pip install 'rdbench[aesthetics]'")
     from audiobox_aesthetics import infer
     from audiobox_aesthetics.model import aes
 
