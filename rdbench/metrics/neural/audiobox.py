@@ -139,6 +139,7 @@ def _settings(said: Any, files: ModelFiles, named: str, kind: Any) -> dict[str, 
     known = {field.name for field in fields(kind)}
     if any(isinstance(value, int | float) and value > _MOST for value in said.values()):
         raise WeightsError(
-            f"{named}: {files.path / CONFIG} asks for more than {_MOST} of something; fetch it again"
+            f"{named}: {files.path / CONFIG} asks for more than {_MOST} of something; "
+            "fetch it again"
         )
     return {str(key): value for key, value in said.items() if key in known} | {"precision": "32"}
