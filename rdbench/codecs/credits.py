@@ -132,8 +132,8 @@ CREDITS: Mapping[str, Credit] = {
     ),
     "focalcodec": Credit(
         "FocalCodec",
-        "Della Libera, Paissan, Subakan, Ravanelli: FocalCodec: Low-Bitrate Speech Coding via Focal "
-        "Modulation Networks, NeurIPS 2025, arXiv:2502.04465",
+        "Della Libera, Paissan, Subakan, Ravanelli: FocalCodec: Low-Bitrate Speech Coding via "
+        "Focal Modulation Networks, NeurIPS 2025, arXiv:2502.04465",
     ),
     "codicodec": Credit(
         "CoDiCodec",

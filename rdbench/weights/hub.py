@@ -1,9 +1,9 @@
 """Models on the Hugging Face hub: found in its cache, and fetched by name alone.
 
 What a spec names, a folder or an id, is found by `folders_of`: an id where it is in the cache of
-`huggingface_hub` already. `fetch` downloads the configuration and the file of weights of a
-revision, whose sizes are known and bounded before a byte comes, and holds the weights against the
-hash that the hub keeps of them.
+`huggingface_hub` already. `fetch` downloads the configuration, the file of weights and what else of
+`SIDE_FILES` there is of a revision, whose sizes are known and bounded before a byte comes, and
+holds the weights against the hash that the hub keeps of them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,24 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 """The weights of a model of `diffusers`."""
 TRANSFORMERS_WEIGHTS = "model.safetensors"
 """The weights of a model of `transformers`."""
+TRANSFORMERS_FILES = (TRANSFORMERS_WEIGHTS, "pytorch_model.bin")
+"""What they may be called, the one that is taken first; many older models have the second alone."""
 SAFETENSORS = (WEIGHTS, TRANSFORMERS_WEIGHTS)
-WEIGHTS_NAMES = (*SAFETENSORS, "pytorch_model.bin", "SpeechTokenizer.pt")
+WEIGHTS_NAMES = (WEIGHTS, *TRANSFORMERS_FILES, "SpeechTokenizer.pt")
 """What files of weights are called; of several in one folder, the first is meant."""
+SIDE_FILES = (
+    "preprocessor_config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "normalizer.json",
+)
+"""What a model that hears words has beside them: how audio is prepared, and how text is spelt."""
+MAX_SIDE_BYTES = 2**25
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 
@@ -102,7 +117,7 @@ class HubModel:
             ) from error
         licence = getattr(found.card_data, "license", None) or "not stated"
         files = {file.rfilename: file for file in found.siblings or ()}
-        for name in (CONFIG, self._published(files)):
+        for name in (CONFIG, *SIDE_FILES, self._published(files)):
             if file := files.get(self._path(name)):
                 digest = getattr(file.lfs, "sha256", None)
                 say(
@@ -128,7 +143,9 @@ class HubModel:
         try:
             found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
             files = {one.rfilename: one for one in found.siblings or ()}
-            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (self._published(files), MAX_BYTES)):
+            sides = [(name, MAX_SIDE_BYTES) for name in SIDE_FILES if self._path(name) in files]
+            weights = (self._published(files), MAX_BYTES)
+            for name, most in ((CONFIG, MAX_CONFIG_BYTES), *sides, weights):
                 file = files.get(self._path(name))
                 self._check_listed(file, name, most)
                 path = Path(hf_hub_download(self.id, self._path(name), revision=self.revision))

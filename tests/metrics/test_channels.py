@@ -21,7 +21,8 @@ CLIP = np.array([[1.0, 6.0, 3.0], [3.0, -2.0, 5.0]], dtype=np.float32)
 def test_the_rules_of_the_metrics_there_are() -> None:
     rules = {key: definition(key).channels for key in keys()}
     assert {key for key, rule in rules.items() if rule is ChannelRule.DOWNMIX} == {
-        "visqol_audio", "visqol_speech", "visqol_speech_exponential",
+        "visqol_audio", "visqol_speech", "visqol_speech_exponential", "audiobox_quality",
+        "audiobox_complexity", "audiobox_enjoyment", "audiobox_usefulness",
     }  # fmt: skip
     assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {
         "frechet_logmel", "loudness_difference", "true_peak", "stereo_level", "stereo_correlation",

@@ -8,9 +8,15 @@ import sys
 
 import pytest
 
-from rdbench.metrics.base import Backend, Direction
+from rdbench.metrics.base import MODEL_FILE, Backend, Direction
 from rdbench.metrics.registry import FAMILIES, backend, definition, keys
 from rdbench.types import SpecError
+
+RECOGNITION = FAMILIES["rdbench.metrics.neural.recognition"]
+UNITLESS = (
+    *RECOGNITION, "stoi", "estoi", "squim_stoi", "stereo_correlation", "speaker_xvector",
+    "semantic_similarity", "speech_bert_score", "scoreq_ref",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("key", keys())
@@ -22,10 +28,17 @@ def test_every_key_has_a_complete_definition_and_a_backend(key: str) -> None:
     assert found.lower < found.upper
     best = found.upper if found.direction is Direction.HIGHER else found.lower
     assert math.isnan(found.identity) or abs(found.identity) <= abs(best)
-    assert found.unit or key.startswith(
-        ("stoi", "estoi", "mel", "stft", "stereo_correlation", "speaker")
+    assert (
+        found.unit
+        or key in UNITLESS
+        or key.startswith(("mel", "stft", "audiobox", "stereo_correlation", "speaker"))
     )
     assert found.minimum_seconds >= 0
+    assert not found.needs_model or MODEL_FILE in found.options
+    if found.needs_model:
+        with pytest.raises(SpecError, match=f"metric '{key}' needs the option weights: "):
+            backend(key)
+        return
     default = backend(key)
     assert isinstance(default, Backend)
     assert default.name
@@ -62,6 +75,22 @@ def test_only_speech_is_routed_to_speech_metrics() -> None:
         "dnsmos_p808",
         "plcmos",
         "speaker_resemblyzer",
+        *RECOGNITION,
+        "speaker_xvector",
+        "semantic_similarity",
+        "speech_bert_score",
+        "squim_stoi",
+        "squim_pesq",
+        "squim_si_sdr",
+        "squim_mos",
+        "utmos",
+        "nisqa",
+        "nisqa_noisiness",
+        "nisqa_discontinuity",
+        "nisqa_coloration",
+        "nisqa_loudness",
+        "scoreq",
+        "scoreq_ref",
     }
     assert all(definition(key).domains == () for key in set(keys()) - routed)
 
@@ -88,7 +117,8 @@ def test_definitions_load_without_any_heavy_package() -> None:
 import sys
 from rdbench.metrics.registry import definition, keys
 [definition(key) for key in keys()]
-heavy = {"torch", "numpy", "scipy", "pesq", "pystoi", "visqol", "pyworld", "onnxruntime"}
+heavy = {"torch", "numpy", "scipy", "transformers", "pesq", "pystoi", "visqol", "pyworld"}
+heavy.add("onnxruntime")
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_python(program).strip() == "[]"

@@ -24,7 +24,7 @@ from rdbench.types import (
     WeightsError,
     usual_kinds,
 )
-from rdbench.weights.published import NotFetchedError
+from rdbench.weights.published import with_downloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -278,7 +278,7 @@ def build_systems(
         recipe = recipe_of(spec, item, allow_code=allow_code)
         points = recipe.points
         try:
-            codec: Codec | None = held.get(item.name) or _built(recipe, fetching)
+            codec: Codec | None = held.get(item.name) or with_downloads(recipe.build, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""
         except (WeightsError, MissingExtraError, MissingProgramError) as error:
             codec, failure = None, str(error)
@@ -297,17 +297,6 @@ def build_systems(
         _check_variants(system, codec)
         systems.append(system)
     return systems
-
-
-def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec:
-    try:
-        return recipe.build()
-    except NotFetchedError as error:
-        if fetching is None:
-            raise
-        for one in error.downloads:
-            one.fetch(fetching)
-    return recipe.build()
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:
