@@ -25,6 +25,7 @@ from rdbench.cli import (
     latent,
     listen,
     listing,
+    reference_stats,
     report,
     run,
     score,
@@ -63,6 +64,7 @@ app.command("import-scores")(import_scores.command)
 app.command("train")(train.command)
 app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
+app.command("reference-stats")(reference_stats.command)
 app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
 app.add_typer(latent.app, name="latent")

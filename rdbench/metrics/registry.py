@@ -65,7 +65,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "rdbench.metrics.pitch.cepstral": ("mcd",),
     "rdbench.metrics.neural.distill_mos": ("distill_mos",),
     "rdbench.metrics.neural.dnsmos": ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"),
-    "rdbench.metrics.sets.frechet": ("frechet_logmel",),
+    "rdbench.metrics.sets.distances": tuple(
+        f"{comparison}_{embedding}"
+        for embedding in ("logmel", "encodec")
+        for comparison in ("frechet", "frechet_inf", "kernel")
+    ),
 }
 
 
@@ -128,7 +132,7 @@ def _built(key: str, name: str, options: str, path: Path | None, _stamp: int) ->
         "options": MappingProxyType(chosen),
         "model_sha256": "".join(model.values()),
         "source": code.source,
-        "files": {**model, **code.files},
+        "files": {**model, **built.files, **code.files},
     }
     for attribute, value in about.items():
         object.__setattr__(built, attribute, value)  # a backend may be a frozen dataclass

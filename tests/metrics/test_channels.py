@@ -22,9 +22,11 @@ def test_the_rules_of_the_metrics_there_are() -> None:
     rules = {key: definition(key).channels for key in keys()}
     assert {key for key, rule in rules.items() if rule is ChannelRule.DOWNMIX} == {
         "visqol_audio", "visqol_speech", "visqol_speech_exponential",
+        "frechet_encodec", "frechet_inf_encodec", "kernel_encodec",
     }  # fmt: skip
     assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {
-        "frechet_logmel", "loudness_difference", "true_peak", "stereo_level", "stereo_correlation",
+        "frechet_logmel", "frechet_inf_logmel", "kernel_logmel",
+        "loudness_difference", "true_peak", "stereo_level", "stereo_correlation",
         "pre_echo", "bandwidth", "spectral_tilt",
     }  # fmt: skip
 

@@ -1,0 +1,85 @@
+"""What a metric of sets is put together of: features of a clip, and how two sets of them compare.
+
+An `Embedding` turns each clip into windows × dimensions. A `Comparison` makes one value of the
+features of two sets. Every pair of the two is a metric (`rdbench.metrics.sets.distances`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rdbench.metrics.base import ChannelRule, Distance
+from rdbench.types import AudioBatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from rdbench.metrics.sets.saved import Saved
+
+    Features = npt.NDArray[np.float32]
+
+
+class Embedding(ABC):
+    """Features of clips.
+
+    name: as keys have it. title: as people do. unit: of a feature. what: a clause on what features
+    are. at: on which audio. sample_rate: hertz; None, the protocol's. domains: on which they mean
+    something; all, where there are none. options: what a spec may set. citation: of the network.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    unit: ClassVar[str] = ""
+    what: ClassVar[str]
+    at: ClassVar[str]
+    channels: ClassVar[ChannelRule] = ChannelRule.DOWNMIX
+    sample_rate: ClassVar[int | None] = None
+    minimum_seconds: ClassVar[float]
+    domains: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
+    citation: ClassVar[str] = ""
+    version: str
+
+    @abstractmethod
+    def windows(self, audio: AudioBatch) -> list[Features]:
+        """What each clip adds to a set, float32 (windows, dimensions), whatever the padding."""
+
+
+class Comparison(ABC):
+    """One value of the features of two sets.
+
+    name, title, what, citation: as for an embedding. squared: whether its unit is the square of
+    the features'. lower: the least value. fewest_clips: below, there is no value.
+    fixed_reference: whether references are another, larger set, which no weight changes.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    what: ClassVar[str]
+    squared: ClassVar[bool] = False
+    lower: ClassVar[float] = 0.0
+    upper: ClassVar[float] = math.inf
+    citation: ClassVar[str]
+    fewest_clips: ClassVar[int]
+    tolerance: ClassVar[float]
+
+    def __init__(self, *, fixed_reference: bool = False) -> None:
+        self.fixed_reference = fixed_reference
+
+    @abstractmethod
+    def summary(self, features: Sequence[Features]) -> Any:
+        """All that the value needs of one group, from the features of its clips."""
+
+    @abstractmethod
+    def saved(self, statistics: Saved) -> Sequence[Any]:
+        """Summaries of a saved set of references."""
+
+    @abstractmethod
+    def distance(self, *, reference: Sequence[Any], reconstruction: Sequence[Any]) -> Distance:
+        """The value under any weighting of the groups of reconstructions (and of references, which
+        stand in the same order, unless they are fixed).
+        """
