@@ -2,7 +2,8 @@
 
 One safetensors file, which is data: the moments of all windows (what a Fréchet distance needs),
 some windows as they are with the clip that each is of (what a kernel distance needs), and as text
-which embedding made them. Its SHA-256 is part of the key of every value that is measured against it.
+which embedding made them. Its SHA-256 is part of the key of every value that is measured against
+it.
 """
 
 from __future__ import annotations

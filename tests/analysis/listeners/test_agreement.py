@@ -74,7 +74,7 @@ def test_what_has_no_order_has_no_agreement(values: list[float], scores: list[fl
 
 
 def listening(noise: float = 4.0, people: int = PEOPLE) -> Run:
-    """Six points on twelve clips: `good` and `distance` say what listeners hear, `chance` nothing."""
+    """Six points on twelve clips: `good` and `distance` say what people hear, `chance` nothing."""
     generator = np.random.default_rng(3)
     heard = 20 + 10 * np.arange(6)[:, None] + 5 * generator.standard_normal((6, CLIPS))
     values = {
@@ -155,6 +155,7 @@ def test_a_run_without_listeners_or_such_a_metric_is_told_so() -> None:
 def test_tables_fit_the_terminal_and_the_figure_is_drawn(tmp_path: Path) -> None:
     from rdbench.report.cards import describe
     from rdbench.report.figures.agreement import draw_agreement
+    from rdbench.report.figures.style import figure_style
     from rdbench.report.figures.write import figure_png
     from rdbench.report.tables.agreement import agreement_page, agreement_tables, agreement_text
 
@@ -165,6 +166,7 @@ def test_tables_fit_the_terminal_and_the_figure_is_drawn(tmp_path: Path) -> None
     assert "speech: MUSHRA by clip" in text
     page = agreement_page(agreement_tables(table, card))
     assert page.count("| distance") == 2
-    figure = draw_agreement(paired_scores(run), table, card)
-    assert [axes.get_title() for axes in figure.axes] == list(dict.fromkeys(table["metric"]))
-    assert figure_png(figure).startswith(b"\x89PNG")
+    with figure_style():
+        figure = draw_agreement(paired_scores(run), table, card)
+        assert [axes.get_title() for axes in figure.axes] == list(dict.fromkeys(table["metric"]))
+        assert figure_png(figure).startswith(b"\x89PNG")
