@@ -25,6 +25,7 @@ class Clip:
     name: unique in its corpus. path: the file. domain: "speech", "music", "sound", …
     group: the unit of sampling that the clip belongs to.
     start, duration: the part that is meant, in seconds; None is up to the end of the file.
+    text: what is said in it, or what it is a sound of; "" where nobody wrote that down.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Clip:
     group: str
     start: float = 0.0
     duration: float | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)

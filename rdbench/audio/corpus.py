@@ -23,7 +23,7 @@ from rdbench.files import read_file
 from rdbench.types import AudioError, SpecError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff", ".opus")
-COLUMNS = ("file", "start", "duration", "domain", "group")
+COLUMNS = ("file", "start", "duration", "domain", "group", "text")
 DEFAULT_DOMAIN = "audio"
 MAX_BYTES = 2**26
 """The largest manifest that is read: half a million clips."""
@@ -74,8 +74,8 @@ def manifest_corpus(
 ) -> Corpus:
     """The clips that a CSV (with a header) or JSONL manifest lists, in its order.
 
-    Columns: file; and where wanted start and duration (seconds), domain (`domain` where missing)
-    and group (the clip itself where missing). Other columns are ignored.
+    Columns: file; and where wanted start and duration (seconds), domain (`domain` where missing),
+    group (the clip itself where missing) and text (what is said in it). Other columns are ignored.
 
     A relative `file` is looked for beside the manifest, then in `root`. It must lie inside one of
     the two, links resolved, unless `allow_outside`: a manifest from elsewhere is data, and must
@@ -181,7 +181,7 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
     for valid in COLUMNS:
         if columns.count(valid) > 1:
             raise SpecError(f"{where} has the column {valid!r} twice; keep one")
-        if valid in columns:
+        if valid in columns or valid == "text":  # which too many words are like
             continue
         near = difflib.get_close_matches(valid, others, n=1, cutoff=_TYPO)
         if near:
@@ -209,6 +209,7 @@ def _clip(row: Mapping[str, Any], where: str, files: _Files, *, domain: str) -> 
         group=readable(_text(row, "group", where)) or name,
         start=start or 0.0,
         duration=duration,
+        text=readable(_text(row, "text", where)),
     )
 
 

@@ -22,7 +22,12 @@ def command(
         int | None,
         typer.Option(min=8000, help="Hertz, of a metric that is taken at the protocol's rate."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="The model file of the embedding.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The embedding's model: a file, a folder, or ID@REVISION.")
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Of a model of speech: the layer whose features count.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where the embedding runs: cpu, cuda.")] = "cpu",
 ) -> None:
     """Saves the statistics of a set of references, against which runs can be measured.
@@ -40,12 +45,12 @@ def command(
         key=metric,
         name=name or audio.resolve().stem,
         sample_rate=sample_rate,
-        options={} if weights is None else {"weights": str(weights)},
+        options={k: v for k, v in (("weights", weights), ("layer", layer)) if v is not None},
         device=device,
     )
     for sentence in problems:
         typer.echo(f"rdbench: {printable(sentence)}", err=True)
     typer.echo(
         f"{printable(str(out))}: {made.name}, {made.windows} windows of {made.clips} clips at "
-        f"{made.sample_rate} Hz, {made.embedding} ({made.version})"
+        f"{made.sample_rate} Hz, {made.embedding} ({made.identity})"
     )

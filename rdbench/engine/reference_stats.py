@@ -64,5 +64,5 @@ def save_reference(
         batch = AudioBatch(samples[None].to(device), torch.tensor([samples.shape[-1]]), given)
         batch = batch_under(meant.channels, resample_batch(batch, rate))
         features += metric.embedding.windows(batch)
-    origin = Origin(name, metric.embedding.name, metric.embedding.version, rate, 0, 0)
+    origin = Origin(name, metric.embedding.name, metric.embedding.identity, rate, 0, 0)
     return write_saved(out, origin, features), problems

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -133,7 +133,9 @@ class _Run:
         self._prepare_torch()
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
-        self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
+        self.metrics = {
+            domain: resolve_metrics(self.spec, domain, self._fetching()) for domain in self.domains
+        }
         self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)
         systems = self._systems()
@@ -155,12 +157,16 @@ class _Run:
         from rdbench.audio.resample import RESAMPLER
         from rdbench.store.manifest import MANIFEST_NAME, read_manifest
 
-        fetching = self.progress.say if self.options.allow_download else None
-        systems = build_systems(self.spec, allow_code=self.options.allow_code, fetching=fetching)
+        allow_code = self.options.allow_code
+        systems = build_systems(self.spec, allow_code=allow_code, fetching=self._fetching())
         if (self.folder / MANIFEST_NAME).is_file() and not all(one.codec for one in systems):
             protocol = self.spec.protocol.fingerprint(RESAMPLER)
             take_up(systems, read_manifest(self.folder), protocol)
         return systems
+
+    def _fetching(self) -> Callable[[str], None] | None:
+        """Who is told of what is fetched, where that is allowed."""
+        return self.progress.say if self.options.allow_download else None
 
     def _plan(self, systems: list[System], clips: list[PlannedClip]) -> Plan:
         from rdbench.engine.measure.passes import Passes

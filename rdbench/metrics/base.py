@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MODEL_FILE = "weights"
-"""The option that names a metric's model file, whose hash is part of the key of every unit."""
+"""The option that names a metric's model: a file, a folder, or ID@REVISION of the Hugging Face hub
+(`rdbench.weights.model_files`). Its hash is part of the key of every unit."""
+REFERENCE_FILE = "reference"
+"""The option of a metric of sets that names saved statistics in the place of the references
+(`rdbench.metrics.sets.saved`). Their hash is part of the backend's version."""
 
 
 class Direction(StrEnum):
@@ -105,6 +109,10 @@ class MetricDefinition:
     options: what a spec may set, by name; `MODEL_FILE` among them means that it takes a model file.
     minimum_clips: a smaller set is `undefined`.
     as_decoded: whether the residual delay is left in, even where a protocol removes it from all.
+    needs_model: whether it cannot be computed without the option `MODEL_FILE`.
+    reads_text: whether a clip is held against its text (the manifest's column `text`) in place of
+        its reference: the device backend's `prepare` then gets `texts`, one for each clip, a Score
+        with the reason where there is none.
     """
 
     key: str
@@ -126,6 +134,8 @@ class MetricDefinition:
     options: tuple[str, ...] = ()
     minimum_clips: int = 1
     as_decoded: bool = False
+    needs_model: bool = False
+    reads_text: bool = False
 
     def alignment(self, *, everywhere: bool) -> Alignment:
         """What it sees; everywhere: whether the protocol removes the residual delay from all."""

@@ -14,12 +14,10 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from rdbench.files import is_file, user_path
-from rdbench.identity import behind, file_sha256
+from rdbench.identity import behind
 from rdbench.metrics.base import (
     MODEL_FILE,
     Backend,
@@ -30,6 +28,7 @@ from rdbench.metrics.base import (
 )
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
+from rdbench.weights.model_files import ModelFiles, find_model, sha256_of
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 ENTRY_POINT_GROUP = "rdbench.metrics"
@@ -65,9 +64,22 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "rdbench.metrics.pitch.cepstral": ("mcd",),
     "rdbench.metrics.neural.distill_mos": ("distill_mos",),
     "rdbench.metrics.neural.dnsmos": ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"),
+    "rdbench.metrics.neural.recognition": (
+        "wer_basic",
+        "cer_basic",
+        "wer_basic_transcript",
+        "cer_basic_transcript",
+        "wer_english",
+        "cer_english",
+        "wer_english_transcript",
+        "cer_english_transcript",
+    ),
+    "rdbench.metrics.neural.speaker": ("speaker_xvector",),
+    "rdbench.metrics.neural.semantic": ("semantic_similarity", "speech_bert_score"),
+    "rdbench.metrics.neural.squim": ("squim_stoi", "squim_pesq", "squim_si_sdr", "squim_mos"),
     "rdbench.metrics.sets.distances": tuple(
         f"{comparison}_{embedding}"
-        for embedding in ("logmel", "encodec")
+        for embedding in ("logmel", "encodec", "speech", "clap")
         for comparison in ("frechet", "frechet_inf", "kernel")
     ),
 }
@@ -97,8 +109,8 @@ def definition(key: str) -> MetricDefinition:
 def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIONS) -> Backend:
     """The backend `name` of `key` with `options`; "auto" is the first one its module lists.
 
-    One object for one (key, name, options) and model file. Raises SpecError for an option that the
-    definition has not, and for a model file that is absent.
+    One object for one (key, name, options) and model. Raises SpecError for an option that the
+    definition has not, and SpecError or WeightsError for a model that is absent.
     """
     available = _factories(key)
     if name != "auto" and name not in available:
@@ -111,13 +123,17 @@ def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIO
         if option not in known:
             near = nearest(option, known, many="it takes")
             raise SpecError(f"metric {key!r} has no option {option!r}; {near}")
-    path, stamp = _model_file(key, options)
+    weights = options.get(MODEL_FILE)
+    model = None if weights is None else find_model(str(weights), named=f"metric {key!r}")
+    stamps = tuple(file.stat().st_mtime_ns for file in model.files) if model else ()
     as_json = json.dumps(dict(options), sort_keys=True, default=str)  # YAML knows dates
-    return _built(key, chosen, as_json, path, stamp)
+    return _built(key, chosen, as_json, model, stamps)
 
 
 @cache
-def _built(key: str, name: str, options: str, path: Path | None, _stamp: int) -> Backend:
+def _built(
+    key: str, name: str, options: str, found: ModelFiles | None, _stamps: tuple[int, ...]
+) -> Backend:
     chosen = json.loads(options)
     meant = definition(key)
     built = _factories(key)[name](**chosen)
@@ -126,31 +142,17 @@ def _built(key: str, name: str, options: str, path: Path | None, _stamp: int) ->
             f"metric {key!r}: its scope is {meant.scope.value!r}, and its backend {name!r} is a "
             f"{type(built).__name__}; a set takes a SetBackend, and nothing else does"
         )
-    model = {} if path is None else {path: file_sha256(path)}
+    model = found.hashes() if found else {}
     code = behind(type(built).__module__)
     about = {
         "options": MappingProxyType(chosen),
-        "model_sha256": "".join(model.values()),
+        "model_sha256": sha256_of(model) if model else "",
         "source": code.source,
         "files": {**model, **built.files, **code.files},
     }
     for attribute, value in about.items():
         object.__setattr__(built, attribute, value)  # a backend may be a frozen dataclass
     return built
-
-
-def _model_file(key: str, options: Mapping[str, Any]) -> tuple[Path | None, int]:
-    """The model file among the options, and when it was changed."""
-    value = options.get(MODEL_FILE)
-    if value is None:
-        return None, 0
-    path = user_path(str(value))
-    if not is_file(path):
-        raise SpecError(
-            f"metric {key!r}: there is no model file {path}; give its path in the option "
-            f"{MODEL_FILE!r} (./ is the spec's folder)"
-        )
-    return path, path.stat().st_mtime_ns
 
 
 def backend_names(key: str) -> list[str]:

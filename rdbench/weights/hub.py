@@ -1,9 +1,9 @@
 """Models on the Hugging Face hub: found in its cache, and fetched by name alone.
 
 What a spec names, a folder or an id, is found by `folder_of`: an id where it is in the cache of
-`huggingface_hub` already. `fetch` downloads the configuration and the safetensors file of a
-revision, whose sizes are known and bounded before a byte comes, and holds the weights against the
-hash that the hub keeps of them.
+`huggingface_hub` already. `fetch` downloads the configuration, the weights and what else of
+`SIDE_FILES` there is of a revision, whose sizes are known and bounded before a byte comes, and
+holds the weights against the hash that the hub keeps of them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,21 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 """The weights of a model of `diffusers`."""
 TRANSFORMERS_WEIGHTS = "model.safetensors"
 """The weights of a model of `transformers`."""
+TRANSFORMERS_FILES = (TRANSFORMERS_WEIGHTS, "pytorch_model.bin")
+"""What they may be called, the one that is taken first; many older models have the second alone."""
+SIDE_FILES = (
+    "preprocessor_config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "normalizer.json",
+)
+"""What a model that hears words has beside them: how audio is prepared, and how text is spelt."""
+MAX_SIDE_BYTES = 2**25
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -56,7 +71,7 @@ class HubModel:
     def folder(self) -> Path | None:
         """Where its files lie in the cache, all of one commit; None where they do not."""
         config = self._cached(CONFIG)
-        for name in (WEIGHTS, TRANSFORMERS_WEIGHTS):
+        for name in (WEIGHTS, *TRANSFORMERS_FILES):
             folder = self._cached(name)
             if folder is not None and folder == config:
                 return folder
@@ -84,7 +99,7 @@ class HubModel:
         licence = getattr(found.card_data, "license", None) or "not stated"
         for file in found.siblings or ():
             if Path(file.rfilename).parent == Path(self.subfolder) and file.rfilename.endswith(
-                (CONFIG, ".safetensors")
+                (CONFIG, ".safetensors", *TRANSFORMERS_FILES, *SIDE_FILES)
             ):
                 digest = getattr(file.lfs, "sha256", None)
                 say(
@@ -110,9 +125,10 @@ class HubModel:
         try:
             found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
             files = {one.rfilename: one for one in found.siblings or ()}
-            other = self._path(WEIGHTS) not in files and self._path(TRANSFORMERS_WEIGHTS) in files
-            weights = TRANSFORMERS_WEIGHTS if other else WEIGHTS
-            for name, most in ((CONFIG, MAX_CONFIG_BYTES), (weights, MAX_BYTES)):
+            kinds = (WEIGHTS, *TRANSFORMERS_FILES)
+            weights = next((name for name in kinds if self._path(name) in files), WEIGHTS)
+            sides = [(name, MAX_SIDE_BYTES) for name in SIDE_FILES if self._path(name) in files]
+            for name, most in ((CONFIG, MAX_CONFIG_BYTES), *sides, (weights, MAX_BYTES)):
                 file = files.get(self._path(name))
                 self._check_listed(file, name, most)
                 path = Path(hf_hub_download(self.id, self._path(name), revision=self.revision))

@@ -15,13 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rdbench.files import is_file, is_folder, user_path
 from rdbench.identity import file_sha256
 from rdbench.types import WeightsError
 from rdbench.weights.download import Opener, copy, download, mirrored, open_https, size_of
 from rdbench.weights.formats import check_format, reason_of
+
+Built = TypeVar("Built")
 
 PRETRAINED = "pretrained"
 """The value of `weights` that means the published file."""
@@ -133,6 +135,22 @@ class NotFetchedError(WeightsError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def with_downloads(build: Callable[[], Built], fetching: Callable[[str], None] | None) -> Built:
+    """What `build` makes; what it lacks of published weights is fetched, where `fetching` is told.
+
+    Raises NotFetchedError where nothing may be fetched, and WeightsError where that fails.
+    """
+    fetched = ""
+    while True:  # what is of two models asks for one after the other
+        try:
+            return build()
+        except NotFetchedError as error:
+            if fetching is None or error.download.name == fetched:
+                raise
+            fetched = error.download.name
+            error.download.fetch(fetching)
 
 
 def locate(weights: str | os.PathLike[str], file: WeightsFile, codec: str) -> Path:

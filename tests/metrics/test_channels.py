@@ -22,7 +22,8 @@ def test_the_rules_of_the_metrics_there_are() -> None:
     rules = {key: definition(key).channels for key in keys()}
     assert {key for key, rule in rules.items() if rule is ChannelRule.DOWNMIX} == {
         "visqol_audio", "visqol_speech", "visqol_speech_exponential",
-        "frechet_encodec", "frechet_inf_encodec", "kernel_encodec",
+        *(f"{kind}_{of}" for kind in ("frechet", "frechet_inf", "kernel")
+          for of in ("encodec", "speech", "clap")),
     }  # fmt: skip
     assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {
         "frechet_logmel", "frechet_inf_logmel", "kernel_logmel",

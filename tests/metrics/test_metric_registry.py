@@ -23,8 +23,12 @@ def test_every_key_has_a_complete_definition_and_a_backend(key: str) -> None:
     best = found.upper if found.direction is Direction.HIGHER else found.lower
     assert math.isnan(found.identity) or abs(found.identity) <= abs(best)
     without = ("stoi", "estoi", "mel", "stft", "stereo_correlation", "kernel")
-    assert found.unit or key.startswith((*without, "frechet_encodec", "frechet_inf_encodec"))
+    assert found.unit or found.needs_model or key.startswith(without)
     assert found.minimum_seconds >= 0
+    if found.needs_model:
+        with pytest.raises(SpecError, match="needs? the option weights"):
+            backend(key)
+        return
     default = backend(key)
     assert isinstance(default, Backend)
     assert default.name
@@ -43,7 +47,10 @@ def test_keys_are_unique_and_no_family_defines_more_than_it_lists() -> None:
 
 
 def test_only_speech_is_routed_to_speech_metrics() -> None:
-    routed = {key for key in keys() if definition(key).domains == ("speech",)}
+    known = {key: definition(key) for key in keys()}
+    routed = {
+        key for key, one in known.items() if one.domains == ("speech",) and not one.needs_model
+    }
     assert routed == {
         "pesq_wb",
         "pesq_nb",
@@ -60,7 +67,8 @@ def test_only_speech_is_routed_to_speech_metrics() -> None:
         "dnsmos_bak",
         "dnsmos_p808",
     }
-    assert all(definition(key).domains == () for key in set(keys()) - routed)
+    others = [one for key, one in known.items() if key not in routed and not one.needs_model]
+    assert all(one.domains == () for one in others)
 
 
 def test_an_unknown_key_or_backend_names_the_nearest() -> None:

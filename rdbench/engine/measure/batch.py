@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rdbench.audio.resample import resample_batch
+from rdbench.engine.plan.clips import duration_hint
 from rdbench.metrics.base import DeviceBackend
 from rdbench.metrics.channels import batch_under
-from rdbench.types import AudioBatch
+from rdbench.types import AudioBatch, Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from rdbench.audio.load import Excerpt
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.metrics import Metric
+
+TEXT_TOLERANCE = 0.1
+"""Seconds that an excerpt may lack of its clip and still have the clip's text: no word is shorter,
+and compressed files do not know their length better."""
 
 
 class Batch:
@@ -79,10 +84,29 @@ class Batch:
                 part = self._rates[rate].select(indices)
             else:
                 part = resample_batch(self.part(indices), rate)
-            return backend.prepare(batch_under(rule, part))
+            return backend.prepare(batch_under(rule, part), **self._more(metric, indices))
         if metric not in self._prepared:
-            self._prepared[metric] = backend.prepare(batch_under(rule, self.reference_at(rate)))
+            whole = batch_under(rule, self.reference_at(rate))
+            self._prepared[metric] = backend.prepare(whole, **self._more(metric, indices))
         return self._prepared[metric]
+
+    def _more(self, metric: Metric, indices: Sequence[int]) -> dict[str, Any]:
+        """What a backend is told of its references beside the audio."""
+        if not metric.definition.reads_text:
+            return {}
+        return {"texts": [self._text(self.clips[index]) for index in indices]}
+
+    def _text(self, planned: PlannedClip) -> str | Score:
+        """The text of a clip, which is that of the whole clip."""
+        if not planned.clip.text:
+            return Score.undefined("it has no text; write it in the manifest's column text")
+        whole = duration_hint(planned)
+        if whole > self.seconds + TEXT_TOLERANCE:
+            return Score.undefined(
+                f"its text is that of {whole:.2f} s, of which {self.seconds:.2f} s are taken; set "
+                "excerpt_seconds to null"
+            )
+        return planned.clip.text
 
 
 def as_array(audio: AudioBatch, index: int) -> npt.NDArray[np.float32]:

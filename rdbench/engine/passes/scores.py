@@ -71,6 +71,11 @@ class ScoresPass(Pass):
             return [self.name, align.VERSION]
         return self._by_quantity()[quantity].identity(everywhere=self.align)
 
+    def by_text(self, quantity: Quantity) -> bool:
+        """Of metrics that are held against it."""
+        metric = self._by_quantity().get(quantity)
+        return metric is not None and metric.definition.reads_text
+
     def files(self) -> Mapping[str, Mapping[Path, str]]:
         """Those of the metrics."""
         return {one.key: dict(one.files) for one in self._by_quantity().values()}

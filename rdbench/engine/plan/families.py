@@ -119,6 +119,10 @@ class Family(ABC):
         """Whether a quantity of a set depends on which of its clips are of one group."""
         return False
 
+    def by_text(self, quantity: Quantity) -> bool:
+        """Whether a quantity of a clip depends on the clip's text."""
+        return False
+
     def protocol(self) -> dict[str, Any]:
         """What the manifest says of the way of measuring."""
         return {}

@@ -75,7 +75,9 @@ class Keys:
     ) -> list[str]:
         """The keys of quantities of one clip in one step (None: of its reference)."""
         common = hashlib.sha256(f"{self._step(step)}|{self._clip(step, clip)}|".encode())
-        return [self._key(common, step, quantity) for quantity in quantities]
+        return [
+            self._key(common, step, quantity, self._text(clip, quantity)) for quantity in quantities
+        ]
 
     def of_set(
         self, step: Step, clips: Sequence[PlannedClip], quantities: Iterable[Quantity]
@@ -105,6 +107,9 @@ class Keys:
             groups.setdefault(clip.clip.group or clip.name, []).append(self._clips[clip.name])
         members = [sorted(groups[name]) for name in sorted(groups)]
         return digest([clips[0].domain, members])
+
+    def _text(self, clip: PlannedClip, quantity: Quantity) -> str:
+        return digest(clip.clip.text) if self._families.owner(quantity).by_text(quantity) else ""
 
     def _quantity(self, step: Step | None, quantity: Quantity) -> str:
         where = (step.id if step else None, quantity)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.metrics.base import MODEL_FILE, Alignment
+from rdbench.metrics.base import MODEL_FILE, REFERENCE_FILE, Alignment
 from rdbench.types import SpecError
+from rdbench.weights.published import with_downloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ class Metric:
         aligned = self.definition.alignment(everywhere=everywhere) is not Alignment.NONE
         return [
             self.key, self.definition.version, backend.name, backend.version,
-            dict(backend.options), backend.model_sha256, *backend.source,
+            _without_place(backend.options), backend.model_sha256, *backend.source,
             *([align.VERSION] if aligned else []),
         ]  # fmt: skip
 
@@ -73,8 +74,12 @@ class Metric:
         }
 
 
-def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
+def resolve_metrics(
+    spec: BenchmarkSpec, domain: str, fetching: Callable[[str], None] | None = None
+) -> tuple[Metric, ...]:
     """The metrics of `domain` in the spec's order, those that are not valid on it left out.
+
+    fetching: where models that are not on this machine may be fetched, who is told what was.
 
     Raises SpecError where none is left, or where one cannot be built.
     """
@@ -82,7 +87,7 @@ def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
     for item in spec.metrics_for(domain):
         metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
         if valid_on(metric.definition, domain):
-            backend = metric.backend
+            backend = with_downloads(partial(_built, metric), fetching)
             files = tuple(backend.files.items())
             chosen.append(Metric(item.key, backend.name, metric.options, files))
     if not chosen:
@@ -122,6 +127,11 @@ def not_valid(spec: BenchmarkSpec, domain: str) -> str:
         f"{keys}: for {meant_for}, so not computed on clips of the domain {domain!r}; if they are "
         f"{meant_for}, say so in `corpus.domain` or the manifest's column `domain`"
     )
+
+
+def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without where files lie: their hashes say which they are."""
+    return {key: value for key, value in options.items() if key not in (MODEL_FILE, REFERENCE_FILE)}
 
 
 @cache

@@ -22,7 +22,7 @@ from rdbench.types import (
     Variant,
     WeightsError,
 )
-from rdbench.weights.published import NotFetchedError
+from rdbench.weights.published import with_downloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -246,7 +246,7 @@ def build_systems(
         recipe = recipe_of(spec, item, allow_code=allow_code)
         points = recipe.points
         try:
-            codec: Codec | None = _built(recipe, fetching)
+            codec: Codec | None = with_downloads(recipe.build, fetching)
             failure = "; ".join(codec.self_check()) if codec else ""
         except (WeightsError, MissingExtraError, MissingProgramError) as error:
             codec, failure = None, str(error)
@@ -265,18 +265,6 @@ def build_systems(
         _check_variants(system, codec)
         systems.append(system)
     return systems
-
-
-def _built(recipe: CodecRecipe, fetching: Callable[[str], None] | None) -> Codec:
-    fetched = ""
-    while True:  # a codec of two models asks for one after the other
-        try:
-            return recipe.build()
-        except NotFetchedError as error:
-            if fetching is None or error.download.name == fetched:
-                raise
-            fetched = error.download.name
-            error.download.fetch(fetching)
 
 
 def _check_variants(system: System, codec: Codec | None) -> None:

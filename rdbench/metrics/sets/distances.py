@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdbench.files import user_path
 from rdbench.metrics.base import (
+    REFERENCE_FILE,
     BackendFactory,
     Direction,
     Distance,
@@ -26,16 +27,17 @@ from rdbench.metrics.sets.encodec_latents import EncodecLatents
 from rdbench.metrics.sets.frechet import Extrapolated, Frechet
 from rdbench.metrics.sets.kernel import Kernel
 from rdbench.metrics.sets.logmel import LogMel
+from rdbench.metrics.sets.networks import ClapAudio, SpeechLayer
 from rdbench.metrics.sets.saved import Saved, read_saved
 from rdbench.types import AudioBatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rdbench.metrics.sets.embedding import Features
 
 COMPARISONS: tuple[type[Comparison], ...] = (Frechet, Extrapolated, Kernel)
-EMBEDDINGS: tuple[type[Embedding], ...] = (LogMel, EncodecLatents)
-REFERENCE = "reference"
-"""The option that names a file of `rdbench reference-stats`, in the place of the references."""
+EMBEDDINGS: tuple[type[Embedding], ...] = (LogMel, EncodecLatents, SpeechLayer, ClapAudio)
 _FEWEST = {"frechet_logmel": 2}  # fewer dimensions than half a minute of audio has windows
 
 
@@ -55,9 +57,9 @@ class SetDistance(SetBackend):
         self.tolerance = comparison.tolerance
         self._saved: Saved | None = None
         if reference is not None:
-            self._saved = read_saved(Path(reference), key=key)
+            self._saved = read_saved(user_path(reference), key=key)
             self._saved.check(self.embedding, key=key)
-            self.files: Mapping[Path, str] = {Path(reference): self._saved.sha256}
+            self.files: Mapping[Path, str] = {user_path(reference): self._saved.sha256}
 
     @cached_property
     def version(self) -> str:  # type: ignore[override]  # a constant there
@@ -108,7 +110,8 @@ def _definition(comparison: type[Comparison], embedding: type[Embedding]) -> Met
         citation=cited,
         channels=embedding.channels,
         scope=Scope.SET,
-        options=(*embedding.options, REFERENCE),
+        options=(*embedding.options, REFERENCE_FILE),
+        needs_model=bool(embedding.source),
         minimum_clips=_FEWEST.get(key, comparison.fewest_clips),
     )
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.metrics.base import ChannelRule, Distance
-from rdbench.types import AudioBatch
+from rdbench.metrics.base import MODEL_FILE, ChannelRule, Distance
+from rdbench.types import AudioBatch, SpecError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from rdbench.metrics.sets.saved import Saved
+    from rdbench.weights.model_files import ModelFiles
 
     Features = npt.NDArray[np.float32]
 
@@ -28,7 +30,8 @@ class Embedding(ABC):
 
     name: as keys have it. title: as people do. unit: of a feature. what: a clause on what features
     are. at: on which audio. sample_rate: hertz; None, the protocol's. domains: on which they mean
-    something; all, where there are none. options: what a spec may set. citation: of the network.
+    something; all, where there are none. options: what a spec may set. source: what `weights` wants
+    and where that is published, "" for an embedding without. citation: of the network.
     """
 
     name: ClassVar[str]
@@ -41,8 +44,32 @@ class Embedding(ABC):
     minimum_seconds: ClassVar[float]
     domains: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
+    source: ClassVar[str] = ""
     citation: ClassVar[str] = ""
     version: str
+
+    def __init__(self, *, weights: str | None = None) -> None:
+        if self.source and weights is None:
+            raise SpecError(
+                f"metrics of sets over {self.name} need the option {MODEL_FILE}: {self.source}; "
+                "nothing is fetched unasked"
+            )
+        self.weights = weights or ""
+
+    @cached_property
+    def files(self) -> ModelFiles:
+        """Those of the model; raises SpecError or WeightsError where there are none."""
+        from rdbench.weights.model_files import find_model
+
+        return find_model(self.weights, named=f"embedding {self.name!r}")
+
+    @property
+    def identity(self) -> str:
+        """All that features depend on beside the audio: code, packages, options, weights."""
+        from rdbench.weights.model_files import sha256_of
+
+        more = f", weights sha256 {sha256_of(self.files.hashes())}" if self.weights else ""
+        return f"{self.version}{more}"
 
     @abstractmethod
     def windows(self, audio: AudioBatch) -> list[Features]:

@@ -11,18 +11,15 @@ from __future__ import annotations
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from rdbench.files import user_path
 from rdbench.metrics.base import MODEL_FILE
 from rdbench.metrics.packages import distribution_version
 from rdbench.metrics.ragged import cut, equal_lengths
 from rdbench.metrics.sets.embedding import Embedding
-from rdbench.types import AudioBatch, SpecError
+from rdbench.types import AudioBatch
 
 if TYPE_CHECKING:
     from rdbench.metrics.sets.embedding import Features
 
-HOP = 320
-PUBLISHED = "encodec_24khz-d7cc33bc.th"
 _SAMPLES = 2**20
 
 
@@ -36,10 +33,8 @@ class EncodecLatents(Embedding):
     sample_rate = 24_000
     minimum_seconds = 0.5
     options = (MODEL_FILE,)
+    source = "the file encodec_24khz-d7cc33bc.th (`rdbench weights fetch encodec_24khz` brings it)"
     citation = "Défossez et al., High Fidelity Neural Audio Compression, arXiv 2210.13438"
-
-    def __init__(self, *, weights: str | None = None) -> None:
-        self._weights = weights
 
     @cached_property
     def version(self) -> str:  # type: ignore[override]  # a constant there
@@ -47,24 +42,16 @@ class EncodecLatents(Embedding):
         return f"encodec {distribution_version('encodec', self.name)}"
 
     def windows(self, audio: AudioBatch) -> list[Features]:
-        """See the class; raises SpecError without weights, WeightsError for what is none."""
+        """See the class; raises WeightsError for a file that is no such model."""
         import torch
 
-        model = _model(self._path(), str(audio.samples.device))
+        model = _model(str(self.files.path), str(audio.samples.device))
         found: dict[int, Features] = {}
         with torch.no_grad():
             for length, indices in equal_lengths(audio, limit=_SAMPLES):
                 latents = model.encoder(cut(audio, indices, length)).transpose(1, 2)
                 found |= dict(zip(indices, latents.cpu().numpy(), strict=True))
         return [found[index] for index in range(audio.clips)]
-
-    def _path(self) -> str:
-        if self._weights is None:
-            raise SpecError(
-                f"features of {self.name} need the option {MODEL_FILE}: the file {PUBLISHED}, "
-                "which `rdbench weights fetch encodec_24khz` brings"
-            )
-        return str(user_path(self._weights))
 
 
 @cache

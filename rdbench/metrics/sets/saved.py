@@ -36,13 +36,13 @@ FEWEST_CLIPS = 2
 class Origin:
     """What statistics are of.
 
-    name: what people call them. embedding, version: which features. sample_rate: hertz, at which
+    name: what people call them. embedding, identity: which features. sample_rate: hertz, at which
     they were made. clips, windows: how many.
     """
 
     name: str
     embedding: str
-    version: str
+    identity: str
     sample_rate: int
     clips: int
     windows: int
@@ -79,11 +79,11 @@ class Saved:
 
     def check(self, embedding: Embedding, *, key: str) -> None:
         """Raises SpecError unless they are of this embedding, by the same weights and code."""
-        found = (self.origin.embedding, self.origin.version)
-        if found != (embedding.name, embedding.version):
+        found = (self.origin.embedding, self.origin.identity)
+        if found != (embedding.name, embedding.identity):
             raise SpecError(
                 f"metric {key!r}: the reference {self.name!r} is of {found[0]} ({found[1]}), not "
-                f"of {embedding.name} ({embedding.version}); save it again with "
+                f"of {embedding.name} ({embedding.identity}); save it again with "
                 f"`rdbench reference-stats --metric {key}`"
             )
 

@@ -69,7 +69,7 @@ def test_audio_at_another_rate_is_not_compared(tmp_path: Path) -> None:
         metric.feature(AudioBatch(noise(1, 1), torch.tensor([2 * RATE]), 24_000))
 
 
-@pytest.mark.parametrize("key", ["frechet_logmel", "frechet_encodec"])
+@pytest.mark.parametrize("key", ["frechet_logmel", "kernel_logmel"])
 def test_what_is_not_there_or_of_something_else_is_one_sentence(tmp_path: Path, key: str) -> None:
     with pytest.raises(SpecError, match=r"absent\.safetensors cannot be read"):
         backend(key, options={"reference": str(tmp_path / "absent.safetensors")})
@@ -81,8 +81,10 @@ def test_what_is_not_there_or_of_something_else_is_one_sentence(tmp_path: Path, 
 
 def test_statistics_of_another_embedding_are_refused(tmp_path: Path) -> None:
     file = str(saved(tmp_path))
-    with pytest.raises(SpecError, match=r"is of logmel \(1\), not of encodec"):
-        backend("frechet_encodec", options={"reference": file})
+    weights = tmp_path / "weights.th"
+    weights.write_bytes(b"weights")
+    with pytest.raises(SpecError, match=r"is of logmel \(1\), not of encodec \(.*sha256"):
+        backend("frechet_encodec", options={"reference": file, "weights": str(weights)})
 
 
 def test_a_rate_and_two_clips_are_needed(tmp_path: Path) -> None:

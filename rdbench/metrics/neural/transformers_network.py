@@ -1,0 +1,97 @@
+"""Networks of the package `transformers`, from a folder or the hub's cache.
+
+What a waveform goes through before a model of the wav2vec 2.0 family (also HuBERT, WavLM) stands in
+its `preprocessor_config.json`: where `do_normalize` is set, each signal is brought to zero mean and
+unit variance (of all its samples, plus 1e-7), and otherwise nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rdbench.metrics.neural.network import Network
+from rdbench.types import WeightsError
+from rdbench.weights.configs import read_json
+from rdbench.weights.model_files import ModelFiles
+from rdbench.weights.transformers_models import Wanted, read_configuration, read_model
+
+if TYPE_CHECKING:
+    import torch
+
+UNUSED = ("masked_spec_embed",)
+"""Of the wav2vec 2.0 family: what stands in for frames that training hides."""
+PREPROCESSOR = "preprocessor_config.json"
+
+
+class TransformersNetwork(Network):
+    """A model of `transformers`. classes: by model type; surplus, unused: see `Wanted`."""
+
+    packages = ("transformers",)
+    classes: ClassVar[Mapping[str, str]]
+    surplus: ClassVar[Collection[str]] = ()
+    unused: ClassVar[Collection[str]] = ()
+
+    def __init__(self, files: ModelFiles, device: str) -> None:
+        super().__init__(files, device)
+        wanted = self._wanted()
+        build, config, _ = read_configuration(wanted, files.path)
+        model, _ = read_model(wanted, build, config, files.path)
+        self.config = config
+        self.model = model.to(device)
+
+    @classmethod
+    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
+        """That it is a folder with the configuration of such a model."""
+        if len(files.files) == 1:
+            raise WeightsError(
+                f"{cls.named()}: {files.path} is a file; give the folder of the model, as "
+                "`save_pretrained` writes it"
+            )
+        read_configuration(cls._wanted(), files.path)
+
+    @classmethod
+    def _wanted(cls) -> Wanted:
+        return Wanted(cls.named(), cls.classes, cls.surplus, cls.unused)
+
+    @classmethod
+    def side_file(cls, files: ModelFiles, name: str) -> Any:
+        """What a JSON file beside the weights holds; raises WeightsError where it is absent."""
+        where = "copy it from where the model is published"
+        return read_json(files.path / name, codec=cls.named(), missing=where)
+
+
+class WaveformNetwork(TransformersNetwork):
+    """One that takes waveforms: of the wav2vec 2.0 family."""
+
+    unused = UNUSED
+
+    def __init__(self, files: ModelFiles, device: str) -> None:
+        super().__init__(files, device)
+        self.normalized = is_normalized(type(self), files)
+
+    @classmethod
+    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
+        """Also, that it says how audio is prepared."""
+        super().check(key, files, **options)
+        is_normalized(cls, files)
+
+    def prepared(self, signals: torch.Tensor) -> torch.Tensor:
+        """Signals (signals, time) as the model takes them."""
+        return zero_mean_unit_variance(signals) if self.normalized else signals
+
+
+def zero_mean_unit_variance(signals: torch.Tensor) -> torch.Tensor:
+    """Each of (signals, time), as the package's feature extractor does it."""
+    centred = signals - signals.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + 1e-7).sqrt()
+
+
+def is_normalized(kind: type[TransformersNetwork], files: ModelFiles) -> bool:
+    said = kind.side_file(files, PREPROCESSOR)
+    if not isinstance(said, Mapping) or said.get("sampling_rate", kind.rate) != kind.rate:
+        raise WeightsError(
+            f"{kind.named()}: {files.path / PREPROCESSOR} is not of a model of {kind.rate} Hz; "
+            "give one that is"
+        )
+    return bool(said.get("do_normalize", True))
