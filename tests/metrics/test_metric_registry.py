@@ -26,7 +26,7 @@ def test_every_key_has_a_complete_definition_and_a_backend(key: str) -> None:
     assert found.unit or found.needs_model or key.startswith(without)
     assert found.minimum_seconds >= 0
     if found.needs_model:
-        with pytest.raises(SpecError, match="needs? the option weights"):
+        with pytest.raises(SpecError, match=r"needs? the option weights"):
             backend(key)
         return
     default = backend(key)
