@@ -7,9 +7,10 @@
     rdbench metrics --against work/run --figure work/agreement.pdf
 
 16 clips of speech, seven codec conditions (AudioDec, Lyra V2 at two rates, Stahl's coder at two
-rates and two bandwidths), 19 listeners after the authors' screening: Stahl, Windtner and Sontacchi, "A
-Bitrate-Scalable Variational Recurrent Mel-Spectrogram Coder for Real-Time Resynthesis-Based Speech
-Coding", IEEE Access 12, 2024; CC BY 4.0. The anchor has no audio there. Nothing of it is kept here.
+rates and two bandwidths), 19 listeners after the authors' screening: Stahl, Windtner and Sontacchi,
+"A Bitrate-Scalable Variational Recurrent Mel-Spectrogram Coder for Real-Time Resynthesis-Based
+Speech Coding", IEEE Access 12, 2024; CC BY 4.0. The anchor has no audio there. Nothing of it is
+kept here.
 """
 
 from __future__ import annotations
