@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rdbench.analysis.sets import SetScore
 
     Array = npt.NDArray[np.float64]
+    Places = npt.NDArray[np.int_]
 
 STATISTICS = ("pearson", "spearman", "kendall", "rmse")
 LEVELS = ("system", "clip")
@@ -185,10 +186,10 @@ def _compared(
     wanted = set(metrics) or known
     for scores in by_domain(run):
         for scale in scores.ratings:
-            for key in scores.metrics:
-                if key[0] in wanted and key[0] in known:
-                    towards = run.direction(key[0]) == run.direction(scale)
-                    yield scores, scale, key, 1 if towards else -1
+            for metric in scores.metrics:
+                if metric[0] in wanted and metric[0] in known:
+                    towards = run.direction(metric[0]) == run.direction(scale)
+                    yield scores, scale, metric, 1 if towards else -1
 
 
 class _Draws:
@@ -212,7 +213,7 @@ class _Draws:
         total = np.einsum("plc,l->pc", self._given, people)
         return np.where(count > 0, total / np.maximum(count, 1e-300), np.nan)
 
-    def places(self, values: Array, level: str) -> tuple[Array, Array]:
+    def places(self, values: Array, level: str) -> tuple[Places, Places]:
         """Point and clip of each pair; clip is -1 for those of systems."""
         both = np.isfinite(values) & np.isfinite(self._scores)
         if level == "clip":

@@ -62,7 +62,7 @@ class SetDistance(SetBackend):
             self.files: Mapping[Path, str] = {user_path(reference): self._saved.sha256}
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]  # a constant there
+    def version(self) -> str:
         """Of the embedding, and of the saved statistics by their content."""
         saved = self._saved
         more = f", reference {saved.name}, sha256 {saved.sha256}" if saved else ""

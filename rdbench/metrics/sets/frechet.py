@@ -166,7 +166,8 @@ class Extrapolated(Frechet):
 
         def values(weights: Array) -> Array:
             half = np.mean([plain(weights * chosen) for chosen in halves], axis=0)
-            return 2 * plain(weights) - half
+            found: Array = 2 * plain(weights) - half
+            return found
 
         return values
 

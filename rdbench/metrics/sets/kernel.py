@@ -61,7 +61,7 @@ class Kernel(Comparison):
         """The windows of a group that count, float64 (windows, dimensions)."""
         import numpy as np
 
-        return np.concatenate([_spread_out(one) for one in features]).astype(np.float64)
+        return np.concatenate([_spread_out(one.astype(np.float64)) for one in features])
 
     def saved(self, statistics: Saved) -> Sequence[Array]:
         """The windows that were kept, by clip."""
@@ -182,4 +182,5 @@ def _spread_out(windows: Array, most: int = MOST_WINDOWS) -> Array:
 
     if len(windows) <= most:
         return windows
-    return windows[np.linspace(0, len(windows) - 1, most).round().astype(int)]
+    kept: Array = windows[np.linspace(0, len(windows) - 1, most).round().astype(int)]
+    return kept

@@ -42,7 +42,7 @@ _HUB = "a folder of transformers' layout, or ID@REVISION of the Hugging Face hub
 class NetworkEmbedding(Embedding):
     """Features that a network makes of signals at its rate. at_once: samples that go together."""
 
-    options = (MODEL_FILE,)
+    options: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     at_once: ClassVar[int] = 60 * 16_000
     adapter: ClassVar[int] = 1
     """Raised when the same weights give other features."""

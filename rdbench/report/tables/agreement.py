@@ -34,7 +34,7 @@ def agreement_tables(table: pd.DataFrame, card: RunCard) -> list[Table]:
     """
     made = []
     for (domain, scale, level), part in table.groupby(["domain", "scale", "level"], sort=False):
-        listeners = card.metrics[scale]
+        listeners = card.metrics[str(scale)]
         columns = [
             TableColumn(
                 f"{title}, {listeners.unit or listeners.name}" if name == "rmse" else title,
