@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdbench.cli.agreement import compare_with_listeners
 from rdbench.cli.options import terminal_width
 from rdbench.suggest import nearest
-from rdbench.types import CodecError
+from rdbench.types import CodecError, SpecError
 
 if TYPE_CHECKING:
     from rdbench.codecs.catalogue import Card
@@ -127,10 +129,38 @@ def metrics(
             help="Compare backends with the reference packages on the embedded clips (minutes).",
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LISTENING",
+            help="A results folder with listeners' scores: how well its metrics agree with them.",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="With --against: only this key; may be given again.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="With --against: also as CSV.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="With --against: also as Markdown.")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="With --against: a scatter of scores over values (.pdf, .svg, .png)."),
+    ] = None,
 ) -> None:
-    """Lists the metrics that a spec may name, with unit, scope, backends and definition."""
+    """Lists the metrics that a spec may name, with unit, scope, backends and definition.
+
+    With --against, says instead how far those of a run are to be believed: their agreement with
+    the scores that `rdbench import-scores` brought into it, with intervals.
+    """
     from rdbench.metrics.registry import backend_names, definition, keys
 
+    if against is not None:
+        compare_with_listeners(
+            against, metrics=metric or (), csv=csv, markdown=markdown, figure=figure
+        )
+        return
+    asked = {"--metric": metric, "--csv": csv, "--markdown": markdown, "--figure": figure}
+    if named := [option for option, value in asked.items() if value]:
+        raise SpecError(f"{named[0]} belongs to a comparison; say with which run by --against RUN")
     if selftest:
         raise typer.Exit(_selftest())
     rows = []

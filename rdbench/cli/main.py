@@ -26,6 +26,7 @@ from rdbench.cli import (
     latent,
     listen,
     listing,
+    reference_stats,
     report,
     run,
     score,
@@ -68,6 +69,7 @@ app.command("watch")(watch.command)
 app.command("specs")(listing.specs)
 app.command("codecs")(listing.codecs)
 app.command("metrics")(listing.metrics)
+app.command("reference-stats")(reference_stats.command)
 app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
 app.add_typer(latent.app, name="latent")

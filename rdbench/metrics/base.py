@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 MODEL_FILE = "weights"
 """The option that names a metric's model: a file, a folder, or ID@REVISION of the Hugging Face hub
 (`rdbench.weights.model_files`). Its hash is part of the key of every unit."""
+REFERENCE_FILE = "reference"
+"""The option of a metric of sets that names saved statistics in the place of the references
+(`rdbench.metrics.sets.saved`). Their hash is part of the backend's version."""
 
 
 class Direction(StrEnum):

@@ -94,7 +94,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "audiobox_enjoyment",
         "audiobox_usefulness",
     ),
-    "rdbench.metrics.sets.frechet": ("frechet_logmel",),
+    "rdbench.metrics.sets.distances": tuple(
+        f"{comparison}_{embedding}"
+        for embedding in ("logmel", "encodec", "speech", "clap")
+        for comparison in ("frechet", "frechet_inf", "kernel")
+    ),
 }
 
 
@@ -161,7 +165,7 @@ def _built(
         "options": MappingProxyType(chosen),
         "model_sha256": sha256_of(model) if model else "",
         "source": code.source,
-        "files": {**model, **code.files},
+        "files": {**model, **built.files, **code.files},
     }
     for attribute, value in about.items():
         object.__setattr__(built, attribute, value)  # a backend may be a frozen dataclass

@@ -23,9 +23,12 @@ def test_the_rules_of_the_metrics_there_are() -> None:
     assert {key for key, rule in rules.items() if rule is ChannelRule.DOWNMIX} == {
         "visqol_audio", "visqol_speech", "visqol_speech_exponential", "audiobox_quality",
         "audiobox_complexity", "audiobox_enjoyment", "audiobox_usefulness",
+        *(f"{kind}_{of}" for kind in ("frechet", "frechet_inf", "kernel")
+          for of in ("encodec", "speech", "clap")),
     }  # fmt: skip
     assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {
-        "frechet_logmel", "loudness_difference", "true_peak", "stereo_level", "stereo_correlation",
+        "frechet_logmel", "frechet_inf_logmel", "kernel_logmel",
+        "loudness_difference", "true_peak", "stereo_level", "stereo_correlation",
         "pre_echo", "bandwidth", "spectral_tilt",
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rdbench.metrics.base import MODEL_FILE, Alignment
+from rdbench.metrics.base import MODEL_FILE, REFERENCE_FILE, Alignment
 from rdbench.types import SpecError
 from rdbench.weights.published import with_downloads
 
@@ -130,8 +130,8 @@ def not_valid(spec: BenchmarkSpec, domain: str) -> str:
 
 
 def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without where the model lies: its hash says which it is."""
-    return {key: value for key, value in options.items() if key != MODEL_FILE}
+    """Options without where files lie: their hashes say which they are."""
+    return {key: value for key, value in options.items() if key not in (MODEL_FILE, REFERENCE_FILE)}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Fréchet distance between Gaussians, and with it that of the log-mel statistics of a set of clips.
+"""Fréchet distance between Gaussians, and its extrapolation to sets without end.
 
 The distance between N(μ₁, Σ₁) and N(μ₂, Σ₂) (Dowson and Landau, Journal of Multivariate Analysis
 12, 1982: the squared 2-Wasserstein distance) is
@@ -10,86 +10,45 @@ are not regularized: eigenvalues within rounding of zero count as zero, so that 
 windows than dimensions have a distance too. Moments (n, mean, scatter about the mean) add up over
 groups of clips without loss; Σ = scatter / (n - 1).
 
-`frechet_logmel` is that distance between references and reconstructions, each set taken as a
-Gaussian of features as in the Fréchet audio distance (Kilgour et al., "Fréchet Audio Distance: a
-reference-free metric for evaluating music enhancement algorithms", Interspeech 2019, arXiv
-1812.08466), with levels of mel bands in place of a network's embedding. A feature belongs to a
-window of half a second (windows follow each other; a last part that is shorter is left out):
+With features of a network this is the Fréchet audio distance (Kilgour et al., "Fréchet Audio
+Distance: a reference-free metric for evaluating music enhancement algorithms", Interspeech 2019,
+arXiv 1812.08466). It asks whether the reconstructions of a set sound like a set of originals, not
+whether each is like its own: exchanging clips changes nothing.
 
-    f_b = mean over frames of 10 log10 max(E_b, δ)   in dB,  b = 1 … 32
-
-E_b is the power of band b in a frame (Hann window of 32 ms, hop 16 ms, frames wholly within the
-window; a sinusoid at full scale peaks at 0 dB in its bin), averaged over channels. The bands are
-triangles on Slaney's mel scale over 0 … half of the protocol's rate, so that values at two rates
-are different numbers. The floor δ of -100 dB is all that is done with silence: its features are
--100 in each band, and count like others.
-
-Its unit is dB²: a gain of g dB on the references adds 32 g², g² for each band. It asks whether the
-reconstructions of a set sound like a set of originals, not whether each is like its own: exchanging
-clips changes nothing.
 Estimated from few windows it is biased upwards (covariances of finite samples differ by chance),
-by more than its interval tells, so that values of sets of different size do not compare.
+by more than its interval tells, so that values of sets of different size do not compare. The bias
+falls as 1/N (Chong and Forsyth, "Effectively unbiased FID and Inception Score and where to find
+them", CVPR 2020, arXiv 1911.07023; for audio Gui et al., "Adapting Frechet Audio Distance for
+generative music evaluation", ICASSP 2024, arXiv 2311.01616). `Extrapolated` is the intercept of the
+line over 1/N through the distances at two sizes, all groups and halves of them,
+
+    d²∞ = 2 d²(N) - mean over halves of d²(N / 2),
+
+for halves that are drawn by a seed, each with its complement, references and reconstructions alike.
+It is no longer biased by what falls as 1/N, varies more, and may lie below zero. With fewer windows
+than dimensions the bias falls more slowly than 1/N, and is not all removed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdbench.metrics.base import (
-    BackendFactory,
-    ChannelRule,
-    Direction,
-    Distance,
-    MetricDefinition,
-    Scope,
-    SetBackend,
-)
-from rdbench.metrics.ragged import cut, equal_lengths
-from rdbench.types import AudioBatch
+from rdbench.metrics.base import Distance
+from rdbench.metrics.sets.embedding import Comparison
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
+
+    from rdbench.metrics.sets.embedding import Features
+    from rdbench.metrics.sets.saved import Saved
 
     Array = npt.NDArray[np.float64]
-    Features = npt.NDArray[np.float32]
 
-BANDS = 32
-WINDOW_SECONDS = 0.5
-FRAME_SECONDS = 0.032
-FLOOR_DB = -100.0
-
-# Transformed at once, as in rdbench.metrics.signal.spectral.
-_SAMPLES = 2**20
-
-DEFINITIONS: tuple[MetricDefinition, ...] = (
-    MetricDefinition(
-        key="frechet_logmel",
-        version=1,
-        name="Fréchet distance (log-mel)",
-        unit="dB²",
-        direction=Direction.LOWER,
-        lower=0.0,
-        upper=math.inf,
-        identity=0.0,
-        domains=(),
-        sample_rate=None,
-        minimum_seconds=WINDOW_SECONDS,
-        needs_alignment=False,
-        definition=f"Fréchet distance between Gaussians of the levels of {BANDS} mel bands in "
-        f"windows of {WINDOW_SECONDS:g} s, of all references and of all reconstructions of a "
-        "domain at the protocol's rate",
-        citation="Dowson and Landau, J. Multivariate Analysis 12, 1982; Kilgour et al., Fréchet "
-        "Audio Distance, Interspeech 2019, arXiv 1812.08466 (there with embeddings)",
-        channels=ChannelRule.JOINT,
-        scope=Scope.SET,
-        minimum_clips=2,
-    ),
-)
+SPLITS = 4
+"""How often the groups are split into halves."""
 
 
 @dataclass(frozen=True)
@@ -141,50 +100,88 @@ class _Set:
         return self._centre + shift, covariance * (counts / (counts - 1))[:, :, None]
 
 
-class Frechet(SetBackend):
-    """The Fréchet distance of whatever a subclass makes features of."""
+class Frechet(Comparison):
+    """The Fréchet distance of features."""
 
+    name = "frechet"
+    title = "Fréchet distance"
+    what = "Fréchet distance between Gaussians of"
+    squared = True
+    citation = (
+        "Dowson and Landau, J. Multivariate Analysis 12, 1982; Kilgour et al., Fréchet Audio "
+        "Distance, Interspeech 2019, arXiv 1812.08466"
+    )
+    fewest_clips = 20
     tolerance = 1e-6
 
     def summary(self, features: Sequence[Features]) -> Moments:
         """The moments of a group's windows."""
         return Moments.of(features)
 
+    def saved(self, statistics: Saved) -> Sequence[Moments]:
+        """The moments of all windows."""
+        return [Moments(statistics.count, statistics.mean, statistics.scatter)]
+
     def distance(
         self, *, reference: Sequence[Moments], reconstruction: Sequence[Moments]
     ) -> Distance:
-        """The distance under weights of groups."""
+        """The distance under weights of groups; of a fixed reference, whose own are all 1."""
+        import numpy as np
+
         first, second = _Set(reference), _Set(reconstruction)
+        whole = first.gaussians(np.ones((1, len(reference))))
+        fixed = self.fixed_reference
 
         def values(weights: Array) -> Array:
-            return frechet(first.gaussians(weights), second.gaussians(weights))
+            other = second.gaussians(weights)
+            if not fixed:
+                return frechet(first.gaussians(weights), other)
+            repeated = [np.repeat(part, len(weights), axis=0) for part in whole]
+            return frechet((repeated[0], repeated[1]), other)
 
         return values
 
 
-class FrechetLogMel(Frechet):
-    """`frechet_logmel` as the module defines it."""
+class Extrapolated(Frechet):
+    """The Fréchet distance where 1/N is 0."""
 
-    name = "torch"
-    version = "1"
+    name = "frechet_inf"
+    title = "Fréchet distance, extrapolated"
+    what = "Fréchet distance, extrapolated over 1/N to no bias, between Gaussians of"
+    lower = -float("inf")
+    citation = (
+        "Chong and Forsyth, CVPR 2020, arXiv 1911.07023; Gui et al., Adapting Frechet Audio "
+        "Distance for generative music evaluation, ICASSP 2024, arXiv 2311.01616"
+    )
+    fewest_clips = 24
 
-    def feature(self, audio: AudioBatch) -> list[Features]:
-        """Levels of bands, float32 (windows, 32) per clip; none for one under half a second."""
-        window = round(WINDOW_SECONDS * audio.sample_rate)
-        found: dict[int, Features] = {}
-        for length, indices in equal_lengths(audio, limit=_SAMPLES):
-            whole = length // window
-            samples = cut(audio, indices, whole * window)
-            windows = samples.reshape(len(indices), audio.channels, whole, window).transpose(1, 2)
-            levels = _levels(windows.flatten(0, 1), audio.sample_rate)
-            levels = levels.reshape(len(indices), whole, BANDS)
-            found |= dict(zip(indices, levels.cpu().numpy(), strict=True))
-        return [found[index] for index in range(audio.clips)]
+    def distance(
+        self, *, reference: Sequence[Moments], reconstruction: Sequence[Moments]
+    ) -> Distance:
+        """The intercept under weights of groups."""
+        import numpy as np
+
+        plain = super().distance(reference=reference, reconstruction=reconstruction)
+        halves = _halves(len(reconstruction))
+
+        def values(weights: Array) -> Array:
+            half = np.mean([plain(weights * chosen) for chosen in halves], axis=0)
+            found: Array = 2 * plain(weights) - half
+            return found
+
+        return values
 
 
-def backends(_key: str) -> dict[str, BackendFactory]:
-    """How to build each backend of the one key here, the first being the default."""
-    return {"torch": FrechetLogMel}
+def _halves(groups: int) -> Array:
+    """Halves of groups, float64 (halves, groups) of 0 and 1, each followed by its complement."""
+    import numpy as np
+
+    generator = np.random.default_rng(groups)
+    chosen = np.zeros((2 * SPLITS, groups))
+    for split in range(SPLITS):
+        chosen[2 * split, generator.permutation(groups)[: groups // 2]] = 1
+        chosen[2 * split + 1] = 1 - chosen[2 * split]
+    return chosen
 
 
 def frechet(first: tuple[Array, Array], second: tuple[Array, Array]) -> Array:
@@ -215,16 +212,3 @@ def _root(covariance: Array) -> Array:
     kept = np.where(values > rounding, values, 0.0)
     root: Array = (vectors * np.sqrt(kept)[:, None]) @ vectors.swapaxes(1, 2)
     return root
-
-
-def _levels(samples: torch.Tensor, rate: int) -> torch.Tensor:
-    """Mean level of each band in dB, (windows, bands), of (windows, channels, time)."""
-    from rdbench.metrics.spectra import magnitudes, mel_bank
-
-    hop = round(FRAME_SECONDS * rate / 2)
-    if not len(samples):
-        return samples.new_zeros(0, BANDS)
-    full_scale = hop / 2  # half of the window's sum: a unit sinusoid on a bin
-    power = (magnitudes(samples, 2 * hop, hop, center=False) / full_scale).square().mean(dim=1)
-    bands = power.transpose(-1, -2) @ mel_bank(rate, 2 * hop, BANDS, str(samples.device), None)
-    return bands.clamp_(min=10 ** (FLOOR_DB / 10)).log10_().mul_(10).mean(dim=1)

@@ -11,7 +11,8 @@ import torch
 
 from rdbench.metrics.base import SetBackend
 from rdbench.metrics.registry import backend, definition
-from rdbench.metrics.sets.frechet import BANDS, FrechetLogMel, Moments, frechet
+from rdbench.metrics.sets.frechet import Extrapolated, Frechet, Moments, frechet
+from rdbench.metrics.sets.logmel import BANDS
 from rdbench.types import AudioBatch
 
 Array = npt.NDArray[np.float64]
@@ -73,7 +74,7 @@ def test_sets_of_fewer_windows_than_dimensions_have_a_distance(ranks: tuple[int,
 def test_moments_of_groups_add_up_to_those_of_all_windows() -> None:
     parts = [windows(7, 30, 900.0), windows(8, 2, 900.0), windows(9, 41, 900.0)]
     other = [windows(17, 30), windows(18, 2), windows(19, 41)]
-    metric = FrechetLogMel()
+    metric = Frechet()
     distance = metric.distance(
         reference=[metric.summary([part]) for part in parts],
         reconstruction=[metric.summary([part]) for part in other],
@@ -84,7 +85,7 @@ def test_moments_of_groups_add_up_to_those_of_all_windows() -> None:
 
 
 def test_samples_of_two_gaussians_tend_to_their_distance() -> None:
-    metric = FrechetLogMel()
+    metric = Frechet()
     sides = [[metric.summary([windows(seed, 200_000)])] for seed in (2, 3)]
     found = metric.distance(reference=sides[0], reconstruction=sides[1])(np.ones((1, 1)))[0]
     assert found == pytest.approx(one(gaussian(2), gaussian(3)), rel=0.02)
@@ -93,7 +94,7 @@ def test_samples_of_two_gaussians_tend_to_their_distance() -> None:
 def test_replicates_equal_a_loop_over_the_windows_drawn() -> None:
     parts = [windows(20 + i, n) for i, n in enumerate((40, 3, 17, 90))]
     other = [windows(40 + i, n) for i, n in enumerate((40, 3, 17, 90))]
-    metric = FrechetLogMel()
+    metric = Frechet()
     distance = metric.distance(
         reference=[metric.summary([part]) for part in parts],
         reconstruction=[metric.summary([part]) for part in other],
@@ -113,7 +114,7 @@ def test_replicates_equal_a_loop_over_the_windows_drawn() -> None:
 
 def test_under_two_windows_there_is_no_covariance() -> None:
     one_window = [Moments.of([windows(1, 1)]), Moments.of([windows(2, 5)])]
-    distance = FrechetLogMel().distance(reference=one_window, reconstruction=one_window)
+    distance = Frechet().distance(reference=one_window, reconstruction=one_window)
     values = distance(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
     assert np.isnan(values).tolist() == [True, False, True]
 
@@ -169,7 +170,7 @@ def test_a_sinusoid_at_full_scale_lies_in_one_band_near_0_db(rate: int) -> None:
 def test_worse_is_farther_and_exchanged_clips_are_not() -> None:
     samples = noise(3, 4, 1, 32_000) * torch.tensor([0.1, 0.5, 1.0, 2.0])[:, None, None]
     lengths = [32_000] * 4
-    metric = FrechetLogMel()
+    metric = Frechet()
 
     def distance(changed: torch.Tensor) -> float:
         sides = [
@@ -191,3 +192,51 @@ def test_the_definition_says_that_it_scores_sets() -> None:
     meant = definition("frechet_logmel")
     assert meant.scope.value == "set"
     assert meant.minimum_clips == 2
+
+
+def pairs(seed: int, clips: int) -> tuple[list[Moments], list[Moments]]:
+    """References and reconstructions of clips of six windows each, all of one Gaussian."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.multivariate_normal(*gaussian(2), (2, clips, 6)).astype(np.float32)
+    sides = [[Moments.of([clip]) for clip in side] for side in drawn]
+    return sides[0], sides[1]
+
+
+def test_the_extrapolated_distance_is_not_biased_by_few_clips() -> None:
+    found: dict[type[Frechet], list[float]] = {Frechet: [], Extrapolated: []}
+    for seed in range(40):
+        reference, reconstruction = pairs(seed, 12)
+        for kind, values in found.items():
+            made = kind().distance(reference=reference, reconstruction=reconstruction)
+            values.append(float(made(np.ones((1, 12)))[0]))
+    plain, extrapolated = (float(np.mean(values)) for values in found.values())
+    assert plain > 0.5
+    assert abs(extrapolated) < 0.25 * plain
+
+
+def test_it_is_the_intercept_of_the_line_through_all_groups_and_their_halves() -> None:
+    reference, reconstruction = pairs(1, 2)
+    plain = Frechet().distance(reference=reference, reconstruction=reconstruction)
+    line = Extrapolated().distance(reference=reference, reconstruction=reconstruction)
+    whole, first, second = plain(np.array([[1.0, 1], [1, 0], [0, 1]]))
+    assert line(np.ones((1, 2)))[0] == pytest.approx(2 * whole - (first + second) / 2, rel=1e-12)
+
+
+def test_a_fixed_reference_is_the_same_under_all_weights() -> None:
+    reconstruction = pairs(1, 5)[1]
+    other = pairs(2, 9)[0]
+    fixed = Frechet(fixed_reference=True)
+    weights = np.array([[1.0, 1, 1, 1, 1], [0, 2, 0, 1, 2]])
+    found = fixed.distance(reference=other, reconstruction=reconstruction)(weights)
+    plain = Frechet()
+    for row, value in zip(weights, found, strict=True):
+        parts = [one for one, n in zip(reconstruction, row, strict=True) for _ in range(int(n))]
+        made = plain.distance(reference=[_joined(other)], reconstruction=[_joined(parts)])
+        assert value == pytest.approx(float(made(np.ones((1, 1)))[0]), rel=1e-9)
+
+
+def _joined(parts: list[Moments]) -> Moments:
+    count = sum(part.count for part in parts)
+    mean = sum(part.count * part.mean for part in parts) / count
+    apart = [part.count * np.outer(part.mean - mean, part.mean - mean) for part in parts]
+    return Moments(count, mean, sum(part.scatter for part in parts) + sum(apart))

@@ -1,0 +1,129 @@
+"""Every metric of sets: each comparison of two sets (`COMPARISONS`) on each embedding.
+
+Its key is both their names: `frechet_logmel`, `kernel_encodec`. The sets are the references and the
+reconstructions of a domain, or, with the option `reference`, what `rdbench reference-stats` saved
+of other audio, and the reconstructions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from rdbench.files import user_path
+from rdbench.metrics.base import (
+    REFERENCE_FILE,
+    BackendFactory,
+    Direction,
+    Distance,
+    MetricDefinition,
+    Scope,
+    SetBackend,
+)
+from rdbench.metrics.sets.embedding import Comparison, Embedding
+from rdbench.metrics.sets.encodec_latents import EncodecLatents
+from rdbench.metrics.sets.frechet import Extrapolated, Frechet
+from rdbench.metrics.sets.kernel import Kernel
+from rdbench.metrics.sets.logmel import LogMel
+from rdbench.metrics.sets.networks import ClapAudio, SpeechLayer
+from rdbench.metrics.sets.saved import Saved, read_saved
+from rdbench.types import AudioBatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rdbench.metrics.sets.embedding import Features
+
+COMPARISONS: tuple[type[Comparison], ...] = (Frechet, Extrapolated, Kernel)
+EMBEDDINGS: tuple[type[Embedding], ...] = (LogMel, EncodecLatents, SpeechLayer, ClapAudio)
+_FEWEST = {"frechet_logmel": 2}  # fewer dimensions than half a minute of audio has windows
+
+
+class SetDistance(SetBackend):
+    """A comparison of features of an embedding.
+
+    reference: the saved statistics of other audio, where they stand for the references. Raises
+    SpecError where they are of other features than the embedding's.
+    """
+
+    name = "torch"
+
+    def __init__(self, key: str, *, reference: str | None = None, **options: Any) -> None:
+        comparison, embedding = PARTS[key]
+        self.embedding = embedding(**options)
+        self.comparison = comparison(fixed_reference=reference is not None)
+        self.tolerance = comparison.tolerance
+        self._saved: Saved | None = None
+        if reference is not None:
+            self._saved = read_saved(user_path(reference), key=key)
+            self._saved.check(self.embedding, key=key)
+            self.files: Mapping[Path, str] = {user_path(reference): self._saved.sha256}
+
+    @cached_property
+    def version(self) -> str:
+        """Of the embedding, and of the saved statistics by their content."""
+        saved = self._saved
+        more = f", reference {saved.name}, sha256 {saved.sha256}" if saved else ""
+        return f"{self.embedding.version}{more}"
+
+    def feature(self, audio: AudioBatch) -> list[Features]:
+        """The windows of each clip; raises ValueError at another rate than that of saved ones."""
+        if self._saved is not None and audio.sample_rate != self._saved.sample_rate:
+            raise ValueError(
+                f"the reference statistics are of {self._saved.sample_rate} Hz, and this audio of "
+                f"{audio.sample_rate} Hz; save them with --sample-rate {audio.sample_rate}"
+            )
+        return self.embedding.windows(audio)
+
+    def summary(self, features: Sequence[Features]) -> Any:
+        """See `Comparison.summary`."""
+        return self.comparison.summary(features)
+
+    def distance(self, *, reference: Sequence[Any], reconstruction: Sequence[Any]) -> Distance:
+        """See `Comparison.distance`; the saved reference comes first where there is one."""
+        if self._saved is not None:
+            reference = self.comparison.saved(self._saved)
+        return self.comparison.distance(reference=reference, reconstruction=reconstruction)
+
+
+def _definition(comparison: type[Comparison], embedding: type[Embedding]) -> MetricDefinition:
+    key = f"{comparison.name}_{embedding.name}"
+    unit = embedding.unit + "²" if embedding.unit and comparison.squared else ""
+    cited = "; ".join(filter(None, (comparison.citation, embedding.citation)))
+    return MetricDefinition(
+        key=key,
+        version=1,
+        name=f"{comparison.title} ({embedding.title})",
+        unit=unit,
+        direction=Direction.LOWER,
+        lower=comparison.lower,
+        upper=math.inf,
+        identity=0.0,
+        domains=embedding.domains,
+        sample_rate=embedding.sample_rate,
+        minimum_seconds=embedding.minimum_seconds,
+        needs_alignment=False,
+        definition=f"{comparison.what} {embedding.what}, of all references and of all "
+        f"reconstructions of a domain at {embedding.at}",
+        citation=cited,
+        channels=embedding.channels,
+        scope=Scope.SET,
+        options=(*embedding.options, REFERENCE_FILE),
+        needs_model=bool(embedding.source),
+        minimum_clips=_FEWEST.get(key, comparison.fewest_clips),
+    )
+
+
+PARTS: Mapping[str, tuple[type[Comparison], type[Embedding]]] = {
+    f"{comparison.name}_{embedding.name}": (comparison, embedding)
+    for embedding in EMBEDDINGS
+    for comparison in COMPARISONS
+}
+DEFINITIONS: tuple[MetricDefinition, ...] = tuple(_definition(*parts) for parts in PARTS.values())
+
+
+def backends(key: str) -> dict[str, BackendFactory]:
+    """How to build each backend of `key`, the first being the default."""
+    return {"torch": partial(SetDistance, key)}

@@ -1,0 +1,112 @@
+"""What a metric of sets is put together of: features of a clip, and how two sets of them compare.
+
+An `Embedding` turns each clip into windows × dimensions. A `Comparison` makes one value of the
+features of two sets. Every pair of the two is a metric (`rdbench.metrics.sets.distances`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rdbench.metrics.base import MODEL_FILE, ChannelRule, Distance
+from rdbench.types import AudioBatch, SpecError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from rdbench.metrics.sets.saved import Saved
+    from rdbench.weights.model_files import ModelFiles
+
+    Features = npt.NDArray[np.float32]
+
+
+class Embedding(ABC):
+    """Features of clips.
+
+    name: as keys have it. title: as people do. unit: of a feature. what: a clause on what features
+    are. at: on which audio. sample_rate: hertz; None, the protocol's. domains: on which they mean
+    something; all, where there are none. options: what a spec may set. source: what `weights` wants
+    and where that is published, "" for an embedding without. citation: of the network.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    unit: ClassVar[str] = ""
+    what: ClassVar[str]
+    at: ClassVar[str]
+    channels: ClassVar[ChannelRule] = ChannelRule.DOWNMIX
+    sample_rate: ClassVar[int | None] = None
+    minimum_seconds: ClassVar[float]
+    domains: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
+    source: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    version: str
+
+    def __init__(self, *, weights: str | None = None) -> None:
+        if self.source and weights is None:
+            raise SpecError(
+                f"metrics of sets over {self.name} need the option {MODEL_FILE}: {self.source}; "
+                "nothing is fetched unasked"
+            )
+        self.weights = weights or ""
+
+    @cached_property
+    def files(self) -> ModelFiles:
+        """Those of the model; raises SpecError or WeightsError where there are none."""
+        from rdbench.weights.model_files import find_model
+
+        return find_model(self.weights, named=f"embedding {self.name!r}")
+
+    @property
+    def identity(self) -> str:
+        """All that features depend on beside the audio: code, packages, options, weights."""
+        from rdbench.weights.model_files import sha256_of
+
+        more = f", weights sha256 {sha256_of(self.files.hashes())}" if self.weights else ""
+        return f"{self.version}{more}"
+
+    @abstractmethod
+    def windows(self, audio: AudioBatch) -> list[Features]:
+        """What each clip adds to a set, float32 (windows, dimensions), whatever the padding."""
+
+
+class Comparison(ABC):
+    """One value of the features of two sets.
+
+    name, title, what, citation: as for an embedding. squared: whether its unit is the square of
+    the features'. lower: the least value. fewest_clips: below, there is no value.
+    fixed_reference: whether references are another, larger set, which no weight changes.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    what: ClassVar[str]
+    squared: ClassVar[bool] = False
+    lower: ClassVar[float] = 0.0
+    upper: ClassVar[float] = math.inf
+    citation: ClassVar[str]
+    fewest_clips: ClassVar[int]
+    tolerance: ClassVar[float]
+
+    def __init__(self, *, fixed_reference: bool = False) -> None:
+        self.fixed_reference = fixed_reference
+
+    @abstractmethod
+    def summary(self, features: Sequence[Features]) -> Any:
+        """All that the value needs of one group, from the features of its clips."""
+
+    @abstractmethod
+    def saved(self, statistics: Saved) -> Sequence[Any]:
+        """Summaries of a saved set of references."""
+
+    @abstractmethod
+    def distance(self, *, reference: Sequence[Any], reconstruction: Sequence[Any]) -> Distance:
+        """The value under any weighting of the groups of reconstructions (and of references, which
+        stand in the same order, unless they are fixed).
+        """
