@@ -8,6 +8,8 @@ For the author of an adapter, in a test of their own:
 A codec that passes works in the engine. Checked are, on a small ragged batch:
 
 - `info` and `points`: names are unique, promised rates never fall;
+- tokens are entries of the codebooks that they are said to be of, and frames last as long as their
+  clip at the frame rate that is declared;
 - what is measured: the headline rate never falls as the points rise (for packets and posteriors,
   which follow the signal, by no more than 2 %);
 - no input is changed in place; the same input and seed give the same bits, the same audio;
@@ -30,14 +32,17 @@ from collections.abc import Sequence
 from rdbench.codecs.agreement import difference, gap, residual_lag, same, single
 from rdbench.codecs.base import Codec
 from rdbench.rate import rates
+from rdbench.rate.validate import PayloadError, check_encoded
 from rdbench.types import (
     AudioBatch,
     CodecError,
     DecoderInput,
     Encoded,
     OperatingPoint,
+    Posterior,
     RateKind,
     Status,
+    Tokens,
     Variant,
 )
 
@@ -188,6 +193,16 @@ class _Check:
         want = (audio.sample_rate, audio.channels)
         if got != want:
             raise self._fail(point, f"Encoded says (rate, channels) {got}, the audio has {want}")
+        try:
+            check_encoded(encoded)
+        except PayloadError as error:
+            raise self._fail(point, str(error)) from error
+        declared = self.codec.info.frame_rate
+        for made in _frame_rates(encoded):
+            if declared is not None and not math.isclose(declared, made, rel_tol=1e-6):
+                raise self._fail(
+                    point, f"info.frame_rate is {declared:g}, and what it encodes has {made:g}"
+                )
 
     def _check_rate(
         self, encoded: Encoded, point: OperatingPoint, before: tuple[str, float] | None
@@ -316,6 +331,14 @@ class _Check:
                     f"clip {index} comes back {lag:+d} samples late (allowed ±{self.max_residual}):"
                     f" the delay of {self.codec.info.delay} samples it declares is not what it has",
                 )
+
+
+def _frame_rates(encoded: Encoded) -> list[float]:
+    """In hertz, of tokens and posteriors; nothing of what has no frames."""
+    payload = encoded.payload
+    if isinstance(payload, Tokens):
+        return [stream.frame_rate for stream in payload.streams]
+    return [payload.frame_rate] if isinstance(payload, Posterior) else []
 
 
 def _check_declarations(codec: Codec) -> None:
