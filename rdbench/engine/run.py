@@ -133,7 +133,11 @@ class _Run:
         self._prepare_torch()
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
-        self.metrics = {domain: resolve_metrics(self.spec, domain) for domain in self.domains}
+        allowed = self.options.allow_code
+        self.metrics = {
+            domain: resolve_metrics(self.spec, domain, allow_code=allowed)
+            for domain in self.domains
+        }
         self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)
         systems = self._systems()

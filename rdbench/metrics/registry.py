@@ -5,13 +5,19 @@ Each family module holds `DEFINITIONS: tuple[MetricDefinition, ...]` and a funct
 default first; options that a spec sets are given to it by keyword. A package adds such a module by
 entry points of the group `rdbench.metrics`, one for each key: the key is the entry point's name,
 the module its value.
+
+A metric without a package is named `module:Class`, which is its key in rows: a backend whose
+attribute `definition` says what it means. Asking for it imports that module, so whoever reads a
+spec of others asks for permission before.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -81,6 +87,8 @@ def definition(key: str) -> MetricDefinition:
     Raises SpecError with the nearest key where there is none, and for a package whose module does
     not define what its entry point says.
     """
+    if is_code(key):
+        return replace(_class(key).definition, key=key)
     module = _module(key)
     found = next((item for item in getattr(module, "DEFINITIONS", ()) if item.key == key), None)
     if not isinstance(found, MetricDefinition):
@@ -88,6 +96,11 @@ def definition(key: str) -> MetricDefinition:
             f"metric {key!r}: {module.__name__} has no MetricDefinition of this key in DEFINITIONS"
         )
     return found
+
+
+def is_code(key: str) -> bool:
+    """Whether `key` is a `module:Class`, code that is imported when it is asked for."""
+    return ":" in key
 
 
 def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIONS) -> Backend:
@@ -155,6 +168,9 @@ def backend_names(key: str) -> list[str]:
 
 
 def _factories(key: str) -> dict[str, BackendFactory]:
+    if is_code(key):
+        backend = _class(key)
+        return {getattr(backend, "name", "code"): backend}
     module = _module(key)
     found: dict[str, BackendFactory] = getattr(module, "backends", lambda _: {})(key)
     if not found:
@@ -170,6 +186,33 @@ def _module(key: str) -> ModuleType:
         return importlib.import_module(path)
     except ImportError as error:
         raise SpecError(f"metric {key!r} cannot be imported from {path!r}: {error}") from error
+
+
+def _class(key: str) -> Any:
+    """The backend that `module:Class` names; raises SpecError for what is none."""
+    name, _, attribute = key.partition(":")
+    try:
+        found: object = getattr(importlib.import_module(name), attribute)
+    except ImportError as error:
+        raise SpecError(
+            f"metric {key!r} cannot be imported ({error}); rdbench looks beside the spec, in the "
+            "current folder, in PYTHONPATH and among the installed packages"
+        ) from error
+    except AttributeError as error:
+        there = [item for item in vars(sys.modules[name]) if not item.startswith("_")]
+        hint = nearest(attribute, there, many="it has")
+        raise SpecError(f"metric {key!r}: {name} has no {attribute!r}; {hint}") from error
+    meant = getattr(found, "definition", None)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise SpecError(
+            f"metric {key!r}: {attribute} is no metric; derive it from PoolBackend, DeviceBackend "
+            "or SetBackend of rdbench.metrics.base"
+        )
+    if not isinstance(meant, MetricDefinition):
+        raise SpecError(
+            f"metric {key!r}: {attribute} has no MetricDefinition as its attribute `definition`"
+        )
+    return found
 
 
 def _built_in() -> dict[str, str]:

@@ -56,7 +56,7 @@ def load_spec(
 
     Args:
         path: a YAML file.
-        metric_keys: every metric key there is.
+        metric_keys: every metric key there is; `module:Class` is accepted as well.
         codec_names: every codec name there is; `module:Class` is accepted as well.
         data: what replaces the corpus's own clips: a folder (by its manifest, where the spec
             names one and the folder holds a file of that name), or a manifest.
@@ -263,7 +263,7 @@ def _check_names(
                     f"`metrics.{domain}[{index}]`: {RESIDUAL_DELAY!r} is always measured, and "
                     "never named; leave it out"
                 )
-            if metric.key not in metric_keys:
+            if metric.key not in metric_keys and not _CODE.fullmatch(metric.key):
                 raise SpecError(
                     f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "
                     f"{nearest(metric.key, list(metric_keys))}"

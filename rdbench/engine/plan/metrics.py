@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import MODEL_FILE, Alignment
+from rdbench.metrics.registry import is_code
 from rdbench.types import SpecError
 
 if TYPE_CHECKING:
@@ -73,13 +74,21 @@ class Metric:
         }
 
 
-def resolve_metrics(spec: BenchmarkSpec, domain: str) -> tuple[Metric, ...]:
+def resolve_metrics(
+    spec: BenchmarkSpec, domain: str, *, allow_code: bool = False
+) -> tuple[Metric, ...]:
     """The metrics of `domain` in the spec's order, those that are not valid on it left out.
 
-    Raises SpecError where none is left, or where one cannot be built.
+    Raises SpecError where none is left, where one cannot be built, and for `module:Class` without
+    `allow_code`.
     """
     chosen = []
     for item in spec.metrics_for(domain):
+        if is_code(item.key) and not allow_code:
+            raise SpecError(
+                f"metric {item.key!r} is Python code that would be run; add --allow-code if you "
+                "trust it"
+            )
         metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
         if valid_on(metric.definition, domain):
             backend = metric.backend

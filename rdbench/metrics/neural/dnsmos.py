@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.identity import file_sha256
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, PoolBackend, Scope
 from rdbench.metrics.packages import distribution_version, finite, missing, without_signal
+from rdbench.metrics.remembered import remembered
 from rdbench.types import Score
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ WHAT = {
     "dnsmos_bak": ("DNSMOS BAK", "the background (P.835)"),
     "dnsmos_p808": ("DNSMOS P.808", "the whole (P.808), by the older model"),
 }
-_KEPT = 8
 
 DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
     MetricDefinition(
@@ -112,9 +112,7 @@ class DnsMos(PoolBackend):
             seconds = len(reconstruction) / RATE
             return Score.undefined(f"{seconds:.3f} s is shorter than the {SHORTEST:g} s needed")
         heard = np.clip(reconstruction, -1, 1).astype(np.float32)
-        return finite(
-            _opinions(heard.tobytes())[f"{self.key.removeprefix('dnsmos_')}_mos"], self.key
-        )
+        return finite(_opinions(heard)[f"{self.key.removeprefix('dnsmos_')}_mos"], self.key)
 
 
 def backends(key: str) -> dict[str, BackendFactory]:
@@ -122,11 +120,9 @@ def backends(key: str) -> dict[str, BackendFactory]:
     return {"reference": partial(DnsMos, key)}
 
 
-@lru_cache(maxsize=_KEPT)
-def _opinions(samples: bytes) -> Mapping[str, float]:
-    import numpy as np
-
-    found: Mapping[str, float] = _network()(np.frombuffer(samples, np.float32), RATE, False)
+@remembered
+def _opinions(samples: npt.NDArray[np.float32]) -> Mapping[str, float]:
+    found: Mapping[str, float] = _network()(samples, RATE, False)
     return found
 
 
