@@ -265,3 +265,17 @@ def test_residual_lag_finds_a_shift(lag: int, noise: float) -> None:
 
 def test_silence_has_no_lag() -> None:
     assert residual_lag(reference=torch.zeros(1, 50), reconstruction=torch.ones(1, 50))[1] == 0
+
+
+def test_progress_is_told_and_the_quick_mode_looks_at_one_point() -> None:
+    said: list[str] = []
+    check_codec(Quantizer(), say=said.append)
+    assert said[0] == "quantizer: point '6 bits', 1 of 2"
+    assert sum("decoding codes" in line for line in said) == 2
+    said.clear()
+    check_codec(Quantizer(), quick=True, say=said.append)
+    assert said[0] == "quantizer: point '8 bits', 1 of 1"
+    with pytest.raises(CodecCheckError, match="is outside its 16 entries"):
+        check_codec(CodebookTooSmall(), quick=True)
+    with pytest.raises(CodecCheckError, match=r"alone is not what it is in a batch|on padding"):
+        check_codec(BatchNormalized(), quick=True)
