@@ -236,3 +236,21 @@ def test_the_pytest_plugin_fails_a_regression(run: Path, tmp_path: Path) -> None
     assert "2 failed, 1 passed" in done.stdout, done.stdout
     assert "Regressions" in done.stdout
     assert "needs a run and a baseline" in done.stdout
+
+
+def test_a_gate_begins_with_least_effects(run: Path, tmp_path: Path) -> None:
+    config, baseline = tmp_path / "gate.yaml", tmp_path / "b.csv"
+    done = rdbench("check", run, "--init", config)
+    assert done.returncode == 0, done.stderr
+    assert "pesq_wb: {significant: true, absolute: 0.02}   # MOS-LQO" in config.read_text()
+    rdbench("check", run, "--baseline", baseline, "--update", "-q")
+    little = make_run(tmp_path / "little", fall=0.005)
+    assert rdbench("check", little, "--baseline", baseline, "-q").returncode != 0
+    done = rdbench("check", little, "--baseline", baseline, "--config", config)
+    assert done.returncode == 0, done.stdout
+    worse = make_run(tmp_path / "much", fall=0.1)
+    assert rdbench("check", worse, "--baseline", baseline, "--config", config).returncode == 1
+    again = rdbench("check", run, "--init", config)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    assert "check needs --baseline FILE" in rdbench("check", run).stderr
