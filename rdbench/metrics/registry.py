@@ -35,7 +35,7 @@ from rdbench.metrics.base import (
     SetBackend,
 )
 from rdbench.suggest import nearest
-from rdbench.types import SpecError
+from rdbench.types import RdbenchError, SpecError
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 ENTRY_POINT_GROUP = "rdbench.metrics"
@@ -129,7 +129,17 @@ def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIO
 def _built(key: str, name: str, options: str, path: Path | None, _stamp: int) -> Backend:
     chosen = json.loads(options)
     meant = definition(key)
-    built = _factories(key)[name](**chosen)
+    try:
+        built = _factories(key)[name](**chosen)
+    except RdbenchError:
+        raise
+    except Exception as error:  # a constructor may be anyone's, and raise anything
+        if key in _built_in():
+            raise
+        raise SpecError(
+            f"metric {key!r} cannot be built ({type(error).__name__}: {error}); mend it or its "
+            "options"
+        ) from error
     if isinstance(built, SetBackend) is not (meant.scope is Scope.SET):
         raise SpecError(
             f"metric {key!r}: its scope is {meant.scope.value!r}, and its backend {name!r} is a "
@@ -186,6 +196,10 @@ def _module(key: str) -> ModuleType:
         return importlib.import_module(path)
     except ImportError as error:
         raise SpecError(f"metric {key!r} cannot be imported from {path!r}: {error}") from error
+    except Exception as error:
+        if key in _built_in():
+            raise
+        raise SpecError(_broken(key, path, error)) from error
 
 
 def _class(key: str) -> Any:
@@ -202,6 +216,8 @@ def _class(key: str) -> Any:
         there = [item for item in vars(sys.modules[name]) if not item.startswith("_")]
         hint = nearest(attribute, there, many="it has")
         raise SpecError(f"metric {key!r}: {name} has no {attribute!r}; {hint}") from error
+    except Exception as error:
+        raise SpecError(_broken(key, name, error)) from error
     meant = getattr(found, "definition", None)
     if not (isinstance(found, type) and issubclass(found, Backend)):
         raise SpecError(
@@ -213,6 +229,13 @@ def _class(key: str) -> Any:
             f"metric {key!r}: {attribute} has no MetricDefinition as its attribute `definition`"
         )
     return found
+
+
+def _broken(key: str, module: str, error: Exception) -> str:
+    return (
+        f"metric {key!r}: {module} raised {type(error).__name__} when it was imported ({error}); "
+        "mend that module"
+    )
 
 
 def _built_in() -> dict[str, str]:

@@ -154,6 +154,18 @@ def test_a_class_that_is_no_metric_is_told_what_it_lacks(
         backend(key)
 
 
+def test_what_its_code_raises_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "raises_at_import.py").write_text("raise ValueError('no model here')")
+    with pytest.raises(SpecError, match=r"raises_at_import raised ValueError .*no model here"):
+        definition("raises_at_import:Metric")
+    (tmp_path / "raises_when_built.py").write_text(
+        BESIDE + "\nclass Fragile(Most):\n"
+        "    def __init__(self):\n        raise ValueError('no weights')\n"
+    )
+    with pytest.raises(SpecError, match=r"cannot be built \(ValueError: no weights\)"):
+        backend("raises_when_built:Fragile")
+
+
 def test_a_class_is_imported_with_permission_alone(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(
