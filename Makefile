@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 WORKERS ?= auto
 
-.PHONY: help quickstart test lint types contracts unit test-long docs clean
+.PHONY: help quickstart test lint types contracts unit test-long pages docs clean
 
 help:
 	@echo "make quickstart  environment, install, the embedded benchmark; prints table and figures"
 	@echo "make test        environment, install, lint, types, import contract, tests"
 	@echo "make test-long   the longer checks (marker slow)"
 	@echo "make docs        the documentation as pages, into site/"
+	@echo "make pages       tables of commands, codecs, metrics and keys within docs/*.md, anew"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -56,6 +57,9 @@ unit: $(VENV)/.test
 
 test-long: $(VENV)/.test
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow"
+
+pages: $(VENV)/.docs
+	$(BIN)/python docs/hooks.py
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
