@@ -135,11 +135,9 @@ def all_tables(
         if key not in known:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")
     shared: dict[str, Any] = {"reference": anchor, "curves": curves, "metrics": metrics}
-    tables = (
-        {}
-        if anchor is None
-        else {"bd": bd_table(run, reference=anchor, curves=curves, metrics=metrics, sampling=how)}
-    )
+    tables: dict[str, pd.DataFrame] = {}
+    if anchor is not None:
+        tables["bd"] = bd_table(run, reference=anchor, curves=curves, metrics=metrics, sampling=how)
     tables |= {
         "pairs": paired_table(run, **shared, pairs=pairs),
         "clips": clip_table(run, **shared, pairs=pairs, count=clips),

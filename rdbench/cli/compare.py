@@ -119,7 +119,9 @@ def _versions(
         page = matched_text(matched, old=old, new=new, layout="markdown", every=True)
         said.append(write_text(markdown, page))
     if json is not None:
-        tables = {"pairs": matched.pairs} | ({} if matched.bd is None else {"bd": matched.bd})
+        tables = {"pairs": matched.pairs}
+        if matched.bd is not None:
+            tables["bd"] = matched.bd
         said.append(write_text(json, json_text(tables)))
     for sentence in filter(None, said):
         typer.echo(f"rdbench: {sentence}", err=True)

@@ -88,7 +88,8 @@ def definition(key: str) -> MetricDefinition:
     not define what its entry point says.
     """
     if is_code(key):
-        return replace(_class(key).definition, key=key)
+        meant: MetricDefinition = _class(key).definition
+        return replace(meant, key=key)
     module = _module(key)
     found = next((item for item in getattr(module, "DEFINITIONS", ()) if item.key == key), None)
     if not isinstance(found, MetricDefinition):

@@ -68,7 +68,7 @@ def test_folders_without_audio_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="there is no folder"):
         folder_corpus(tmp_path / "missing")
     with pytest.raises(SpecError, match="group_by is 'speaker'"):
-        folder_corpus(tmp_path, group_by="speaker")  # type: ignore[arg-type]
+        folder_corpus(tmp_path, group_by="speaker")
 
 
 def test_a_csv_manifest_in_its_order(folder: Path) -> None:
