@@ -60,7 +60,9 @@ def matched_text(
 
 def verdict(matched: Matched, *, old: str, new: str) -> str:
     """Whether `new` is better than `old`, in one sentence, and at which rates in another."""
-    tests = int(matched.pairs["p"].notna().sum())
+    tested = matched.pairs["p"].notna()
+    tests, differ = int(tested.sum()), matched.pairs["difference"].fillna(0.0) != 0
+    untold = int((differ & ~tested).sum())
     better, worse = len(matched.better), len(matched.worse)
     if not len(matched.pairs):
         return f"{new} and {old} are the same: all that both have was measured alike."
@@ -70,6 +72,8 @@ def verdict(matched: Matched, *, old: str, new: str) -> str:
         f"of {tests} differences of points on metrics, {better} are better for sure and {worse} "
         f"worse"
     )
+    if untold:
+        counts += f", and {untold} more cannot be tested (too few groups, or alike in all of them)"
     if better and worse:
         sentence = f"{new} is better than {old} in some and worse in others: {counts}."
     elif better:
