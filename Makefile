@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 WORKERS ?= auto
 
-.PHONY: help quickstart test lint types contracts unit wheel test-long gpu docs clean
+.PHONY: help quickstart test lint types contracts unit wheel test-long gpu pages docs clean
 
 help:
 	@echo "make quickstart  environment, install, the embedded benchmark; prints table and figures"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-long   the longer checks (marker slow)"
 	@echo "make gpu         on a GPU machine: its tests, speed tables, parity; again, what is left"
 	@echo "make docs        the documentation as pages, into site/"
+	@echo "make pages       tables of commands, codecs, metrics and keys within docs/*.md, anew"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -63,6 +64,9 @@ test-long: $(VENV)/.test
 
 gpu: $(VENV)/.test
 	$(BIN)/python benchmarks/gpu.py
+
+pages: $(VENV)/.docs
+	$(BIN)/python docs/hooks.py
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

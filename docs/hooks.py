@@ -1,29 +1,33 @@
-"""What MkDocs builds into the pages from rdbench itself, so that no page can be behind it.
+"""What is built into the pages from rdbench itself: codecs, metrics, commands, recipes, results.
 
-`<!-- built: NAME -->` in a page is replaced by a table of codecs, metrics, commands or
-results, or by the modules of metrics.
+A page has it between `<!-- built: NAME -->` and `<!-- end: NAME -->`, committed, so that it reads
+whole as Markdown too. `python docs/hooks.py` writes it anew, a test holds it, and MkDocs fills it
+in as it is now. Of the Python names the site has more than their list, and leaves that out.
 Links and pictures that lead out of docs/ (`../results/…`) are published beside the pages.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
 UNPUBLISHED = {"quick"}  # what `make quickstart` leaves; git ignores it
-BUILT = re.compile(r"^<!-- built: (\w+) -->$", re.MULTILINE)
+BUILT = re.compile(r"^<!-- built: (\w+) -->$.*?^<!-- end: \1 -->$", re.MULTILINE | re.DOTALL)
+NOT_ON_SITE = {"api"}
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds what pages link to outside of docs/, as long as it is a file of the repository."""
+    from mkdocs.structure.files import File
+
     wanted = {target for page in files.documentation_pages() for target in _targets(page)}
     for target in sorted(wanted):
         if (ROOT / target).is_file():
@@ -42,7 +46,18 @@ def _targets(page: Any) -> Iterator[str]:
 
 
 def _filled(markdown: str) -> str:
-    return BUILT.sub(lambda match: _BUILDERS[match[1]](), markdown)
+    """A page as the site has it."""
+    return BUILT.sub(lambda one: "" if one[1] in NOT_ON_SITE else _BUILDERS[one[1]](), markdown)
+
+
+def committed(markdown: str) -> str:
+    """A page with what is built into it as it is now."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"<!-- built: {name} -->\n\n{_BUILDERS[name]()}\n\n<!-- end: {name} -->"
+
+    return BUILT.sub(block, markdown)
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -173,6 +188,83 @@ def _run(folder: Path) -> str:
     return "\n\n".join(shown)
 
 
+def _recipes() -> str:
+    """What a recipe may say: a section for each part, from the models that read it."""
+    from pydantic import BaseModel
+
+    from rdbench.training.probe.recipe import ProbeRecipe
+    from rdbench.training.recipe import Recipe
+
+    parts: list[str] = []
+    seen: set[type[BaseModel]] = set()
+
+    def tell(model: type[BaseModel], heading: str) -> None:
+        if model in seen:
+            return
+        seen.add(model)
+        text = inspect.cleandoc(model.__doc__ or "").replace("<", "\\<")
+        rows, inner = [], []
+        for name, field in model.model_fields.items():
+            parts_of = list(_models(field.annotation))
+            inner += [(one, f"{heading}.{name}" if heading else name) for one in parts_of]
+            default = "required" if field.is_required() else _default(field.get_default())
+            rows.append((f"`{name}`", default))
+        title = f"`{heading}`, {model.__name__}" if heading else model.__name__
+        parts.append("\n\n".join([f"#### {title}", text, _table(("key", "default"), rows)]))
+        for one, where in inner:
+            tell(one, where)
+
+    tell(Recipe, "")
+    tell(ProbeRecipe, "")
+    return "\n\n".join(parts)
+
+
+def _models(annotation: Any) -> Iterator[type]:
+    """The models within a field's type."""
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models(inner)
+
+
+def _default(value: Any) -> str:
+    if hasattr(value, "model_dump"):
+        return "as below"
+    return f"`{json.dumps(value)}`" if not isinstance(value, str) or value else '`""`'
+
+
+def _api() -> str:
+    """The Python names of the page, each with its first sentence."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rows: list[tuple[str, ...]] = []
+    for target, options in re.findall(r"^::: (\S+)(?:\n    options: (.*))?$", page, re.MULTILINE):
+        chosen = re.search(r"members: \[([^\]]*)\]", options)
+        found = pkgutil.resolve_name(target)
+        if inspect.ismodule(found):
+            names = chosen[1].split(", ") if chosen else _own(found)
+            rows += [(f"`{target}.{name}`", _first(getattr(found, name))) for name in names]
+        else:
+            rows.append((f"`{target}`", _first(found)))
+    return _table(("name", "what"), rows)
+
+
+def _own(module: Any) -> list[str]:
+    """What a module defines and documents itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+        and value.__doc__
+    ]
+
+
+def _first(value: Any) -> str:
+    paragraph = inspect.cleandoc(value.__doc__ or "").split("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
 def _code(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -183,4 +275,18 @@ _BUILDERS: dict[str, Callable[[], str]] = {
     "metric_modules": _metric_modules,
     "commands": _commands,
     "results": _results,
+    "recipes": _recipes,
+    "api": _api,
 }
+
+
+def main() -> None:
+    """Writes what is built into every page of docs/."""
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        old = path.read_text(encoding="utf-8")
+        if (new := committed(old)) != old:
+            path.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -114,7 +114,7 @@ def readings(
 def all_tables(
     run: Run,
     *,
-    anchor: str,
+    anchor: str | None,
     curves: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     pairs: Sequence[tuple[str, str]] = (),
@@ -126,6 +126,8 @@ def all_tables(
 ) -> dict[str, pd.DataFrame]:
     """Everything that `rdbench compare` shows: `bd`, `readings`, `pairs`, `clips`, `latents`.
 
+    anchor: None where `pairs` alone are compared; there is no `bd` then.
+
     Raises RdbenchError for a metric that was not measured, and as the tables do.
     """
     how = Sampling(resamples, seed)
@@ -134,8 +136,10 @@ def all_tables(
         if key not in known:
             raise RdbenchError(f"{key!r} was not measured; the run has {', '.join(known)}")
     shared: dict[str, Any] = {"reference": anchor, "curves": curves, "metrics": metrics}
-    tables = {
-        "bd": bd_table(run, **shared, sampling=how),
+    tables: dict[str, pd.DataFrame] = {}
+    if anchor is not None:
+        tables["bd"] = bd_table(run, reference=anchor, curves=curves, metrics=metrics, sampling=how)
+    tables |= {
         "pairs": paired_table(run, **shared, pairs=pairs),
         "clips": clip_table(run, **shared, pairs=pairs, count=clips),
     }

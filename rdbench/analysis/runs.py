@@ -191,7 +191,7 @@ def merge(runs: Sequence[Run]) -> Run:
                 f"{first.name} and {other.name} cannot be compared: {findings[0]}; "
                 "measure both with one spec"
             )
-    clashing = _clashing(runs)
+    clashing = clashing_systems(runs)
     named = [_renamed(run, clashing) for run in named_apart(runs)]
     rows = pd.concat([run.rows for run in named], ignore_index=True)
     cards: dict[str, dict[str, Any]] = {"systems": {}, "metrics": {}, "variants": {}}
@@ -291,7 +291,7 @@ def _other_clips(
     return found
 
 
-def _clashing(runs: Sequence[Run]) -> set[str]:
+def clashing_systems(runs: Sequence[Run]) -> set[str]:
     """Names of systems under which the runs hold different measurements."""
     import pandas as pd
 

@@ -9,9 +9,9 @@ of sampling of every statistic; the clip itself where nothing better is known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from rdbench.suggest import nearest
@@ -65,8 +65,9 @@ class Corpus:
     def select(self, domains: Iterable[str] | None = None, limit: int | None = None) -> Corpus:
         """The corpus cut to some `domains` and to at most `limit` clips, its order kept.
 
-        A limit takes the first clip of each domain, then the second of each, and so on, so that
-        a short trial sees every domain. Raises SpecError for a domain that no clip has, and for
+        A limit takes a clip of each domain in turn, and within a domain one of each group before a
+        second of any, so that a short trial sees every domain and as many speakers as it can.
+        Raises SpecError for a domain that no clip has, and for
         a limit below 1.
         """
         clips = self.clips
@@ -124,9 +125,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _first_of_each_domain(clips: tuple[Clip, ...], limit: int) -> tuple[Clip, ...]:
-    by_domain: dict[str, list[Clip]] = {}
+    groups: dict[str, dict[str, list[Clip]]] = {}
     for clip in clips:
-        by_domain.setdefault(clip.domain, []).append(clip)
-    in_turn = (clip for turn in zip_longest(*by_domain.values()) for clip in turn if clip)
-    kept = {clip.name for clip, _ in zip(in_turn, range(limit), strict=False)}
+        groups.setdefault(clip.domain, {}).setdefault(clip.group, []).append(clip)
+    by_domain = [_in_turn(list(members.values())) for members in groups.values()]
+    kept = {clip.name for clip in islice(_in_turn(by_domain), limit)}
     return tuple(clip for clip in clips if clip.name in kept)
+
+
+def _in_turn(lists: Iterable[Iterable[Clip]]) -> Iterator[Clip]:
+    """The first of each, then the second of each, and so on."""
+    return (clip for turn in zip_longest(*lists) for clip in turn if clip is not None)

@@ -14,9 +14,10 @@ import json
 import math
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from rdbench.audio.clip import Clip, Corpus, part_name, readable
 from rdbench.files import read_file
@@ -31,6 +32,9 @@ EMBEDDED = Path(__file__).parent / "embedded"
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
 _SHOWN = 100  # characters of a file's name in a message
+# Few wildcards: what a form takes grows with the length of a name to their number.
+_MOST_WILD = 3
+_WILD = {"*": ".*?", "{group}": "(?P<group>[^/]+?)"}
 _TYPO = 0.75  # similarity from which an unknown column is taken for a misspelt one
 
 
@@ -38,24 +42,27 @@ def folder_corpus(
     path: str | Path,
     *,
     domain: str = DEFAULT_DOMAIN,
-    group_by: Literal["file", "folder"] = "file",
+    group_by: str = "file",
 ) -> Corpus:
     """Every audio file under a folder, sorted by name; hidden files and folders are left out.
 
-    group_by: "file", each clip its own group, or "folder", the files of one folder together.
-    Raises AudioError where there is no such folder or no audio in it.
+    group_by: "file", each clip its own group, "folder", the files of one folder together, or a
+    form of their paths such as "{group}_*" (`group_form`). Raises AudioError where there is no
+    such folder or no audio in it, SpecError for another `group_by` and a file without its form.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise AudioError(f"there is no folder {str(path)!r}; give the folder that holds the clips")
-    if group_by not in ("file", "folder"):
-        raise SpecError(f"group_by is {group_by!r}; it must be 'file' or 'folder'")
+    form = None if group_by in ("file", "folder") else group_form(group_by)
     clips = []
     for file in _audio_files(folder):
         path = file.relative_to(folder)
         name = readable(path.as_posix())
         parent = path.parent.as_posix() if path.parent.parts else folder.resolve().name
-        group = name if group_by == "file" else readable(parent)
+        if form is not None:
+            group = _named_group(form, name, group_by)
+        else:
+            group = name if group_by == "file" else readable(parent)
         clips.append(Clip(name, file, domain, group))
     if not clips:
         raise AudioError(
@@ -119,6 +126,35 @@ def _audio_files(folder: Path) -> Iterator[Path]:
         for name in sorted(files):
             if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
                 yield Path(parent, name)
+
+
+def group_form(text: str) -> re.Pattern[str]:
+    """What a form such as "{group}_*" means of a file's path below the corpus's folder.
+
+    `{group}`, once, is the group's name, without a slash; `*` is anything. Both are as short as
+    they can be. Raises SpecError for what is no such form.
+
+    >>> group_form("*/{group}-*").fullmatch("dev/1089-134686-0000.flac")["group"]
+    '1089'
+    """
+    parts = re.split(r"(\*|\{group\})", text)
+    wild = sum(part in _WILD for part in parts)
+    if parts.count("{group}") != 1 or wild > _MOST_WILD:
+        raise SpecError(
+            f"group_by is {text!r}; it must be 'file', 'folder' or a form of the files' paths with "
+            f"{{group}} once and at most {_MOST_WILD - 1} *, such as '{{group}}_*'"
+        )
+    return re.compile("".join(_WILD.get(part) or re.escape(part) for part in parts), re.DOTALL)
+
+
+def _named_group(form: re.Pattern[str], name: str, group_by: str) -> str:
+    found = form.fullmatch(name)
+    if found is None:
+        raise SpecError(
+            f"corpus.group_by is {group_by!r}, and {_short(name)} has no such name; mend the form, "
+            "or list the groups in a manifest"
+        )
+    return found["group"]
 
 
 def _rows(manifest: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -8,13 +8,20 @@ from typing import Annotated
 import typer
 
 from rdbench.text import printable
+from rdbench.types import SpecError
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="A results folder.")],
-    baseline: Annotated[Path, typer.Option(help="The baseline, a file made with --update.")],
+    baseline: Annotated[
+        Path | None, typer.Option(help="The baseline, a file made with --update.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Tolerances, a YAML file (docs/gate.md).")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Write tolerances to begin with, for the metrics of RUN, to this file."),
     ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Make RUN the baseline and say what changes.")
@@ -32,6 +39,13 @@ def command(
     4: the run has failed units, or is not finished; 5: too little to judge (a loss on too few
     groups of clips to tell from chance, and no absolute tolerance that it exceeds).
     """
+    if init is not None:
+        _write_starter(run, init)
+        config = config or init
+        if baseline is None:
+            return
+    if baseline is None:
+        raise SpecError("check needs --baseline FILE; make it once with --baseline FILE --update")
     from rdbench.analysis.gate.check import Exit, gate_files
     from rdbench.analysis.runs import NotComparableError
     from rdbench.report.text.gate import gate_text, write_outputs
@@ -52,3 +66,17 @@ def command(
         return
     if result is not None and result.exit_code:
         raise typer.Exit(int(result.exit_code))
+
+
+def _write_starter(run: Path, path: Path) -> None:
+    """Writes a configuration with a least effect for each metric; never over one that is there."""
+    from rdbench.analysis.gate.starter import starter
+    from rdbench.analysis.runs import read_run
+    from rdbench.report.text.outputs import write_text
+
+    if path.exists():
+        raise SpecError(f"{path} is there already; remove it, or name another file with --init")
+    rows = read_run(run).rows
+    scores = rows.loc[rows["kind"] == "metric", ["key", "unit"]].drop_duplicates("key")
+    write_text(path, starter(scores.astype(str).itertuples(index=False, name=None)))
+    typer.echo(f"{path} has a least effect for each metric of {run}; make them yours")

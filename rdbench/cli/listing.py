@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from rdbench.cli.agreement import compare_with_listeners
 from rdbench.cli.options import terminal_width
+from rdbench.metrics.base import Direction, Scope
 from rdbench.suggest import nearest
 from rdbench.types import CodecError, SpecError
 
@@ -21,6 +23,7 @@ _CODEC_TITLES = (
     "codec", "family", "points (kbps)", "needs",
     "label", "licence of the code", "licence of the weights", "cite",
 )  # fmt: skip
+ARROWS = {Direction.HIGHER: "↑", Direction.LOWER: "↓"}
 
 
 def codecs(
@@ -86,6 +89,10 @@ def _print_card(name: str, cards: Mapping[str, Card]) -> None:
         "named in a spec": card.named,
         "lacking here": lacking(name, card) or "nothing",
     }
+    _print_facts(name, said)
+
+
+def _print_facts(name: str, said: Mapping[str, str]) -> None:
     typer.echo(name)
     width = terminal_width() or 100
     for title, text in said.items():
@@ -122,6 +129,9 @@ def specs() -> None:
 
 
 def metrics(
+    name: Annotated[
+        str | None, typer.Argument(help="Say all that is known of this one.", show_default=False)
+    ] = None,
     selftest: Annotated[
         bool,
         typer.Option(
@@ -146,12 +156,12 @@ def metrics(
         typer.Option(help="With --against: a scatter of scores over values (.pdf, .svg, .png)."),
     ] = None,
 ) -> None:
-    """Lists the metrics that a spec may name, with unit, scope, backends and definition.
+    """Lists the metrics that a spec may name; of one, its definition, backends and options.
 
     With --against, says instead how far those of a run are to be believed: their agreement with
     the scores that `rdbench import-scores` brought into it, with intervals.
     """
-    from rdbench.metrics.registry import backend_names, definition, keys
+    from rdbench.metrics.registry import definition, keys
 
     if against is not None:
         compare_with_listeners(
@@ -163,14 +173,43 @@ def metrics(
         raise SpecError(f"{named[0]} belongs to a comparison; say with which run by --against RUN")
     if selftest:
         raise typer.Exit(_selftest())
+    if name is not None:
+        _print_metric(name)
+        return
     rows = []
     for key in keys():
         meant = definition(key)
-        domains, names = ", ".join(meant.domains) or "all", ", ".join(backend_names(key))
-        better, scope = meant.direction.value, meant.scope.value
-        rows.append((key, meant.unit, better, scope, domains, names, meant.definition))
-    titles = ("key", "unit", "better", "scope", "domains", "backends", "definition")
-    _print_table(titles, rows)
+        better = f"{ARROWS[meant.direction]} {meant.unit}".rstrip()
+        rows.append((key, meant.name, better, ", ".join(meant.domains) or "all"))
+    _print_table(("key", "metric", "better", "domains"), rows)
+    typer.echo("\nrdbench metrics KEY says what one of them is, and what computes it")
+
+
+def _print_metric(key: str) -> None:
+    from rdbench.metrics.registry import backend_names, definition
+
+    meant = definition(key)
+    _print_facts(
+        key,
+        {
+            "metric": meant.name,
+            "definition": meant.definition,
+            "source": meant.citation,
+            "unit": meant.unit,
+            "better": meant.direction.value,
+            "of a reference itself": "" if math.isnan(meant.identity) else f"{meant.identity:g}",
+            "scores": {
+                Scope.CLIP: "a clip against its reference",
+                Scope.CLIP_ALONE: "a clip alone, without a reference",
+                Scope.SET: f"a set of clips, {meant.minimum_clips} or more",
+            }[meant.scope],
+            "domains": ", ".join(meant.domains) or "all",
+            "sample rate": f"{meant.sample_rate} Hz" if meant.sample_rate else "the protocol's",
+            "shortest clip": f"{meant.minimum_seconds:g} s" if meant.minimum_seconds else "",
+            "backends": ", ".join(backend_names(key)),
+            "options": ", ".join(meant.options),
+        },
+    )
 
 
 def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:

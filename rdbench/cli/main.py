@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -76,19 +77,36 @@ app.add_typer(latent.app, name="latent")
 app.add_typer(weights.app, name="weights")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"rdbench {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With --version: of packages, and the device.")
     ] = False,
 ) -> None:
     """A rate–distortion benchmark for audio codecs and audio VAEs."""
+    if version:
+        for line in _versions() if verbose else [f"rdbench {__version__}"]:
+            typer.echo(line)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.BadParameter("it goes with --version", param_hint="-v")
+
+
+def _versions() -> Iterator[str]:
+    """What a report of a mistake should name: versions, the platform, and devices."""
+    from rdbench.engine.environment import hardware, versions
+
+    for name, found in versions().items():
+        yield f"{name} {found}"
+    import torch
+
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    about = hardware(devices[0] if devices else "cpu")
+    yield f"{about['platform']}, {about['processor']}, {about['cores']} cores"
+    names = [f"{device} {torch.cuda.get_device_name(device)}" for device in devices]
+    yield f"devices: {', '.join(['cpu', *names])}"
 
 
 def entry() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,9 @@ from rdbench.cli.options import RunFolder, terminal_width
 
 if TYPE_CHECKING:
     from rdbench.report.config import ReportConfig
+
+OVERVIEWS = 4
+"""Pictures that are named in the end."""
 
 
 class RateAxis(StrEnum):
@@ -111,17 +115,18 @@ def write_report(
         text, paths = write_all(folder, out=out, config=config, at=patience.at, width=width or 100)
     if not quiet:
         typer.echo(folded(text, width=width) if width else text)
-        for path in shown(paths):
-            typer.echo(path)
+        for line in shown(paths):
+            typer.echo(line)
+        typer.echo(f"as a page with a figure to click on: rdbench report {folder} --html")
 
 
 def shown(paths: Sequence[Path]) -> list[str]:
-    """The files worth a line each: tables and overviews; the others are counted."""
-    main = [path for path in paths if path.stem == "table" or path.suffix in {".tex", ".html"}]
-    main += [path for path in paths if path.stem.startswith(("overview", "domains", "cost_"))
-             and path.suffix == ".png"]  # fmt: skip
-    others = [path for path in paths if path not in main]
-    lines = [str(path) for path in main]
-    if others:
-        lines.append(f"{others[-1].parent}/: {len(others)} more files")
+    """What to open next, a line each; the other files are counted."""
+    main = [path for path in paths if path.stem == "table"]
+    main += [path for path in paths if path.stem.startswith(("overview", "domains"))
+             and path.suffix == ".png"][:OVERVIEWS]  # fmt: skip
+    lines = ["open this next:", *(f"  {path}" for path in main)] if main else []
+    if len(paths) > len(main):
+        folder = Path(os.path.commonpath([str(path.parent) for path in paths]))
+        lines.append(f"{len(paths) - len(main)} more files in {folder}/ and its folders")
     return lines

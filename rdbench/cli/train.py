@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rdbench.cli.options import Quiet
-from rdbench.types import MissingExtraError
 
 UNFINISHED = 1
 
@@ -33,11 +32,7 @@ def command(
     Exit code 0: all stages finished; 1: stopped before (run again to go on); 2: usage.
     """
     from rdbench.cli.progress import set_up_logging
-
-    try:
-        from rdbench.training.run import train_file
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("rdbench train", "train") from error
+    from rdbench.training.run import train_file
 
     set_up_logging(verbose=0 if quiet else 1, quiet=quiet)
     outcomes = train_file(

@@ -192,7 +192,8 @@ def _load(name: str, path: str) -> Callable[..., Any]:
     if isinstance(factory, type) and not issubclass(factory, Codec):
         raise CodecError(
             f"codec {name!r}: {attribute} is no codec; derive it from rdbench.codecs.base.Codec, "
-            "or a VAE from rdbench.codecs.posterior.base.PosteriorCodec, or name the `python` of "
+            "a VAE from rdbench.codecs.posterior.base.PosteriorCodec, a model with tokens from "
+            "rdbench.codecs.tokens.TokenCodec, or name the `python` of "
             "another environment in which it runs"
         )
     if not callable(factory):
@@ -213,6 +214,13 @@ def _imported(name: str, path: str) -> Any:
         there = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
         hint = nearest(attribute, there, many="it has")
         raise CodecError(f"codec {name!r}: {module_name} has no {attribute!r}; {hint}") from error
+    except Exception as error:  # the module is someone else's, and may raise anything
+        if name in BUILT_IN:
+            raise
+        raise CodecError(
+            f"codec {name!r}: {module_name} raised {type(error).__name__} when it was imported "
+            f"({error}); mend that module"
+        ) from error
 
 
 def _check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ For the author of an adapter, in a test of their own:
 A codec that passes works in the engine. Checked are, on a small ragged batch:
 
 - `info` and `points`: names are unique, promised rates never fall;
+- tokens are entries of the codebooks that they are said to be of, and frames last as long as their
+  clip at the frame rate that is declared;
 - what is measured: the headline rate never falls as the points rise (for packets and posteriors,
   which follow the signal, by no more than 2 %);
 - no input is changed in place; the same input and seed give the same bits, the same audio;
@@ -24,23 +26,28 @@ A codec that passes works in the engine. Checked are, on a small ragged batch:
 from __future__ import annotations
 
 import copy
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rdbench.codecs.agreement import difference, gap, residual_lag, same, single
 from rdbench.codecs.base import Codec
 from rdbench.rate import rates
+from rdbench.rate.validate import PayloadError, check_encoded
 from rdbench.types import (
     AudioBatch,
     CodecError,
     DecoderInput,
     Encoded,
     OperatingPoint,
+    Posterior,
     RateKind,
     Status,
+    Tokens,
     Variant,
 )
 
+_LOG = logging.getLogger(__name__)
 AUDIO_TOLERANCE = 1e-5
 RATE_SLACK = 0.02
 MIN_CORRELATION = 0.6
@@ -57,6 +64,8 @@ def check_codec(
     seed: int = 0,
     seconds: float = 0.6,
     max_residual: int | None = 0,
+    quick: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Checks `codec` against the rules above.
 
@@ -68,6 +77,10 @@ def check_codec(
         seconds: length of the longest clip of the default audio.
         max_residual: largest lag in samples between reference and reconstruction; None leaves the
             delay unchecked.
+        quick: whether to check two clips of differing lengths at the last point alone, with one
+            variant, while an adapter is being written: a slow model takes minutes for the whole.
+        say: told what is begun, such as `print`; by default `logging` is, of the logger
+            `rdbench.codecs.testing` at INFO.
 
     Raises:
         CodecCheckError: for the first rule that is broken (also an AssertionError).
@@ -76,7 +89,9 @@ def check_codec(
     _check_declarations(codec)
     if audio is None:
         audio = example_audio(codec, seed=seed, seconds=seconds)
-    _Check(codec, audio, seed, max_residual).run()
+    if quick:
+        audio = audio.select([0, 1])
+    _Check(codec, audio, seed, max_residual, say or _LOG.info).run(quick=quick)
 
 
 def example_audio(codec: Codec, *, seed: int = 0, seconds: float = 0.6) -> AudioBatch:
@@ -109,22 +124,31 @@ class _Check:
     """One run of the checks: the codec, its audio, and what they are called in sentences."""
 
     def __init__(
-        self, codec: Codec, audio: AudioBatch, seed: int, max_residual: int | None
+        self,
+        codec: Codec,
+        audio: AudioBatch,
+        seed: int,
+        max_residual: int | None,
+        say: Callable[[str], None],
     ) -> None:
         self.codec, self.audio, self.max_residual = codec, audio, max_residual
         self.name = codec.info.name
         self.seeds = [seed + index for index in range(audio.clips)]
+        self.say = say
 
-    def run(self) -> None:
-        points = self.codec.points
+    def run(self, *, quick: bool) -> None:
+        points = self.codec.points[-1:] if quick else self.codec.points
+        variants = self.codec.variants[:1] if quick else self.codec.variants
         thorough = {points[0].name, points[-1].name}
         top = self._encode(self.audio, points[-1]) if self.codec.nested else None
         before: tuple[str, float] | None = None
-        for point in points:
+        for number, point in enumerate(points, start=1):
+            self.say(f"{self.name}: point {point.name!r}, {number} of {len(points)}")
             encoded = self._encode(self.audio, point) if top is None else self._cut(top, point)
             self._check_encoded(encoded, point)
             before = self._check_rate(encoded, point, before)
-            for variant in self.codec.variants:
+            for variant in variants:
+                self.say(f"{self.name}: decoding {variant.name} at {point.name!r}")
                 decoded = self._decode(encoded, variant, self.seeds, point)
                 self._check_decoded(decoded, point)
                 if point.name in thorough:
@@ -133,6 +157,7 @@ class _Check:
                 if point is points[-1]:
                     self._check_delay(decoded, point)
             if point.name in thorough:
+                self.say(f"{self.name}: encoding with padding and alone at {point.name!r}")
                 self._check_padding(encoded, point)
                 self._check_encoded_alone(encoded, point)
 
@@ -188,6 +213,16 @@ class _Check:
         want = (audio.sample_rate, audio.channels)
         if got != want:
             raise self._fail(point, f"Encoded says (rate, channels) {got}, the audio has {want}")
+        try:
+            check_encoded(encoded)
+        except PayloadError as error:
+            raise self._fail(point, str(error)) from error
+        declared = self.codec.info.frame_rate
+        for made in _frame_rates(encoded):
+            if declared is not None and not math.isclose(declared, made, rel_tol=1e-6):
+                raise self._fail(
+                    point, f"info.frame_rate is {declared:g}, and what it encodes has {made:g}"
+                )
 
     def _check_rate(
         self, encoded: Encoded, point: OperatingPoint, before: tuple[str, float] | None
@@ -316,6 +351,14 @@ class _Check:
                     f"clip {index} comes back {lag:+d} samples late (allowed ±{self.max_residual}):"
                     f" the delay of {self.codec.info.delay} samples it declares is not what it has",
                 )
+
+
+def _frame_rates(encoded: Encoded) -> list[float]:
+    """In hertz, of tokens and posteriors; nothing of what has no frames."""
+    payload = encoded.payload
+    if isinstance(payload, Tokens):
+        return [stream.frame_rate for stream in payload.streams]
+    return [payload.frame_rate] if isinstance(payload, Posterior) else []
 
 
 def _check_declarations(codec: Codec) -> None:

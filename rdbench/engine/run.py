@@ -156,8 +156,10 @@ class _Run:
 
         corpus = load_corpus(self.spec)
         self.domains = list(dict.fromkeys(clip.domain for clip in corpus.clips))
+        allowed, fetching = self.options.allow_code, self._fetching()
         self.metrics = {
-            domain: resolve_metrics(self.spec, domain, self._fetching()) for domain in self.domains
+            domain: resolve_metrics(self.spec, domain, fetching, allow_code=allowed)
+            for domain in self.domains
         }
         self.by_key = metrics_by_key(self.metrics)
         self.protocols = excerpt_protocols(self.spec, self.domains)

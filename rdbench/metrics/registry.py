@@ -5,13 +5,19 @@ Each family module holds `DEFINITIONS: tuple[MetricDefinition, ...]` and a funct
 default first; options that a spec sets are given to it by keyword. A package adds such a module by
 entry points of the group `rdbench.metrics`, one for each key: the key is the entry point's name,
 the module its value.
+
+A metric without a package is named `module:Class`, which is its key in rows: a backend whose
+attribute `definition` says what it means. Asking for it imports that module, so whoever reads a
+spec of others asks for permission before.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType, ModuleType
@@ -27,7 +33,7 @@ from rdbench.metrics.base import (
     SetBackend,
 )
 from rdbench.suggest import nearest
-from rdbench.types import SpecError
+from rdbench.types import RdbenchError, SpecError
 from rdbench.weights.model_files import ModelFiles, find_model, sha256_of
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -114,6 +120,9 @@ def definition(key: str) -> MetricDefinition:
     Raises SpecError with the nearest key where there is none, and for a package whose module does
     not define what its entry point says.
     """
+    if is_code(key):
+        meant: MetricDefinition = _class(key).definition
+        return replace(meant, key=key)
     module = _module(key)
     found = next((item for item in getattr(module, "DEFINITIONS", ()) if item.key == key), None)
     if not isinstance(found, MetricDefinition):
@@ -121,6 +130,11 @@ def definition(key: str) -> MetricDefinition:
             f"metric {key!r}: {module.__name__} has no MetricDefinition of this key in DEFINITIONS"
         )
     return found
+
+
+def is_code(key: str) -> bool:
+    """Whether `key` is a `module:Class`, code that is imported when it is asked for."""
+    return ":" in key
 
 
 def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIONS) -> Backend:
@@ -153,7 +167,17 @@ def _built(
 ) -> Backend:
     chosen = json.loads(options)
     meant = definition(key)
-    built = _factories(key)[name](**chosen)
+    try:
+        built = _factories(key)[name](**chosen)
+    except RdbenchError:
+        raise
+    except Exception as error:  # a constructor may be anyone's, and raise anything
+        if key in _built_in():
+            raise
+        raise SpecError(
+            f"metric {key!r} cannot be built ({type(error).__name__}: {error}); mend it or its "
+            "options"
+        ) from error
     if isinstance(built, SetBackend) is not (meant.scope is Scope.SET):
         raise SpecError(
             f"metric {key!r}: its scope is {meant.scope.value!r}, and its backend {name!r} is a "
@@ -178,6 +202,9 @@ def backend_names(key: str) -> list[str]:
 
 
 def _factories(key: str) -> dict[str, BackendFactory]:
+    if is_code(key):
+        backend = _class(key)
+        return {getattr(backend, "name", "code"): backend}
     module = _module(key)
     found: dict[str, BackendFactory] = getattr(module, "backends", lambda _: {})(key)
     if not found:
@@ -193,6 +220,46 @@ def _module(key: str) -> ModuleType:
         return importlib.import_module(path)
     except ImportError as error:
         raise SpecError(f"metric {key!r} cannot be imported from {path!r}: {error}") from error
+    except Exception as error:
+        if key in _built_in():
+            raise
+        raise SpecError(_broken(key, path, error)) from error
+
+
+def _class(key: str) -> Any:
+    """The backend that `module:Class` names; raises SpecError for what is none."""
+    name, _, attribute = key.partition(":")
+    try:
+        found: object = getattr(importlib.import_module(name), attribute)
+    except ImportError as error:
+        raise SpecError(
+            f"metric {key!r} cannot be imported ({error}); rdbench looks beside the spec, in the "
+            "current folder, in PYTHONPATH and among the installed packages"
+        ) from error
+    except AttributeError as error:
+        there = [item for item in vars(sys.modules[name]) if not item.startswith("_")]
+        hint = nearest(attribute, there, many="it has")
+        raise SpecError(f"metric {key!r}: {name} has no {attribute!r}; {hint}") from error
+    except Exception as error:
+        raise SpecError(_broken(key, name, error)) from error
+    meant = getattr(found, "definition", None)
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise SpecError(
+            f"metric {key!r}: {attribute} is no metric; derive it from PoolBackend, DeviceBackend "
+            "or SetBackend of rdbench.metrics.base"
+        )
+    if not isinstance(meant, MetricDefinition):
+        raise SpecError(
+            f"metric {key!r}: {attribute} has no MetricDefinition as its attribute `definition`"
+        )
+    return found
+
+
+def _broken(key: str, module: str, error: Exception) -> str:
+    return (
+        f"metric {key!r}: {module} raised {type(error).__name__} when it was imported ({error}); "
+        "mend that module"
+    )
 
 
 def _built_in() -> dict[str, str]:

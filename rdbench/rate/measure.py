@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rdbench.rate.kl import kl_bits
 from rdbench.rate.prior import GaussianPrior
+from rdbench.rate.validate import check_encoded
 from rdbench.types import (
     KL_PRIOR,
     CodecError,
@@ -52,7 +53,11 @@ def rates(encoded: Encoded) -> dict[RateKind, list[Rate]]:
     Tokens have `nominal`, posteriors `kl` (undefined where there is no scale), packets `payload`
     and, where there is a file, `container` (`container` alone where they are not told apart from
     it), counted bits the kind that they are of; a waveform (an anchor's payload) has none.
+
+    Raises PayloadError for codes outside of their codebooks, and for frames that do not last as
+    long as their clip.
     """
+    check_encoded(encoded)
     seconds, side = _seconds(encoded), side_bits(encoded)
     found = _of_payload(encoded, side, seconds)
     for one in encoded.also:

@@ -1,4 +1,9 @@
-"""What cannot be given a rate: tokens and posteriors are checked before a bit is counted."""
+"""What cannot be given a rate: tokens and posteriors are checked before a bit is counted.
+
+A codebook's size and a frame rate are what an adapter says of a model: codes of 0 to 255 under "16
+entries" would halve the published rate, and so would frames that are left out. Codes are held
+against their sizes, and frames against the clip's seconds.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdbench.types import CodecError, Posterior, Tokens
+from rdbench.types import CodecError, Encoded, Posterior, Tokens, TokenStream
 
 if TYPE_CHECKING:
     import torch
@@ -17,8 +22,32 @@ if TYPE_CHECKING:
     ClipCodes = list[Codes]
 
 
+FRAMES_MISSING = 2
+"""Frames that a codec may have fewer than fit into a clip, as one without padding has."""
+SECONDS_MORE = 0.5
+"""What a codec may append to fill its last frame, block or segment."""
+DURATION_SLACK = 0.02
+"""Share by which its frames may last shorter or longer than a clip: segments overlap."""
+
+
 class PayloadError(CodecError):
     """Tokens or a posterior that no rate can be given: says which clip, and what is wrong."""
+
+
+def check_encoded(encoded: Encoded, names: Sequence[str] | None = None) -> None:
+    """Raises PayloadError for tokens or a posterior that cannot be what was made of these clips.
+
+    That is what `clip_codes` and `check_posterior` refuse, and frames that last shorter or longer
+    than the clip: by DURATION_SLACK and FRAMES_MISSING, or DURATION_SLACK and SECONDS_MORE.
+    """
+    payload = encoded.payload
+    if isinstance(payload, Tokens):
+        clip_codes(payload, names)
+        for number, stream in enumerate(payload.streams):
+            _check_duration(encoded, stream, f", token stream {number}", names)
+    elif isinstance(payload, Posterior):
+        check_posterior(payload, names)
+        _check_duration(encoded, payload, "", names)
 
 
 def clip_codes(tokens: Tokens, names: Sequence[str] | None = None) -> list[ClipCodes]:
@@ -74,6 +103,22 @@ def check_frames(frames: int, available: int, who: str) -> None:
         raise PayloadError(f"{who}: it has no frames; leave the clip out")
     if frames > available:
         raise PayloadError(f"{who}: it is said to have {frames} frames and has {available}")
+
+
+def _check_duration(
+    encoded: Encoded, framed: TokenStream | Posterior, what: str, names: Sequence[str] | None
+) -> None:
+    seconds = (encoded.lengths.double() / encoded.sample_rate).tolist()
+    rate = framed.frame_rate
+    for index, (frames, lasts) in enumerate(zip(framed.frames.tolist(), seconds, strict=True)):
+        least = lasts * (1 - DURATION_SLACK) * rate - FRAMES_MISSING
+        most = (lasts * (1 + DURATION_SLACK) + SECONDS_MORE) * rate + FRAMES_MISSING
+        if not least <= frames <= most:
+            raise PayloadError(
+                f"{clip_name(index, names)}{what}: it has {frames} frames, and {lasts:.3g} s at "
+                f"{rate:g} frames per second are {lasts * rate:.4g}; the codec's frames or its "
+                "frame rate are wrong"
+            )
 
 
 def clip_name(index: int, names: Sequence[str] | None) -> str:

@@ -11,6 +11,7 @@ Example:
     systems:                          # by the name of a system, or of a curve
       vae_6: {label: VAE, β = 1, curve: VAE sweep, family: ours, colour: "#0072B2"}
       mp3: {hide: true}
+    hide_variants: [mean]             # what is decoded otherwise: a mean, a stream, noise
     order: [opus, vae_6]              # the others follow in the run's order
     legend: family                    # a column per family; or plain
     labels: auto                      # names beside the curves where they fit; or legend
@@ -81,6 +82,7 @@ class ReportConfig(_Strict):
     domains: tuple[str, ...] = ()
     names: dict[str, str] = Field(default_factory=dict)
     systems: dict[str, SystemLook] = Field(default_factory=dict)
+    hide_variants: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     legend: Literal["plain", "family"] = "plain"
     labels: Literal["auto", "legend"] = "auto"
@@ -142,6 +144,8 @@ def configured(run: Run, config: ReportConfig) -> Run:
     rated = [str(c["curve"]) for name, c in cards.items() if c.get("headline") or name in streams]
     rows = run.rows.assign(curve=_curves(run.rows, cards))
     hidden = {name for name, look in looks.items() if look.get("hide")}
+    _require(config.hide_variants, run.rows["variant"].astype(str).unique(), "variant")
+    rows = rows[~rows["variant"].isin(config.hide_variants)]
     rows = _chosen_rows(rows[~rows["system"].isin(hidden)], run, config)
     rank = {name: i for i, name in enumerate(_order(systems, cards, config.order))}
     shown = sorted((n for n in cards if n not in hidden), key=rank.__getitem__)

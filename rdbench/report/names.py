@@ -50,6 +50,15 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\|`*<~$]|(?<!\w)_|_(?!\w)|\](?=[(\[]))", r"\\\1", text)
 
 
+def spaced(point: str) -> str:
+    """The name of a point with a space between a number and its unit.
+
+    >>> spaced("3.5kHz"), spaced("8bit"), spaced("6"), spaced("q8")
+    ('3.5 kHz', '8bit', '6', 'q8')
+    """
+    return re.sub(r"(?<=\d)(k?Hz|kbps|dB|ms)\b", r" \1", point)
+
+
 def listed(names: Iterable[str], most: int) -> str:
     """The first `most` of the distinct names, and how many more there are.
 

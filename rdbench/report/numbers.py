@@ -61,6 +61,19 @@ def spread_text(value: float) -> str:
     return f"{value:.{max(0, 1 - exponent)}f}"
 
 
+def plain_text(value: float) -> str:
+    """A number with four digits and no exponent.
+
+    >>> plain_text(0.00003), plain_text(-0.0004567), plain_text(123456.7), plain_text(2.5)
+    ('0.00003', '-0.0004567', '123457', '2.5')
+    """
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:.0f}"
+    whole = int(f"{abs(value):.3e}".partition("e")[2])
+    text = f"{value:.{max(0, 3 - whole)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def percent_text(value: float) -> str:
     """A change in percent with its sign: one decimal, none from 1000 on."""
     shown = f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0f}"

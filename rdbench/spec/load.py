@@ -57,7 +57,8 @@ def load_spec(
     Args:
         path: a YAML file, or the name of a spec that comes with rdbench
             (`rdbench.spec.shipped`).
-        metric_keys: every metric key there is; None leaves it to the run to find unknown ones.
+        metric_keys: every metric key there is; `module:Class` is accepted as well. None leaves it
+            to the run to find unknown ones.
         codec_names: every codec name there is; `module:Class` is accepted as well. None as above.
         data: what replaces the corpus's own clips: a folder (by its manifest, where the spec
             names one and the folder holds a file of that name), or a manifest.
@@ -311,10 +312,11 @@ def _check_names(
                     f"`metrics.{domain}[{index}]`: {RESIDUAL_DELAY!r} is always measured, and "
                     "never named; leave it out"
                 )
-            if metric_keys is not None and metric.key not in metric_keys:
+            known = metric_keys is None or metric.key in metric_keys
+            if not known and not _CODE.fullmatch(metric.key):
                 raise SpecError(
                     f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "
-                    f"{nearest(metric.key, list(metric_keys))}"
+                    f"{nearest(metric.key, list(metric_keys or ()))}"
                 )
     for index, system in enumerate(spec.systems):
         where, codec = f"`systems[{index}].codec`", system.codec

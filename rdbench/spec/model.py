@@ -97,8 +97,9 @@ class CorpusSpec(_Model):
     domains: only clips of these domains; None is all.
     domain: the domain of all files of a folder.
     group_by: of a folder, whether each file is a group of its own, or the files of one folder are
-        (one folder for each speaker, say): intervals are over groups.
-    limit: at most this many clips.
+        (one folder for each speaker, say), or those whose paths have the same part at `{group}` of
+        a form such as "{group}_*": intervals are over groups.
+    limit: at most this many clips, of as many domains and groups as there are.
     allow_outside: whether a manifest may name files outside its root.
     """
 
@@ -107,7 +108,7 @@ class CorpusSpec(_Model):
     root: str | None = None
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     domain: Name | None = None
-    group_by: Literal["file", "folder"] = "file"
+    group_by: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "file"
     limit: Count | None = None
     allow_outside: bool = False
 

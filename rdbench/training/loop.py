@@ -13,6 +13,7 @@ What is trained in a step, and what else a state holds, is the business of a kin
 from __future__ import annotations
 
 import io
+import json
 import logging
 import math
 import pickle
@@ -245,6 +246,36 @@ class Run(ABC):
             "rdbench": __version__,
             "torch": torch.__version__,
         }
+
+
+def is_finished(path: Path, provenance: Mapping[str, Any], recipe: RunRecipe) -> bool:
+    """Whether the checkpoint at `path`, of which its header says `provenance`, is of `recipe`.
+
+    Of fewer steps, at a constant learning rate, it is not finished: its state goes on from there.
+    Raises TrainingError where another recipe made it.
+    """
+    said = provenance.get("recipe")
+    made = json.dumps(said)
+    if not _goes_on(made, recipe):
+        field = _differing(said if isinstance(said, Mapping) else {}, recipe)
+        raise TrainingError(
+            f"{path} is of another recipe than {recipe.name!r} as it is now (`{field}` differs); "
+            f"choose another folder, or remove {path.parent} to train it again"
+        )
+    return type(recipe).model_validate_json(made).steps == recipe.steps
+
+
+def _differing(said: Mapping[str, Any], recipe: RunRecipe) -> str:
+    """The first field in which a checkpoint's recipe is another one, dots between its parts."""
+    now: Mapping[str, Any] = recipe.model_dump(mode="json")
+    for key, value in now.items():
+        if key not in ("save_every", "log_every") and said.get(key) != value:
+            inner = said.get(key)
+            if isinstance(value, Mapping) and isinstance(inner, Mapping):
+                parts = [name for name in value if inner.get(name) != value[name]]
+                return f"{key}.{parts[0]}" if parts else key
+            return key
+    return "a field that is no more"
 
 
 def _goes_on(text: str, recipe: RunRecipe) -> bool:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rdbench.models import shipped
+from rdbench.models import checkpoint, shipped
+from rdbench.models.probe.checkpoint import CONFIG as PROBE
+from rdbench.models.probe.config import ProbeConfig
+from rdbench.suggest import nearest
 from rdbench.training.autoencoder import AutoencoderRun
 from rdbench.training.data import CropData
-from rdbench.training.loop import WEIGHTS, Outcome, TrainingError
+from rdbench.training.loop import WEIGHTS, Outcome, TrainingError, is_finished
 from rdbench.training.probe.latents import Latents, latents_of
 from rdbench.training.probe.recipe import ProbeRecipe
 from rdbench.training.probe.run import ProbeRun
 from rdbench.training.recipe import Recipe, load
+from rdbench.types import MissingExtraError, SpecError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -71,8 +76,10 @@ def train_probe(
 def _fabric(
     recipe: Recipe | ProbeRecipe, out: Path, accelerator: str, devices: int, *, tensorboard: bool
 ) -> Fabric:
-    from lightning_fabric import Fabric
-
+    try:
+        from lightning_fabric import Fabric
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("rdbench train", "train") from error
     out.mkdir(parents=True, exist_ok=True)
     if recipe.data.batch % devices:
         raise TrainingError(
@@ -117,14 +124,15 @@ def train_file(
     data: a corpus in place of the recipes' own. only: names of stages. max_minutes: after that
     much time the run stops, its state saved; the same call goes on from there. What is finished
     is not done again.
+
+    Raises SpecError for a stage in `only` that the file has not, TrainingError for a finished stage
+    that another recipe made, and as `train` does.
     """
     deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
     outcomes: dict[str, Outcome] = {}
-    for recipe in load(path):
+    for recipe in _chosen(load(path), only or (), path):
         finished = out / recipe.name / WEIGHTS
-        if only and recipe.name not in only:
-            continue
-        if finished.is_file():
+        if finished.is_file() and is_finished(finished, _provenance(finished, recipe), recipe):
             _LOG.info("%s is finished: %s", recipe.name, finished)
             outcomes[recipe.name] = Outcome(recipe.steps, finished)
             continue
@@ -142,6 +150,23 @@ def train_file(
         if outcome.weights is None:
             break
     return outcomes
+
+
+def _chosen(
+    recipes: list[Recipe | ProbeRecipe], only: Sequence[str], path: Path
+) -> list[Recipe | ProbeRecipe]:
+    names = [recipe.name for recipe in recipes]
+    for name in only:
+        if name not in names:
+            raise SpecError(f"{path} has no stage {name!r}; {nearest(name, names, many='stages')}")
+    return [recipe for recipe in recipes if not only or recipe.name in only]
+
+
+def _provenance(path: Path, recipe: Recipe | ProbeRecipe) -> Mapping[str, Any]:
+    """What the header of a finished checkpoint says; raises WeightsError."""
+    if isinstance(recipe, Recipe):
+        return checkpoint.read_header(path).provenance
+    return checkpoint.read_header_of(path, PROBE, ProbeConfig).provenance
 
 
 def _train_stage(
@@ -166,6 +191,11 @@ def open_corpus(recipe: Recipe | ProbeRecipe, data: str | None = None) -> Corpus
             "set the variable, or give a folder or manifest with --data"
         )
     path = Path(text)
+    if not path.exists():
+        raise TrainingError(
+            f"{recipe.name}: there is no training data at {path}; give a folder of audio, or a "
+            "manifest, with --data"
+        )
     return folder_corpus(path, domain="speech") if path.is_dir() else manifest_corpus(path)
 
 

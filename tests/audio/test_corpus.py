@@ -68,7 +68,7 @@ def test_folders_without_audio_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="there is no folder"):
         folder_corpus(tmp_path / "missing")
     with pytest.raises(SpecError, match="group_by is 'speaker'"):
-        folder_corpus(tmp_path, group_by="speaker")  # type: ignore[arg-type]
+        folder_corpus(tmp_path, group_by="speaker")
 
 
 def test_a_csv_manifest_in_its_order(folder: Path) -> None:
@@ -200,6 +200,34 @@ def test_selection_keeps_order_and_sees_every_domain() -> None:
     assert [clip.name for clip in corpus.select(limit=4).clips] == ["0", "1", "3", "4"]
     assert corpus.select(limit=99) == corpus
     assert [clip.name for clip in corpus.select(["music"], 1).clips] == ["3"]
+
+
+def test_a_limit_takes_a_clip_of_every_group_first() -> None:
+    clips = tuple(Clip(f"{g}{i}", Path(f"{g}{i}"), "speech", g) for g in "abc" for i in range(3))
+    corpus = Corpus("c", clips, "")
+    assert [clip.name for clip in corpus.select(limit=3).clips] == ["a0", "b0", "c0"]
+    assert [clip.name for clip in corpus.select(limit=5).clips] == ["a0", "a1", "b0", "b1", "c0"]
+
+
+def test_groups_are_parts_of_file_names(tmp_path: Path) -> None:
+    for name in ("p225_001.wav", "p225_002.wav", "p226_001.wav", "x/1089-1-0.wav"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    def groups(form: str) -> list[str]:
+        return [clip.group for clip in folder_corpus(tmp_path / "x", group_by=form).clips]
+
+    assert groups("{group}-*") == ["1089"]
+    assert groups("*-{group}-*") == ["1"]
+    with pytest.raises(SpecError, match=r"group_by is '\{group\}_\*', and 'x/1089-1-0.wav' has no"):
+        folder_corpus(tmp_path, group_by="{group}_*")
+    (tmp_path / "x" / "1089-1-0.wav").unlink()
+    found = folder_corpus(tmp_path, group_by="{group}_*").clips
+    assert [clip.group for clip in found] == ["p225", "p225", "p226"]
+    for wrong in ("*_*", "{group}{group}", "{group}*-*-*"):
+        with pytest.raises(SpecError, match=r"with \{group\} once and at most 2 \*"):
+            folder_corpus(tmp_path, group_by=wrong)
 
 
 def test_selections_of_nothing_are_refused() -> None:

@@ -15,6 +15,8 @@ import psutil
 import pytest
 import soundfile
 
+from rdbench.version import __version__
+
 RATE = 16000
 SPEC = """
 name: small
@@ -76,6 +78,17 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     assert shown.returncode == 0
     for command in ("run", "report", "codecs", "metrics"):
         assert command in shown.stdout
+
+
+def test_the_version_alone_and_with_all_that_a_report_of_a_mistake_needs(tmp_path: Path) -> None:
+    assert rdbench("--version", cwd=tmp_path).stdout == f"rdbench {__version__}\n"
+    whole = rdbench("--version", "-v", cwd=tmp_path)
+    assert whole.returncode == 0
+    names = [line.split()[0] for line in whole.stdout.splitlines()]
+    assert {"rdbench", "python", "torch", "pesq", "devices:"} <= set(names)
+    alone = rdbench("-v", cwd=tmp_path)
+    assert alone.returncode == 2
+    assert "it goes with --version" in alone.stderr
 
 
 def test_a_run_prints_its_table_and_ends_with_0_and_its_report_can_be_made_again(

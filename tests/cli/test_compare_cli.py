@@ -74,7 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_compare_prints_bd_rates_kinds_and_readings(run: Path, tmp_path: Path) -> None:
     done = rdbench(
         "compare", run, "--anchor", "opus", "--at", "6", "--reach", "pesq_wb=3",
-        "--json", tmp_path / "c.json", "--markdown", tmp_path / "new" / "c.md",
+        "--json", tmp_path / "c.json", "--markdown", tmp_path / "new" / "c.md", "--all",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = f"rdbench: made the folder {tmp_path / 'new'}, which was not there"
@@ -86,6 +86,44 @@ def test_compare_prints_bd_rates_kinds_and_readings(run: Path, tmp_path: Path) -
     tables = json.loads((tmp_path / "c.json").read_text())
     assert {"bd", "pairs", "clips", "readings"} == set(tables)
     assert "| metric" in (tmp_path / "new" / "c.md").read_text()
+
+
+def test_the_first_page_has_bd_rates_and_says_what_more_there_is(run: Path) -> None:
+    shown = rdbench("compare", run, "--anchor", "opus", "--at", "6").stdout
+    for words in ("BD-rate against Opus", "kl : payload", "At 6 kbps", "More with --all"):
+        assert words in shown, words
+    assert "Paired differences" not in shown
+    assert len(shown.splitlines()) < 20
+
+
+def test_a_run_is_compared_with_an_earlier_one_by_names(run: Path, tmp_path: Path) -> None:
+    worse = make_run(tmp_path / "later", seed=2, fall=0.3)
+    done = rdbench("compare", run, worse, "--json", tmp_path / "j.json")
+    assert done.returncode == 0, done.stderr
+    verdict, *_ = done.stdout.splitlines()
+    assert verdict == (
+        f"{worse} is worse than {run}: of 9 differences of points on metrics, 0 are better for "
+        "sure and 4 worse. Their rates are the same."
+    )
+    assert "later:" not in done.stdout.replace(str(worse), "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[1] for row in rows if row[:1] == ["vae"]][:4] == ["3", "6", "12", "20"]
+    assert any(row[:2] == ["vae", "pesq_wb"] and row[3].startswith("+") for row in rows)
+    assert len(json.loads((tmp_path / "j.json").read_text())["pairs"]) == 9
+    assert "is better than" in rdbench("compare", worse, run).stdout.splitlines()[0]
+
+
+def test_what_was_measured_alike_is_the_same(run: Path, tmp_path: Path) -> None:
+    again = make_run(tmp_path / "again")
+    shown = rdbench("compare", run, again).stdout
+    assert shown.splitlines()[0].endswith("are the same: all that both have was measured alike.")
+    assert "the same in both: opus, vae" in shown
+
+
+def test_one_run_alone_needs_an_anchor(run: Path) -> None:
+    done = rdbench("compare", run)
+    assert done.returncode == 2
+    assert "compare takes two runs, OLD and NEW, or one curve" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -198,3 +236,21 @@ def test_the_pytest_plugin_fails_a_regression(run: Path, tmp_path: Path) -> None
     assert "2 failed, 1 passed" in done.stdout, done.stdout
     assert "Regressions" in done.stdout
     assert "needs a run and a baseline" in done.stdout
+
+
+def test_a_gate_begins_with_least_effects(run: Path, tmp_path: Path) -> None:
+    config, baseline = tmp_path / "gate.yaml", tmp_path / "b.csv"
+    done = rdbench("check", run, "--init", config)
+    assert done.returncode == 0, done.stderr
+    assert "pesq_wb: {significant: true, absolute: 0.02}   # MOS-LQO" in config.read_text()
+    rdbench("check", run, "--baseline", baseline, "--update", "-q")
+    little = make_run(tmp_path / "little", fall=0.005)
+    assert rdbench("check", little, "--baseline", baseline, "-q").returncode != 0
+    done = rdbench("check", little, "--baseline", baseline, "--config", config)
+    assert done.returncode == 0, done.stdout
+    worse = make_run(tmp_path / "much", fall=0.1)
+    assert rdbench("check", worse, "--baseline", baseline, "--config", config).returncode == 1
+    again = rdbench("check", run, "--init", config)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    assert "check needs --baseline FILE" in rdbench("check", run).stderr

@@ -17,20 +17,24 @@ from rdbench.metrics.registry import definition, keys
 METRICS = [sys.executable, "-m", "rdbench", "metrics"]
 
 
-@pytest.mark.parametrize("columns", [40, 80])
-def test_no_word_of_a_definition_is_broken(columns: int) -> None:
-    code, shown = in_a_terminal(METRICS, columns, os.environ)
-    assert code == 0
-    words = " ".join(shown.split())
-    assert all(" ".join(definition(key).definition.split()) in words for key in keys())
-    assert max(map(len, shown.splitlines())) <= columns
-
-
-def test_a_row_is_a_line_where_there_is_room_and_in_a_pipe() -> None:
-    _, shown = in_a_terminal(METRICS, 400, os.environ)
+def test_the_list_of_metrics_is_a_table_that_80_columns_hold() -> None:
+    _, shown = in_a_terminal(METRICS, 80, os.environ)
     piped = subprocess.run(METRICS, capture_output=True, text=True, check=True).stdout
     assert shown == piped
-    assert [line.split()[0] for line in piped.splitlines()] == ["key", *keys()]
+    table, hint = piped.split("\n\n")
+    assert [line.split()[0] for line in table.splitlines()] == ["key", *keys()]
+    assert max(map(len, piped.splitlines())) <= 80
+    assert "rdbench metrics KEY" in hint
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_one_metric_is_told_whole_and_no_word_of_it_is_broken(columns: int) -> None:
+    code, shown = in_a_terminal([*METRICS, "dnsmos_sig"], columns, os.environ)
+    assert code == 0
+    words = " ".join(shown.split())
+    assert " ".join(definition("dnsmos_sig").definition.split()) in words
+    assert "scores: a clip alone, without a reference" in words
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 CODECS = [sys.executable, "-m", "rdbench", "codecs"]

@@ -166,6 +166,39 @@ class OtherHeadline(Quantizer):
         self.info = dataclasses.replace(self.info, headline=RateKind.PAYLOAD)
 
 
+class Restated(Quantizer):
+    """States other things of its tokens than what they are."""
+
+    def encode(self, audio, point):
+        encoded = super().encode(audio, point)
+        stream = self.restated(encoded.payload.streams[0])
+        return dataclasses.replace(encoded, payload=Tokens((stream,)))
+
+    def restated(self, stream):
+        return stream
+
+
+class CodebookTooSmall(Restated):
+    def restated(self, stream):
+        return dataclasses.replace(stream, codebook_sizes=(16,))
+
+
+class WrongFrameRate(Restated):
+    def restated(self, stream):
+        return dataclasses.replace(stream, frame_rate=4000.0)
+
+
+class FramesLeftOut(Restated):
+    def restated(self, stream):
+        return dataclasses.replace(stream, frames=stream.frames // 2)
+
+
+class OtherFrameRate(Quantizer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = dataclasses.replace(self.info, frame_rate=50.0)
+
+
 def test_a_sound_codec_passes() -> None:
     check_codec(Quantizer())
 
@@ -187,6 +220,10 @@ def test_a_sound_codec_passes() -> None:
         (RateFalls, "order the points by rate"),
         (OutOfOrder, "not in the order of their target_kbps"),
         (OneName, "share a name"),
+        (CodebookTooSmall, r"token \d+ of codebook 0 at frame \d+ is outside its 16 entries"),
+        (WrongFrameRate, "4800 frames, and 0.6 s at 4000 frames per second are 2400"),
+        (FramesLeftOut, "2400 frames, and 0.6 s at 8000 frames per second are 4800"),
+        (OtherFrameRate, "info.frame_rate is 50, and what it encodes has 8000"),
         (OtherHeadline, "no rate of its headline kind 'payload'"),
     ],
 )
@@ -228,3 +265,17 @@ def test_residual_lag_finds_a_shift(lag: int, noise: float) -> None:
 
 def test_silence_has_no_lag() -> None:
     assert residual_lag(reference=torch.zeros(1, 50), reconstruction=torch.ones(1, 50))[1] == 0
+
+
+def test_progress_is_told_and_the_quick_mode_looks_at_one_point() -> None:
+    said: list[str] = []
+    check_codec(Quantizer(), say=said.append)
+    assert said[0] == "quantizer: point '6 bits', 1 of 2"
+    assert sum("decoding codes" in line for line in said) == 2
+    said.clear()
+    check_codec(Quantizer(), quick=True, say=said.append)
+    assert said[0] == "quantizer: point '8 bits', 1 of 1"
+    with pytest.raises(CodecCheckError, match="is outside its 16 entries"):
+        check_codec(CodebookTooSmall(), quick=True)
+    with pytest.raises(CodecCheckError, match=r"alone is not what it is in a batch|on padding"):
+        check_codec(BatchNormalized(), quick=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -57,3 +58,19 @@ def test_what_is_built_into_pages_is_complete(site: Path) -> None:
     for run in (ROOT / "results").glob("*/manifest.json"):
         if run.parent.name != "quick":
             assert f"results/{run.parent.name}/figures/overview_" in text("results.html")
+
+
+def test_pages_hold_what_is_built_into_them_as_it_is_now() -> None:
+    """They are read as Markdown, too, on a repository's pages."""
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    built = 0
+    for page in (ROOT / "docs").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        built += text.count("<!-- built: ")
+        assert text.count("<!-- built: ") == len(hooks.BUILT.findall(text)), page.name
+        assert hooks.committed(text) == text, f"{page.name}: run `make pages`"
+    assert built >= 6

@@ -171,6 +171,27 @@ class Boastful(Quantizer):
         return replace(encoded, lengths=2 * encoded.lengths)
 
 
+class FewerEntries(Quantizer):
+    """Says that its codebooks are half as large as they are."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        encoded = super().encode(audio, point)
+        assert isinstance(encoded.payload, Tokens)
+        (stream,) = encoded.payload.streams
+        smaller = replace(stream, codebook_sizes=(stream.codebook_sizes[0] // 2,))
+        return replace(encoded, payload=Tokens((smaller,)))
+
+
+class FewerFrames(Quantizer):
+    """Counts every other frame alone."""
+
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        encoded = super().encode(audio, point)
+        assert isinstance(encoded.payload, Tokens)
+        (stream,) = encoded.payload.streams
+        return replace(encoded, payload=Tokens((replace(stream, frames=stream.frames // 2),)))
+
+
 class WrongHeadline(Quantizer):
     """Names a rate that its payload has not."""
 

@@ -333,7 +333,12 @@ def test_a_point_that_fails_in_a_batch_does_not_repeat_the_others(
 
 @pytest.mark.parametrize(
     ("codec", "reason"),
-    [("Boastful", "states lengths in samples"), ("WrongHeadline", "names payload as its headline")],
+    [
+        ("Boastful", "states lengths in samples"),
+        ("FewerEntries", "is outside its"),
+        ("FewerFrames", "frames or its frame rate are wrong"),
+        ("WrongHeadline", "names payload as its headline"),
+    ],
 )
 def test_an_adapter_that_misstates_what_it_encoded_gets_no_rate(
     run: Run, codec: str, reason: str

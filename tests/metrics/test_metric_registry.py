@@ -13,10 +13,6 @@ from rdbench.metrics.registry import FAMILIES, backend, definition, keys
 from rdbench.types import SpecError
 
 RECOGNITION = FAMILIES["rdbench.metrics.neural.recognition"]
-UNITLESS = (
-    *RECOGNITION, "stoi", "estoi", "squim_stoi", "stereo_correlation", "speaker_xvector",
-    "semantic_similarity", "speech_bert_score", "scoreq_ref",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("key", keys())

@@ -115,6 +115,29 @@ def test_a_curve_of_several_systems_is_named_and_systems_become_one_sweep(run: R
     assert card_styles(card)["ours"].colour == "#112233"
 
 
+def test_a_colour_that_is_asked_for_is_that_curves_alone(run: Run) -> None:
+    before = colours(card_of(run).curves)
+    wanted = before["opus"] if "opus" in before else next(iter(before.values()))
+    other = next(name for name, colour in before.items() if colour != wanted)
+    system = next(n for n, card in card_of(run).systems.items() if card.curve == other)
+    shown = configured(run, ReportConfig(systems={system: SystemLook(colour=wanted.lower())}))
+    found = {curve: style.colour.upper() for curve, style in card_styles(card_of(shown)).items()}
+    assert found[other] == wanted
+    assert list(found.values()).count(wanted) == 1
+    moved = [curve for curve, colour in found.items() if colour != before[curve] and curve != other]
+    assert [before[curve] for curve in moved] == [wanted]
+    assert len(set(found.values())) == len(set(before.values()))
+
+
+def test_means_are_hidden_where_they_are_not_wanted(run: Run) -> None:
+    assert "mean" in set(run.rows["variant"])
+    shown = configured(run, ReportConfig(hide_variants=("mean",)))
+    assert "mean" not in set(shown.rows["variant"])
+    assert "sample" in set(shown.rows["variant"])
+    with pytest.raises(RdbenchError, match="there is no variant 'maen' in this run; did you mean"):
+        configured(run, ReportConfig(hide_variants=("maen",)))
+
+
 def test_metrics_and_domains_are_chosen_ordered_and_renamed(run: Run) -> None:
     shown = configured(
         run,

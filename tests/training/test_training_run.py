@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from rdbench.training.loop import STATE, WEIGHTS, TrainingError
 from rdbench.training.optimizers import optimizers_of
 from rdbench.training.recipe import Recipe
 from rdbench.training.run import train, train_file
-from rdbench.types import RateKind
+from rdbench.types import MissingExtraError, RateKind, SpecError
 
 RATE = 8000
 GAUSSIAN = {"kind": "gaussian", "channels": 4}
@@ -316,6 +317,43 @@ def test_a_sweep_starts_its_stages_from_the_base(corpus: Corpus, tmp_path: Path)
     stamp = rvq.stat().st_mtime_ns
     train_file(path, out=out, data=folder, accelerator="cpu")
     assert rvq.stat().st_mtime_ns == stamp
+
+
+def test_a_finished_stage_is_of_its_recipe_or_refused(corpus: Corpus, tmp_path: Path) -> None:
+    path, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    folder = str(corpus.clips[0].path.parent)
+
+    def again(sweep: str) -> dict[str, Any]:
+        path.write_text(sweep)
+        return train_file(path, out=out, data=folder, only=["base"], accelerator="cpu")
+
+    made = again(SWEEP)["base"].weights
+    assert again(SWEEP.replace("steps: 2\n", "steps: 2\n  log_every: 7\n"))["base"].weights == made
+    with pytest.raises(TrainingError, match=r"base/weights.safetensors .*`objective.kbps` differs"):
+        again(SWEEP.replace("kbps: 2", "kbps: 1"))
+    with pytest.raises(TrainingError, match="`steps` differs"):
+        again(SWEEP.replace("steps: 30", "steps: 31"))
+    constant = SWEEP.replace("common:\n", "common:\n  optimizer: {schedule: constant}\n")
+    with pytest.raises(TrainingError, match=r"`optimizer\.schedule` differs"):
+        again(constant)
+    shutil.rmtree(out)
+    assert again(constant)["base"].step == 30
+    assert again(constant.replace("steps: 30", "steps: 33"))["base"].step == 33
+    assert checkpoint.read_header(out / "base" / WEIGHTS).provenance["steps"] == 33
+
+
+def test_a_stage_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    with pytest.raises(SpecError, match=r"has no stage 'bsae'; did you mean 'base'"):
+        train_file(tmp_path / "sweep.yaml", out=tmp_path / "out", only=["rvq", "bsae"])
+
+
+def test_without_its_extra_training_says_which(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(MissingExtraError, match=r"rdbench\[train\]"):
+        train(recipe(), out=tmp_path, corpus=corpus)
 
 
 @pytest.mark.slow

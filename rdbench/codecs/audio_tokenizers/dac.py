@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
-from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.audio_tokenizers.tokens import TransformersTokenizer
 from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.dac import output_length
 from rdbench.types import CodecError
@@ -37,7 +37,7 @@ def _geometry(config: Any) -> Geometry:
     )
 
 
-class Dac(TokenCodec):
+class Dac(TransformersTokenizer):
     """DAC of any of its rates: 16, 24 or 44.1 kHz."""
 
     kind = Kind("transformers_dac", "dac", "DacModel", _geometry, "descript/dac_16khz")

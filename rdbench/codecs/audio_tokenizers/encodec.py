@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
-from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.audio_tokenizers.tokens import TransformersTokenizer
 from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.neural.segments import Segments
 from rdbench.types import CodecError
@@ -41,7 +41,7 @@ def _geometry(config: Any) -> Geometry:
     )  # fmt: skip
 
 
-class Encodec(TokenCodec):
+class Encodec(TransformersTokenizer):
     """EnCodec of any of its rates: 24, 32 or 48 kHz."""
 
     kind = Kind(

@@ -14,7 +14,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
-from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.audio_tokenizers.tokens import TransformersTokenizer
 from rdbench.codecs.credits import CREDITS
 from rdbench.types import CodecError
 
@@ -38,7 +38,7 @@ def _geometry(config: Any) -> Geometry:
     )  # fmt: skip
 
 
-class Mimi(TokenCodec):
+class Mimi(TransformersTokenizer):
     """Mimi: 0.14 to 4.4 kbps."""
 
     kind = Kind("mimi", "mimi", "MimiModel", _geometry, "kyutai/mimi")

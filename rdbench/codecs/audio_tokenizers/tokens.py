@@ -35,7 +35,7 @@ ADAPTER = 1
 """Raised when the same weights give other codes or audio."""
 
 
-class TokenCodec(ResidualCodec):
+class TransformersTokenizer(ResidualCodec):
     """A tokenizer of `transformers` with one stream of codes.
 
     kind: the model it is of.
@@ -132,7 +132,7 @@ class TokenCodec(ResidualCodec):
         counts = self._default_counts()
         return [p.name for p in self._all_points() if p.settings["n_codebooks"] in counts]
 
-    def to(self, device: torch.device | str) -> TokenCodec:
+    def to(self, device: torch.device | str) -> TransformersTokenizer:
         """Moves the model to `device`."""
         all_to(self.model, device)
         return self

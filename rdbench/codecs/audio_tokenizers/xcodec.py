@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.codecs.audio_tokenizers.dac import strides_hop
 from rdbench.codecs.audio_tokenizers.encodec import bandwidth_counts
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
-from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.audio_tokenizers.tokens import TransformersTokenizer
 from rdbench.codecs.credits import CREDITS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _geometry(config: Any) -> Geometry:
     return Geometry(config.sample_rate, hop, 1, config.num_quantizers, config.codebook_size)
 
 
-class Xcodec(TokenCodec):
+class Xcodec(TransformersTokenizer):
     """X-Codec: 0.5 to 4 kbps."""
 
     kind = Kind("xcodec", "xcodec", "XcodecModel", _geometry, "hf-audio/xcodec-hubert-librispeech")

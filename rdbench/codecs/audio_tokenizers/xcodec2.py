@@ -20,7 +20,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.audio_tokenizers.load import Geometry, Kind
-from rdbench.codecs.audio_tokenizers.tokens import TokenCodec
+from rdbench.codecs.audio_tokenizers.tokens import TransformersTokenizer
 from rdbench.codecs.credits import CREDITS
 from rdbench.types import CodecError
 
@@ -42,7 +42,7 @@ def _neucodec(config: Any) -> Geometry:
     return Geometry(config.output_sampling_rate, int(hop), 1, 1, size)
 
 
-class Xcodec2(TokenCodec):
+class Xcodec2(TransformersTokenizer):
     """X-codec2: 0.8 kbps."""
 
     kind = Kind("xcodec2", "xcodec2", "Xcodec2Model", _xcodec2, "HKUSTAudio/xcodec2-hf")

@@ -56,6 +56,10 @@ class ResidualCodec(Codec):
     ) -> torch.Tensor:
         """Samples (clips, channels, at least `length`)."""
 
+    def _sizes(self, n_codebooks: int) -> tuple[int, ...]:
+        """Entries of the first codebooks."""
+        return (self.codebook_size,) * n_codebooks
+
     def to(self, device: torch.device | str) -> ResidualCodec:
         """Moves the model to `device`."""
         self.model.to(device)
@@ -86,9 +90,7 @@ class ResidualCodec(Codec):
         results = by_length(audio.lengths, run)
         codes, frames = pad_stack([codes for codes, _ in results])
         assert self.info.frame_rate is not None
-        stream = TokenStream(
-            codes, frames, (self.codebook_size,) * n_codebooks, self.info.frame_rate
-        )
+        stream = TokenStream(codes, frames, self._sizes(n_codebooks), self.info.frame_rate)
         side: dict[str, SideInformation] = {}
         scales = [scale for _, scale in results if scale is not None]
         if scales:

@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import MODEL_FILE, REFERENCE_FILE, Alignment
+from rdbench.metrics.registry import is_code
 from rdbench.types import SpecError
 from rdbench.weights.published import with_downloads
 
@@ -75,16 +76,26 @@ class Metric:
 
 
 def resolve_metrics(
-    spec: BenchmarkSpec, domain: str, fetching: Callable[[str], None] | None = None
+    spec: BenchmarkSpec,
+    domain: str,
+    fetching: Callable[[str], None] | None = None,
+    *,
+    allow_code: bool = False,
 ) -> tuple[Metric, ...]:
     """The metrics of `domain` in the spec's order, those that are not valid on it left out.
 
     fetching: where models that are not on this machine may be fetched, who is told what was.
 
-    Raises SpecError where none is left, or where one cannot be built.
+    Raises SpecError where none is left, where one cannot be built, and for `module:Class` without
+    `allow_code`.
     """
     chosen = []
     for item in spec.metrics_for(domain):
+        if is_code(item.key) and not allow_code:
+            raise SpecError(
+                f"metric {item.key!r} is Python code that would be run; add --allow-code if you "
+                "trust it"
+            )
         metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
         if valid_on(metric.definition, domain):
             backend = with_downloads(partial(_built, metric), fetching)

@@ -22,11 +22,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, Scope
 from rdbench.metrics.neural.speechmos import RATE, SHORTEST, SpeechMos, session
+from rdbench.metrics.remembered import remembered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,6 @@ WHAT = {
     "dnsmos_bak": ("DNSMOS BAK", "the background (P.835)"),
     "dnsmos_p808": ("DNSMOS P.808", "the whole (P.808), by the older model"),
 }
-_KEPT = 8
 
 DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
     MetricDefinition(
@@ -77,7 +77,7 @@ class DnsMos(SpeechMos):
 
     def opinion(self, samples: npt.NDArray[np.float32]) -> float:
         """The score of a channel (time,), mean over windows."""
-        return _opinions(samples.tobytes())[f"{self.key.removeprefix('dnsmos_')}_mos"]
+        return _opinions(samples)[f"{self.key.removeprefix('dnsmos_')}_mos"]
 
 
 def backends(key: str) -> dict[str, BackendFactory]:
@@ -85,11 +85,9 @@ def backends(key: str) -> dict[str, BackendFactory]:
     return {"reference": partial(DnsMos, key)}
 
 
-@lru_cache(maxsize=_KEPT)
-def _opinions(samples: bytes) -> Mapping[str, float]:
-    import numpy as np
-
-    found: Mapping[str, float] = _network()(np.frombuffer(samples, np.float32), RATE, False)
+@remembered
+def _opinions(samples: npt.NDArray[np.float32]) -> Mapping[str, float]:
+    found: Mapping[str, float] = _network()(samples, RATE, False)
     return found
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import PoolBackend
 from rdbench.metrics.packages import distribution_version, without_signal
+from rdbench.metrics.remembered import remembered
 from rdbench.types import Score
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ HOP = 0.005  # seconds
 SHORTEST = 0.1
 LONGEST = 60.0
 EXTRA = "pitch"
-_KEPT = 8
 _APERIODIC = 0.5  # D4C says 1 of what it takes for no voice, and 0.001 of the lowest band of others
 
 
@@ -57,16 +57,12 @@ class Voice:
         return ~np.isnan(self.f0)
 
 
+@remembered
 def analysed(samples: npt.NDArray[np.float32], sample_rate: int) -> Voice:
     """WORLD's view of one channel (time,); of the last ones, what was found before.
 
     Raises ImportError where pyworld is not installed.
     """
-    return _analysed(samples.astype("float32").tobytes(), sample_rate)
-
-
-@lru_cache(maxsize=_KEPT)
-def _analysed(samples: bytes, sample_rate: int) -> Voice:
     import warnings
 
     import numpy as np
@@ -75,7 +71,7 @@ def _analysed(samples: bytes, sample_rate: int) -> Voice:
         warnings.simplefilter("ignore")
         import pyworld
 
-    wave = np.frombuffer(samples, np.float32).astype(np.float64)
+    wave = samples.astype(np.float32).astype(np.float64)
     f0, times = pyworld.harvest(wave, sample_rate, frame_period=1000 * HOP)
     envelope = pyworld.cheaptrick(wave, f0, times, sample_rate)
     aperiodic = pyworld.d4c(wave, f0, times, sample_rate)[:, 0] > _APERIODIC

@@ -24,6 +24,7 @@ from rdbench.report.figures.style import (
     QUIET,
     Dash,
 )
+from rdbench.report.names import spaced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ LEVEL_REACH = 1.0
 CEILING_REACH = 0.3
 # Levels this near to the ceiling (in shares of the axis) name it as well.
 SAME_LINE = 0.02
-LABEL_WIDTH = 13
+LABEL_WIDTH = 12  # letters; of more, the layout leaves no margin
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def find_levels(rows: pd.DataFrame, card: RunCard) -> list[Level]:
     for system in ordered(list(rows["system"]), names):
         for number, row in enumerate(records(rows[rows["system"] == system])):
             label = card.systems[system].label
-            label = f"{label} {row.point}" if several[system] > 1 else label
+            label = f"{label} {spaced(row.point)}" if several[system] > 1 else label
             # Beside the curve of its streams a line is what it decodes without them.
             label = f"{label}, {row.variant}" if card.systems[system].streams else label
             dash = ANCHOR_DASHES[(names.index(system) + number) % len(ANCHOR_DASHES)]

@@ -149,15 +149,28 @@ def system_colours(card: RunCard) -> dict[str, str]:
 
 
 def card_styles(card: RunCard) -> dict[str, CurveStyle]:
-    """The style of each curve of a run, with what the report's configuration asks for."""
+    """The style of each curve of a run, with what the report's configuration asks for.
+
+    A colour that is asked for is that curve's alone: another that would have it by its place gets
+    the first that no curve has.
+    """
     styles = curve_styles([*card.palette, *card.curves])
+    asked: dict[str, dict[str, Any]] = {}
     for system in card.systems.values():
-        if not system.has_curve:
-            continue
-        asked: dict[str, Any] = {key: value for key, value in system.look.items() if value}
-        if "dash" in asked:
-            asked["dash"] = NAMED_DASHES[asked["dash"]]
-        styles[system.curve] = replace(styles[system.curve], **asked)
+        if system.has_curve:
+            look: dict[str, Any] = {key: value for key, value in system.look.items() if value}
+            if "dash" in look:
+                look["dash"] = NAMED_DASHES[look["dash"]]
+            asked.setdefault(system.curve, {}).update(look)
+    given = {look["colour"].upper() for look in asked.values() if "colour" in look}
+    own = {curve: style.colour for curve, style in styles.items()
+           if "colour" not in asked.get(curve, {})}  # fmt: skip
+    free = [colour for colour in COLOURS if colour not in given | set(own.values())]
+    for curve, colour in own.items():
+        if colour.upper() in given and free:
+            styles[curve] = replace(styles[curve], colour=free.pop(0))
+    for curve, look in asked.items():
+        styles[curve] = replace(styles[curve], **look)
     return styles
 
 

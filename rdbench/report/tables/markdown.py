@@ -1,14 +1,15 @@
 """The tables of a run as one page of Markdown.
 
-Per domain the rates, scores, BD-rates, posteriors and the spread over seeds, then what has no value
-and why; the costs; what the metrics are.
+First a page: each domain at a glance, and its BD-rates. Then per domain the rates, scores, further
+BD-rates, posteriors and the spread over seeds, and what has no value and why; the costs; what the
+metrics are.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rdbench.report.cards import (
     RATE_MEANING,
@@ -20,6 +21,7 @@ from rdbench.report.cards import (
 )
 from rdbench.report.names import clean, markdown
 from rdbench.report.numbers import NONE
+from rdbench.report.tables.glance import glance
 from rdbench.report.tables.missing import missing_table
 from rdbench.report.tables.points import headline_column
 from rdbench.report.tables.rows import point_columns, point_keys
@@ -27,10 +29,9 @@ from rdbench.report.tables.run_tables import MEAN_NOTE, DomainTables, RunTables,
 from rdbench.report.tables.table import Table
 from rdbench.report.text.columns import filled, markdown_table, packed
 
-if TYPE_CHECKING:
-    pass
-
 WIDEST = 118
+ROWS = 40
+"""Rows of a domain on the first page."""
 PROSE = 100
 
 
@@ -39,11 +40,13 @@ def table_page(tables: RunTables) -> str:
     card = tables.card
     parts = [_caption(tables)]
     for part in tables.domains:
-        counts = f"{clips_text(part.inside).capitalize()}. {few_groups(part.inside)}".rstrip()
-        parts.append(f"## {markdown(card.domain_label(part.domain))}\n\n{counts}")
+        parts += _first_page(part, card)
+    parts += _further(tables)
+    for part in tables.domains:
+        parts.append(f"## {_all_of(part, card)}")
         parts += _section(part.rates, "Rates (kbps)")
         parts += _scores_section(part, card)
-        parts += [text for table in part.bd for text in _section(table, table.title)]
+        parts += [text for table in part.bd[1:] for text in _section(table, table.title)]
         if part.missing:
             parts += ["### Curves without a BD-rate", _bullets(part.missing)]
         for table in (part.posteriors, part.seeds):
@@ -60,6 +63,39 @@ def table_page(tables: RunTables) -> str:
         parts += [f"## {tables.notes.title}", markdown_table(tables.notes.plain)]
     parts += _definitions(tables)
     return "\n\n".join(parts) + "\n"
+
+
+def _first_page(part: DomainTables, card: RunCard) -> list[str]:
+    """A domain at a glance, and its BD-rates against the anchor."""
+    counts = f"{clips_text(part.inside).capitalize()}. {few_groups(part.inside)}".rstrip()
+    shown = glance(part.inside, card, most=ROWS)
+    blocks = packed(shown.head, shown.scores, width=WIDEST) if shown.scores else [shown.head]
+    starred = any(cell.endswith("*") for column in shown.scores for cell in column.cells)
+    said = ["\\* not all clips were scored."] if starred else []
+    bd = [text for table in part.bd[:1] for text in _section(table, table.title)]
+    heading = f"## {markdown(card.domain_label(part.domain))}"
+    return [heading, counts, *map(markdown_table, blocks), *said, *bd]
+
+
+def _all_of(part: DomainTables, card: RunCard) -> str:
+    return f"{markdown(card.domain_label(part.domain))}, all numbers"
+
+
+def _further(tables: RunTables) -> list[str]:
+    """What stands below the first page, with links."""
+    headings = [_all_of(part, tables.card) for part in tables.domains]
+    headings += ["Costs"] * (tables.costs is not None)
+    headings += [tables.notes.title] if tables.notes is not None else []
+    headings += ["Metrics"] * bool(_definitions(tables))
+    if not headings:
+        return []
+    links = ", ".join(f"[{heading}](#{_anchor(heading)})" for heading in headings)
+    return [f"Below: {links}. As CSV: [table.csv](table.csv)."]
+
+
+def _anchor(heading: str) -> str:
+    """The fragment by which a page's heading is reached, as repository pages make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _scores_section(part: DomainTables, card: RunCard) -> list[str]:

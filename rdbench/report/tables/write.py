@@ -1,35 +1,37 @@
 """Tables of a run: Markdown to read, LaTeX and HTML to publish, CSV to compute with, and a short
 text for the terminal.
 
-The Markdown has, per domain, the rates of every kind that was measured, the scores with their
-intervals and BD-rates; then what was not scored and why, the costs, and what the metrics are. The
+The Markdown begins with a page of what matters most, and has, per domain, the rates of every kind
+that was measured, the scores with their intervals and BD-rates; then what was not scored and why,
+the costs, and what the metrics are. The
 CSV is tidy: one line per point, variant, domain and quantity, with its unit, interval, counts and
 the rate beside it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbench.report.cards import clips_text
 from rdbench.report.names import slug
 from rdbench.report.spreadsheet import spreadsheet
+from rdbench.report.tables.glance import glance
 from rdbench.report.tables.html import web_page
 from rdbench.report.tables.latex import latex
 from rdbench.report.tables.markdown import table_page
-from rdbench.report.tables.points import (
-    NOT_A_RATE,
-    headline_column,
-    score_columns,
-)
-from rdbench.report.tables.rows import POINT_KEY, in_order, point_columns, point_keys
+from rdbench.report.tables.rows import POINT_KEY, in_order
 from rdbench.report.tables.run_tables import RunTables, domains_of
 from rdbench.report.text.columns import aligned, packed
 from rdbench.store.atomic import make_folder, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ROWS = 24
+LEAST_ROWS = 6
+"""Rows of all domains together that are printed, and of each of many."""
 
 
 def write_tables(folder: Path, tables: RunTables) -> list[Path]:
@@ -101,29 +103,23 @@ def csv_table(tables: RunTables) -> pd.DataFrame:
 
 
 def summary_text(tables: RunTables, *, width: int = 100) -> str:
-    """A short table for the terminal, at most `width` columns where names allow."""
+    """Every domain at a glance, on a screen: at most `width` columns where names allow."""
     points, card = tables.points, tables.card
-    parts = []
-    starred = dotted = False
-    for domain in domains_of(points):
+    domains = domains_of(points)
+    parts: list[str] = []
+    left: Counter[str] = Counter()
+    starred = False
+    for domain in domains:
         inside = points[points["domain"] == domain]
-        rows = point_keys(inside, card)
-        head = [column.column for column in point_columns(rows, card, longest=28)]
-        head.append(headline_column(rows, inside, card).column)
-        scores = [c.column for c in score_columns(inside, card, rows, brief=True)]
-        blocks = packed(head, scores, width=width) if scores else [head]
+        shown = glance(inside, card, most=max(LEAST_ROWS, ROWS // len(domains)), longest=28)
+        blocks = packed(shown.head, shown.scores, width=width) if shown.scores else [shown.head]
         parts.append(f"{card.domain_label(domain)}: {clips_text(inside)}")
-        parts += [aligned(block) for block in blocks]
-        cells = [cell for block in blocks for column in block for cell in column.cells]
+        parts.append(aligned(blocks[0]))
+        cells = [cell for column in blocks[0] for cell in column.cells]
         starred |= any(cell.endswith("*") for cell in cells)
-        dotted |= any(cell.endswith(NOT_A_RATE) for cell in cells)
-    notes = []
-    if starred:
-        notes.append("* not all clips were scored: see table.md")
-    if dotted:
-        notes.append(
-            f"{NOT_A_RATE} not a rate point: the mean or another amount of noise is decoded, the "
-            "rate is of a sample"
-        )
+        left.update(shown.left_out)
+    notes = ["* not all clips were scored: see table.md"] if starred else []
+    more = ", ".join(f"{count} {what}" for what, count in left.items() if count)
+    notes += [f"not shown, and in table.md: {more}"] if more else []
     notes += tables.caveats
     return "\n\n".join([*(parts or ["nothing was measured"]), *notes]) + "\n"

@@ -49,11 +49,15 @@ def comparison_text(
     tables: Mapping[str, pd.DataFrame],
     card: RunCard,
     *,
-    reference: str,
+    reference: str | None,
     layout: str = "text",
     width: int | None = None,
+    brief: bool = False,
 ) -> str:
-    """All tables of a comparison with the curve `reference`.
+    """All tables of a comparison with the curve `reference`, None where pairs alone are compared.
+
+    brief: on one page: BD-rates by PCHIP, where curves cross, and what was asked for; what is left
+    out is counted.
 
     tables: `bd`, `readings`, `pairs`, `clips`, `latents`, each optional. layout: "text" for a
     terminal, "markdown" for a page. width: of the terminal, None where there is none.
@@ -65,6 +69,9 @@ def comparison_text(
     for domain in domains:
         parts.append(_title(clean(domain), 1, layout))
         inside = {name: table[table["domain"] == domain] for name, table in tables.items()}
+        if brief and reference is not None:
+            parts += _brief_parts(inside, card, reference, draw, layout)
+            continue
         parts += _bd_parts(inside.get("bd"), card, reference, draw, layout)
         parts += _reading_parts(inside.get("readings"), card, draw, layout)
         parts += _pair_parts(inside.get("pairs"), card, draw, layout)
@@ -74,10 +81,65 @@ def comparison_text(
     return page if width is None or layout == "markdown" else folded(page, width=width)
 
 
-def _bd_parts(
-    bd: pd.DataFrame | None, card: RunCard, reference: str, draw: Draw, layout: str
+def _brief_parts(
+    tables: Mapping[str, pd.DataFrame], card: RunCard, reference: str, draw: Draw, layout: str
 ) -> list[str]:
-    if bd is None or bd.empty:
+    """The first page: a BD-rate for each curve and metric, crossings, readings; then a count."""
+    bd = tables["bd"]
+    rates = bd[(bd["quantity"] == "bd_rate") & (bd["method"] == "pchip") & (bd["reason"] == "")]
+    broad = rates[~rates["narrow"].astype(bool)]
+    parts = []
+    for basis, rows in broad.groupby("basis", sort=False):
+        streams = "" if basis == "headline" else ", as streams that decode"
+        title = f"BD-rate against {card.curve_label(reference)}{streams}: bits at equal quality, %"
+        parts += [_title(title, 2, layout), draw(_brief_columns(rows, card))]
+    at_point = bd[(bd["quantity"] == AT_POINT) & (bd["method"] == "pchip") & (bd["reason"] == "")]
+    if len(at_point):
+        title = f"Against {card.curve_label(reference)}, at the quality of one point: bits, %"
+        parts += [_title(title, 2, layout), draw(_brief_columns(at_point, card))]
+    if any("×" in cell for part in parts for cell in part.splitlines()):
+        parts.append("× the curves cross: no single number orders them")
+    parts += _reading_parts(tables.get("readings"), card, draw, layout)
+    refused = bd[(bd["reason"] != "") & (bd["quantity"] == "bd_rate") & (bd["method"] == "pchip")]
+    left = {
+        "BD-rates over little of a curve": len(rates) - len(broad),
+        "refused": len(refused),
+        "differences of single points": int((tables["pairs"]["reason"] == "").sum()),
+    }
+    counted = ", ".join(f"{count} {what}" for what, count in left.items() if count)
+    parts.append(
+        f"More with --all: BD-quality, kinds of rate, notes{', ' * bool(counted)}{counted}"
+    )
+    return parts
+
+
+def _brief_columns(rows: pd.DataFrame, card: RunCard) -> list[Column]:
+    """A row for each curve, a column for each metric."""
+    cells: dict[str, dict[str, str]] = {}
+    curves: dict[tuple[str, str], tuple[str, str]] = {}
+    for row in records(rows):
+        where = (row.curve, row.variant)
+        curves[where] = (card.curve_label(row.curve), _kinds(row, card))
+        mark = " ×" if row.crosses else ""
+        cells.setdefault(row.key, {})[str(where)] = f"{_bd_text(row, card)}{mark}"
+    return [
+        Column("curve", [label for label, _ in curves.values()]),
+        Column("rates compared", [kinds for _, kinds in curves.values()]),
+        *(
+            Column(
+                f"{clean(key)} {card.metrics[key].arrow}".strip(),
+                [found.get(str(where), NONE) for where in curves],
+                right=True,
+            )
+            for key, found in cells.items()
+        ),
+    ]
+
+
+def _bd_parts(
+    bd: pd.DataFrame | None, card: RunCard, reference: str | None, draw: Draw, layout: str
+) -> list[str]:
+    if bd is None or bd.empty or reference is None:
         return []
     against = card.curve_label(reference)
     parts = []

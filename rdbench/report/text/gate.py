@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from rdbench.report.names import clean
-from rdbench.report.numbers import NONE, p_text, with_interval
+from rdbench.report.numbers import NONE, p_text, plain_text, with_interval
 from rdbench.report.text.columns import Column, aligned, markdown_table
 from rdbench.report.text.outputs import json_text, write_text
 from rdbench.store.variants import BUILT_IN
@@ -188,7 +188,7 @@ def _loss(row: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else NONE
+    return plain_text(value).replace("-", "−") if math.isfinite(value) else NONE
 
 
 def _xml(text: str) -> str:

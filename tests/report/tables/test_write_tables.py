@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from pathlib import Path
 
 import make_run
@@ -13,9 +14,11 @@ from hostile_run import hostile
 from rich.cells import cell_len
 
 from rdbench.analysis.aggregate import points, run_points
+from rdbench.analysis.arrays import PointKey
 from rdbench.analysis.runs import Run
 from rdbench.report.cards import describe
 from rdbench.report.numbers import cost_text
+from rdbench.report.tables.glance import thinned
 from rdbench.report.tables.markdown import table_page
 from rdbench.report.tables.run_tables import RunTables, run_tables
 from rdbench.report.tables.write import csv_table, summary_text, write_tables
@@ -73,7 +76,7 @@ def test_every_mark_is_explained_and_no_other(measured: pd.DataFrame, tmp_path: 
     text = " ".join(markdown_text(noisy, manifest).split())
     assert "kl°" in text
     assert "° not a rate point: the mean of the latent, or another amount of noise" in text
-    assert "° not a rate point" in summary_text(run_tables(noisy, manifest))
+    assert "°" not in summary_text(run_tables(noisy, manifest)), "which shows headline points"
     write_tables(tmp_path, run_tables(noisy, manifest))
     tex = (tmp_path / "tables" / "points_speech.tex").read_text()
     assert "another amount of noise" in tex
@@ -340,3 +343,31 @@ def test_unaligned_si_sdr_has_a_short_name_in_the_terminal() -> None:
     manifest = make_run.make_manifest()
     manifest["metrics"] = {"si_sdr_unaligned": {"name": "SI-SDR, unaligned", "unit": "dB"}}
     assert "SI-SDR, unaligned" in summary_text(run_tables(points(frame), manifest))
+
+
+def test_the_first_page_is_a_page(measured: pd.DataFrame) -> None:
+    text = markdown_text(measured, make_run.make_manifest())
+    first, _, rest = text.partition("\nBelow: ")
+    assert len(first.splitlines()) < 90
+    links = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", rest.splitlines()[0])
+    headings = [line.lstrip("# ") for line in rest.splitlines() if line.startswith("#")]
+    assert links
+    assert all(name in headings for name, _ in links)
+    assert ("speech, all numbers", "speech-all-numbers") in links
+
+
+def test_long_curves_keep_their_ends_on_a_page() -> None:
+    points = [
+        PointKey(f"{curve}_{n}", curve, str(n), "codes") for curve in ("a", "b") for n in range(40)
+    ]
+    kept = thinned(points, 10)
+    assert [point.point for point in kept if point.curve == "a"] == ["0", "10", "20", "29", "39"]
+    assert thinned(points[:10], 10) == points[:10]
+    assert len(thinned([PointKey(str(n), str(n), "1", "codes") for n in range(50)], 10)) == 50
+
+
+def test_what_is_printed_fits_a_screen(measured: pd.DataFrame) -> None:
+    lines = summary_text(run_tables(measured, make_run.make_manifest()), width=80).splitlines()
+    assert len(lines) <= 40
+    assert max(map(cell_len, lines)) <= 80
+    assert any(line.startswith("not shown, and in table.md:") for line in lines)

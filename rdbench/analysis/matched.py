@@ -1,0 +1,132 @@
+"""One run against an earlier one: systems of one name, point by point and curve by curve.
+
+"Is this checkpoint better than last week's?" Every headline point that both runs have is compared
+with itself on the same clips, and every curve with itself by BD-rate. What both measured alike, row
+by row, is named and not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rdbench.analysis.curves.bd_rate import bd_table
+from rdbench.analysis.paired import PAIR_COLUMNS, paired_table
+from rdbench.analysis.runs import Run, clashing_systems, merge, named_apart
+from rdbench.store.variants import variants_of
+from rdbench.types import RdbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_POINTS = 3
+"""Points of a curve that has a BD-rate by PCHIP."""
+ALPHA = 0.05
+"""A difference counts whose p, corrected for all tests of the comparison (Holm), is below this."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What there is to say of a run and an earlier one.
+
+    run: both, as one; systems that differ have the run's name before theirs. pairs: differences of
+    points, new − old (`PAIR_COLUMNS`), one table for all tests. bd: BD-rates of curves, new against
+    old (`BD_COLUMNS`), None where no curve has points enough. same: systems whose rows are the same
+    in both. only_old, only_new: systems of one of them.
+    """
+
+    run: Run
+    pairs: pd.DataFrame
+    bd: pd.DataFrame | None
+    same: tuple[str, ...]
+    only_old: tuple[str, ...]
+    only_new: tuple[str, ...]
+
+    @property
+    def better(self) -> pd.DataFrame:
+        """The pairs that are better for sure."""
+        return self._sure(better=True)
+
+    @property
+    def worse(self) -> pd.DataFrame:
+        """The pairs that are worse for sure."""
+        return self._sure(better=False)
+
+    def _sure(self, *, better: bool) -> pd.DataFrame:
+        rises = self.pairs["difference"] > 0
+        gains = rises == (self.pairs["better"] == "higher")
+        return self.pairs[(self.pairs["p_holm"] < ALPHA) & (gains == better)]
+
+
+def match(old: Run, new: Run, *, metrics: Sequence[str] | None = None) -> Matched:
+    """Compares `new` with `old` by names of systems and points.
+
+    metrics: these alone. Raises NotComparableError for runs that were not measured alike, and
+    RdbenchError where they have no system in common.
+    """
+    import pandas as pd
+
+    old, new = named_apart([old, new])
+    before, after = _systems(old), _systems(new)
+    both = [name for name in after if name in before]
+    if not both:
+        raise RdbenchError(
+            f"{old.name} and {new.name} have no system of one name ({', '.join(before)}; "
+            f"{', '.join(after)}); name a curve that both are held against with --anchor, or "
+            "points with --pair"
+        )
+    merged = merge([old, new])
+    changed = clashing_systems([old, new])
+    pairs = [
+        (f"{new.name}:{name}/{point}", f"{old.name}:{name}/{point}")
+        for name in both
+        if name in changed
+        for point in after[name]
+        if point in before[name]
+    ]
+    table = (
+        paired_table(merged, pairs=pairs, metrics=metrics)
+        if pairs
+        else pd.DataFrame(columns=PAIR_COLUMNS)
+    )
+    return Matched(
+        merged,
+        table,
+        _bd(merged, old, new, metrics),
+        same=tuple(name for name in both if name not in changed),
+        only_old=tuple(name for name in before if name not in after),
+        only_new=tuple(name for name in after if name not in before),
+    )
+
+
+def _systems(run: Run) -> dict[str, list[str]]:
+    """The points of each system that are headlined, in the run's order."""
+    headline = {name for name, card in variants_of(run.manifest).items() if card.headline}
+    rows = run.rows[run.rows["variant"].isin(headline) & (run.rows["kind"] == "metric")]
+    found: dict[str, list[str]] = {}
+    for system, point in rows[["system", "point"]].drop_duplicates().astype(str).values:
+        found.setdefault(system, []).append(point)
+    return found
+
+
+def _bd(merged: Run, old: Run, new: Run, metrics: Sequence[str] | None) -> pd.DataFrame | None:
+    """BD-rates of the curves that differ and have points enough in both."""
+    import pandas as pd
+
+    points = _systems(merged)
+    counts: dict[str, int] = {}
+    curves = merged.rows.drop_duplicates("system")[["system", "curve"]].astype(str)
+    for system, curve in curves.values:
+        counts[curve] = counts.get(curve, 0) + len(points.get(system, ()))
+    tables = []
+    for curve, count in counts.items():
+        other = f"{old.name}:{curve.removeprefix(f'{new.name}:')}"
+        if curve.startswith(f"{new.name}:") and min(count, counts.get(other, 0)) >= LEAST_POINTS:
+            tables.append(
+                bd_table(
+                    merged, reference=other, curves=[curve], metrics=metrics,
+                    methods=("pchip",), quantities=("bd_rate",),
+                )
+            )  # fmt: skip
+    return pd.concat(tables, ignore_index=True) if tables else None
