@@ -81,7 +81,7 @@ def _of_folders(reference: Path, reconstruction: Path) -> list[FilePair]:
     clips = folder_corpus(reference).clips
     listing = Listing.of(reconstruction, "RECONSTRUCTION")
     places = places_of([clip.name for clip in clips])
-    found = find_audio(listing, places)
+    found = find_audio(listing, places, {})
     pairs = []
     for clip in clips:
         own = found[clip.name]

@@ -69,11 +69,11 @@ def read_configuration(wanted: Wanted, folder: Path) -> tuple[Any, Any, Mapping[
     content = read_config(folder, codec=wanted.named)
     if not isinstance(content, Mapping):
         raise no_config(path, "it is no table", codec=wanted.named)
-    said = content.get("model_type")
+    said = str(content.get("model_type"))
     if said not in wanted.classes:
         types = " or ".join(repr(one) for one in wanted.classes)
         raise WeightsError(
-            f"{wanted.named}: {path} is of the model type {str(said)[:60]!r}, not {types}; "
+            f"{wanted.named}: {path} is of the model type {said[:60]!r}, not {types}; "
             "give a model of this type, or name the codec that reads it"
         )
     build = getattr(transformers, wanted.classes[said], None)

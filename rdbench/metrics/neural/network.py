@@ -126,7 +126,7 @@ class ModelMetric(DeviceBackend):
         network.check(key, find_model(weights, named=f"metric {key!r}"), **options)
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]  # a constant there
+    def version(self) -> str:
         """Of the packages and of how they are used; MissingExtraError where one is absent."""
         packages = [
             f"{one} {distribution_version(one, self.key, self._kind.extra)}"

@@ -19,7 +19,7 @@ from rdbench.weights.transformers_models import Wanted, read_configuration, read
 if TYPE_CHECKING:
     import torch
 
-UNUSED = ("masked_spec_embed",)
+UNUSED: tuple[str, ...] = ("masked_spec_embed",)
 """Of the wav2vec 2.0 family: what stands in for frames that training hides."""
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -27,7 +27,7 @@ PREPROCESSOR = "preprocessor_config.json"
 class TransformersNetwork(Network):
     """A model of `transformers`. classes: by model type; surplus, unused: see `Wanted`."""
 
-    packages = ("transformers",)
+    packages: tuple[str, ...] = ("transformers",)
     of_folder = True
     classes: ClassVar[Mapping[str, str]]
     surplus: ClassVar[Collection[str]] = ()

@@ -132,7 +132,7 @@ def _draw_sweeps(panel: Axes, content: LatentContent, table: pd.DataFrame) -> No
             part["kbps"], part["least"], part["most"], color=colour, alpha=_DARK, linewidth=0
         )
         if len(part) == 1:  # a band of no width
-            _draw_bars(panel, part["kbps"], part, colour)
+            _draw_bars(panel, list(part["kbps"]), part, colour)
         panel.plot(
             part["kbps"], part["value"], color=colour, marker=MARKERS[number % len(MARKERS)],
             label=content.card.curve_label(str(curve)),
