@@ -4,9 +4,12 @@ Kumar et al., "TorchAudio-Squim: reference-less speech quality and intelligibili
 TorchAudio", ICASSP 2023 (arXiv 2304.01448). `squim_stoi`, `squim_pesq` and `squim_si_sdr` are what
 a network estimates of the reconstruction alone at 16 kHz, on the scales of STOI, wide-band PESQ and
 SI-SDR in dB; it was trained on the DNS challenge of 2020: on noise and enhancement, not on codecs.
-`squim_mos` is 5 minus the difference in opinion that another network (NORESQA-MOS: Manocha and
-Kumar, Interspeech 2022, arXiv 2206.12285) hears between the reconstruction and clean speech; any
-will do, and here it is the reference.
+With d the difference in opinion that another network (NORESQA-MOS: Manocha and Kumar, Interspeech
+2022, arXiv 2206.12285) hears between the reconstruction and clean speech,
+
+    squim_mos = 5 - d;
+
+any clean speech will do, and here it is the reference.
 
 Conventions: signals are those that the models are given by their package, which levels them for the
 first three; nothing is cut into windows.

@@ -27,7 +27,7 @@ PREPROCESSOR = "preprocessor_config.json"
 class TransformersNetwork(Network):
     """A model of `transformers`. classes: by model type; surplus, unused: see `Wanted`."""
 
-    packages: tuple[str, ...] = ("transformers",)
+    packages: ClassVar[tuple[str, ...]] = ("transformers",)
     of_folder = True
     classes: ClassVar[Mapping[str, str]]
     surplus: ClassVar[Collection[str]] = ()

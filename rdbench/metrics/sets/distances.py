@@ -2,7 +2,14 @@
 
 Its key is both their names: `frechet_logmel`, `kernel_encodec`. The sets are the references and the
 reconstructions of a domain, or, with the option `reference`, what `rdbench reference-stats` saved
-of other audio, and the reconstructions.
+of other audio, and the reconstructions. With means m and covariances C of the features of the two,
+F_n the distance on n groups of clips, and k a Gaussian kernel,
+
+    frechet       F = |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½)
+    frechet_inf   2 F_N - mean F_{N/2}
+    kernel        100 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y))
+
+of which the modules of the comparisons say more.
 """
 
 from __future__ import annotations
