@@ -156,7 +156,7 @@ def _command(name: str, command: Any) -> str:
     rows = [(f"`{_metavar(one)}`", getattr(one, "help", "") or "") for one in arguments]
     rows += [(f"`{', '.join(one.opts)}`", _help(one)) for one in options if one.name != "help"]
     text = re.sub(r"\s*\n\s*", " ", re.sub(r"\n\n+", "\0", (command.help or "").strip()))
-    parts = [f"## `rdbench {name}`", text.replace("\0", "\n\n"), f"    {usage}"]
+    parts = [f"## `rdbench {name}`", text.replace("\0", "\n\n"), f"`{usage}`"]
     return "\n\n".join([*parts, _table(("option", "meaning"), rows)] if rows else parts)
 
 

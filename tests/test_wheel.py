@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = [pytest.mark.wheel, pytest.mark.xdist_group("wheel")]
 BUILT_OF = ("pyproject.toml", "README.md", "LICENSE")
 

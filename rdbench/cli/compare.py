@@ -88,7 +88,12 @@ def command(
     for sentence in filter(None, said):
         typer.echo(f"rdbench: {sentence}", err=True)
     text = comparison_text(
-        tables, card, reference=anchor, width=terminal_width(), brief=not everything
+        tables,
+        card,
+        reference=anchor,
+        width=terminal_width(),
+        brief=not everything,
+        pairs_asked=bool(pair),
     )
     typer.echo(text, nl=False)
 

@@ -162,6 +162,7 @@ def metrics(
     the scores that `rdbench import-scores` brought into it, with intervals.
     """
     from rdbench.metrics.registry import definition, keys
+    from rdbench.report.names import clean
 
     if against is not None:
         compare_with_listeners(
@@ -180,7 +181,7 @@ def metrics(
     for key in keys():
         meant = definition(key)
         better = f"{ARROWS[meant.direction]} {meant.unit}".rstrip()
-        rows.append((key, meant.name, better, ", ".join(meant.domains) or "all"))
+        rows.append((key, clean(meant.name, longest=30), better, ", ".join(meant.domains) or "all"))
     _print_table(("key", "metric", "better", "domains"), rows)
     typer.echo("\nrdbench metrics KEY says what one of them is, and what computes it")
 

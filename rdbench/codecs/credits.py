@@ -39,10 +39,14 @@ _DAC = (
 _DAC_CODE = "MIT (descript-audio-codec)"
 
 
-def _said_over_there(name: str) -> str:
-    """The citation of a class that runs in another environment, and imports nothing of rdbench."""
+def _said_over_there(name: str) -> tuple[str, str]:
+    """The citation, and the licence of the code, of a class that runs in another environment.
+
+    It imports nothing of rdbench, so that it says of itself what others are told here.
+    """
     module, _, attribute = ELSEWHERE[name].partition(":")
-    return str(getattr(import_module(module), attribute).citation)
+    found = getattr(import_module(module), attribute)
+    return str(found.citation), str(found.licence)
 
 
 CREDITS: Mapping[str, Credit] = {
@@ -149,7 +153,7 @@ CREDITS: Mapping[str, Credit] = {
         "DACVAE", "Meta: DACVAE (SAM Audio), 2025, https://github.com/facebookresearch/dacvae"
     ),
     **{
-        name: Credit(label, _said_over_there(name))
+        name: Credit(label, *_said_over_there(name))
         for name, label in (
             ("wavtokenizer", "WavTokenizer"),
             ("bigcodec", "BigCodec"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FRAMES_MISSING = 2
 """Frames that a codec may have fewer than fit into a clip, as one without padding has."""
-SECONDS_MORE = 0.5
+SECONDS_MORE = 1.0
 """What a codec may append to fill its last frame, block or segment."""
 DURATION_SLACK = 0.02
 """Share by which its frames may last shorter or longer than a clip: segments overlap."""
@@ -38,7 +38,8 @@ def check_encoded(encoded: Encoded, names: Sequence[str] | None = None) -> None:
     """Raises PayloadError for tokens or a posterior that cannot be what was made of these clips.
 
     That is what `clip_codes` and `check_posterior` refuse, and frames that last shorter or longer
-    than the clip: by DURATION_SLACK and FRAMES_MISSING, or DURATION_SLACK and SECONDS_MORE.
+    than the clip: by DURATION_SLACK and FRAMES_MISSING, or DURATION_SLACK and SECONDS_MORE. A
+    posterior of a single frame is one of the whole clip.
     """
     payload = encoded.payload
     if isinstance(payload, Tokens):
@@ -113,7 +114,8 @@ def _check_duration(
     for index, (frames, lasts) in enumerate(zip(framed.frames.tolist(), seconds, strict=True)):
         least = lasts * (1 - DURATION_SLACK) * rate - FRAMES_MISSING
         most = (lasts * (1 + DURATION_SLACK) + SECONDS_MORE) * rate + FRAMES_MISSING
-        if not least <= frames <= most:
+        whole = frames == 1 and isinstance(framed, Posterior)
+        if not (least <= frames <= most or whole):
             raise PayloadError(
                 f"{clip_name(index, names)}{what}: it has {frames} frames, and {lasts:.3g} s at "
                 f"{rate:g} frames per second are {lasts * rate:.4g}; the codec's frames or its "

@@ -10,7 +10,7 @@ use. The package then makes what is in no file (rotary frequencies, windows, res
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,14 @@ class Wanted:
     named: as sentences call what reads it, such as "codec 'mimi'". classes: the package's class by
     model type. surplus: tensors that published files hold and the model has no use for. unused:
     those of the model that nothing here uses, which files may lack; both are names or their ends.
+    files: what the weights may be called, the one that is taken first.
     """
 
     named: str
     classes: Mapping[str, str]
     surplus: Collection[str] = ()
     unused: Collection[str] = ()
+    files: tuple[str, ...] = (TRANSFORMERS_WEIGHTS,)
 
 
 def read_configuration(wanted: Wanted, folder: Path) -> tuple[Any, Any, Mapping[str, Any]]:
@@ -102,10 +104,10 @@ def read_model(wanted: Wanted, build: Any, config: Any, folder: Path) -> tuple[A
         return _fill(wanted, build, config, checkpoint), checkpoint
 
 
-def weights_file(folder: Path) -> Path:
-    """The file of weights in a folder: the first kind that is there, else the one to be had."""
-    found = [folder / name for name in TRANSFORMERS_FILES if (folder / name).exists()]
-    return found[0] if found else folder / TRANSFORMERS_WEIGHTS
+def weights_file(folder: Path, names: Sequence[str] = TRANSFORMERS_FILES) -> Path:
+    """The file of weights in a folder: the first of `names` that is there, else the first."""
+    found = [folder / name for name in names if (folder / name).exists()]
+    return found[0] if found else folder / names[0]
 
 
 def _fault(value: Any, key: str = "", depth: int = 0) -> str:
@@ -153,7 +155,7 @@ def _without_ways(value: Any) -> Any:
 
 
 def _read_weights(wanted: Wanted, folder: Path) -> Checkpoint:
-    path = weights_file(folder)
+    path = weights_file(folder, wanted.files)
     if not path.exists() and (folder / f"{TRANSFORMERS_WEIGHTS}.index.json").exists():
         raise WeightsError(
             f"{wanted.named}: the weights in {folder} are split into several files, which is not "

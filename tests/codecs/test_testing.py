@@ -221,7 +221,7 @@ def test_a_sound_codec_passes() -> None:
         (OutOfOrder, "not in the order of their target_kbps"),
         (OneName, "share a name"),
         (CodebookTooSmall, r"token \d+ of codebook 0 at frame \d+ is outside its 16 entries"),
-        (WrongFrameRate, "4800 frames, and 0.6 s at 4000 frames per second are 2400"),
+        (WrongFrameRate, "info.frame_rate is 8000, and what it encodes has 4000"),
         (FramesLeftOut, "2400 frames, and 0.6 s at 8000 frames per second are 4800"),
         (OtherFrameRate, "info.frame_rate is 50, and what it encodes has 8000"),
         (OtherHeadline, "no rate of its headline kind 'payload'"),

@@ -126,7 +126,7 @@ def load(kind: Kind, weights: str | Path | None, subfolder: str, revision: str) 
         f"config {hashlib.sha256(settings).hexdigest()[:16]}",
         {
             "weights": Path(str(weights)).name,
-            "weights_bytes": weights_file(folder).stat().st_size,
+            "weights_bytes": weights_file(folder, wanted.files).stat().st_size,
             "weights_from": origin_of(str(weights), folder),
         },
     )

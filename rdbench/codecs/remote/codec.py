@@ -34,7 +34,7 @@ from rdbench.codecs.remote.description import Description
 from rdbench.codecs.remote.process import RaisedError, WorkerDiedError, WorkerProcess
 from rdbench.files import user_path
 from rdbench.identity import behind_files, file_sha256
-from rdbench.rate.validate import clip_codes
+from rdbench.rate.validate import check_encoded
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -70,8 +70,6 @@ ANSWER_SECONDS = 3600.0
 """How long one call may take; the engine's own limit is shorter and ends the process, too."""
 MAX_SIDE_BITS = 2**32
 """Most bits of side information of one clip."""
-FRAMES_OFF, FEW_FRAMES, PADDED_SECONDS = 1.1, 2, 1.0
-"""How far the number of frames may be off: by a factor, by a few, and by padding at the end."""
 ADAPTERS = Path(__file__).with_name("adapters")
 """The folder of classes that rdbench has for the other side."""
 _OWN = "rdbench.codecs.remote.adapters."
@@ -262,11 +260,10 @@ class _Remote(Codec):
 
         results = self._host.by_group(audio.lengths, run)
         payload = self._payload([one for one, _ in results], point)
-        if isinstance(payload, Tokens):
-            clip_codes(payload)  # a size that its codes do not keep to is no rate
-            self._check_frames(payload, audio)
         side = self._side([side for _, side in results])
-        return Encoded(payload, audio.lengths, audio.sample_rate, audio.channels, side)
+        encoded = Encoded(payload, audio.lengths, audio.sample_rate, audio.channels, side)
+        check_encoded(encoded)  # what does not keep to its sizes and frame rate has no rate
+        return encoded
 
     def decode(self, decoder_input: DecoderInput) -> AudioBatch:
         """Decodes to the lengths that `decoder_input` states."""
@@ -282,20 +279,6 @@ class _Remote(Codec):
         samples, _ = pad_stack(self._host.by_group(decoder_input.lengths, run))
         on_device = samples.to(self._host.device)
         return AudioBatch(on_device, decoder_input.lengths, decoder_input.sample_rate)
-
-    def _check_frames(self, tokens: Tokens, audio: AudioBatch) -> None:
-        """Holds how many frames there are against how many a second are declared."""
-        for stream in tokens.streams:
-            for frames, seconds in zip(stream.frames.tolist(), audio.seconds.tolist(), strict=True):
-                expected = seconds * stream.frame_rate
-                fewest = expected / FRAMES_OFF - FEW_FRAMES
-                most = expected * FRAMES_OFF + FEW_FRAMES + PADDED_SECONDS * stream.frame_rate
-                if not fewest <= frames <= most:
-                    raise CodecError(
-                        f"{self.info.name} declares {stream.frame_rate:g} frames per second and "
-                        f"made {frames} of {seconds:.2f} s; mend its frame_rate, or leave out the "
-                        "frames of padding"
-                    )
 
     def _check_samples(self, samples: torch.Tensor, clips: int, channels: int, length: int) -> None:
         have = tuple(samples.shape)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rdbench.metrics.neural.network import Network
 from rdbench.types import WeightsError
 from rdbench.weights.configs import read_json
+from rdbench.weights.hub import TRANSFORMERS_FILES
 from rdbench.weights.model_files import ModelFiles
 from rdbench.weights.transformers_models import Wanted, read_configuration, read_model
 
@@ -49,7 +50,7 @@ class TransformersNetwork(Network):
 
     @classmethod
     def _wanted(cls) -> Wanted:
-        return Wanted(cls.named(), cls.classes, cls.surplus, cls.unused)
+        return Wanted(cls.named(), cls.classes, cls.surplus, cls.unused, TRANSFORMERS_FILES)
 
     @classmethod
     def side_file(cls, files: ModelFiles, name: str) -> Any:

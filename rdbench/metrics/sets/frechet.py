@@ -146,7 +146,7 @@ class Extrapolated(Frechet):
     """The Fréchet distance where 1/N is 0."""
 
     name = "frechet_inf"
-    title = "Fréchet distance, extrapolated"
+    title = "Fréchet, extrapolated"
     what = "Fréchet distance, extrapolated over 1/N to no bias, between Gaussians of"
     lower = -float("inf")
     citation = (

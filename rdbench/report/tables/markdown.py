@@ -30,7 +30,7 @@ from rdbench.report.tables.table import Table
 from rdbench.report.text.columns import filled, markdown_table, packed
 
 WIDEST = 118
-ROWS = 40
+ROWS = 36
 """Rows of a domain on the first page."""
 PROSE = 100
 

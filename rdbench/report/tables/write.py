@@ -10,6 +10,7 @@ the rate beside it.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,5 +122,5 @@ def summary_text(tables: RunTables, *, width: int = 100) -> str:
     notes = ["* not all clips were scored: see table.md"] if starred else []
     more = ", ".join(f"{count} {what}" for what, count in left.items() if count)
     notes += [f"not shown, and in table.md: {more}"] if more else []
-    notes += tables.caveats
+    notes = [textwrap.fill(note, width) for note in [*notes, *tables.caveats]]
     return "\n\n".join([*(parts or ["nothing was measured"]), *notes]) + "\n"

@@ -53,11 +53,12 @@ def comparison_text(
     layout: str = "text",
     width: int | None = None,
     brief: bool = False,
+    pairs_asked: bool = False,
 ) -> str:
     """All tables of a comparison with the curve `reference`, None where pairs alone are compared.
 
     brief: on one page: BD-rates by PCHIP, where curves cross, and what was asked for; what is left
-    out is counted.
+    out is counted. pairs_asked: whether the pairs of points are those that were asked for.
 
     tables: `bd`, `readings`, `pairs`, `clips`, `latents`, each optional. layout: "text" for a
     terminal, "markdown" for a page. width: of the terminal, None where there is none.
@@ -71,6 +72,10 @@ def comparison_text(
         inside = {name: table[table["domain"] == domain] for name, table in tables.items()}
         if brief and reference is not None:
             parts += _brief_parts(inside, card, reference, draw, layout)
+            if not pairs_asked:
+                continue
+            parts += _pair_parts(inside.get("pairs"), card, draw, layout)
+            parts += _latent_parts(inside.get("latents"), card, draw, layout)
             continue
         parts += _bd_parts(inside.get("bd"), card, reference, draw, layout)
         parts += _reading_parts(inside.get("readings"), card, draw, layout)
@@ -88,21 +93,25 @@ def _brief_parts(
     bd = tables["bd"]
     rates = bd[(bd["quantity"] == "bd_rate") & (bd["method"] == "pchip") & (bd["reason"] == "")]
     broad = rates[~rates["narrow"].astype(bool)]
+    shown, weight = (broad, "") if len(broad) else (rates, NARROW)  # rather than nothing
     parts = []
-    for basis, rows in broad.groupby("basis", sort=False):
+    for basis, rows in shown.groupby("basis", sort=False):
         streams = "" if basis == "headline" else ", as streams that decode"
         title = f"BD-rate against {card.curve_label(reference)}{streams}: bits at equal quality, %"
-        parts += [_title(title, 2, layout), draw(_brief_columns(rows, card))]
+        parts += [_title(title + weight, 2, layout), draw(_brief_columns(rows, card))]
     at_point = bd[(bd["quantity"] == AT_POINT) & (bd["method"] == "pchip") & (bd["reason"] == "")]
     if len(at_point):
         title = f"Against {card.curve_label(reference)}, at the quality of one point: bits, %"
         parts += [_title(title, 2, layout), draw(_brief_columns(at_point, card))]
     if any("×" in cell for part in parts for cell in part.splitlines()):
         parts.append("× the curves cross: no single number orders them")
+    kinds = {*bd["rate_kind"], *bd["reference_rate_kind"]}
+    parts += [] if parts else _refusals(bd, card, draw, layout)
+    parts += [STATED] if RateKind.STATED in kinds else []
     parts += _reading_parts(tables.get("readings"), card, draw, layout)
     refused = bd[(bd["reason"] != "") & (bd["quantity"] == "bd_rate") & (bd["method"] == "pchip")]
     left = {
-        "BD-rates over little of a curve": len(rates) - len(broad),
+        "BD-rates over little of a curve": len(rates) - len(shown),
         "refused": len(refused),
         "differences of single points": int((tables["pairs"]["reason"] == "").sum()),
     }

@@ -110,7 +110,7 @@ def test_the_card_names_the_environment_and_the_code() -> None:
         ("floats", "codes must be whole numbers"),
         ("one_codebook_less", r"codes of shape \(4, 2400\) where"),
         ("out_of_range", r"token 1\d\d of codebook 0 .* outside its 16 entries"),
-        ("half", r"declares 4000 frames per second and made 1200 of 0\.60 s; mend its frame_rate"),
+        ("half", r"it has 1200 frames, and 0\.6 s at 4000 frames per second are 2400"),
         ("free", "in 0 bits; say how many it takes"),
         ("part_of_a_bit", "has 12.5 bits; give a whole number"),
         ("nan", "'speaker' must have finite values"),
@@ -264,7 +264,7 @@ def test_the_worker_needs_nothing_newer_than_python_38_and_numpy() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in node.names
     }
-    assert top - sys.stdlib_module_names - {"collections.abc"} == {"numpy"}
+    assert {name.partition(".")[0] for name in top} - sys.stdlib_module_names == {"numpy"}
 
 
 @pytest.mark.parametrize(
