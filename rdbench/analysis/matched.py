@@ -15,6 +15,7 @@ from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.paired import PAIR_COLUMNS, paired_table
 from rdbench.analysis.runs import Run, clashing_systems, merge, named_apart
 from rdbench.store.variants import variants_of
+from rdbench.suggest import nearest
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Matched:
     run: both, as one; systems that differ have the run's name before theirs. pairs: differences of
     points, new − old (`PAIR_COLUMNS`), one table for all tests. bd: BD-rates of curves, new against
     old (`BD_COLUMNS`), None where no curve has points enough. same: systems whose rows are the same
-    in both. only_old, only_new: systems of one of them.
+    in both. only_old, only_new: systems of one of them, or without a point in both.
     """
 
     run: Run
@@ -69,13 +70,20 @@ def match(old: Run, new: Run, *, metrics: Sequence[str] | None = None) -> Matche
 
     old, new = named_apart([old, new])
     before, after = _systems(old), _systems(new)
-    both = [name for name in after if name in before]
+    both = [name for name in after if set(after[name]) & set(before.get(name, ()))]
     if not both:
         raise RdbenchError(
-            f"{old.name} and {new.name} have no system of one name ({', '.join(before)}; "
+            f"{old.name} and {new.name} have no point of one system and name ({', '.join(before)}; "
             f"{', '.join(after)}); name a curve that both are held against with --anchor, or "
             "points with --pair"
         )
+    measured = {*old.metrics} & {*new.metrics}
+    for metric in metrics or ():
+        if metric not in measured:
+            raise RdbenchError(
+                f"no metric {metric!r} was measured in both {old.name} and {new.name}; "
+                f"{nearest(metric, sorted(measured))}"
+            )
     merged = merge([old, new])
     changed = clashing_systems([old, new])
     pairs = [
@@ -95,8 +103,8 @@ def match(old: Run, new: Run, *, metrics: Sequence[str] | None = None) -> Matche
         table,
         _bd(merged, old, new, metrics),
         same=tuple(name for name in both if name not in changed),
-        only_old=tuple(name for name in before if name not in after),
-        only_new=tuple(name for name in after if name not in before),
+        only_old=tuple(name for name in before if name not in both),
+        only_new=tuple(name for name in after if name not in both),
     )
 
 

@@ -63,6 +63,11 @@ def command(
     from rdbench.report.text.outputs import json_text, write_text
 
     if anchor is None and not pair:
+        asked = {"--curve": curve, "--at": at, "--reach": reach}
+        if dropped := [option for option, value in asked.items() if value]:
+            raise SpecError(
+                f"{dropped[0]} needs a curve to compare with; name it with --anchor CURVE"
+            )
         _versions(runs, metric, everything=everything, markdown=markdown, json=json)
         return
     run = load(runs)

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Callable[..., Codec]:
     """What makes the codec called `name`."""
-    from rdbench.codecs.registry import BUILT_IN, RUNS_PROGRAMS, create
+    from rdbench.codecs.registry import BUILT_IN, ELSEWHERE, RUNS_PROGRAMS, create
 
-    if name not in BUILT_IN:
+    if name not in BUILT_IN and name not in ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    def make(*points: float | str, **options: Any) -> Codec:
-        # Who makes a codec that runs programs names them here and now.
-        allowed = name == RUNS_PROGRAMS
-        return create(name, points=points or None, options=options, allow_code=allowed)
+    def make(*points: float | str, python: str = "", **options: Any) -> Codec:
+        # Who makes a codec that runs programs, or others' code, names them here and now.
+        allowed = name == RUNS_PROGRAMS or name in ELSEWHERE
+        return create(
+            name, points=points or None, options=options, allow_code=allowed, python=python
+        )
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"Makes the codec {name!r} at `points`, with its options; raises CodecError."
@@ -35,6 +37,6 @@ def __getattr__(name: str) -> Callable[..., Codec]:
 
 
 def __dir__() -> list[str]:
-    from rdbench.codecs.registry import BUILT_IN
+    from rdbench.codecs.registry import BUILT_IN, ELSEWHERE
 
-    return sorted({*globals(), *BUILT_IN})
+    return sorted({*globals(), *BUILT_IN, *ELSEWHERE})

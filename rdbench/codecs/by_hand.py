@@ -137,7 +137,9 @@ def _encoded(
 
 def _point(codec: Codec, point: str | float | None) -> OperatingPoint:
     if point is not None:
-        return codec.point(point if isinstance(point, str) else f"{point:g}")
+        from rdbench.codecs.points import resolve
+
+        return resolve(codec.info.name, [point], codec.points)[0]
     if len(codec.points) > 1:
         names = ", ".join(one.name for one in codec.points)
         raise CodecError(f"{codec.info.name} has several points ({names}); name one as `point`")

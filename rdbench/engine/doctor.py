@@ -13,12 +13,16 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from rdbench.codecs.catalogue import CARDS
-from rdbench.types import AudioBatch, RdbenchError
+from rdbench.types import AudioBatch, MissingExtraError, RdbenchError
 
 EXTRAS = {
     **{card.package.extra: (card.package.module,) for card in CARDS.values() if card.package},
     "pitch": ("pyworld",),
-    "mos": ("distillmos", "speechmos", "onnxruntime"),
+    "mos": ("distillmos", "speechmos", "onnxruntime", "torchmetrics"),
+    "speaker": ("resemblyzer",),
+    "asr": ("transformers", "jiwer"),
+    "aesthetics": ("audiobox_aesthetics",),
+    "lightning": ("lightning",),
     "train": ("lightning_fabric", "tensorboard"),
 }
 """Optional packages by the extra that installs them."""
@@ -184,6 +188,8 @@ def _metric(key: str, reference: AudioBatch) -> Finding:
     try:
         used = backend(key)
         score = score_pair(used, reference=audio, reconstruction=audio).value
+    except (MissingExtraError, ImportError):  # `extras` says how to get it
+        return Finding("metrics", key, "not installed")
     except Exception as error:  # what is looked for is whether it raises
         fault = f"it cannot be computed ({type(error).__name__}: {error})"
         return Finding("metrics", key, "failed", f"{fault}; leave it out of the spec, or install "

@@ -142,8 +142,8 @@ def draft(found: Survey, codecs: Sequence[str], out: Path) -> str:
         *_protocol(found),
         *_metrics(found),
         "systems:  # `rdbench codecs` lists what there is",
-        *(_system(codec, out) for codec in codecs),
-        *_others(found),
+        *(_system(codec, out) for codec in dict.fromkeys(codecs)),
+        *_others(found, codecs),
         "costs: {enabled: true}  # time and memory of this machine, measured last",
     ]
     return "\n".join(lines) + "\n"
@@ -227,8 +227,8 @@ def _system(codec: str, out: Path) -> str:
     )
 
 
-def _others(found: Survey) -> list[str]:
-    """What to compare with, at rates (kbps) that suit the clips."""
+def _others(found: Survey, asked_for: Sequence[str]) -> list[str]:
+    """What to compare with, beside what was asked for, at rates (kbps) that suit the clips."""
     suited: dict[tuple[str, str], list[str]] = {}
     for name, headers in found.domains.items():
         suited.setdefault(_rates(headers), []).append(name)
@@ -236,16 +236,20 @@ def _others(found: Survey) -> list[str]:
     for codec, label in enumerate(("Opus", "MP3")):
         for points, domains in suited.items():
             key, where, named = label.lower(), "", ""
+            if key in asked_for:
+                continue
             if len(suited) > 1:
                 named = f", name: {quoted(f'{key} {domains[0]}')}, curve: {key}"
                 where = f", domains: [{', '.join(map(quoted, domains))}]"
             asked = f"points: {points[codec]}"
             lines.append(f"  - {{codec: {key}{named}, label: {label}, {asked}{where}}}")
-    return [
-        *lines,
-        "  - {codec: identity, label: Identity}  # no rate: what the metrics say of the reference",
-        "  - {codec: lowpass, label: Low-pass}  # no rate: of the reference with less bandwidth",
-    ]
+    anchors = {
+        "identity": "{codec: identity, label: Identity}  # no rate: what the metrics say of the "
+        "reference",
+        "lowpass": "{codec: lowpass, label: Low-pass}  # no rate: of the reference with less "
+        "bandwidth",
+    }
+    return [*lines, *(f"  - {said}" for key, said in anchors.items() if key not in asked_for)]
 
 
 def _rates(headers: Headers) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rdbench.audio.load import read
 from rdbench.audio.resample import resample_batch
+from rdbench.engine.devices import resolve_device
 from rdbench.engine.score_files import find_pairs
 from rdbench.metrics.channels import batch_under
 from rdbench.metrics.registry import backend, definition
@@ -38,6 +39,7 @@ def save_reference(
     """
     import torch
 
+    device = resolve_device(device)
     if key not in PARTS:
         raise SpecError(f"{key!r} is no metric of sets; {nearest(key, PARTS, many='there are')}")
     metric = backend(key, options=options)

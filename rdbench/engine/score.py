@@ -161,7 +161,7 @@ def chosen(metrics: Sequence[str | Mapping[str, Any]]) -> tuple[Metric, ...]:
         except ValidationError as error:
             what = error.errors()[0]["msg"]
             raise SpecError(f"metric {item!r} is not a key, nor key and options: {what}") from None
-        metric = Metric(asked.key, asked.backend, json.dumps(dict(asked.options)))
+        metric = Metric(asked.key, asked.backend, json.dumps(dict(asked.options), default=str))
         if metric.definition.scope is Scope.SET:
             raise SpecError(
                 f"metric {asked.key!r} is of a set of clips and needs a run; write a spec with the "

@@ -23,9 +23,11 @@ from importlib.metadata import entry_points
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from rdbench.files import is_file, user_path
 from rdbench.identity import behind
 from rdbench.metrics.base import (
     MODEL_FILE,
+    REFERENCE_FILE,
     Backend,
     BackendFactory,
     MetricDefinition,
@@ -156,7 +158,10 @@ def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIO
             raise SpecError(f"metric {key!r} has no option {option!r}; {near}")
     weights = options.get(MODEL_FILE)
     model = None if weights is None else find_model(str(weights), named=f"metric {key!r}")
-    stamps = tuple(file.stat().st_mtime_ns for file in model.files) if model else ()
+    read = [*(model.files if model else ())]
+    if (saved := options.get(REFERENCE_FILE)) is not None and is_file(user_path(str(saved))):
+        read.append(user_path(str(saved)))
+    stamps = tuple(file.stat().st_mtime_ns for file in read)
     as_json = json.dumps(dict(options), sort_keys=True, default=str)  # YAML knows dates
     return _built(key, chosen, as_json, model, stamps)
 

@@ -56,9 +56,12 @@ def score_pair(backend: Backend, *, reference: AudioBatch, reconstruction: Audio
     if isinstance(backend, SetBackend):
         import numpy as np
 
-        sides = [backend.summary(backend.feature(audio)) for audio in (reference, reconstruction)]
-        distance = backend.distance(reference=sides[:1], reconstruction=sides[1:])
-        return Score(float(distance(np.ones((1, 1)))[0]))
+        whole, coded = (  # each window a group
+            [backend.summary([window[None]]) for window in backend.feature(audio)[0]]
+            for audio in (reference, reconstruction)
+        )
+        distance = backend.distance(reference=whole, reconstruction=coded)
+        return Score(float(distance(np.ones((1, len(whole))))[0]))
     if isinstance(backend, DeviceBackend):
         return backend.score(backend.prepare(reference), reconstruction=reconstruction)[0]
     assert isinstance(backend, PoolBackend)

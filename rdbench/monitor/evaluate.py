@@ -7,6 +7,7 @@ the spec. Modes, gradients, random states and torch's settings are afterwards as
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import tempfile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from rdbench.codecs.base import Codec
+    from rdbench.engine.run import RunOptions
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ def evaluate(
     folder: str | Path | None = None,
     log: Any = None,
     name: str = "model",
+    allow_code: bool = False,
+    allow_download: bool = False,
 ) -> Evaluation:
     """Evaluates a model in this process, on the device on which it is.
 
@@ -73,18 +77,28 @@ def evaluate(
             steps are kept; None keeps nothing.
         log: where scores and figures go: see `rdbench.monitor.loggers.log_to`.
         name: of the model in tables.
+        allow_code: let metrics run that are `module:Class`.
+        allow_download: fetch models of metrics that are not on this machine.
 
     Raises:
         SpecError, CodecError, AudioError: for what can be mended before anything is measured.
         CodecError: where everything failed. Single failures are rows, and counted in `failed`.
     """
+    from rdbench.engine.run import RunOptions
+
     check_targets(log)
     codec = _codec(model)
     with ExitStack() as stack:
         stack.enter_context(_as_it_was(codec))
         out = Path(folder) if folder is not None else None
         place = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rdbench")))
-        found = _measured(codec, spec, step, place, name)
+        options = RunOptions(
+            device=_device(codec),
+            costs="none",
+            allow_code=allow_code,
+            allow_download=allow_download,
+        )
+        found = _measured(codec, spec, step, out=place, name=name, options=options)
         whole = add_step(place, found.table)
         if out is not None:
             write_figures(out, whole)
@@ -96,16 +110,16 @@ def evaluate(
     return found if out is not None else replace(found, folder=None)
 
 
-def _measured(codec: Codec, spec: Any, step: int, out: Path, name: str) -> Evaluation:
-    from rdbench.engine.run import RunOptions, run_benchmark
+def _measured(
+    codec: Codec, spec: Any, step: int, *, out: Path, name: str, options: RunOptions
+) -> Evaluation:
+    from rdbench.engine.run import run_benchmark
 
     kind = type(codec)
     system = {"codec": f"{kind.__module__}:{kind.__name__}".replace("__main__", "main")}
     benchmark = with_system(spec, {**system, "name": name}, codec.info)
     place = folder_of(out, step)
-    summary = run_benchmark(
-        benchmark, place, RunOptions(device=_device(codec), costs="none"), held={name: codec}
-    )
+    summary = run_benchmark(benchmark, place, options, held={name: codec})
     table = read_step(place, step)
     if not table["value"].notna().any():
         raise CodecError(f"step {step}: nothing could be scored ({_reason(place)}); see {place}")
@@ -140,9 +154,21 @@ def _codec(model: Any) -> Codec:
 
 
 def _modules(codec: Codec) -> list[torch.nn.Module]:
+    """The models of a codec: itself, its attributes, and those in lists and tables among them."""
     import torch
 
-    return [value for value in vars(codec).values() if isinstance(value, torch.nn.Module)]
+    found: dict[int, torch.nn.Module] = {}
+
+    def look(value: Any, depth: int) -> None:
+        if isinstance(value, torch.nn.Module):
+            found.setdefault(id(value), value)
+        elif depth and isinstance(value, list | tuple | dict):
+            for one in value.values() if isinstance(value, dict) else value:
+                look(one, depth - 1)
+
+    for value in (codec, *vars(codec).values()):
+        look(value, 2)
+    return list(found.values())
 
 
 def _device(codec: Codec) -> str:
@@ -170,7 +196,10 @@ def _as_it_was(codec: Codec) -> Iterator[None]:
     digests = [tensors_sha256(module) for module in modules]
     try:
         if digests:
-            codec.info = replace(info, weights_sha256=digests[0])
+            whole = digests[0]
+            if len(digests) > 1:
+                whole = hashlib.sha256("".join(digests).encode()).hexdigest()
+            codec.info = replace(info, weights_sha256=whole)
         for module in modules:
             module.eval()
         with (

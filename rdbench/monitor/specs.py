@@ -74,11 +74,11 @@ def says_all(spec: Any) -> bool:
 def _defaults(info: CodecInfo) -> dict[str, Any]:
     from rdbench.metrics.registry import keys
 
-    rate = max(info.sample_rates)
+    rate = max(info.sample_rates, default=48_000)
     wide = rate >= 32_000
     mel = f"mel_dac_{rate // 1000}k"
     scores = ["si_sdr", *([mel] if mel in keys() else []), "lsd"]
-    layout = {1: "mono", 2: "stereo"}.get(max(info.channels), "native")
+    layout = {1: "mono", 2: "stereo"}.get(max(info.channels, default=1), "native")
     return {
         "name": "training",
         "corpus": {"kind": "embedded"} if wide else {"kind": "embedded", "domains": ["speech"]},

@@ -67,7 +67,10 @@ def read_table(out: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     try:
         table = pd.read_csv(
-            path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS}
+            path,
+            keep_default_na=False,
+            na_values={name: [""] for name in _NUMBERS},
+            dtype=dict.fromkeys(_TEXTS, str),
         )
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); restore or delete it") from None
@@ -76,6 +79,7 @@ def read_table(out: Path) -> pd.DataFrame:
     return table
 
 
+_TEXTS = ("system", "point", "variant", "domain", "metric", "unit", "better", "rate_kind")
 _NUMBERS = ("value", "low", "high", "kbps", "kbps_low", "kbps_high")
 
 

@@ -117,7 +117,9 @@ class _Watcher:
             stamp = (status.st_size, status.st_mtime_ns)
             still = settled or self._seen.get(path) == stamp
             self._seen[path] = stamp
-            step = step_of(path.relative_to(self._folder))
+            step = step_in(path.stem)
+            if step is None:  # `rdbench train` calls all of them alike
+                step = _trained(path) or step_of(path.relative_to(self._folder))
             if still and step is not None and self._done.get(path) != stamp:
                 found.append(Checkpoint(path, step, stamp))
         return sorted(found, key=lambda one: one.step)
@@ -155,14 +157,29 @@ class _Watcher:
         return with_system(self._spec, system, codec.info)
 
 
+def _trained(path: Path) -> int | None:
+    """The steps in the header of a checkpoint of rdbench's own; None of another."""
+    from rdbench.models.checkpoint import read_header
+
+    try:
+        steps = read_header(path).provenance.get("steps")
+    except RdbenchError:
+        return None
+    return steps if isinstance(steps, int) else None
+
+
 def step_of(path: Path) -> int | None:
     """The step that a path names, or None: the number after `step`, else the last of its name, else
     of its folders. `epoch=3-step=1200.ckpt` is 1200, `40000/weights.safetensors` 40000.
     """
-    for name in (path.stem, *reversed(path.parent.parts)):
-        if found := re.findall(r"step[s]?[=_-]?(\d+)", name) or re.findall(r"\d+", name):
-            return int(found[-1])
-    return None
+    names = (path.stem, *reversed(path.parent.parts))
+    return next((step for step in map(step_in, names) if step is not None), None)
+
+
+def step_in(name: str) -> int | None:
+    """The step in one name, or None."""
+    found = re.findall(r"step[s]?[=_-]?(\d+)", name) or re.findall(r"\d+", name)
+    return int(found[-1]) if found else None
 
 
 def _system(spec: Any) -> dict[str, Any]:

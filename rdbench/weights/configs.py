@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rdbench.files import read_file
+from rdbench.identity import file_sha256
 from rdbench.text import first_line
 from rdbench.types import WeightsError
 from rdbench.weights.checkpoints import without_memory
@@ -84,3 +85,8 @@ def build_bounded(build: Callable[[], Model], path: Path, *, codec: str) -> Mode
             f"{codec}: no model can be built of {path} ({first_line(error)}); fetch it again"
         ) from error
     return model
+
+
+def config_named(path: Path) -> str:
+    """Names a configuration by its content, for a codec's version: weights do not say all of it."""
+    return f"config {file_sha256(path)[:16]}"

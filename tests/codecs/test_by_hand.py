@@ -107,7 +107,7 @@ def test_bits_of_the_channels_of_a_mono_codec_add_up(speech: Any) -> None:
     ("ask", "error", "sentence"),
     [
         (lambda x: opus(6, 12).roundtrip(x, RATE), CodecError, r"several points \(6, 12\)"),
-        (lambda x: opus(6).roundtrip(x, RATE, point=7), CodecError, "no operating point '7'"),
+        (lambda x: opus(6).roundtrip(x, RATE, point=7), CodecError, "no operating point"),
         (lambda x: opus(6).roundtrip(x, RATE, variant="mean"), CodecError, "no variant 'mean'"),
         (lambda x: opus(6).roundtrip(x[None, :0], RATE), CodecError, "no samples"),
         (lambda x: opus(6).roundtrip("a.wav", RATE), SpecError, "audio is a path; give arrays"),

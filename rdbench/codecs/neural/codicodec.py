@@ -204,12 +204,14 @@ def _package() -> Any:
     import torch
 
     benchmark, cache = torch.backends.cudnn.benchmark, os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
         from codicodec import models
     except ImportError as error:
         raise MissingExtraError(f"codec {NAME!r}", NAME) from error
     finally:
         torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32
         os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
         if cache is not None:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache

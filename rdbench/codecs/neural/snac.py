@@ -46,7 +46,7 @@ from rdbench.types import (
     WeightsError,
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
-from rdbench.weights.configs import build_bounded, read_config
+from rdbench.weights.configs import build_bounded, config_named, read_config
 from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Snac(Codec):
             runs_on=RunsOn.DEVICE,
             parameters=sum(p.numel() for p in self.model.parameters()),
             weights_sha256=checkpoint.sha256,
-            version=f"snac {version('snac')}, adapter {ADAPTER}",
+            version=f"snac {version('snac')}, {config_named(folder / CONFIG)}, adapter {ADAPTER}",
             licence="MIT",
             citation=CREDITS["snac"].citation,
             details={

@@ -31,7 +31,7 @@ from rdbench.types import (
     WeightsError,
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
-from rdbench.weights.configs import build_bounded, read_config
+from rdbench.weights.configs import build_bounded, config_named, read_config
 from rdbench.weights.hub import folder_of, origin_of
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ class SpeechTokenizerCodec(ResidualCodec):
             frame_rate=frame_rate,
             parameters=sum(p.numel() for p in self.model.parameters()),
             weights_sha256=checkpoint.sha256,
-            version=f"speechtokenizer {version('speechtokenizer')}, adapter {ADAPTER}",
+            version=f"speechtokenizer {version('speechtokenizer')}, {config_named(path)}, "
+            f"adapter {ADAPTER}",
             licence="Apache-2.0",
             citation=CREDITS["speechtokenizer"].citation,
             details={

@@ -162,7 +162,7 @@ class _Host:
             frame_rate=told.frame_rates[0] if len(told.frame_rates) == 1 else None,
             delay=told.delay,
             parameters=told.parameters,
-            weights_sha256=digest(held[Path(file)] for file in told.weight_files),
+            weights_sha256=digest(held[Path(file)] for file in told.weight_files if held),
             version=f"{told.version}{code and f', code {code[:16]}'}, adapter {ADAPTER}",
             licence=told.texts.get("licence", ""),
             citation=told.texts.get("citation", ""),
@@ -177,7 +177,9 @@ class _Host:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of its code, and of its configuration; none of rdbench's."""
-        told = (Path(file) for file in self.description.files)
+        # What another's class calls weights is held as its other files are.
+        weights = () if self.is_own else self.description.weight_files
+        told = (Path(file) for file in (*self.description.files, *weights))
         return tuple(file for file in told if ADAPTERS not in file.parents)
 
     @cached_property

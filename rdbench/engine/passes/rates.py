@@ -82,7 +82,13 @@ class RatesPass(Pass):
             absent = [one for one in work.wanted(position) if one.kind is Kind.RATE]
             there = ", ".join(found) or "none"
             owned = [one for one in absent if self.owns(one)]
-            work.fail(position, f"{work.step} has no such rate; it has: {there}", owned)
+            said = f"{work.step} has no such rate; it has: {there}"
+            headline = work.step.rate_kind if work.step else None
+            for quantity in owned:  # packets without a file around them, say
+                if quantity.key != headline and headline in found:
+                    work.record(position, quantity, Score.undefined(said))
+            left = work.wanted(position)
+            work.fail(position, said, [quantity for quantity in owned if quantity in left])
         axes = [axis for axis in AXES if work.wants(Quantity(Kind.TRACE, axis))]
         if axes:
             frame_rate = encoding.codec.info.frame_rate

@@ -96,7 +96,7 @@ def resolve_metrics(
                 f"metric {item.key!r} is Python code that would be run; add --allow-code if you "
                 "trust it"
             )
-        metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item)))
+        metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item), default=str))
         if valid_on(metric.definition, domain):
             backend = with_downloads(partial(_built, metric), fetching)
             files = tuple(backend.files.items())

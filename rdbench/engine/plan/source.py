@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rdbench.codecs.posterior.base import PosteriorCodec
+from rdbench.codecs.tokens import TokenCodec
 from rdbench.identity import Behind, behind, behind_files
 from rdbench.weights.checkpoints import tensors_sha256
 
@@ -26,10 +27,14 @@ def code_of(codec: Codec, options: str) -> Behind:
 
 
 def name_weights(codec: Codec) -> None:
-    """Gives a VAE that says nothing of its weights the hash of its tensors.
+    """Gives a codec that says nothing of its weights the hash of its tensors.
 
     So that they are in its units' keys and in the manifest, and tables that were fitted to other
     weights are not taken for its own.
     """
-    if isinstance(codec, PosteriorCodec) and not codec.info.weights_sha256:
+    if codec.info.weights_sha256:
+        return
+    if isinstance(codec, PosteriorCodec):
         codec.info = replace(codec.info, weights_sha256=tensors_sha256(codec.modules))
+    elif isinstance(codec, TokenCodec):
+        codec.info = replace(codec.info, weights_sha256=tensors_sha256(codec.model))

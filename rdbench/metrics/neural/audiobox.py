@@ -88,6 +88,11 @@ class Audiobox(Network):
         "(`rdbench weights fetch facebook/audiobox-aesthetics` brings it into its cache)"
     )
 
+    @property
+    def longest(self) -> float:
+        """Any: it hears 10 s at a time."""
+        return math.inf
+
     def __init__(self, files: ModelFiles, device: str) -> None:
         super().__init__(files, device)
         import torch

@@ -6,7 +6,7 @@ of other audio, and the reconstructions. With means m and covariances C of the f
 F_n the distance on n groups of clips, and k a Gaussian kernel,
 
     frechet       F = |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½)
-    frechet_inf   2 F_N - mean F_{N/2}
+    frechet_inf   F_N + (F_N - mean F_n) / (mean N/n - 1), n windows of halves of the groups
     kernel        100 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y))
 
 of which the modules of the comparisons say more.

@@ -163,10 +163,15 @@ class Extrapolated(Frechet):
 
         plain = super().distance(reference=reference, reconstruction=reconstruction)
         halves = _halves(len(reconstruction))
+        counts = np.array([group.count for group in reconstruction], float)
 
         def values(weights: Array) -> Array:
+            whole, total = plain(weights), weights @ counts
             half = np.mean([plain(weights * chosen) for chosen in halves], axis=0)
-            found: Array = 2 * plain(weights) - half
+            # Halves of groups are no halves of windows: 1/N of each is what it is.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                inverse = [total / ((weights * chosen) @ counts) for chosen in halves]
+                found: Array = whole + (whole - half) / (np.mean(inverse, axis=0) - 1)
             return found
 
         return values

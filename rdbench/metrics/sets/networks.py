@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LAYER = "layer"
 CLAP_RATE = 48_000
+CLAP_SECONDS = 10
 WINDOW_SECONDS, HOP_SECONDS = 10, 5
 _HUB = "a folder of transformers' layout, or ID@REVISION of the Hugging Face hub"
 
@@ -127,6 +128,13 @@ class ClapAudio(NetworkEmbedding):
         return _clap(self.files, device)
 
 
+_PREPARED = (
+    "feature_size", "hop_length", "max_length_s", "frequency_min", "frequency_max", "top_db",
+    "padding",
+)  # fmt: skip
+"""What a published `preprocessor_config.json` says of CLAP's filter bank and windows."""
+
+
 @cache
 def _speech(files: ModelFiles, device: str, layer: int) -> Network:
     from rdbench.metrics.neural.semantic import SpeechFeatures
@@ -150,13 +158,16 @@ def _clap_kind() -> Any:
         extra = "transformers"
         rate = CLAP_RATE
         classes: ClassVar[Mapping[str, str]] = {"clap": "ClapModel"}
+        source = ClapAudio.source
         surplus = ("position_ids",)
 
         def __init__(self, files: ModelFiles, device: str) -> None:
             super().__init__(files, device)
             from transformers import ClapFeatureExtractor
 
-            self._extractor = ClapFeatureExtractor(truncation=self._truncation(files))
+            said = self.side_file(files, PREPROCESSOR)
+            taken = {name: said[name] for name in _PREPARED if name in said}
+            self._extractor = ClapFeatureExtractor(truncation=self._truncation(files), **taken)
 
         @classmethod
         def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
@@ -168,7 +179,8 @@ def _clap_kind() -> Any:
             said = cls.side_file(files, PREPROCESSOR)
             rate = said.get("sampling_rate") if isinstance(said, Mapping) else None
             way = said.get("truncation", "fusion") if rate == CLAP_RATE else None
-            if way not in ("fusion", "rand_trunc"):
+            lasts = said.get("max_length_s", CLAP_SECONDS) if way else None
+            if way not in ("fusion", "rand_trunc") or lasts != CLAP_SECONDS:
                 raise SpecError(
                     f"{files.path / PREPROCESSOR} is not of a CLAP of {CLAP_RATE} Hz; copy it from "
                     "where the model is published"

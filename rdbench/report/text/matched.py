@@ -181,7 +181,7 @@ def _own(name: str, reference: str) -> str:
     common = 0
     while common < min(len(name), len(reference)) and name[-1 - common] == reference[-1 - common]:
         common += 1
-    _, colon, own = name[len(name) - common - 1 :].partition(":")
+    _, colon, own = name[max(len(name) - common - 1, 0) :].partition(":")
     return clean(own if colon else name)
 
 

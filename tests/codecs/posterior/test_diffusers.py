@@ -20,6 +20,7 @@ from rdbench.codecs.posterior.diffusers.config import Layout
 from rdbench.codecs.posterior.diffusers.same import Same
 from rdbench.codecs.testing import check_codec
 from rdbench.engine.plan.systems import build_systems
+from rdbench.identity import file_sha256
 from rdbench.rate import rates
 from rdbench.spec.model import BenchmarkSpec
 from rdbench.types import MEAN, AudioBatch, CodecError, Posterior, RateKind, Status, WeightsError
@@ -243,8 +244,9 @@ def test_the_oldest_name_is_that_of_one_class(folders: Path) -> None:
     for key in ("name", "version", "weights_sha256", "headline", "details"):
         assert getattr(one.info, key) == getattr(other.info, key)
     assert one.points == other.points
-    version = f"diffusers {diffusers.__version__}, adapter {ADAPTER}, posterior {VERSION}"
-    assert one.info.version == version
+    config = f"config {file_sha256(place / CONFIG)[:16]}"
+    version = f"diffusers {diffusers.__version__}, {config}, adapter {ADAPTER}"
+    assert one.info.version == f"{version}, posterior {VERSION}"
     with pytest.raises(WeightsError, match=r"codec 'oobleck': .* is of 'AutoencoderSAME'"):
         Oobleck(weights=folders / "AutoencoderSAME")
 

@@ -253,8 +253,3 @@ def test_codes_and_audio_are_those_of_the_authors(name: str, tmp_path: Path) -> 
     difference = np.abs(decoded.samples[:, 0].numpy() - expected).max()
     assert difference <= 1e-5 * np.abs(expected).max()
     check_codec(codec)
-
-
-def _adapter(name: str) -> Any:
-    module, _, attribute = ELSEWHERE[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)

@@ -19,7 +19,8 @@ from rdbench.codecs.posterior.diffusers.config import Autoencoder
 from rdbench.codecs.posterior.diffusers.loading import Part, load, read_config
 from rdbench.types import CodecError, MissingExtraError
 from rdbench.weights.checkpoints import tensors_sha256
-from rdbench.weights.hub import folders_of, origin_of
+from rdbench.weights.configs import config_named
+from rdbench.weights.hub import CONFIG, folders_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +99,8 @@ class Diffusers(PosteriorCodec):
             prior=config.prior,
             weights_sha256=tensors_sha256(self.model),
             citation=config.citation,
-            version=f"diffusers {version('diffusers')}, adapter {ADAPTER}",
+            version=f"diffusers {version('diffusers')}, "
+            f"{', '.join(config_named(part.folder / CONFIG) for part in parts)}, adapter {ADAPTER}",
             details={
                 "weights": Path(str(weights)).name,
                 "weights_bytes": sum(part.weights_bytes for part in parts),
