@@ -48,7 +48,9 @@ def save_weights(path: Path, *, seed: int = 0) -> None:
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, str]:
     """What a spec names: a checkout, and weights."""
-    shutil.copytree(HERE / "stand_in", tmp_path / "BigCodec")
+    shutil.copytree(
+        HERE / "stand_in", tmp_path / "BigCodec", ignore=shutil.ignore_patterns("__pycache__")
+    )
     save_weights(tmp_path / "bigcodec.pt")
     return {
         "checkout": str(tmp_path / "BigCodec"),
