@@ -44,6 +44,7 @@ from degradations import (
 
 from rdbench.audio.corpus import embedded_corpus
 from rdbench.metrics.base import MODEL_FILE, Backend, DeviceBackend, PoolBackend, Scope
+from rdbench.metrics.channels import signals_under
 from rdbench.metrics.registry import backend, backend_names, definition, keys
 from rdbench.types import AudioBatch, RdbenchError, RunsOn, Score, Status
 
@@ -110,13 +111,17 @@ def by_package(key: str, clip: AudioBatch, degraded: Sequence[AudioBatch]) -> li
     """The reference package's scores of one clip's reconstructions."""
     package = package_of(key)
     assert isinstance(package, PoolBackend)
-    shared = prepared(package, key, clip.samples[0, 0].numpy(), clip.sample_rate)
+    shared = prepared(package, key, signal_of(key, clip), clip.sample_rate)
     return [
-        package.score(
-            shared, reconstruction=item.samples[0, 0].numpy(), sample_rate=item.sample_rate
-        )
+        package.score(shared, reconstruction=signal_of(key, item), sample_rate=item.sample_rate)
         for item in degraded
     ]
+
+
+def signal_of(key: str, clip: AudioBatch) -> Any:
+    """A mono clip as the packages of a metric take it: a channel, or all of them together."""
+    (signal,) = signals_under(definition(key).channels, clip.samples[0].numpy())
+    return signal
 
 
 def start_worker(keys: Sequence[str]) -> None:
