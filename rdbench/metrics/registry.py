@@ -225,7 +225,7 @@ def _module(key: str) -> ModuleType:
         return importlib.import_module(path)
     except ImportError as error:
         raise SpecError(f"metric {key!r} cannot be imported from {path!r}: {error}") from error
-    except Exception as error:
+    except Exception as error:  # a module may be anyone's, and raise anything
         if key in _built_in():
             raise
         raise SpecError(_broken(key, path, error)) from error
@@ -245,7 +245,7 @@ def _class(key: str) -> Any:
         there = [item for item in vars(sys.modules[name]) if not item.startswith("_")]
         hint = nearest(attribute, there, many="it has")
         raise SpecError(f"metric {key!r}: {name} has no {attribute!r}; {hint}") from error
-    except Exception as error:
+    except Exception as error:  # as above
         raise SpecError(_broken(key, name, error)) from error
     meant = getattr(found, "definition", None)
     if not (isinstance(found, type) and issubclass(found, Backend)):

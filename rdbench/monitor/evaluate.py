@@ -116,6 +116,7 @@ def _measured(
     from rdbench.engine.run import run_benchmark
 
     kind = type(codec)
+    # A name alone, which nobody imports: a class that was typed in a notebook will do.
     system = {"codec": f"{kind.__module__}:{kind.__name__}".replace("__main__", "main")}
     benchmark = with_system(spec, {**system, "name": name}, codec.info)
     place = folder_of(out, step)

@@ -45,7 +45,7 @@ class EvaluateCallback(Callback):
                 own weights and no copy of them.
             spec: as in `rdbench.evaluate`.
             every_n_steps: optimizer steps between evaluations (`trainer.global_step`).
-            folder: as in `rdbench.evaluate`; None is `rdbench` under the trainer's root folder.
+            folder: as in `rdbench.evaluate`; None is `evaluations` under the trainer's root folder.
             log: further targets beside the trainer's loggers.
 
         Raises:
@@ -78,7 +78,7 @@ class EvaluateCallback(Callback):
                 self._codec,
                 self._spec,
                 step,
-                folder=self._folder or Path(trainer.default_root_dir) / "rdbench",
+                folder=self._folder or Path(trainer.default_root_dir) / "evaluations",
                 log=[*trainer.loggers, *self._log],
             )
         except RdbenchError as error:

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "benchmarks"
 _SUFFIX = ".yaml"
 
 TIMES = {
-    "equal_rate_16k": "three minutes, after five hours of training",
+    "equal_rate_16k": "three minutes, after some five core-hours of training",
     "generation_16k": "half an hour, after two hours of probes",
     "latent_16k": "eight minutes",
 }

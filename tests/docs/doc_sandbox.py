@@ -52,6 +52,11 @@ def make_sandbox(folder: Path) -> None:
     for path in (ROOT / "benchmarks" / "recipes").glob("*.yaml"):
         _write(folder / "benchmarks" / "recipes" / path.name, _cut_recipe(_read(path)))
     (folder / "baselines").mkdir()
+    (folder / "checkpoints").mkdir()
+    shutil.copy(
+        ROOT / "rdbench" / "models" / "weights" / "vae_1k5.safetensors",
+        folder / "checkpoints" / "step_1000.safetensors",
+    )
     _results(folder / ".published")
 
 

@@ -49,7 +49,7 @@ def train(callback: EvaluateCallback, folder: Path, **more: Any) -> Trainer:
 def test_it_evaluates_every_so_many_steps_and_logs(tmp_path: Path) -> None:
     callback = EvaluateCallback(lambda module: TinyVae(net=module.net), QUICK, every_n_steps=2)
     train(callback, tmp_path, accumulate_grad_batches=2)
-    table = pd.read_csv(tmp_path / "rdbench" / "training.csv")
+    table = pd.read_csv(tmp_path / "evaluations" / "training.csv")
     assert list(table["step"].unique()) == [2, 4]
     assert table.groupby("step")["value"].first().nunique() == 2  # the weights of that step
     logged = pd.read_csv(next(tmp_path.rglob("metrics.csv")))

@@ -73,7 +73,7 @@ class DistillMos(EqualLengths):
     tolerance = 1e-4
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]  # a constant there
+    def version(self) -> str:
         """Of the package and of its weights; raises MissingExtraError where it is not installed."""
         number = distribution_version("distillmos", KEY, EXTRA)
         return f"distillmos {number}, weights sha256 {file_sha256(_weights())}"

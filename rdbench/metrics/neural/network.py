@@ -70,7 +70,7 @@ class Network(ABC):
         return f"metric {cls.keys[0]!r}"
 
     @classmethod
-    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:  # noqa: ARG003
+    def check(cls, key: str, files: ModelFiles, **options: Any) -> None:
         """Raises WeightsError or SpecError for what can be told without loading it."""
         if (len(files.files) > 1) is not cls.of_folder:
             given, wanted = ("file", "folder") if cls.of_folder else ("folder", "file")

@@ -84,7 +84,7 @@ class SpeakerSimilarity(EqualLengths):
     tolerance = 1e-5
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]  # a constant there
+    def version(self) -> str:
         """Of the package and of its weights; raises MissingExtraError where it is not installed."""
         number = distribution_version("resemblyzer", KEY, EXTRA)
         return f"resemblyzer {number}, weights sha256 {file_sha256(_weights())}"

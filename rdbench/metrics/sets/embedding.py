@@ -6,7 +6,6 @@ features of two sets. Every pair of the two is a metric (`rdbench.metrics.sets.d
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -46,7 +45,6 @@ class Embedding(ABC):
     options: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = ""
     citation: ClassVar[str] = ""
-    version: str
 
     def __init__(self, *, weights: str | None = None) -> None:
         if self.source and weights is None:
@@ -62,6 +60,11 @@ class Embedding(ABC):
         from rdbench.weights.model_files import find_model
 
         return find_model(self.weights, named=f"embedding {self.name!r}")
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Of the program or the package; a plain attribute will do."""
 
     @property
     def identity(self) -> str:
@@ -89,7 +92,6 @@ class Comparison(ABC):
     what: ClassVar[str]
     squared: ClassVar[bool] = False
     lower: ClassVar[float] = 0.0
-    upper: ClassVar[float] = math.inf
     citation: ClassVar[str]
     fewest_clips: ClassVar[int]
     tolerance: ClassVar[float]

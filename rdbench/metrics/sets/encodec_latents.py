@@ -37,7 +37,7 @@ class EncodecLatents(Embedding):
     citation = "Défossez et al., High Fidelity Neural Audio Compression, arXiv 2210.13438"
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]  # a constant there
+    def version(self) -> str:
         """Of the package."""
         return f"encodec {distribution_version('encodec', self.name)}"
 

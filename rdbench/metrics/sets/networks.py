@@ -53,7 +53,7 @@ class NetworkEmbedding(Embedding):
         """The model on a device, loaded once."""
 
     @cached_property
-    def version(self) -> str:  # type: ignore[override]  # a constant there
+    def version(self) -> str:
         """Of the package, and of how it is used."""
         package = distribution_version("transformers", self.name, "transformers")
         return f"transformers {package}, adapter {self.adapter}"

@@ -30,8 +30,8 @@ from rdbench.report.tables.table import Table
 from rdbench.report.text.columns import filled, markdown_table, packed
 
 WIDEST = 118
-ROWS = 36
-"""Rows of a domain on the first page."""
+ROWS = 48
+"""Rows of all domains together on the first page, or about as many."""
 PROSE = 100
 
 
@@ -40,7 +40,7 @@ def table_page(tables: RunTables) -> str:
     card = tables.card
     parts = [_caption(tables)]
     for part in tables.domains:
-        parts += _first_page(part, card)
+        parts += _first_page(part, card, most=ROWS // len(tables.domains))
     parts += _further(tables)
     for part in tables.domains:
         parts.append(f"## {_all_of(part, card)}")
@@ -65,10 +65,10 @@ def table_page(tables: RunTables) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _first_page(part: DomainTables, card: RunCard) -> list[str]:
-    """A domain at a glance, and its BD-rates against the anchor."""
+def _first_page(part: DomainTables, card: RunCard, *, most: int) -> list[str]:
+    """A domain at a glance, in about `most` rows, and its BD-rates against the anchor."""
     counts = f"{clips_text(part.inside).capitalize()}. {few_groups(part.inside)}".rstrip()
-    shown = glance(part.inside, card, most=ROWS)
+    shown = glance(part.inside, card, most=most)
     blocks = packed(shown.head, shown.scores, width=WIDEST) if shown.scores else [shown.head]
     starred = any(cell.endswith("*") for column in shown.scores for cell in column.cells)
     said = ["\\* not all clips were scored."] if starred else []

@@ -35,7 +35,7 @@ class BigCodec:
     def __init__(self, *, checkout: str, weights: str) -> None:
         folder = enter_checkout(checkout, "vq/codec_decoder.py", SOURCE)
         file = existing(weights)
-        from vq import CodecDecoder, CodecEncoder  # type: ignore[import-not-found]
+        from vq import CodecDecoder, CodecEncoder
 
         state = read_checkpoint(file)
         self.encoder, self.decoder = CodecEncoder(), CodecDecoder()

@@ -51,7 +51,7 @@ class LongCat:
         ]
         os.chdir(folder)  # its configurations name files from there
         import yaml
-        from networks.semantic_codec.LongCatAudioCodec_model import (  # type: ignore[import-not-found]
+        from networks.semantic_codec.LongCatAudioCodec_model import (
             LongCatAudioCodecDecoder,
             LongCatAudioCodecEncoder,
         )

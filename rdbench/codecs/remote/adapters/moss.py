@@ -43,10 +43,10 @@ class Moss:
         files = sorted(place.glob("*.safetensors"))
         if not files:
             raise FileNotFoundError(f"{weights} is no folder with safetensors")
-        from moss.configuration_moss_audio_tokenizer import (  # type: ignore[import-not-found]
+        from moss.configuration_moss_audio_tokenizer import (
             MossAudioTokenizerConfig,
         )
-        from moss.modeling_moss_audio_tokenizer import (  # type: ignore[import-not-found]
+        from moss.modeling_moss_audio_tokenizer import (
             MossAudioTokenizerModel,
         )
         from safetensors.torch import load_file

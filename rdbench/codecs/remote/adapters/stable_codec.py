@@ -42,11 +42,11 @@ class StableCodec:
 
     def __init__(self, *, config: str, weights: str) -> None:
         settings, checkpoint = existing(config), existing(weights)
-        from stable_audio_tools.models.utils import (  # type: ignore[import-not-found]
+        from stable_audio_tools.models.utils import (
             load_ckpt_state_dict,
         )
-        from stable_codec import StableCodec as Model  # type: ignore[import-not-found]
-        from stable_codec.residual_fsq import (  # type: ignore[import-not-found]
+        from stable_codec import StableCodec as Model
+        from stable_codec.residual_fsq import (
             ResidualFSQBottleneck,
         )
 

@@ -40,7 +40,7 @@ class WavTokenizer:
         folder = enter_checkout(checkout, "decoder/pretrained.py", SOURCE)
         settings, checkpoint = existing(config), existing(weights)
         import torch
-        from decoder.pretrained import WavTokenizer as Model  # type: ignore[import-not-found]
+        from decoder.pretrained import WavTokenizer as Model
 
         features, head = _checked(settings)
         hop, size = math.prod(features["dowmsamples"]), features["vq_bins"]
