@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import sys
 import time
 from collections import OrderedDict
@@ -187,19 +188,33 @@ def behind_files(code: Iterable[Path], options: object = None) -> Behind:
             if path not in held:
                 held[path] = _held(path)
             source += held[path]
-    return Behind(tuple(source), {path: _as_one(what) for path, what in held.items()})
+    return Behind(tuple(source), {path: as_one(what) for path, what in held.items()})
+
+
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def is_code(name: str) -> bool:
+    """Whether a name means code (`module:Class`), which runs only with permission."""
+    return ":" in name
+
+
+def names_class(text: str) -> bool:
+    """Whether a text is a whole `module:Class`."""
+    return _CLASS.fullmatch(text) is not None
 
 
 def content_of(path: Path) -> str:
     """The hash of a file, or of what lies in a folder and when that was changed; raises OSError."""
-    return _as_one(_held(path))
+    return as_one(_held(path))
 
 
 def _held(path: Path) -> list[str]:
     return list(_listing(path)) if path.is_dir() else [file_sha256(path)]
 
 
-def _as_one(held: list[str]) -> str:
+def as_one(held: list[str]) -> str:
+    """Names the hashes of several files, in their order, and none of their paths."""
     return held[0] if len(held) == 1 else hashlib.sha256(repr(held).encode()).hexdigest()
 
 

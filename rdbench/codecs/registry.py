@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from rdbench.codecs.base import Codec
+from rdbench.identity import is_code
 from rdbench.suggest import nearest
 from rdbench.text import printable
 from rdbench.types import CodecError, RdbenchError
@@ -84,11 +85,6 @@ def names() -> list[str]:
 
 RUNS_PROGRAMS = "command"
 """The codec that runs programs which the spec names: with permission, as any code of others."""
-
-
-def is_code(name: str) -> bool:
-    """Whether `name` is a `module:Class`, which runs only with permission."""
-    return ":" in name
 
 
 def create(

@@ -5,7 +5,6 @@ Of the clips the headers are read: rate, channels, length, and whether folders g
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from rdbench.codecs.elsewhere.draft import path_from, quoted
+from rdbench.identity import names_class
 from rdbench.suggest import nearest
 from rdbench.types import AudioError, SpecError
 
@@ -28,7 +28,6 @@ WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 LOWEST_RATE, HIGHEST_RATE = 8000, 192_000  # hertz, of a protocol
 _MEL_RATES = (16_000, 24_000, 44_100, 48_000)
 _EXCERPTS = (5.0, 3.0)  # seconds
-_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ def _system(codec: str, out: Path) -> str:
         return f"  - {{codec: vae, name: {quoted(path.stem)}, options: {options}}}"
     if codec in names():
         return f"  - {{codec: {quoted(codec)}}}  # `rdbench codecs {codec}` says its options"
-    if _CODE.fullmatch(codec):
+    if names_class(codec):
         name = codec.rpartition(":")[2].rpartition(".")[2] or codec.rpartition(":")[2]
         return (
             f"  - {{codec: {quoted(codec)}, name: {quoted(name)}}}  # code: add --allow-code; "

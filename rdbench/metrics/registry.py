@@ -24,7 +24,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from rdbench.files import is_file, user_path
-from rdbench.identity import behind
+from rdbench.identity import behind, is_code
 from rdbench.metrics.base import (
     MODEL_FILE,
     REFERENCE_FILE,
@@ -70,9 +70,14 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.pitch.f0": ("lf0_rmse", "voicing_error"),
     "rdbench.metrics.pitch.cepstral": ("mcd",),
-    "rdbench.metrics.neural.distill_mos": ("distill_mos",),
-    "rdbench.metrics.neural.dnsmos": ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "dnsmos_p808"),
-    "rdbench.metrics.neural.plcmos": ("plcmos",),
+    "rdbench.metrics.neural.opinion.distill_mos": ("distill_mos",),
+    "rdbench.metrics.neural.opinion.dnsmos": (
+        "dnsmos_ovrl",
+        "dnsmos_sig",
+        "dnsmos_bak",
+        "dnsmos_p808",
+    ),
+    "rdbench.metrics.neural.opinion.plcmos": ("plcmos",),
     "rdbench.metrics.neural.resemblyzer": ("speaker_resemblyzer",),
     "rdbench.metrics.neural.recognition": (
         "wer_basic",
@@ -86,17 +91,22 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.neural.speaker": ("speaker_xvector",),
     "rdbench.metrics.neural.semantic": ("semantic_similarity", "speech_bert_score"),
-    "rdbench.metrics.neural.squim": ("squim_stoi", "squim_pesq", "squim_si_sdr", "squim_mos"),
-    "rdbench.metrics.neural.utmos": ("utmos",),
-    "rdbench.metrics.neural.nisqa": (
+    "rdbench.metrics.neural.opinion.squim": (
+        "squim_stoi",
+        "squim_pesq",
+        "squim_si_sdr",
+        "squim_mos",
+    ),
+    "rdbench.metrics.neural.opinion.utmos": ("utmos",),
+    "rdbench.metrics.neural.opinion.nisqa": (
         "nisqa",
         "nisqa_noisiness",
         "nisqa_discontinuity",
         "nisqa_coloration",
         "nisqa_loudness",
     ),
-    "rdbench.metrics.neural.scoreq": ("scoreq", "scoreq_ref"),
-    "rdbench.metrics.neural.audiobox": (
+    "rdbench.metrics.neural.opinion.scoreq": ("scoreq", "scoreq_ref"),
+    "rdbench.metrics.neural.opinion.audiobox": (
         "audiobox_quality",
         "audiobox_complexity",
         "audiobox_enjoyment",
@@ -132,11 +142,6 @@ def definition(key: str) -> MetricDefinition:
             f"metric {key!r}: {module.__name__} has no MetricDefinition of this key in DEFINITIONS"
         )
     return found
-
-
-def is_code(key: str) -> bool:
-    """Whether `key` is a `module:Class`, code that is imported when it is asked for."""
-    return ":" in key
 
 
 def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIONS) -> Backend:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rdbench.files import read_file
+from rdbench.identity import names_class
 from rdbench.spec import shipped
 from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec
 from rdbench.suggest import nearest
@@ -31,7 +32,6 @@ MAX_NODES = 20_000
 MAX_MERGED = 500
 MAX_DIGITS = 24
 RESIDUAL_DELAY = "residual_delay"  # measured with every metric
-_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 # What PyYAML raises on broken documents beside its own errors (a bad `!!int`, a huge number, …).
 _YAML_ERRORS = (
@@ -313,7 +313,7 @@ def _check_names(
                     "never named; leave it out"
                 )
             known = metric_keys is None or metric.key in metric_keys
-            if not known and not _CODE.fullmatch(metric.key):
+            if not known and not names_class(metric.key):
                 raise SpecError(
                     f"`metrics.{domain}[{index}]`: there is no metric {metric.key!r}; "
                     f"{nearest(metric.key, list(metric_keys or ()))}"
@@ -325,7 +325,7 @@ def _check_names(
                 f"{where}: {codec!r} is not to be found in other processes; put the class into a "
                 "file beside the spec and name it module:Class"
             )
-        if codec_names is None or codec in codec_names or _CODE.fullmatch(codec):
+        if codec_names is None or codec in codec_names or names_class(codec):
             continue
         hint = nearest(codec, list(codec_names))
         if not hint.startswith("did you mean"):

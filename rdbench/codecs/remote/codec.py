@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.remote.description import Description
 from rdbench.codecs.remote.process import RaisedError, WorkerDiedError, WorkerProcess
 from rdbench.files import user_path
-from rdbench.identity import behind_files, file_sha256
+from rdbench.identity import as_one, behind_files, file_sha256
 from rdbench.rate.validate import check_encoded
 from rdbench.types import (
     AudioBatch,
@@ -151,7 +151,9 @@ class _Host:
     def info(self) -> CodecInfo:
         """What the description says, for the engine and the reader."""
         told, held = self.description, self.opens
-        code = digest(held[file] for file in self.files) if self.is_own else ""
+        code = [held[file] for file in self.files] if self.is_own else []
+        weights = [held[Path(file)] for file in told.weight_files] if self.is_own else []
+        named = [f"code {as_one(code)[:16]}"] if code else []
         return CodecInfo(
             name=told.name,
             family=told.texts.get("family") or "remote",
@@ -162,8 +164,8 @@ class _Host:
             frame_rate=told.frame_rates[0] if len(told.frame_rates) == 1 else None,
             delay=told.delay,
             parameters=told.parameters,
-            weights_sha256=digest(held[Path(file)] for file in told.weight_files if held),
-            version=f"{told.version}{code and f', code {code[:16]}'}, adapter {ADAPTER}",
+            weights_sha256=as_one(weights) if weights else "",
+            version=", ".join([told.version, *named, f"adapter {ADAPTER}"]),
             licence=told.texts.get("licence", ""),
             citation=told.texts.get("citation", ""),
             details={"code": self.code, "environment": dict(told.versions)},
@@ -544,17 +546,6 @@ def _samples(answer: tuple[Mapping[str, Any], Sequence[Any]], name: str) -> torc
     if len(answer[1]) != 1:
         raise CodecError(f"{name} decoded to {len(answer[1])} arrays, not to samples")
     return torch.from_numpy(answer[1][0])
-
-
-def digest(hashes: Iterable[str]) -> str:
-    """Names the content of files and none of their paths; that of one file as it is, "" for none.
-
-    hashes: the SHA-256 of each (hex), in an order that is always the same.
-    """
-    each = list(hashes)
-    if len(each) < 2:
-        return "".join(each)
-    return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
 def _interpreter(name: str, python: str | os.PathLike[str]) -> Path:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from rdbench.identity import is_code
 from rdbench.metrics.base import MODEL_FILE, REFERENCE_FILE, Alignment
-from rdbench.metrics.registry import is_code
 from rdbench.types import SpecError
 from rdbench.weights.published import with_downloads
 

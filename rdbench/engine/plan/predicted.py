@@ -13,7 +13,6 @@ returns the array.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -27,7 +26,7 @@ from rdbench.codecs.elsewhere.places import place_of, places_of
 from rdbench.codecs.variants import is_predicted
 from rdbench.engine.plan.digests import digest
 from rdbench.files import is_file, is_folder
-from rdbench.identity import behind, file_sha256, read_hashed
+from rdbench.identity import behind, file_sha256, names_class, read_hashed
 from rdbench.text import first_line
 from rdbench.types import ChangedError, CodecError, SpecError
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "rdbench.latents"
 MOST_BYTES = 256 * 2**20
 """Of one array: more than an hour of 192 channels at 75 Hz."""
-_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 class Predictions(Protocol):
@@ -181,7 +179,7 @@ def take_predictions(
 
 def _target(text: str, *, allow_code: bool) -> str:
     """What a plugin is imported as; "" for a folder."""
-    if _CODE.fullmatch(text):
+    if names_class(text):
         if not allow_code:
             raise SpecError(
                 f"the latents {text!r} are made by Python code that would be run; add --allow-code "

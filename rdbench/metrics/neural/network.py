@@ -87,6 +87,10 @@ class Network(ABC):
     def hear(self, signals: torch.Tensor) -> Sequence[Any]:
         """What it makes of each of float32 (signals, time), on its device."""
 
+
+class ScoringNetwork(Network):
+    """One whose outputs are scores, or are compared; of others the features alone are used."""
+
     @abstractmethod
     def read(self, key: str, reference: Any, output: Any) -> float | Score:
         """The score of one signal: from both outputs, from a text and one, or from one alone."""
@@ -107,7 +111,7 @@ class ModelMetric(DeviceBackend):
     tolerance = 1e-4
 
     def __init__(
-        self, key: str, network: type[Network], weights: str | None = None, **options: Any
+        self, key: str, network: type[ScoringNetwork], weights: str | None = None, **options: Any
     ) -> None:
         if weights is None:
             raise SpecError(
@@ -155,7 +159,7 @@ class ModelMetric(DeviceBackend):
             for reference, clip in zip(references, heard, strict=True)
         ]
 
-    def _score(self, network: Network, reference: Any, output: Any) -> Score:
+    def _score(self, network: ScoringNetwork, reference: Any, output: Any) -> Score:
         for whose, one in (("reference", reference), ("reconstruction", output)):
             if isinstance(one, Score):
                 said = one.reason.replace("{whose}", whose)
@@ -171,7 +175,7 @@ class ModelMetric(DeviceBackend):
         return _listener(self._kind, self._weights, self.model_sha256, own, device)
 
 
-def model_backends(key: str, networks: Sequence[type[Network]]) -> dict[str, BackendFactory]:
+def model_backends(key: str, networks: Sequence[type[ScoringNetwork]]) -> dict[str, BackendFactory]:
     """What `backends` of a family answers: the one of its networks that `key` is read off."""
     network = next(one for one in networks if key in one.keys)
     return {"torch": partial(ModelMetric, key, network)}
@@ -180,7 +184,7 @@ def model_backends(key: str, networks: Sequence[type[Network]]) -> dict[str, Bac
 class _Listener:
     """A network, and what it made of the last batches."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ScoringNetwork) -> None:
         self.network = network
         self._last: list[tuple[weakref.ref[torch.Tensor], list[int], Outputs]] = []
 
@@ -235,7 +239,7 @@ class _Listener:
 
 @cache
 def _listener(
-    kind: type[Network], weights: str, _sha256: str, options: str, device: str
+    kind: type[ScoringNetwork], weights: str, _sha256: str, options: str, device: str
 ) -> _Listener:
     """One for each network on each device, whatever keys are read off it."""
     files = find_model(weights, named=kind.named())

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.files import read_file
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
-from rdbench.metrics.neural.network import model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.transformers_network import (
     UNUSED,
     TransformersNetwork,
@@ -104,7 +104,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
 )
 
 
-class Recognizer(TransformersNetwork):
+class Recognizer(TransformersNetwork, ScoringNetwork):
     """A model that hears words."""
 
     keys = tuple(one.key for one in DEFINITIONS)

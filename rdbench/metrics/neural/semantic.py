@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
-from rdbench.metrics.neural.network import model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.transformers_network import WaveformNetwork
 from rdbench.types import SpecError
 from rdbench.weights.model_files import ModelFiles
@@ -71,7 +71,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
 )
 
 
-class SpeechFeatures(WaveformNetwork):
+class SpeechFeatures(WaveformNetwork, ScoringNetwork):
     """A layer of a self-supervised speech model."""
 
     keys = tuple(_WHAT)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
-from rdbench.metrics.neural.network import model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.transformers_network import UNUSED, WaveformNetwork
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
 )
 
 
-class XVector(WaveformNetwork):
+class XVector(WaveformNetwork, ScoringNetwork):
     """A model that tells speakers apart."""
 
     keys = (KEY,)

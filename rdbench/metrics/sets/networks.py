@@ -199,9 +199,6 @@ def _clap_kind() -> Any:
                 found.append(self.model.get_audio_features(**inputs).pooler_output)
             return found
 
-        def read(self, key: str, reference: Any, output: Any) -> float:
-            raise NotImplementedError("it has features alone")
-
     return ClapWindows
 
 

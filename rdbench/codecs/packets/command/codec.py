@@ -32,12 +32,12 @@ from rdbench.codecs.packets.command.arguments import (
 from rdbench.codecs.packets.command.program import (
     MOST_BYTES,
     Program,
-    digest,
     hashes,
     own_folder,
 )
 from rdbench.codecs.packets.framing import Framing, split
 from rdbench.files import is_file, read_file
+from rdbench.identity import as_one
 from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
     AudioBatch,
@@ -156,7 +156,7 @@ class Command(Codec):
             headline=RateKind.CONTAINER if payload == "unknown" else RateKind.PAYLOAD,
             runs_on=RunsOn.POOL,
             delay=delay,
-            version=f"{said}programs {digest(self.opens)[:16]}, adapter {ADAPTER}",
+            version=f"{said}programs {as_one(list(self.opens.values()))[:16]}, adapter {ADAPTER}",
             licence=licence,
             citation=citation,
             details={

@@ -8,7 +8,6 @@ every process that the program started, whatever ended it or this process
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -121,11 +120,6 @@ def hashes(arguments: Iterable[str]) -> dict[Path, str]:
         except OSError as error:
             raise CodecError(f"{path} cannot be read ({error.strerror}); mend it") from None
     return found
-
-
-def digest(files: dict[Path, str]) -> str:
-    """Names the content of files and none of their paths."""
-    return hashlib.sha256("\n".join(files.values()).encode()).hexdigest()
 
 
 def _supervised(task: dict[str, Any]) -> dict[str, Any]:

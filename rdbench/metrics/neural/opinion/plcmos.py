@@ -23,7 +23,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, Scope
-from rdbench.metrics.neural.speechmos import RATE, SHORTEST, SpeechMos, session
+from rdbench.metrics.neural.opinion.speechmos import RATE, SHORTEST, SpeechMos, session
 
 if TYPE_CHECKING:
     import numpy as np

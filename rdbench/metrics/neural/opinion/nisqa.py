@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.identity import read_hashed
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition, Scope
-from rdbench.metrics.neural.network import Network, model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.text import first_line
 from rdbench.types import WeightsError
 from rdbench.weights.checkpoints import Checkpoint, load_strict
@@ -69,7 +69,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
 )
 
 
-class Nisqa(Network):
+class Nisqa(ScoringNetwork):
     """The model of five scores."""
 
     keys = tuple(_WHAT)

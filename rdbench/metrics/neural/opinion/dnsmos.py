@@ -13,7 +13,7 @@ apart, and a score is the mean over windows of a polynomial of the network's out
     dnsmos_bak   the background            dnsmos_p808   both, by the older model
 
 Conventions:
-- these are the package's, and those of `rdbench.metrics.neural.speechmos`;
+- these are the package's, and those of `rdbench.metrics.neural.opinion.speechmos`;
 - level counts, as it did for its raters;
 - one clip goes through the models once, whichever of the four are asked for.
 """
@@ -26,7 +26,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition, Scope
-from rdbench.metrics.neural.speechmos import RATE, SHORTEST, SpeechMos, session
+from rdbench.metrics.neural.opinion.speechmos import RATE, SHORTEST, SpeechMos, session
 from rdbench.metrics.remembered import remembered
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rdbench.metrics.base import DeviceBackend
-from rdbench.metrics.neural import distill_mos
+from rdbench.metrics.neural.opinion import distill_mos
 from rdbench.metrics.registry import backend
 from rdbench.types import AudioBatch, Status
 

@@ -51,7 +51,7 @@ def _saved(name, small, folder, monkeypatch):
 
 
 def test_estimates_are_the_models_and_share_one_pass(objective, voices, by_model, monkeypatch):
-    from rdbench.metrics.neural.squim import SquimObjective
+    from rdbench.metrics.neural.opinion.squim import SquimObjective
 
     path, model = objective
     clips = [voices(0, 0.9), voices(1, 0.6)]

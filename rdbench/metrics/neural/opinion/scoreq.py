@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition, Scope
-from rdbench.metrics.neural.network import Network, model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.state_file import PRETRAINING, filled
 from rdbench.weights.model_files import ModelFiles
 
@@ -69,7 +69,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
 )
 
 
-class _Scoreq(Network):
+class _Scoreq(ScoringNetwork):
     """One of both models. mode: the package's name of it."""
 
     extra = "mos"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition, Scope
-from rdbench.metrics.neural.network import Network, model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.state_file import PRETRAINING, filled
 from rdbench.weights.model_files import ModelFiles
 
@@ -54,7 +54,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
 )
 
 
-class Utmos(Network):
+class Utmos(ScoringNetwork):
     """The strong learner."""
 
     keys = (KEY,)

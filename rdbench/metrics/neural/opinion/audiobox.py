@@ -28,7 +28,7 @@ from rdbench.metrics.base import (
     MetricDefinition,
     Scope,
 )
-from rdbench.metrics.neural.network import Network, model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.state_file import fill
 from rdbench.types import WeightsError
 from rdbench.weights.configs import read_json
@@ -76,7 +76,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = tuple(
 )
 
 
-class Audiobox(Network):
+class Audiobox(ScoringNetwork):
     """The model of four axes."""
 
     keys = tuple(_AXES)

@@ -28,7 +28,7 @@ from rdbench.metrics.base import (
     MetricDefinition,
     Scope,
 )
-from rdbench.metrics.neural.network import Network, model_backends
+from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.state_file import filled
 from rdbench.weights.model_files import ModelFiles
 
@@ -82,7 +82,7 @@ DEFINITIONS: tuple[MetricDefinition, ...] = (
 )  # fmt: skip
 
 
-class _Squim(Network):
+class _Squim(ScoringNetwork):
     """A model of torchaudio. build: the function that makes it, without weights."""
 
     extra = "base"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rdbench.metrics.neural.dnsmos import WHAT
+from rdbench.metrics.neural.opinion.dnsmos import WHAT
 from rdbench.metrics.registry import backend
 from rdbench.types import Status
 

@@ -1,0 +1,1 @@
+"""How good speech or sound is, as networks were trained to estimate what listeners say."""
