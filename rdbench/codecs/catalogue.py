@@ -234,6 +234,14 @@ CARDS: Mapping[str, Card] = {
         Package("codicodec", "codicodec", "CC-BY-NC-4.0"),
         "weights",
     ),
+    "codicodec_latent": Card(
+        "vae",
+        "posterior (10.8 Hz × 64, no KL)",
+        ("weights", "sample_rate", "steps", "seed"),
+        "CC-BY-NC-4.0",
+        Package("codicodec", "codicodec", "CC-BY-NC-4.0"),
+        "weights",
+    ),
     "dacvae": Card(
         "vae",
         "posterior (25 Hz × 128)",

@@ -36,6 +36,10 @@ _DAC = (
     "Kumar, Seetharaman, Luebs, Kumar, Kumar: High-Fidelity Audio Compression with Improved "
     "RVQGAN, NeurIPS 2023, arXiv:2306.06546"
 )
+_CODICODEC = (
+    "Pasini, Lattner, Fazekas: CoDiCodec: Unifying Continuous and Discrete Compressed "
+    "Representations of Audio, ISMIR 2025, arXiv:2509.09836"
+)
 _DAC_CODE = "MIT (descript-audio-codec)"
 
 
@@ -139,11 +143,8 @@ CREDITS: Mapping[str, Credit] = {
         "Della Libera, Paissan, Subakan, Ravanelli: FocalCodec: Low-Bitrate Speech Coding via "
         "Focal Modulation Networks, NeurIPS 2025, arXiv:2502.04465",
     ),
-    "codicodec": Credit(
-        "CoDiCodec",
-        "Pasini, Lattner, Fazekas: CoDiCodec: Unifying Continuous and Discrete Compressed "
-        "Representations of Audio, ISMIR 2025, arXiv:2509.09836",
-    ),
+    "codicodec": Credit("CoDiCodec", _CODICODEC),
+    "codicodec_latent": Credit("CoDiCodec, continuous", _CODICODEC),
     "music2latent": Credit(
         "Music2Latent",
         "Pasini, Lattner, Fazekas: Music2Latent: Consistency Autoencoders for Latent Audio "

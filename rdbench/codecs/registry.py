@@ -58,6 +58,7 @@ BUILT_IN: Mapping[str, str] = {
     "speechtokenizer": "rdbench.codecs.neural.speechtokenizer:SpeechTokenizerCodec",
     "focalcodec": "rdbench.codecs.neural.focalcodec:FocalCodec",
     "codicodec": "rdbench.codecs.neural.codicodec:CoDiCodec",
+    "codicodec_latent": "rdbench.codecs.posterior.codicodec_latent:CoDiCodecLatent",
     "dacvae": "rdbench.codecs.posterior.dacvae:DacVae",
     "music2latent": "rdbench.codecs.posterior.music2latent:Music2Latent",
     "vae": "rdbench.codecs.posterior.vae:Vae",

@@ -22,7 +22,7 @@ from rdbench.models.shipped import names as shipped
 NEEDS_MORE = {
     # Other people's models, packages or programs: see their own tests.
     "lyra", "command", "diffusers", "oobleck", "snac", "speechtokenizer",
-    "codicodec", "dacvae", "focalcodec", "music2latent",
+    "codicodec", "codicodec_latent", "dacvae", "focalcodec", "music2latent",
     *(name for name in BUILT_IN if "audio_tokenizers" in BUILT_IN[name]),
 }  # fmt: skip
 

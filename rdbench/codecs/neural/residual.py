@@ -10,12 +10,12 @@ look at padding.
 from __future__ import annotations
 
 from abc import abstractmethod
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import by_length, check_audio, pad_stack
+from rdbench.codecs.precision import full_precision
 from rdbench.types import (
     AudioBatch,
     CodecError,
@@ -82,7 +82,7 @@ class ResidualCodec(Codec):
 
         def run(indices: list[int]) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
             length = int(audio.lengths[indices[0]])
-            with torch.inference_mode(), full_precision(self.device):
+            with torch.inference_mode(), full_precision():
                 samples = audio.samples[indices][..., :length].to(self.device, torch.float32)
                 codes, scales = self._encode(samples, n_codebooks)
             return [(codes[i], None if scales is None else scales[i]) for i in range(len(indices))]
@@ -113,7 +113,7 @@ class ResidualCodec(Codec):
         def run(indices: list[int]) -> list[torch.Tensor]:
             frames = int(stream.frames[indices[0]])
             length = int(decoder_input.lengths[indices[0]])
-            with torch.inference_mode(), full_precision(self.device):
+            with torch.inference_mode(), full_precision():
                 codes = stream.codes[indices][..., :frames].to(self.device)
                 scales = None if side is None else side.values[indices].to(self.device)
                 samples = self._decode(codes, scales, length)
@@ -126,17 +126,6 @@ class ResidualCodec(Codec):
 
         samples, lengths = pad_stack(by_length(decoder_input.lengths, run))
         return AudioBatch(samples, lengths, decoder_input.sample_rate)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """No TF32 on CUDA: its ten bits of mantissa flip codes."""
-    import torch
-
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
 
 
 def only_stream(name: str, payload: object) -> TokenStream:

@@ -28,8 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.credits import CREDITS
-from rdbench.codecs.neural.residual import full_precision
 from rdbench.codecs.points import resolve
+from rdbench.codecs.precision import full_precision
 from rdbench.codecs.seeds import noise_seed, seeded
 from rdbench.types import (
     AudioBatch,
@@ -157,7 +157,7 @@ class Snac(Codec):
 
         def run(indices: list[int]) -> list[list[torch.Tensor]]:
             length = int(audio.lengths[indices[0]])
-            with torch.inference_mode(), full_precision(self.device):
+            with torch.inference_mode(), full_precision():
                 samples = audio.samples[indices][..., :length].to(self.device, torch.float32)
                 streams = self.model.encode(samples)
             return [[codes[i : i + 1] for codes in streams] for i in range(len(indices))]
@@ -183,7 +183,7 @@ class Snac(Codec):
                 for stream in payload.streams
             ]
             noise = seeded(noise_seed(codes), self.device)
-            with torch.inference_mode(), full_precision(self.device), noise:
+            with torch.inference_mode(), full_precision(), noise:
                 samples = self.model.decode(codes)[0]
             if samples.shape[-1] < length:
                 raise CodecError(

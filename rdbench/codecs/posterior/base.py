@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from rdbench.codecs.base import Codec
 from rdbench.codecs.batches import by_length, check_audio, pad_stack
 from rdbench.codecs.points import resolve
+from rdbench.codecs.precision import full_precision
 from rdbench.codecs.variants import (
     LatentRequest,
     is_of_latents,
@@ -194,7 +195,7 @@ class PosteriorCodec(Codec):
 
         def run(indices: list[int]) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
             length = int(audio.lengths[indices[0]])
-            with torch.inference_mode():
+            with torch.inference_mode(), full_precision():
                 samples = audio.samples[indices][..., :length].to(self.device, torch.float32)
                 mean, scale = self.posterior(samples)
             return [(mean[i], None if scale is None else scale[i]) for i in range(len(indices))]
@@ -246,7 +247,7 @@ class PosteriorCodec(Codec):
 
         def run(indices: list[int]) -> list[torch.Tensor]:
             length, count = int(lengths[indices[0]]), int(latent.frames[indices[0]])
-            with torch.inference_mode():
+            with torch.inference_mode(), full_precision():
                 z = latent.values[indices][..., :count].to(self.device, torch.float32)
                 audio = self.decode_latent(z)
             return list(torch.nn.functional.pad(audio, (0, length - audio.shape[-1])))

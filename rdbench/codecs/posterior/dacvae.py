@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rdbench.codecs.credits import CREDITS
-from rdbench.codecs.neural.residual import full_precision
 from rdbench.codecs.posterior.base import PosteriorCodec
+from rdbench.codecs.precision import full_precision
 from rdbench.files import user_path
 from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.checkpoints import load_strict, read_checkpoint, tensors_of
@@ -116,7 +116,7 @@ class DacVae(PosteriorCodec):
 
         generator = torch.Generator().manual_seed(0)
         shape = (1, self.model.quantizer.codebook_dim, _TRIED_FRAMES)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             latent = torch.randn(shape, generator=generator).to(self.device)
             return self.decode_latent(latent).cpu()
 
@@ -127,9 +127,8 @@ class DacVae(PosteriorCodec):
         behind = -audio.shape[-1] % self._hop
         mode = "reflect" if behind < audio.shape[-1] else "constant"
         padded = torch.nn.functional.pad(audio, (0, behind), mode)
-        with full_precision(audio.device):
-            hidden = self.model.encoder(padded)
-            mean, raw = self.model.quantizer.in_proj(hidden).chunk(2, dim=1)
+        hidden = self.model.encoder(padded)
+        mean, raw = self.model.quantizer.in_proj(hidden).chunk(2, dim=1)
         return mean, torch.nn.functional.softplus(raw) + SMALLEST_SCALE
 
     def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
@@ -138,9 +137,8 @@ class DacVae(PosteriorCodec):
 
         bits = self.model.decoder.wm_model.msg_processor.nbits
         message = torch.zeros(len(z), bits, device=z.device)
-        with full_precision(z.device):
-            hidden = self.model.quantizer.out_proj(z)
-            audio: torch.Tensor = self.model.decoder(hidden, message=message)
+        hidden = self.model.quantizer.out_proj(z)
+        audio: torch.Tensor = self.model.decoder(hidden, message=message)
         return audio
 
 

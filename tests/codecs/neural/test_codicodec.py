@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from seeded_codicodec import inference_in_float32, narrow_models, save, trainer_of
 
-from rdbench.codecs.neural import codicodec
 from rdbench.codecs.neural.codicodec import FADE, PIECE, CoDiCodec
 from rdbench.codecs.seeds import noise_seed, seeded
 from rdbench.codecs.testing import check_codec, example_audio
@@ -30,37 +29,15 @@ pytestmark = pytest.mark.skipif(
     find_spec("codicodec") is None, reason="pip install 'rdbench[codicodec]'"
 )
 
-# The package has the sizes of its one model as constants; layers are narrower and fewer here.
-NARROW = {
-    "dim": 32,
-    "heads": 2,
-    "cond_channels": 16,
-    "num_layers": 1,
-    "num_layers_encoder": 1,
-    "frontend_base_channels": 8,
-    "frontend_multipliers_list": [1, 1, 2, 4],
-    "frontend_layers_list": [1, 1, 1, 1],
-    "frontend_encoder_layers_list": [1, 1, 1, 1],
-}
-
 
 @pytest.fixture(autouse=True)
 def models(monkeypatch: pytest.MonkeyPatch) -> Any:
-    package = codicodec._package()
-    for name, value in NARROW.items():
-        monkeypatch.setattr(package, name, value)
-    return package
+    return narrow_models(monkeypatch)
 
 
 @pytest.fixture
 def weights(tmp_path: Path, models: Any) -> Path:
-    torch.manual_seed(1)
-    model = models.UNet()
-    with torch.no_grad():  # much of a new model is zeros
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    torch.save({"gen_state_dict": model.state_dict(), "it": 3}, tmp_path / "codicodec.pt")
-    return tmp_path
+    return save(tmp_path, models)
 
 
 def given(codec: CoDiCodec, audio: AudioBatch) -> DecoderInput:
@@ -75,19 +52,13 @@ def test_it_passes_the_codec_checks(weights: Path) -> None:
 def test_codes_and_audio_are_those_of_the_package(
     weights: Path, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = (torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32)
-    from codicodec import inference, utils
-
-    torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = settings
-    monkeypatch.setattr(utils, "mixed_precision", False)  # float16 on a CPU, too
+    inference = inference_in_float32(monkeypatch)
     codec = CoDiCodec(weights=weights / "codicodec.pt", steps=3)
     audio = example_audio(codec, seconds=1.0).select([0])
     length = int(audio.lengths[0])
     padded = torch.zeros(2, 2 * PIECE + FADE)
     padded[:, FADE : FADE + length] = audio.samples[0]
-    trainer = SimpleNamespace(gen=models.UNet())
-    content = torch.load(weights / "codicodec.pt", weights_only=True)
-    trainer.gen.load_state_dict(content["gen_state_dict"])
+    trainer = trainer_of(weights, models)
     cpu = torch.device("cpu")
     latents = inference.encode_audio_inference(padded, trainer, 64, device=cpu)
     codes = trainer.gen.fsq.codes_to_indexes(latents)
