@@ -50,7 +50,12 @@ def imported_from(folder: Path) -> list[Path]:
     root, found = folder.resolve(), set()
     for module in list(sys.modules.values()):
         file = Path(getattr(module, "__file__", None) or "/").resolve()
-        if root in file.parents and not {"site-packages", "dist-packages"} & set(file.parts):
+        # Some modules that are made up say a name without a folder.
+        if (
+            root in file.parents
+            and file.is_file()
+            and not {"site-packages", "dist-packages"} & set(file.parts)
+        ):
             found.add(file)
     return sorted(found, key=str)
 
