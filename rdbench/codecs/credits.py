@@ -162,6 +162,7 @@ CREDITS: Mapping[str, Credit] = {
             ("stable_codec", "Stable Codec"),
             ("moss", "MOSS Audio Tokenizer"),
             ("longcat", "LongCat Audio Codec"),
+            ("nanocodec", "NanoCodec"),
         )
     },
 }

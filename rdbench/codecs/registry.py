@@ -72,6 +72,7 @@ ELSEWHERE: Mapping[str, str] = {
     "dualcodec": "rdbench.codecs.remote.adapters.dualcodec:DualCodec",
     "longcat": "rdbench.codecs.remote.adapters.longcat:LongCat",
     "moss": "rdbench.codecs.remote.adapters.moss:Moss",
+    "nanocodec": "rdbench.codecs.remote.adapters.nanocodec:NanoCodec",
     "stable_codec": "rdbench.codecs.remote.adapters.stable_codec:StableCodec",
 }
 """Codecs that run in an environment of their own, whose interpreter the spec names as `python`: for

@@ -7,6 +7,7 @@ the authors publish theirs, and by direct calls of their code codes.npy, (clips,
 and audio.npy, (clips, time). CHECKOUT is "" for a codec that is installed.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -131,17 +132,24 @@ def moss(checkout, folder, samples):
     return torch.cat(codes, 1).transpose(0, 1), torch.cat(audio)
 
 
+NARROW = {
+    "select_layer": 1, "num_encoder_layers": 1, "d_model": 64, "nhead": 2, "dim_feedforward": 128,
+    "codebook_dim": 64, "semantic_dim": 64, "codec_dimension": 64, "encoder_dim": 8,
+    "decoder_dim": 96,
+}  # fmt: skip
+"""Sizes of LongCat's layers here: as published one call takes seconds of a core."""
+
+
 def longcat(checkout, folder, samples):
     import os
     import shutil
 
     place = folder / "LongCat"
     shutil.copytree(checkout, place, ignore=shutil.ignore_patterns(".git", "demos", "*.pdf"))
-    one_layer = {"select_layer: 26": "select_layer: 1", "layers: 26": "layers: 1"}
-    for file in (place / "semantic_tokenizer_general" / "configs").glob("*.yaml"):
+    for file in place.rglob("configs/*.yaml"):
         text = file.read_text()
-        for old, new in one_layer.items():
-            text = text.replace(old, new)
+        for setting, size in NARROW.items():
+            text = re.sub(rf"\b{setting}: *\d+", f"{setting}: {size}", text)
         file.write_text(text)
     sys.path[0] = str(place)
     os.chdir(place)
@@ -164,6 +172,52 @@ def longcat(checkout, folder, samples):
     audio = decoder(*codes)[:, 0]
     frames = min(one.shape[-1] for one in codes)
     return torch.cat([codes[0][:, None, :frames], codes[1][..., :frames]], 1), audio
+
+
+def nanocodec(checkout, folder, samples):
+    from nemo.collections.tts.models import AudioCodecModel
+    from omegaconf import OmegaConf
+
+    modules, losses = "nemo.collections.tts.modules", "nemo.collections.tts.losses"
+    blocks = {"activation": "half_snake", "resblock_dilation_sizes": [1, 3, 5]}
+    config = {
+        "sample_rate": 22050,
+        "samples_per_frame": 1764,
+        "loss_resolutions": [[512, 128, 512]],
+        "mel_loss_dims": [20],
+        "commit_loss_scale": 0.0,
+        "generator_loss": {"_target_": f"{losses}.audio_codec_loss.GeneratorSquaredLoss"},
+        "discriminator_loss": {"_target_": f"{losses}.audio_codec_loss.DiscriminatorSquaredLoss"},
+        "audio_encoder": {
+            "_target_": f"{modules}.audio_codec_modules.HiFiGANEncoder",
+            "down_sample_rates": [2, 3, 6, 7, 7],
+            "encoded_dim": 16,
+            "base_channels": 4,
+            **blocks,
+        },
+        "vector_quantizer": {
+            "_target_": f"{modules}.audio_codec_modules.GroupFiniteScalarQuantizer",
+            "num_groups": 4,
+            "num_levels_per_group": [9, 8, 8, 7],
+        },
+        "audio_decoder": {
+            "_target_": f"{modules}.audio_codec_modules.CausalHiFiGANDecoder",
+            "up_sample_rates": [7, 7, 6, 3, 2],
+            "input_dim": 16,
+            "base_channels": 64,
+            **blocks,
+        },
+    }  # as published, but for the widths
+    built = AudioCodecModel(cfg=OmegaConf.create(config)).eval()
+    encoder = built.audio_encoder
+    lengths = torch.full((2,), samples.shape[1] // 1764 * 1764)
+    made, _ = encoder(audio=samples[:, : lengths[0]], audio_len=lengths)
+    encoder.post_conv.conv.parametrizations.weight.original0 /= made.std()
+    built.save_to(str(folder / "weights.nemo"))
+    model = AudioCodecModel.restore_from(str(folder / "weights.nemo"), map_location="cpu").eval()
+    codes, frames = model.encode(audio=samples, audio_len=torch.full((2,), samples.shape[1]))
+    audio, _ = model.decode(tokens=codes, tokens_len=frames)
+    return codes, audio
 
 
 def main():

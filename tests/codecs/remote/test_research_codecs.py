@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from stand_in.vq.codec_encoder import CodecEncoder
 
 from rdbench.codecs.base import Codec
 from rdbench.codecs.registry import ELSEWHERE, create
+from rdbench.codecs.remote.adapters.loading import imported_from
 from rdbench.codecs.remote.codec import ADAPTERS
 from rdbench.codecs.testing import check_codec
 from rdbench.rate import rates
@@ -170,6 +172,19 @@ def test_a_package_that_is_not_there_is_named(options: dict[str, str]) -> None:
         bigcodec(options)
 
 
+def test_a_module_that_is_no_file_is_of_no_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some are made up and say a bare name, which would mean a file of the folder one is in."""
+    made_up, real = ModuleType("made_up"), ModuleType("real")
+    made_up.__file__, real.__file__ = "made_up.py", str(tmp_path / "real.py")
+    (tmp_path / "real.py").touch()
+    for module in (made_up, real):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.chdir(tmp_path)
+    assert imported_from(tmp_path) == [(tmp_path / "real.py").resolve()]
+
+
 def test_adapters_need_no_rdbench_and_no_newer_python() -> None:
     """At the top they import the standard library and each other: all else in their classes."""
     for file in ADAPTERS.glob("*.py"):
@@ -196,9 +211,9 @@ def test_every_adapter_says_whose_it_is(name: str) -> None:
 
 
 PLACE = os.environ.get("RDBENCH_RESEARCH", "")
-"""A folder with the codecs' checkouts and `python`, an environment that has their packages:
+"""A folder with the codecs' checkouts and `env`, an environment that has their packages:
 
-    python -m venv R/env && ln -s env/bin/python R/python
+    python -m venv R/env
     R/env/bin/pip install torch==2.4.1 torchaudio==2.4.1 'numpy<2' einops pyyaml scipy \\
         huggingface_hub
     git clone https://github.com/jishengpeng/WavTokenizer R/wavtokenizer
@@ -207,8 +222,9 @@ PLACE = os.environ.get("RDBENCH_RESEARCH", "")
     git clone https://github.com/meituan-longcat/LongCat-Audio-Codec R/longcat
     RDBENCH_RESEARCH=R pytest -m slow tests/codecs/remote/test_research_codecs.py
 
-A codec whose checkout is not there is skipped. Pins differ, so a codec may have a Python of its own
-as `R/NAME/python`; `stable_codec` is an environment with that package, and needs one.
+A codec whose checkout is not there is skipped. Pins differ, so a codec may have an environment of
+its own as `R/NAME/env`. `stable_codec` and `nanocodec` have no checkout and need one, with the
+packages `stable-codec` and `nemo_toolkit[tts]`.
 """
 GIVEN: dict[str, dict[str, str]] = {
     "wavtokenizer": {"config": "config.yaml", "weights": "weights.ckpt"},
@@ -216,6 +232,7 @@ GIVEN: dict[str, dict[str, str]] = {
     "stable_codec": {"config": "config.json", "weights": "weights.ckpt"},
     "moss": {"weights": "model"},
     "longcat": {"checkout": "LongCat"},
+    "nanocodec": {"weights": "weights.nemo"},
 }
 """What `by_their_authors.py` writes, by option."""
 
@@ -227,10 +244,10 @@ def test_codes_and_audio_are_those_of_the_authors(name: str, tmp_path: Path) -> 
     checkout = Path(PLACE).absolute() / name
     if not checkout.is_dir():
         pytest.skip(f"there is no {checkout}")
-    own = checkout / "python"
-    python = own if own.exists() else checkout.parent / "python"
+    own = checkout / "env"
+    python = (own if own.exists() else checkout.parent / "env") / "bin" / "python"
     from_checkout = "checkout" in inspect.signature(adapter_of(name)).parameters
-    rate = 16_000 if name in {"bigcodec", "stable_codec"} else 24_000
+    rate = {"bigcodec": 16_000, "stable_codec": 16_000, "nanocodec": 22_050}.get(name, 24_000)
     time = np.arange(rate + 7) / rate
     noise = 0.05 * np.random.default_rng(0).standard_normal((2, len(time)))
     tone = 0.3 * np.sin(2 * np.pi * np.array([[220.0], [700.0]]) * time * (1 + 0.3 * time))
