@@ -15,7 +15,10 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rdbench.codecs.catalogue import Package
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
@@ -76,7 +79,7 @@ def _codecs() -> str:
             card.family,
             card.points,
             _code(card.options),
-            f"`{card.package.extra}`" if card.package else "",
+            _brought_by(card.package),
         )
         for name, card in sorted(CARDS.items())
     ]
@@ -88,6 +91,15 @@ def _codecs() -> str:
     lists = _table(("codec", "label", "family", "points (kbps)", "options", "extra"), rows)
     titles = ("codec", "licence of the code", "licence of the weights", "cite")
     return f"{lists}\n\n{_table(titles, owed)}"
+
+
+def _brought_by(package: Package | None) -> str:
+    if package is None:
+        return ""
+    name = package.brought_by
+    return (
+        f"`{package.extra}`" if name.startswith("extra ") else f"[{name}](#packages-with-one-model)"
+    )
 
 
 def _metrics() -> str:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,8 +48,24 @@ class MissingExtraError(RdbenchError):
     def __init__(self, thing: str, extra: str) -> None:
         super().__init__(
             f"{thing} needs an optional package that is not installed; "
-            f"run `pip install 'rdbench[{extra}]'`"
+            f"run `{install_command(extra)}`"
         )
+
+
+REPOSITORIES: Mapping[str, str] = MappingProxyType(
+    {
+        "dacvae": "git+https://github.com/facebookresearch/dacvae",
+        "focalcodec": "git+https://github.com/lucadellalib/focalcodec"
+        "@912b7f2c0cd43d54a8aed296bbcc925dec7d4ea3",
+    }
+)
+"""Where pip finds optional packages that are on no index: an index takes no extra with such an
+address, so that they are none."""
+
+
+def install_command(extra: str) -> str:
+    """What brings an optional part of rdbench: an extra, or the package of a repository."""
+    return f"pip install '{REPOSITORIES.get(extra, f'rdbench[{extra}]')}'"
 
 
 class ChangedError(RdbenchError):

@@ -82,7 +82,7 @@ def _print_card(name: str, cards: Mapping[str, Card]) -> None:
         "family": card.family,
         "points (kbps)": card.points,
         "options": ", ".join(card.options),
-        "runs": f"{package.module} (extra {package.extra})" if package else "",
+        "runs": f"{package.module} ({package.brought_by})" if package else "",
         "licence of the code": code,
         "licence of the weights": weights,
         "cite": owed.citation,

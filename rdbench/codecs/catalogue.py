@@ -13,15 +13,24 @@ from importlib.util import find_spec
 
 from rdbench.codecs.credits import CREDITS, Credit
 from rdbench.codecs.registry import BUILT_IN, ELSEWHERE, ENTRY_POINT_GROUP, names
+from rdbench.types import REPOSITORIES, install_command
 
 
 @dataclass(frozen=True)
 class Package:
-    """What other people's code a codec runs: its module, the extra that brings it, its licence."""
+    """What other people's code a codec runs: its module, what brings it, its licence.
+
+    extra: of rdbench, or the name of one of `rdbench.types.REPOSITORIES`.
+    """
 
     module: str
     extra: str
     licence: str
+
+    @property
+    def brought_by(self) -> str:
+        """The extra, or that it is on no index."""
+        return "its repository" if self.extra in REPOSITORIES else f"extra {self.extra}"
 
 
 @dataclass(frozen=True)
@@ -211,6 +220,13 @@ CARDS: Mapping[str, Card] = {
         "MIT (code)",
         named="python, weights, semantic",
     ),
+    "nanocodec": Card(
+        "nanocodec",
+        "one: 0.6 or 1.78 (12.5 Hz), 1.89 (21.5 Hz)",
+        ("weights",),
+        "NVIDIA Open Model License (weights), Apache-2.0 (code)",
+        named="python, weights",
+    ),
     "stable_codec": Card(
         "stable_codec",
         "1x46656_400bps (0.39), 2x15625_700bps (0.7), 4x729_1000bps (0.95)",
@@ -301,7 +317,7 @@ def lacking(name: str, card: Card) -> str:
     Raises WeightsError where there can be no cache.
     """
     if card.package is not None and find_spec(card.package.module) is None:
-        return f"pip install 'rdbench[{card.package.extra}]'"
+        return install_command(card.package.extra)
     if name in PUBLISHED:
         from rdbench.codecs.published import published_files
         from rdbench.weights.published import cache_folder

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from rdbench.codecs.catalogue import CARDS
-from rdbench.types import AudioBatch, MissingExtraError, RdbenchError
+from rdbench.types import AudioBatch, MissingExtraError, RdbenchError, install_command
 
 EXTRAS = {
     **{card.package.extra: (card.package.module,) for card in CARDS.values() if card.package},
@@ -25,7 +25,7 @@ EXTRAS = {
     "lightning": ("lightning",),
     "train": ("lightning_fabric", "tensorboard"),
 }
-"""Optional packages by the extra that installs them."""
+"""Optional packages by the extra that installs them, or by the name of their repository."""
 OPTIONAL = frozenset({"ai-edge-litert"})
 KNOWN_VALUE_TOLERANCE = 1e-3
 """Largest deviation from a metric's known value, beside its backend's own tolerance."""
@@ -122,7 +122,7 @@ def _devices() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     for extra, modules in EXTRAS.items():
         missing = [name for name in modules if find_spec(name) is None]
-        said = f"not installed (`pip install 'rdbench[{extra}]'`)" if missing else "installed"
+        said = f"not installed (`{install_command(extra)}`)" if missing else "installed"
         yield Finding("extras", extra, said)
 
 

@@ -16,6 +16,10 @@ from rdbench.codecs.catalogue import CARDS, PUBLISHED, Package, catalogue, lacki
 from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.published import published_files
 from rdbench.codecs.registry import BUILT_IN, ELSEWHERE, create, names
+from rdbench.types import REPOSITORIES, MissingExtraError
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def factory(name: str) -> object:
@@ -120,14 +124,25 @@ def test_what_is_lacking_is_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert lacking("dac_16khz", CARDS["dac_16khz"]) == ""
     absent = replace(CARDS["snac"], package=Package("no_such_module", "snac", "MIT"))
     assert lacking("snac", absent) == "pip install 'rdbench[snac]'"
+    absent = replace(CARDS["dacvae"], package=Package("no_such_module", "dacvae", "Apache-2.0"))
+    assert lacking("dacvae", absent).startswith("pip install 'git+https://")
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.package])
 def test_extras_are_those_of_the_installation(name: str) -> None:
     package = CARDS[name].package
     assert package is not None
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert package.extra in project["optional-dependencies"]
+    assert (package.extra in EXTRAS) != (package.extra in REPOSITORIES)
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_no_extra_has_an_address_that_an_index_refuses(extra: str) -> None:
+    assert not [one for one in EXTRAS[extra] if "@" in one]
+
+
+def test_a_package_on_no_index_is_missing_with_the_command_that_brings_it() -> None:
+    said = str(MissingExtraError("codec 'focalcodec'", "focalcodec"))
+    assert f"run `pip install '{REPOSITORIES['focalcodec']}'`" in said
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.named])

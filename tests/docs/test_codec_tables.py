@@ -12,9 +12,15 @@ from doc_sandbox import ROOT
 
 from rdbench.codecs.catalogue import CARDS
 from rdbench.codecs.registry import BUILT_IN
+from rdbench.types import REPOSITORIES, install_command
 
 PAGE = (ROOT / "docs" / "codecs.md").read_text(encoding="utf-8")
 POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+
+
+def test_the_page_says_how_packages_on_no_index_are_installed() -> None:
+    for name in REPOSITORIES:
+        assert f"\n{install_command(name)}\n" in PAGE
 
 
 def table(title: str) -> list[list[str]]:

@@ -16,7 +16,7 @@ from rdbench.codecs.testing import check_codec, example_audio
 from rdbench.rate import rates
 from rdbench.types import CODES, AudioBatch, RateKind, Tokens, WeightsError
 
-package = pytest.importorskip("focalcodec", reason="pip install 'rdbench[focalcodec]'")
+package = pytest.importorskip("focalcodec", reason="see docs/codecs.md")
 
 # Strides, windows, codebooks and rates as published; layers are narrower and fewer.
 ENCODER = {

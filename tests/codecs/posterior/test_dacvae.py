@@ -43,7 +43,7 @@ def test_the_published_model_has_25_frames_a_second() -> None:
 
 @pytest.fixture(scope="module")
 def package() -> Any:
-    return pytest.importorskip("dacvae", reason="pip install 'rdbench[dacvae]'")
+    return pytest.importorskip("dacvae", reason="see docs/codecs.md")
 
 
 @pytest.fixture(scope="module")
