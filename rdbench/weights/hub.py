@@ -29,7 +29,6 @@ TRANSFORMERS_WEIGHTS = "model.safetensors"
 """The weights of a model of `transformers`."""
 TRANSFORMERS_FILES = (TRANSFORMERS_WEIGHTS, "pytorch_model.bin")
 """What they may be called, the one that is taken first; many older models have the second alone."""
-SAFETENSORS = (WEIGHTS, TRANSFORMERS_WEIGHTS)
 WEIGHTS_NAMES = (WEIGHTS, *TRANSFORMERS_FILES, "SpeechTokenizer.pt")
 """What files of weights are called; of several in one folder, the first is meant."""
 SIDE_FILES = (
@@ -117,8 +116,8 @@ class HubModel:
             ) from error
         licence = getattr(found.card_data, "license", None) or "not stated"
         files = {file.rfilename: file for file in found.siblings or ()}
-        for name in (CONFIG, *SIDE_FILES, self._published(files)):
-            if file := files.get(self._path(name)):
+        for names in ((CONFIG,), *((one,) for one in SIDE_FILES), self.weights):
+            for file in self._there(files, names)[:1]:
                 digest = getattr(file.lfs, "sha256", None)
                 say(
                     f"{self.name}: {file.rfilename} at {found.sha} from "
@@ -143,12 +142,11 @@ class HubModel:
         try:
             found = HfApi().model_info(self.id, revision=self.revision, files_metadata=True)
             files = {one.rfilename: one for one in found.siblings or ()}
-            sides = [(name, MAX_SIDE_BYTES) for name in SIDE_FILES if self._path(name) in files]
-            weights = (self._published(files), MAX_BYTES)
-            for name, most in ((CONFIG, MAX_CONFIG_BYTES), *sides, weights):
-                file = files.get(self._path(name))
-                self._check_listed(file, name, most)
-                path = Path(hf_hub_download(self.id, self._path(name), revision=self.revision))
+            sides = [((one,), MAX_SIDE_BYTES) for one in SIDE_FILES if self._path(one) in files]
+            weights = (self.weights, MAX_BYTES)
+            for names, most in (((CONFIG,), MAX_CONFIG_BYTES), *sides, weights):
+                file = self._listed(files, names, most)
+                path = Path(hf_hub_download(self.id, file.rfilename, revision=self.revision))
                 digest = self._check_fetched(path, file, str(found.sha))
                 say(f"{path}: {path.stat().st_size} bytes, revision {found.sha}, SHA-256 {digest}")
         except WeightsError:
@@ -159,24 +157,27 @@ class HubModel:
                 "check the id, the network, and whether the model asks for an account"
             ) from error
 
-    def _published(self, files: Mapping[str, Any]) -> str:
-        """The name of the file of weights among what the hub lists."""
-        there = [name for name in self.weights if self._path(name) in files]
-        return there[0] if there else self.weights[0]
+    def _there(self, files: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+        """Those of `names` that the hub lists, in their order."""
+        return [files[self._path(name)] for name in names if self._path(name) in files]
 
     def _path(self, name: str) -> str:
         return f"{self.subfolder}/{name}" if self.subfolder else name
 
-    def _check_listed(self, file: Any, name: str, most: int) -> None:
+    def _listed(self, files: Mapping[str, Any], names: Sequence[str], most: int) -> Any:
+        """The first of `names` that the hub lists; WeightsError for none, or for one too large."""
+        file = next(iter(self._there(files, names)), None)
         if file is None or not isinstance(file.size, int):
             raise WeightsError(
-                f"{self.name} has no {self._path(name)} on the hub; give the model's --subfolder"
+                f"{self.name} has no {' and no '.join(map(self._path, names))} on the hub; give "
+                "the model's --subfolder, or a model with such a file"
             )
         if file.size > most:
             raise WeightsError(
-                f"{self._path(name)} of {self.name} has {file.size} bytes, more than the {most} "
+                f"{file.rfilename} of {self.name} has {file.size} bytes, more than the {most} "
                 "that are fetched"
             )
+        return file
 
     def _check_fetched(self, path: Path, file: Any, commit: str) -> str:
         digest = file_sha256(path)
@@ -198,7 +199,7 @@ def folder_of(
     *,
     codec: str,
     package: str,
-    names: tuple[str, ...] = SAFETENSORS,
+    names: tuple[str, ...],
 ) -> Path:
     """Where the files of a codec of one model lie, as `folders_of`."""
     (folder,) = folders_of(
@@ -214,7 +215,7 @@ def folders_of(
     *,
     codec: str,
     package: str,
-    names: tuple[str, ...] = SAFETENSORS,
+    names: tuple[str, ...],
 ) -> list[Path]:
     """Where the files of each model lie: below the folder `weights`, or in the cache of the hub.
 

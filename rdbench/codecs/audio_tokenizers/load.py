@@ -112,8 +112,15 @@ def load(kind: Kind, weights: str | Path | None, subfolder: str, revision: str) 
             f"{kind.named} needs the option weights: a folder in transformers' layout "
             f"({CONFIG} and {TRANSFORMERS_WEIGHTS}) or a hub id such as {kind.example}"
         )
-    folder = folder_of(str(weights), subfolder, revision, codec=kind.named, package="transformers")
     wanted = Wanted(kind.named, {kind.model_type: kind.model}, kind.surplus)
+    folder = folder_of(
+        str(weights),
+        subfolder,
+        revision,
+        codec=kind.named,
+        package="transformers",
+        names=wanted.files,
+    )
     build, config, content = read_configuration(wanted, folder)
     geometry = _geometry(kind, config, folder / CONFIG)
     model, checkpoint = read_model(wanted, build, config, folder)

@@ -318,6 +318,24 @@ def test_models_of_packages_have_names_of_their_own(hub: Hub, name: str) -> None
     assert [line.split()[1] for line in said] == [CONFIG, name]
 
 
+@pytest.mark.parametrize(("codec", "file"), [("mimi", TRANSFORMERS_WEIGHTS), ("oobleck", WEIGHTS)])
+def test_a_model_without_the_codecs_own_file_is_told_by_that_files_name(
+    hub: Hub, codec: str, file: str
+) -> None:
+    hub.files = {CONFIG: b"{}", "pytorch_model.bin": b"x"}
+    with pytest.raises(NotFetchedError) as absent:
+        registry.create(codec, options={"weights": "a/b"})
+    (wanted,) = absent.value.downloads
+    with pytest.raises(WeightsError, match=f"a/b has no {file} on the hub; give"):
+        wanted.fetch(print)
+
+
+def test_a_model_without_any_file_of_weights_is_told_by_all_their_names(hub: Hub) -> None:
+    hub.files = {CONFIG: b"{}"}
+    with pytest.raises(WeightsError, match=f"no {WEIGHTS} and no {TRANSFORMERS_WEIGHTS} and no"):
+        HubModel("a/b").fetch(print)
+
+
 def test_a_spec_with_a_model_of_two_parts_fetches_both_at_once(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from rdbench.codecs.posterior.diffusers.loading import Part, load, read_config
 from rdbench.types import CodecError, MissingExtraError
 from rdbench.weights.checkpoints import tensors_sha256
 from rdbench.weights.configs import config_named
-from rdbench.weights.hub import CONFIG, folders_of, origin_of
+from rdbench.weights.hub import CONFIG, WEIGHTS, folders_of, origin_of
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +75,7 @@ class Diffusers(PosteriorCodec):
             revision,
             codec=called,
             package="diffusers",
+            names=(WEIGHTS,),
         )
         config = read_config(called, folder, self.classes, self.unnamed)
         parts = [Part(config, folder)]
