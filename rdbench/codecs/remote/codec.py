@@ -495,6 +495,12 @@ class RemotePosterior(PosteriorCodec):
         self._host.move(device)
         return self
 
+    def encode(self, audio: AudioBatch, point: OperatingPoint) -> Encoded:
+        """The posterior of every clip, which lasts as long as the frame rate says."""
+        encoded = super().encode(audio, point)
+        check_encoded(encoded)
+        return encoded
+
     def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mean and standard deviation, (clips, latents, frames) each."""
         import torch

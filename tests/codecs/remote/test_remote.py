@@ -126,6 +126,14 @@ def test_a_fault_is_one_sentence(fault: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_latent_lasts_as_long_as_its_frame_rate_says() -> None:
+    codec = connect("Halved", prior=False)
+    with pytest.raises(
+        CodecError, match=r"it has 300 frames, and 0\.6 s at 1000 frames per second"
+    ):
+        codec.encode(example_audio(codec), codec.points[0])
+
+
 def test_a_clip_of_no_bytes_is_no_code() -> None:
     codec = connect("Nothing")
     with pytest.raises(CodecError, match="a packet of 0 bytes"):
