@@ -17,7 +17,7 @@ from typing import Any
 from rdbench.files import is_folder, user_path
 from rdbench.identity import file_sha256
 from rdbench.text import first_line
-from rdbench.types import MissingExtraError, WeightsError
+from rdbench.types import CodecError, MissingExtraError, WeightsError
 from rdbench.weights.configs import MAX_CONFIG_BYTES, read_json
 from rdbench.weights.formats import MAX_BYTES
 from rdbench.weights.published import NotFetchedError
@@ -193,40 +193,45 @@ class HubModel:
 
 
 def folder_of(
-    weights: str,
+    weights: str | Path | None,
     subfolder: str = "",
     revision: str = "main",
     *,
     codec: str,
     package: str,
     names: tuple[str, ...],
+    wanted: str,
 ) -> Path:
     """Where the files of a codec of one model lie, as `folders_of`."""
     (folder,) = folders_of(
-        weights, [subfolder], revision, codec=codec, package=package, names=names
+        weights, [subfolder], revision, codec=codec, package=package, names=names, wanted=wanted
     )
     return folder
 
 
 def folders_of(
-    weights: str,
+    weights: str | Path | None,
     subfolders: Sequence[str],
     revision: str = "main",
     *,
     codec: str,
     package: str,
     names: tuple[str, ...],
+    wanted: str,
 ) -> list[Path]:
     """Where the files of each model lie: below the folder `weights`, or in the cache of the hub.
 
     codec, package: for sentences, such as "codec 'mimi'" and "transformers". names: of the files of
-    weights.
+    weights. wanted: what `weights` is to be, for a spec that leaves it out.
 
     Raises:
+        CodecError: where `weights` is None.
         WeightsError: where there is no such folder.
         NotFetchedError: with all models of the hub that are not on this machine.
     """
-    place = user_path(weights)
+    if weights is None:
+        raise CodecError(f"{codec} needs the option weights: {wanted}")
+    place, weights = user_path(weights), str(weights)
     if is_folder(place):
         return [place / subfolder for subfolder in subfolders]
     if not is_id(weights):

@@ -65,7 +65,15 @@ def find_model(weights: str, *, named: str) -> ModelFiles:
             )
         revision = revision or MAIN
         package = "transformers"
-        path = folder_of(name, "", revision, codec=named, package=package, names=TRANSFORMERS_FILES)
+        path = folder_of(
+            name,
+            "",
+            revision,
+            codec=named,
+            package=package,
+            names=TRANSFORMERS_FILES,
+            wanted="a file, a folder or an id",
+        )
     files = [path / CONFIG, weights_file(path)]
     for file in files:
         if not is_file(file):

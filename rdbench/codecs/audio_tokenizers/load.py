@@ -107,19 +107,16 @@ def load(kind: Kind, weights: str | Path | None, subfolder: str, revision: str) 
         WeightsError: for what is absent, damaged, incomplete or of another model, and for a
             configuration that asks for code.
     """
-    if weights is None:
-        raise CodecError(
-            f"{kind.named} needs the option weights: a folder in transformers' layout "
-            f"({CONFIG} and {TRANSFORMERS_WEIGHTS}) or a hub id such as {kind.example}"
-        )
     wanted = Wanted(kind.named, {kind.model_type: kind.model}, kind.surplus)
     folder = folder_of(
-        str(weights),
+        weights,
         subfolder,
         revision,
         codec=kind.named,
         package="transformers",
         names=wanted.files,
+        wanted=f"a folder in transformers' layout ({CONFIG} and {TRANSFORMERS_WEIGHTS}) or a hub "
+        f"id such as {kind.example}",
     )
     build, config, content = read_configuration(wanted, folder)
     geometry = _geometry(kind, config, folder / CONFIG)

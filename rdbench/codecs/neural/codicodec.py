@@ -46,7 +46,6 @@ from rdbench.types import (
     RunsOn,
     Tokens,
     TokenStream,
-    WeightsError,
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 
@@ -78,7 +77,7 @@ class CoDiCodecModel:
     ) -> None:
         """Reads the weights; see `CoDiCodec`. name: of the codec, for sentences."""
         if weights is None:
-            raise WeightsError(
+            raise CodecError(
                 f"codec {name!r} needs the option weights: the file {WEIGHTS}, from {SOURCE}"
             )
         if sample_rate not in RATES:
@@ -157,8 +156,8 @@ class CoDiCodec(Codec):
             steps: of the decoder, from noise to audio.
 
         Raises:
-            CodecError: for an unknown point, another rate, or a number of steps that there cannot
-                be.
+            CodecError: without `weights`, for an unknown point, another rate, or a number of steps
+                that there cannot be.
             MissingExtraError: without the package `codicodec`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """

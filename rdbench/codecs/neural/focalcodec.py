@@ -30,6 +30,7 @@ from rdbench.codecs.points import resolve
 from rdbench.files import user_path
 from rdbench.text import first_line
 from rdbench.types import (
+    CodecError,
     CodecInfo,
     MissingExtraError,
     OperatingPoint,
@@ -73,12 +74,12 @@ class FocalCodec(ResidualCodec):
             check: whether to refuse weights whose codebook is hardly used.
 
         Raises:
-            CodecError: for an unknown point.
+            CodecError: without `weights`, or for an unknown point.
             MissingExtraError: without the package `focalcodec`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
         if weights is None:
-            raise WeightsError(
+            raise CodecError(
                 f"{CALLED} needs the option weights: a folder with {CONFIG} and {WEIGHTS}, from "
                 f"{SOURCE}"
             )

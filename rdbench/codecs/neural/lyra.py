@@ -34,6 +34,7 @@ from rdbench.native import stderr_held
 from rdbench.stopwatch import Side, charged_to
 from rdbench.types import (
     AudioBatch,
+    CodecError,
     CodecInfo,
     DecoderInput,
     Encoded,
@@ -77,7 +78,7 @@ class Lyra(Codec):
     Raises:
         MissingExtraError: without the package ai-edge-litert.
         WeightsError: where a model file is missing.
-        CodecError: for a point that does not exist.
+        CodecError: without `models`, and for a point that does not exist.
     """
 
     nested = True
@@ -210,7 +211,7 @@ def _interpreter(model: _Model) -> Any:
 def _models(models: str | Path | None) -> list[_Model]:
     """The three models, in the order of `FILES`."""
     if models is None:
-        raise WeightsError(
+        raise CodecError(
             f"codec 'lyra' needs the option `models`: a folder with {', '.join(FILES)}, "
             f"from {SOURCE}"
         )

@@ -43,7 +43,6 @@ from rdbench.types import (
     RunsOn,
     Tokens,
     TokenStream,
-    WeightsError,
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 from rdbench.weights.configs import build_bounded, config_named, read_config
@@ -88,22 +87,18 @@ class Snac(Codec):
             MissingExtraError: without the package `snac`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
-        if weights is None:
-            raise WeightsError(
-                f"codec 'snac' needs the option weights: a folder with {CONFIG} and {WEIGHTS}, "
-                f"from {SOURCE}"
-            )
         try:
             from snac import SNAC
         except ImportError as error:
             raise MissingExtraError("codec 'snac'", "snac") from error
         folder = folder_of(
-            str(weights),
+            weights,
             subfolder,
             revision,
             codec="codec 'snac'",
             package="snac",
             names=(WEIGHTS,),
+            wanted=f"a folder with {CONFIG} and {WEIGHTS}, from {SOURCE}",
         )
         config = read_config(folder / CONFIG, SnacConfig, codec="codec 'snac'", source=SOURCE)
         checkpoint = read_checkpoint(folder / WEIGHTS)

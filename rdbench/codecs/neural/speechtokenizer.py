@@ -28,7 +28,6 @@ from rdbench.types import (
     OperatingPoint,
     RateKind,
     RunsOn,
-    WeightsError,
 )
 from rdbench.weights.checkpoints import load_strict, read_checkpoint
 from rdbench.weights.configs import build_bounded, config_named, read_config
@@ -71,26 +70,22 @@ class SpeechTokenizerCodec(ResidualCodec):
             check: whether to refuse weights whose codebooks are hardly used.
 
         Raises:
-            CodecError: for an unknown point.
+            CodecError: without `weights`, or for an unknown point.
             MissingExtraError: without the package `speechtokenizer`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
-        if weights is None:
-            raise WeightsError(
-                f"codec 'speechtokenizer' needs the option weights: a folder with {CONFIG} and "
-                f"{WEIGHTS}, from {SOURCE}"
-            )
         try:
             from speechtokenizer import SpeechTokenizer
         except ImportError as error:
             raise MissingExtraError("codec 'speechtokenizer'", "speechtokenizer") from error
         folder = folder_of(
-            str(weights),
+            weights,
             subfolder,
             revision,
             codec="codec 'speechtokenizer'",
             package="speechtokenizer",
             names=(WEIGHTS,),
+            wanted=f"a folder with {CONFIG} and {WEIGHTS}, from {SOURCE}",
         )
         path = folder / CONFIG
         config = read_config(path, SpeechTokenizerConfig, codec=f"codec {NAME!r}", source=SOURCE)

@@ -56,8 +56,8 @@ class CoDiCodecLatent(PosteriorCodec):
             seed: of the decoder's noise.
 
         Raises:
-            CodecError: for an unknown point, another rate, or a number of steps that there cannot
-                be.
+            CodecError: without `weights`, for an unknown point, another rate, or a number of steps
+                that there cannot be.
             MissingExtraError: without the package `codicodec`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """

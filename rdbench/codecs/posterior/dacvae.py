@@ -26,7 +26,7 @@ from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.codecs.precision import full_precision
 from rdbench.files import user_path
-from rdbench.types import CodecError, MissingExtraError, WeightsError
+from rdbench.types import CodecError, MissingExtraError
 from rdbench.weights.checkpoints import load_strict, read_checkpoint, tensors_of
 from rdbench.weights.configs import build_bounded, no_config, reason
 
@@ -63,12 +63,12 @@ class DacVae(PosteriorCodec):
             weights: weights.pth as its authors publish it, or its folder.
 
         Raises:
-            CodecError: for an unknown point.
+            CodecError: without `weights`, or for an unknown point.
             MissingExtraError: without the package `dacvae`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
         if weights is None:
-            raise WeightsError(f"{CALLED} needs the option weights: {WEIGHTS}, from {SOURCE}")
+            raise CodecError(f"{CALLED} needs the option weights: {WEIGHTS}, from {SOURCE}")
         try:
             import dacvae
         except ImportError as error:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from rdbench.codecs.credits import CREDITS
 from rdbench.codecs.posterior.base import PosteriorCodec
 from rdbench.files import user_path
-from rdbench.types import CodecError, MissingExtraError, WeightsError
+from rdbench.types import CodecError, MissingExtraError
 from rdbench.weights.checkpoints import load_strict, read_checkpoint, tensors_of
 from rdbench.weights.configs import build_bounded
 
@@ -62,12 +62,13 @@ class Music2Latent(PosteriorCodec):
             seed: of the decoder's noise.
 
         Raises:
-            CodecError: for an unknown point, or a number of steps that there cannot be.
+            CodecError: without `weights`, for an unknown point, or a number of steps that there
+                cannot be.
             MissingExtraError: without the package `music2latent`.
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
         if weights is None:
-            raise WeightsError(
+            raise CodecError(
                 f"codec {NAME!r} needs the option weights: the file {WEIGHTS}, from {SOURCE}"
             )
         if not 1 <= steps <= MAX_STEPS:

@@ -94,7 +94,7 @@ def test_importing_the_package_changes_nothing_else() -> None:
 
 
 def test_what_is_wrong_is_said(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="needs the option weights"):
+    with pytest.raises(CodecError, match="needs the option weights"):
         CoDiCodec()
     with pytest.raises(CodecError, match="sample_rate is 16000; give 44100 or 48000"):
         CoDiCodec(weights=weights, sample_rate=16_000)

@@ -14,7 +14,7 @@ from rdbench.audio.resample import resample
 from rdbench.codecs.neural.focalcodec import FocalCodec
 from rdbench.codecs.testing import check_codec, example_audio
 from rdbench.rate import rates
-from rdbench.types import CODES, AudioBatch, RateKind, Tokens, WeightsError
+from rdbench.types import CODES, AudioBatch, CodecError, RateKind, Tokens, WeightsError
 
 package = pytest.importorskip("focalcodec", reason="see docs/codecs.md")
 
@@ -137,7 +137,7 @@ def test_a_config_that_contradicts_itself_or_the_weights_is_refused(
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="needs the option weights"):
+    with pytest.raises(CodecError, match="needs the option weights"):
         FocalCodec()
     with pytest.raises(WeightsError, match=r"has no config\.json; fetch it from"):
         FocalCodec(weights=tmp_path)

@@ -199,7 +199,7 @@ def test_the_models_are_part_of_the_identity(models: Path, tmp_path: Path) -> No
 
 @needs_litert
 def test_missing_models_are_one_sentence_with_file_source_and_place(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"option `models`.*github\.com/google/lyra"):
+    with pytest.raises(CodecError, match=r"option `models`.*github\.com/google/lyra"):
         Lyra()
     (tmp_path / lyra.FILES[0]).write_bytes(b"")
     with pytest.raises(WeightsError) as caught:

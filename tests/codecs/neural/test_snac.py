@@ -150,7 +150,7 @@ def test_a_config_that_contradicts_itself_or_the_weights_is_refused(
 
 
 def test_what_is_missing_is_named(tmp_path: Path, folders: dict[str, Path]) -> None:
-    with pytest.raises(WeightsError, match="needs the option weights"):
+    with pytest.raises(CodecError, match="needs the option weights"):
         Snac()
     with pytest.raises(WeightsError, match=r"has no config\.json; fetch it from"):
         Snac(weights=tmp_path)

@@ -13,7 +13,7 @@ from rdbench.codecs.neural.speechtokenizer import SpeechTokenizerCodec
 from rdbench.codecs.neural.trained import probe
 from rdbench.codecs.testing import check_codec, example_audio
 from rdbench.rate import rates
-from rdbench.types import CODES, RateKind, Tokens, WeightsError
+from rdbench.types import CODES, CodecError, RateKind, Tokens, WeightsError
 
 package = pytest.importorskip(
     "speechtokenizer", reason="pip install 'rdbench[speechtokenizer]'", exc_type=ImportError
@@ -118,7 +118,7 @@ def test_a_config_that_contradicts_the_weights_is_refused(
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="needs the option weights"):
+    with pytest.raises(CodecError, match="needs the option weights"):
         SpeechTokenizerCodec()
     with pytest.raises(WeightsError, match=r"has no config\.json; fetch it from"):
         SpeechTokenizerCodec(weights=tmp_path)

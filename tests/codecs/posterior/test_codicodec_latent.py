@@ -14,7 +14,7 @@ from rdbench.codecs.neural.codicodec import FADE, PIECE, CoDiCodec
 from rdbench.codecs.posterior.codicodec_latent import CoDiCodecLatent
 from rdbench.codecs.seeds import seeded
 from rdbench.codecs.testing import check_codec, example_audio
-from rdbench.types import MEAN, AudioBatch, Posterior, Tokens, WeightsError
+from rdbench.types import MEAN, AudioBatch, CodecError, Posterior, Tokens
 
 pytestmark = pytest.mark.skipif(
     find_spec("codicodec") is None, reason="pip install 'rdbench[codicodec]'"
@@ -91,5 +91,5 @@ def test_the_decoders_noise_comes_from_the_seed_alone(weights: Path) -> None:
 
 
 def test_it_needs_weights_by_its_own_name() -> None:
-    with pytest.raises(WeightsError, match="codec 'codicodec_latent' needs the option weights"):
+    with pytest.raises(CodecError, match="codec 'codicodec_latent' needs the option weights"):
         CoDiCodecLatent()

@@ -100,7 +100,7 @@ def test_the_kl_is_that_of_mean_and_scale(weights: Path) -> None:
 
 
 def test_what_is_wrong_is_said(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="needs the option weights"):
+    with pytest.raises(CodecError, match="needs the option weights"):
         DacVae()
     content = torch.load(weights, weights_only=True)
     for change, said in (

@@ -63,19 +63,16 @@ class Diffusers(PosteriorCodec):
             WeightsError: for weights that are absent, damaged, incomplete or of another model.
         """
         called = f"codec {self.codec!r}"
-        if weights is None:
-            raise CodecError(
-                f"{called} needs the option weights: a folder in diffusers' layout or a hub id "
-                "such as stabilityai/stable-audio-open-1.0 (with subfolder: vae)"
-            )
         _need_package(called)
         folder, *more = folders_of(
-            str(weights),
+            weights,
             [subfolder, *([vocoder] if vocoder else [])],
             revision,
             codec=called,
             package="diffusers",
             names=(WEIGHTS,),
+            wanted="a folder in diffusers' layout or a hub id such as "
+            "stabilityai/stable-audio-open-1.0 (with subfolder: vae)",
         )
         config = read_config(called, folder, self.classes, self.unnamed)
         parts = [Part(config, folder)]

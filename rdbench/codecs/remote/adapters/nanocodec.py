@@ -52,13 +52,14 @@ class NanoCodec:
         file = existing(weights)
         config, state = _read(file)
         _check(config, file)
-        built = {part: _built(config[part], file) for part in PARTS}
+        built: dict[str, Any] = {part: _built(config[part], file) for part in PARTS}
+        self._encoder, self._quantizer, self._decoder = built.values()
         self.model = torch.nn.ModuleDict(built)
         fill(self.model, state)
         self.sample_rate, self._hop = int(config["sample_rate"]), int(config["samples_per_frame"])
         self.frame_rate = self.sample_rate / self._hop
-        quantizer = self.model["vector_quantizer"]
-        self.codebook_sizes = (int(quantizer.codebook_size),) * int(quantizer.num_codebooks)
+        size, count = self._quantizer.codebook_size, self._quantizer.num_codebooks
+        self.codebook_sizes = (int(size),) * int(count)
         kbps = self.frame_rate * sum(map(math.log2, self.codebook_sizes)) / 1000
         self.points = {f"{kbps:.2f}": kbps}
         self.weight_files = [file]
@@ -72,12 +73,6 @@ class NanoCodec:
     def _device(self) -> Any:
         return next(self.model.parameters()).device
 
-    def _lengths(self, batch: Any) -> Any:
-        """That each clip of a batch is as long as it is."""
-        import torch
-
-        return torch.full((len(batch),), batch.shape[-1], device=batch.device)
-
     def encode(self, samples: Any, point: str) -> Any:
         """Codes (clips, codebooks, frames)."""
         import torch
@@ -85,8 +80,8 @@ class NanoCodec:
         audio = pad_to_frames(torch.from_numpy(samples[:, 0]), self._hop).to(self._device)
         missing = LEAST_FRAMES * self._hop - audio.shape[-1]
         audio = torch.nn.functional.pad(audio, (0, max(0, missing)))
-        encoded, frames = self.model["audio_encoder"](audio=audio, audio_len=self._lengths(audio))
-        codes = self.model["vector_quantizer"].encode(inputs=encoded, input_len=frames)
+        encoded, frames = self._encoder(audio=audio, audio_len=_lengths(audio))
+        codes = self._quantizer.encode(inputs=encoded, input_len=frames)
         return codes.transpose(0, 1)  # codebooks came first
 
     def decode(self, codes: Any, length: int) -> Any:
@@ -94,11 +89,17 @@ class NanoCodec:
         import torch
 
         index = torch.from_numpy(codes).to(self._device)
-        frames = self._lengths(index)
-        quantizer, decoder = self.model["vector_quantizer"], self.model["audio_decoder"]
-        latents = quantizer.decode(indices=index.transpose(0, 1), input_len=frames)
-        audio, _ = decoder(inputs=latents, input_len=frames)
+        frames = _lengths(index)
+        latents = self._quantizer.decode(indices=index.transpose(0, 1), input_len=frames)
+        audio, _ = self._decoder(inputs=latents, input_len=frames)
         return audio[:, None]
+
+
+def _lengths(batch: Any) -> Any:
+    """That each clip of a batch is as long as it is."""
+    import torch
+
+    return torch.full((len(batch),), batch.shape[-1], device=batch.device)
 
 
 def _read(file: Path) -> tuple[Any, Any]:
