@@ -96,10 +96,11 @@ def _codecs() -> str:
 def _brought_by(package: Package | None) -> str:
     if package is None:
         return ""
-    name = package.brought_by
-    return (
-        f"`{package.extra}`" if name.startswith("extra ") else f"[{name}](#packages-with-one-model)"
-    )
+    from rdbench.types import REPOSITORIES
+
+    if package.extra in REPOSITORIES:
+        return f"[{package.brought_by}](#packages-with-one-model)"
+    return f"`{package.extra}`"
 
 
 def _metrics() -> str:

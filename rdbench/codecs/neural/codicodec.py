@@ -67,15 +67,15 @@ MAX_STEPS = 100
 
 
 class CoDiCodecModel:
-    """The network of the package, with its weights, on the CPU; of samples and vectors.
+    """The network of the package with its weights: audio to vectors, and vectors to audio.
 
-    A vector, of `tokens_for` many in a clip, is what a token stands for: 4 values within ±1.
+    A vector is what a token stands for, 4 values within ±1; there are 128 for a piece.
     """
 
     def __init__(
         self, name: str, weights: str | Path | None, *, sample_rate: int, steps: int
     ) -> None:
-        """Reads the weights; see `CoDiCodec`. name: of the codec, for sentences."""
+        """Reads the weights, onto the CPU; see `CoDiCodec`. name: of the codec, for sentences."""
         if weights is None:
             raise CodecError(
                 f"codec {name!r} needs the option weights: the file {WEIGHTS}, from {SOURCE}"
