@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_Settings = list[tuple[Any, str, Any]]
+
 
 @contextmanager
 def full_precision() -> Iterator[None]:
@@ -18,7 +20,7 @@ def full_precision() -> Iterator[None]:
 
     products: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    wanted: _Settings = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
     if hasattr(cudnn, "conv"):  # torch 2.9 has names of its own, and the older ones may then raise
         wanted += [(one, "fp32_precision", "ieee") for one in (products, cudnn.conv, cudnn.rnn)]
     else:
@@ -31,6 +33,6 @@ def full_precision() -> Iterator[None]:
         _set(before)
 
 
-def _set(settings: list[tuple[Any, str, Any]]) -> None:
+def _set(settings: _Settings) -> None:
     for one, name, value in settings:
         setattr(one, name, value)
