@@ -65,8 +65,9 @@ def test_its_hash_is_part_of_what_a_value_depends_on(tmp_path: Path) -> None:
 def test_audio_at_another_rate_is_not_compared(tmp_path: Path) -> None:
     metric = backend("frechet_logmel", options={"reference": str(saved(tmp_path))})
     assert isinstance(metric, SetBackend)
-    with pytest.raises(ValueError, match="are of 16000 Hz, and this audio of 24000 Hz"):
-        metric.feature(AudioBatch(noise(1, 1), torch.tensor([2 * RATE]), 24_000))
+    metric.check_rate(RATE)
+    with pytest.raises(SpecError, match=r"is of 16000 Hz, and the clips come at 24000 Hz; save"):
+        metric.check_rate(24_000)
 
 
 @pytest.mark.parametrize("key", ["frechet_logmel", "kernel_logmel"])
