@@ -91,6 +91,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.neural.speaker": ("speaker_xvector",),
     "rdbench.metrics.neural.semantic": ("semantic_similarity", "speech_bert_score"),
+    "rdbench.metrics.neural.clap": ("clap_text", "clap_audio"),
     "rdbench.metrics.neural.opinion.squim": (
         "squim_stoi",
         "squim_pesq",

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.metrics.base import MODEL_FILE, ChannelRule, Distance
-from rdbench.types import AudioBatch, SpecError
+from rdbench.metrics.base import ChannelRule, Distance
+from rdbench.types import AudioBatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +47,6 @@ class Embedding(ABC):
     citation: ClassVar[str] = ""
 
     def __init__(self, *, weights: str | None = None) -> None:
-        if self.source and weights is None:
-            raise SpecError(
-                f"metrics of sets over {self.name} need the option {MODEL_FILE}: {self.source}; "
-                "nothing is fetched unasked"
-            )
         self.weights = weights or ""
 
     @cached_property
