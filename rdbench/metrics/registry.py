@@ -115,7 +115,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.sets.distances": tuple(
         f"{comparison}_{embedding}"
-        for embedding in ("logmel", "encodec", "speech", "clap")
+        for embedding in ("logmel", "encodec", "speech", "clap", "vggish", "panns")
         for comparison in ("frechet", "frechet_inf", "kernel")
     ),
 }

@@ -37,7 +37,9 @@ from rdbench.metrics.sets.frechet import Extrapolated, Frechet
 from rdbench.metrics.sets.kernel import Kernel
 from rdbench.metrics.sets.logmel import LogMel
 from rdbench.metrics.sets.networks import ClapAudio, SpeechLayer
+from rdbench.metrics.sets.panns import Panns
 from rdbench.metrics.sets.saved import Saved, read_saved
+from rdbench.metrics.sets.vggish import Vggish
 from rdbench.types import AudioBatch, SpecError
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
     from rdbench.metrics.sets.embedding import Features
 
 COMPARISONS: tuple[type[Comparison], ...] = (Frechet, Extrapolated, Kernel)
-EMBEDDINGS: tuple[type[Embedding], ...] = (LogMel, EncodecLatents, SpeechLayer, ClapAudio)
+EMBEDDINGS: tuple[type[Embedding], ...] = (
+    LogMel, EncodecLatents, SpeechLayer, ClapAudio, Vggish, Panns,
+)  # fmt: skip
 _FEWEST = {"frechet_logmel": 2}  # fewer dimensions than half a minute of audio has windows
 
 

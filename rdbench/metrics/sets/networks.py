@@ -1,8 +1,5 @@
 """Features of networks of `transformers`: a layer of a model of speech, and CLAP's view of sounds.
 
-Each is a `rdbench.metrics.neural.network.Network`, which hears signals of exactly equal length
-together, so that no feature depends on padding or on other clips of a batch.
-
 `speech` is one layer of HuBERT, WavLM or wav2vec 2.0 at 16 kHz
 (`rdbench.metrics.neural.semantic`), a window for every 20 ms.
 
@@ -12,19 +9,15 @@ window of 10 s at 48 kHz, 5 s apart.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdbench.metrics.base import MODEL_FILE
 from rdbench.metrics.packages import distribution_version
-from rdbench.metrics.ragged import cut, equal_lengths
-from rdbench.metrics.sets.embedding import Embedding
-from rdbench.types import AudioBatch
+from rdbench.metrics.sets.network_embedding import NetworkEmbedding
 
 if TYPE_CHECKING:
     from rdbench.metrics.neural.network import Network
-    from rdbench.metrics.sets.embedding import Features
     from rdbench.weights.model_files import ModelFiles
 
 LAYER = "layer"
@@ -32,17 +25,11 @@ CLAP_RATE = 48_000
 _HUB = "a folder of transformers' layout, or ID@REVISION of the Hugging Face hub"
 
 
-class NetworkEmbedding(Embedding):
-    """Features that a network makes of signals at its rate. at_once: samples that go together."""
+class _OfTransformers(NetworkEmbedding):
+    """Its version is that of the package, and of how it is used."""
 
-    options: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
-    at_once: ClassVar[int] = 60 * 16_000
     adapter: ClassVar[int] = 1
     """Raised when the same weights give other features."""
-
-    @abstractmethod
-    def network(self, device: str) -> Network:
-        """The model on a device, loaded once."""
 
     @cached_property
     def version(self) -> str:
@@ -50,21 +37,8 @@ class NetworkEmbedding(Embedding):
         package = distribution_version("transformers", self.name, "transformers")
         return f"transformers {package}, adapter {self.adapter}"
 
-    def windows(self, audio: AudioBatch) -> list[Features]:
-        """See `Embedding`; raises WeightsError for what is no such model."""
-        import torch
 
-        network = self.network(str(audio.samples.device))
-        found: dict[int, Features] = {}
-        with torch.inference_mode():
-            for length, indices in equal_lengths(audio, limit=self.at_once):
-                heard = network.hear(cut(audio, indices, length)[:, 0])
-                made = (one.float().cpu().numpy() for one in heard)
-                found |= dict(zip(indices, made, strict=True))
-        return [found[index] for index in range(audio.clips)]
-
-
-class SpeechLayer(NetworkEmbedding):
+class SpeechLayer(_OfTransformers):
     """A layer of a self-supervised model of speech, float32 (frames, dimensions) per clip.
 
     layer: 0 is what enters the first. Raises SpecError for one that the model has not.
@@ -98,7 +72,7 @@ class SpeechLayer(NetworkEmbedding):
         return _speech(self.files, device, self.layer)
 
 
-class ClapAudio(NetworkEmbedding):
+class ClapAudio(_OfTransformers):
     """CLAP's embedding of windows of 10 s, float32 (windows, dimensions) per clip."""
 
     name = "clap"
