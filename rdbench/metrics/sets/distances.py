@@ -74,7 +74,7 @@ class SetDistance(SetBackend):
         self._saved: Saved | None = None
         if reference is not None:
             self._saved = read_saved(user_path(reference), key=key)
-            self._saved.check(self.embedding, key=key)
+            self._saved.check(self.embedding, key=key, fewest=_fewest(comparison, embedding))
             self.files: Mapping[Path, str] = {user_path(reference): self._saved.sha256}
 
     @cached_property
@@ -113,6 +113,10 @@ class SetDistance(SetBackend):
         return self.comparison.distance(reference=reference, reconstruction=reconstruction)
 
 
+def _fewest(comparison: type[Comparison], embedding: type[Embedding]) -> int:
+    return _FEWEST.get(f"{comparison.name}_{embedding.name}", comparison.fewest_clips)
+
+
 def _definition(comparison: type[Comparison], embedding: type[Embedding]) -> MetricDefinition:
     key = f"{comparison.name}_{embedding.name}"
     unit = embedding.unit + "²" if embedding.unit and comparison.squared else ""
@@ -137,7 +141,7 @@ def _definition(comparison: type[Comparison], embedding: type[Embedding]) -> Met
         scope=Scope.SET,
         options=(*embedding.options, REFERENCE_FILE),
         needs_model=bool(embedding.source),
-        minimum_clips=_FEWEST.get(key, comparison.fewest_clips),
+        minimum_clips=_fewest(comparison, embedding),
     )
 
 

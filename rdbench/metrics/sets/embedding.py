@@ -94,6 +94,16 @@ class Comparison(ABC):
     def __init__(self, *, fixed_reference: bool = False) -> None:
         self.fixed_reference = fixed_reference
 
+    def of_clips(
+        self, *, reference: Sequence[Features], reconstruction: Sequence[Features]
+    ) -> float:
+        """The value of two sets of clips, (windows, dimensions) each, in one order."""
+        import numpy as np
+
+        sides = [[self.summary([clip]) for clip in side] for side in (reference, reconstruction)]
+        values = self.distance(reference=sides[0], reconstruction=sides[1])
+        return float(values(np.ones((1, len(reference))))[0])
+
     @abstractmethod
     def summary(self, features: Sequence[Features]) -> Any:
         """All that the value needs of one group, from the features of its clips."""

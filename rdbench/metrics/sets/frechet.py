@@ -84,7 +84,8 @@ class Moments:
         mean = windows.mean(axis=0) if count else np.zeros(dimensions)
         centred = windows - mean if count > 1 else windows[:0]
         if count > dimensions:
-            centred = np.linalg.qr(centred, mode="r")
+            triangle = np.linalg.qr(centred, mode="r")
+            return cls(count, mean, np.asarray(triangle, np.float64))
         return cls(count, mean, centred)
 
     @classmethod
@@ -238,20 +239,25 @@ def _halves(groups: int) -> Array:
     return chosen
 
 
-def frechet_distance(*, reference: Features, reconstruction: Features) -> float:
-    """d² of the Gaussians with the means and covariances of two sets of features.
+def frechet_distance(*, reference: Sequence[Features], reconstruction: Sequence[Features]) -> float:
+    """`frechet_…`: d² of two sets of clips, in the square of the features' unit.
 
-    Each is (windows, dimensions); the unit is the square of theirs. NaN under two windows.
+    reference, reconstruction: features of each clip (windows, dimensions), in one order. NaN under
+    two windows.
 
     >>> import numpy as np
-    >>> windows = np.random.default_rng(0).standard_normal((50, 4))
-    >>> round(frechet_distance(reference=windows, reconstruction=windows + 1), 9)
+    >>> clips = np.random.default_rng(0).standard_normal((9, 5, 4))
+    >>> round(frechet_distance(reference=clips, reconstruction=clips + 1), 9)
     4.0
     """
-    import numpy as np
+    return Frechet().of_clips(reference=reference, reconstruction=reconstruction)
 
-    sides = (_Set([Moments.of([side])]) for side in (reference, reconstruction))
-    return _between(*(side.gaussian(np.ones(1)) for side in sides))
+
+def extrapolated_distance(
+    *, reference: Sequence[Features], reconstruction: Sequence[Features]
+) -> float:
+    """`frechet_inf_…`: d²∞ of two sets of clips, as `frechet_distance`; each clip is a group."""
+    return Extrapolated().of_clips(reference=reference, reconstruction=reconstruction)
 
 
 def gaussian_distance(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
@@ -286,7 +292,7 @@ def _factor(covariance: Array) -> Array:
         lower = np.linalg.cholesky(covariance)
         pivots = np.square(np.diagonal(lower))
         if pivots.min() > _SMALLEST_PIVOT * pivots.max():
-            return lower.T
+            return np.asarray(lower.T, np.float64)
     except np.linalg.LinAlgError:
         pass
     # Near a singular matrix rounding has roots of its own, which must not count.

@@ -81,7 +81,9 @@ class _Network(Network):
 
         long = signals.shape[-1] >= WINDOW
         windows = signals.unfold(-1, WINDOW, WINDOW_HOP) if long else signals[:, None]
-        embedded = torch.cat([self._embedded(p) for p in windows.flatten(0, 1).split(AT_ONCE)])
+        each = windows.flatten(0, 1)
+        starts = range(0, len(each), AT_ONCE)
+        embedded = torch.cat([self._embedded(each[i : i + AT_ONCE]) for i in starts])
         return list(embedded.reshape(*windows.shape[:2], -1))
 
     def _embedded(self, windows: torch.Tensor) -> torch.Tensor:

@@ -78,8 +78,9 @@ class _Network(Network):
 
         levels = log_mel(signals)
         windows = levels.unfold(1, WINDOW_FRAMES, WINDOW_FRAMES).transpose(-1, -2).float()
-        parts = windows.reshape(-1, 1, WINDOW_FRAMES, BANDS).split(AT_ONCE)
-        embedded = torch.cat([self._embedded(part) for part in parts])
+        windows = windows.reshape(-1, 1, WINDOW_FRAMES, BANDS)
+        starts = range(0, len(windows), AT_ONCE)
+        embedded = torch.cat([self._embedded(windows[i : i + AT_ONCE]) for i in starts])
         return list(embedded.reshape(len(signals), -1, embedded.shape[-1]))
 
     def _embedded(self, windows: torch.Tensor) -> torch.Tensor:
@@ -96,7 +97,8 @@ def log_mel(signals: torch.Tensor) -> torch.Tensor:
     window = torch.hann_window(FRAME, dtype=torch.float64, device=signals.device)
     frames = signals.double().unfold(-1, FRAME, HOP) * window
     magnitude = torch.fft.rfft(frames, FFT).abs()
-    return (magnitude @ _triangles(str(signals.device)) + OFFSET).log()
+    levels: torch.Tensor = (magnitude @ _triangles(str(signals.device)) + OFFSET).log()
+    return levels
 
 
 @cache

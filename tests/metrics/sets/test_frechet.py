@@ -136,7 +136,7 @@ def test_every_way_to_a_factor_gives_the_distance_of_the_covariances(
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     whole = [np.concatenate(side) for side in sides]
-    joined = frechet_distance(reference=whole[0], reconstruction=whole[1])
+    joined = frechet_distance(reference=sides[0], reconstruction=sides[1])
     assert joined == pytest.approx(one(*[(s.mean(0), np.cov(s.T)) for s in whole]), rel=1e-9)
 
 
