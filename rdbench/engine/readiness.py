@@ -29,11 +29,7 @@ class Readiness:
 
 
 def readiness(spec: BenchmarkSpec, *, allow_code: bool = False) -> Iterator[Readiness]:
-    """Builds each system and each metric of `spec`, and says how it went.
-
-    Metrics that come without a model and without a package of their own are ready anywhere, and are
-    built too: what an option of theirs names may be missing.
-    """
+    """Builds each system and each metric of `spec`, and says how it went."""
     for item in spec.systems:
         yield _ready(item.name, partial(_system, spec, item, allow_code=allow_code))
     seen = set()
