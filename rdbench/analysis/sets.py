@@ -65,7 +65,7 @@ def read_sets(folder: Path, metrics: Mapping[str, Any]) -> tuple[SetScore, ...]:
 
     kept = set(told(folder, Kind.FEATURE, ("unit_key", "key"))["key"].to_pylist())
     keys = [key for key, card in metrics.items() if is_set(card) and key in kept]
-    return tuple(score for key in keys for score in _read(folder, key))
+    return tuple(score for key in keys for score in _read(folder, key, metrics[key]))
 
 
 def is_set(card: Any) -> bool:
@@ -73,11 +73,11 @@ def is_set(card: Any) -> bool:
     return isinstance(card, Mapping) and card.get("scope") == SET
 
 
-def _read(folder: Path, key: str) -> list[SetScore]:
+def _read(folder: Path, key: str, card: Mapping[str, Any]) -> list[SetScore]:
     from rdbench.store.features import read_features
 
     clips: dict[tuple[Point, str], list[str]] = {}
-    for name, point, domain in _clips(folder, key):
+    for name, point, domain in _clips(folder, card.get("feature")):
         clips.setdefault((point, domain), []).append(name)
     arrays = {
         model: {
@@ -110,10 +110,11 @@ def _of_groups(feature: Feature) -> Array:
     return array
 
 
-def _clips(folder: Path, key: str) -> list[tuple[str, Point, str]]:
+def _clips(folder: Path, feature: Any) -> list[tuple[str, Point, str]]:
     """The clips that have a feature, with whose and of which domain it is.
 
-    Their arrays are not read: they may be as large as the audio.
+    feature: its key and backend, as the metric's card names them. Arrays are not read: they may be
+    as large as the audio.
     """
     from rdbench.store.attachments import told
 
@@ -122,7 +123,7 @@ def _clips(folder: Path, key: str) -> list[tuple[str, Point, str]]:
     return [
         (row["clip"], _point(row), row["domain"])
         for row in rows
-        if (row["key"], row["backend"]) == (key, "") and row["clip"]
+        if [row["key"], row["backend"]] == feature and row["clip"]
     ]
 
 

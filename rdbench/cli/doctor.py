@@ -16,7 +16,8 @@ def command(
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="SPEC", help="Say instead which systems of SPEC can run, and what others lack."
+            metavar="SPEC",
+            help="Say instead which systems and metrics of SPEC can run, and what others lack.",
         ),
     ] = None,
     allow_code: AllowCode = False,
@@ -25,7 +26,7 @@ def command(
 
     Exit code 0: ready; 1: something must be mended first (the last lines say what).
     """
-    ready = _say_systems(weights, allow_code=allow_code) if weights else _say_findings()
+    ready = _say_ready(weights, allow_code=allow_code) if weights else _say_findings()
     if not ready:
         raise typer.Exit(NOT_READY)
 
@@ -46,8 +47,8 @@ def _say_findings() -> bool:
     return not any(finding.fault for finding in findings)
 
 
-def _say_systems(path: Path, *, allow_code: bool) -> bool:
-    """Whether all systems of a spec can run, each with a line."""
+def _say_ready(path: Path, *, allow_code: bool) -> bool:
+    """Whether all systems and metrics of a spec can run, each with a line."""
     from rdbench.cli.options import find_code, read_spec
     from rdbench.engine.readiness import readiness
 
@@ -55,7 +56,7 @@ def _say_systems(path: Path, *, allow_code: bool) -> bool:
         find_code(path)
     found = []
     for one in readiness(read_spec(path), allow_code=allow_code):
-        typer.echo(f" {'!' if one.lacks else ' '} {one.system}: {one.lacks or 'ready'}")
+        typer.echo(f" {'!' if one.lacks else ' '} {one.name}: {one.lacks or 'ready'}")
         found.append(one)
     if not any(one.lacks for one in found):
         typer.echo("ready")

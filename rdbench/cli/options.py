@@ -22,7 +22,10 @@ DataFolder = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many clips.")]
 CodecOptions = Annotated[
     list[str] | None,
-    typer.Option("--option", help="SYSTEM.KEY=VALUE: replaces a codec option, as lyra.models=DIR."),
+    typer.Option(
+        "--option",
+        help="NAME.KEY=VALUE: replaces an option of a system or a metric, as lyra.models=DIR.",
+    ),
 ]
 AllowCode = Annotated[
     bool,
@@ -53,14 +56,7 @@ def read_spec(
     from rdbench.engine.specs import read_spec as read
     from rdbench.spec import shipped
 
-    replaced = {}
-    for item in options:
-        name, equals, value = item.partition("=")
-        system, dot, key = name.partition(".")
-        if not (equals and dot and system and key):
-            raise SpecError(f"--option {item!r} is not of the form SYSTEM.KEY=VALUE")
-        replaced[system, key] = value
-    spec = read(path, data=data, limit=limit, options=replaced)
+    spec = read(path, data=data, limit=limit, options=parse_options(options))
     if not quiet and str(path) in shipped.names():
         which = "the one that comes with rdbench" if shipped.is_name(path) else "the file here"
         typer.echo(f"the spec {path}: {which}", err=True)
@@ -84,6 +80,18 @@ def is_spec(name: str) -> bool:
 def terminal_width() -> int | None:
     """Columns of the terminal that standard output leads to; None where it leads elsewhere."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def parse_options(items: Sequence[str]) -> dict[tuple[str, str], str]:
+    """NAME.KEY=VALUE, by name and key; raises SpecError."""
+    found = {}
+    for item in items:
+        place, equals, value = item.partition("=")
+        name, dot, key = place.rpartition(".")
+        if not (equals and dot and name and key):
+            raise SpecError(f"--option {item!r} is not of the form NAME.KEY=VALUE")
+        found[name, key] = value
+    return found
 
 
 def parse_pairs(items: Sequence[str]) -> list[tuple[str, str]]:

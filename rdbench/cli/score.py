@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from rdbench.cli.options import terminal_width
+from rdbench.cli.options import parse_options, terminal_width
 from rdbench.text import printable
+from rdbench.types import SpecError
 
 FAILED = 1
 
@@ -23,6 +25,10 @@ def command(
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", "-m", help="A key of `rdbench metrics`; may be given again."),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="METRIC.KEY=VALUE, as utmos.weights=FILE."),
     ] = None,
     domain: Annotated[
         str | None, typer.Option(help="What all of it is: speech, music, sound.")
@@ -55,7 +61,7 @@ def command(
     keys = tuple(metric) if metric else default_keys(files[0].sample_rate, domain, paired=paired)
     found = score_pairs(
         (one.read() for one in files),
-        chosen(keys),
+        chosen(_with_options(keys, options or ())),
         paired=paired,
         domain=domain,
         alignment="residual" if residual else "metrics",
@@ -70,3 +76,19 @@ def command(
         typer.echo(f"{printable(str(csv))} has a row for each")
     if (table["status"] == "failed").any():
         raise typer.Exit(FAILED)
+
+
+def _with_options(keys: Sequence[str], given: Sequence[str]) -> list[dict[str, Any]]:
+    """Metrics as a spec has them, each with the options that are given for it."""
+    from rdbench.spec.load import option_value
+    from rdbench.suggest import nearest
+
+    options: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    for (name, key), text in parse_options(given).items():
+        if name not in options:
+            raise SpecError(
+                f"--option {name}.{key}: no metric {name!r} is asked for; "
+                f"{nearest(name, keys, many='there are')}"
+            )
+        options[name][key] = option_value(text)
+    return [{"key": key, "options": options[key]} for key in keys]

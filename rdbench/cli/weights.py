@@ -33,7 +33,7 @@ def fetch(
         typer.Argument(
             metavar="NAME|SPEC…",
             help="Codecs (encodec_24khz), models of the Hugging Face hub (OWNER/NAME), or specs: "
-            "what their systems lack.",
+            "what their systems and metrics lack.",
         ),
     ],
     subfolder: Annotated[
@@ -90,7 +90,7 @@ def _lacking(path: Path, *, allow_code: bool) -> list[Download]:
     lacking = [one for one in readiness(read_spec(path), allow_code=allow_code) if one.lacks]
     for one in lacking:
         if not one.downloads:
-            typer.echo(f"{one.system} is left out: {one.lacks}")
+            typer.echo(f"{one.name} is left out: {one.lacks}")
     if not lacking:
         typer.echo(f"{path}: nothing to fetch")
     return [download for one in lacking for download in one.downloads]

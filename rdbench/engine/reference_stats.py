@@ -67,4 +67,4 @@ def save_reference(
         batch = batch_under(meant.channels, resample_batch(batch, rate))
         features += metric.embedding.windows(batch)
     origin = Origin(name, metric.embedding.name, metric.embedding.identity, rate, 0, 0)
-    return write_saved(out, origin, features), problems
+    return write_saved(out, origin, features, fewest=meant.minimum_clips), problems

@@ -27,7 +27,7 @@ from rdbench.engine.plan.clips import (
     unread_manifest,
 )
 from rdbench.engine.plan.metrics import metrics_by_key, not_valid, resolve_metrics
-from rdbench.engine.plan.migrate import is_of_version_1, renamed
+from rdbench.engine.plan.migrate import renamed, shared_features, version_of
 from rdbench.engine.plan.systems import System, build_systems, take_up
 from rdbench.engine.progress import Progress
 from rdbench.interrupts import before_the_end
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rdbench.engine.plan.plan import Plan, Review
     from rdbench.spec.model import BenchmarkSpec
     from rdbench.store.audio import Kept
+    from rdbench.store.schema import Quantity
     from rdbench.store.writer import RunWriter
 
 DEFAULT_BATCH_SECONDS = 60.0
@@ -168,10 +169,10 @@ class _Run:
         plan = self._plan(systems, clips)
         _check_folder(self.folder)
         self._say_notes()
-        old = is_of_version_1(self.folder)
+        old = version_of(self.folder)
         with RunWriter(self.folder) as writer, before_the_end(writer.flush):
-            if old:
-                self._rename_old_rows(writer, plan)
+            if old is not None:
+                self._rename_old_rows(writer, plan, old)
             self._write_manifest(writer, corpus, plan, finished=False)
             written = self._measure(writer, plan)
             self._write_manifest(writer, corpus, plan, finished=True)
@@ -227,14 +228,7 @@ class _Run:
         from rdbench.engine.passes.rates import RatesPass
         from rdbench.engine.passes.scores import ScoresPass
         from rdbench.engine.passes.sets import SetMetricsPass
-        from rdbench.metrics.base import Scope
         from rdbench.store.audio import FOLDER
-
-        def of_scope(*, sets: bool) -> dict[str, tuple[Metric, ...]]:
-            return {
-                domain: tuple(m for m in found if (m.definition.scope is Scope.SET) == sets)
-                for domain, found in self.metrics.items()
-            }
 
         path = self.spec.tables_path
         entropy = EntropyPass(
@@ -252,8 +246,8 @@ class _Run:
             LatentsPass(
                 self.spec.latent.places, self.spec.protocol.seed, self.spec.latent.copies or ()
             ),
-            ScoresPass(of_scope(sets=False), align),
-            SetMetricsPass(of_scope(sets=True), align),
+            ScoresPass(self._of_scope(sets=False), align),
+            SetMetricsPass(self._of_scope(sets=True), align),
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),
             NotesPass(),
             CostsPass(
@@ -266,14 +260,30 @@ class _Run:
             ),
         ]
 
-    def _rename_old_rows(self, writer: RunWriter, plan: Plan) -> None:
+    def _of_scope(self, *, sets: bool) -> dict[str, tuple[Metric, ...]]:
+        """By domain, the metrics of sets of clips, or those of clips."""
+        from rdbench.metrics.base import Scope
+
+        return {
+            domain: tuple(m for m in found if (m.definition.scope is Scope.SET) == sets)
+            for domain, found in self.metrics.items()
+        }
+
+    def _rename_old_rows(self, writer: RunWriter, plan: Plan, version: int) -> None:
         """Renames the rows of a run whose keys were made otherwise."""
         from rdbench.store.reader import index
 
-        device_class = self.devices[0].partition(":")[0]
-        keys = renamed(plan, self.spec, device_class, index(self.folder))
+        if version == 1:
+            device_class = self.devices[0].partition(":")[0]
+            keys = renamed(plan, self.spec, device_class, index(self.folder))
+            quantities: dict[str, Quantity] = {}
+        elif version <= 3 and any(self._of_scope(sets=True).values()):
+            sets = self._of_scope(sets=True)
+            keys, quantities = shared_features(plan, sets, index(self.folder))
+        else:
+            return
         if keys:
-            writer.rekey(keys)
+            writer.rekey(keys, quantities)
             self.progress.say(
                 f"{self.folder} was made by an earlier rdbench: {len(keys)} rows got new keys, "
                 "and are not measured again"

@@ -28,8 +28,9 @@ def read_spec(
             lists them), what such a file would say as a mapping, or a spec that was read already.
         data: a folder of clips, or a manifest, in place of the spec's own.
         limit: at most this many clips.
-        options: codec options that replace those of the spec, by system and key: the text that
-            would stand in the spec, where a path starts in the current folder.
+        options: options of codecs and metrics that replace those of the spec, by the name of the
+            system or the key of the metric, and key: the text that would stand in the spec, where a
+            path starts in the current folder.
 
     Raises:
         SpecError: one sentence with what is wrong and the nearest valid name.
@@ -56,6 +57,6 @@ def read_spec(
         )
     if limit is not None:
         found = with_limit(found, limit)
-    for (system, key), value in (options or {}).items():
-        found = with_option(found, system, key, value)
+    for (name, key), value in (options or {}).items():
+        found = with_option(found, name, key, value)
     return found

@@ -33,7 +33,7 @@ from enum import Enum, StrEnum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rdbench.types import AudioBatch, RunsOn, Score
+from rdbench.types import AudioBatch, RunsOn, Score, SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,15 @@ MODEL_FILE = "weights"
 REFERENCE_FILE = "reference"
 """The option of a metric of sets that names saved statistics in the place of the references
 (`rdbench.metrics.sets.saved`). Their hash is part of the backend's version."""
+
+
+def without_model(key: str, source: str) -> SpecError:
+    """The sentence for a metric without its model; source: what is wanted, and from where."""
+    return SpecError(
+        f"metric {key!r} needs the option {MODEL_FILE}: {source}; give it in the spec "
+        f"(`{{key: {key}, options: {{{MODEL_FILE}: …}}}}`) or by `--option {key}.{MODEL_FILE}=…`; "
+        "nothing is fetched unasked"
+    )
 
 
 class Direction(StrEnum):
@@ -219,6 +228,19 @@ class SetBackend(Backend):
     """
 
     runs_on = RunsOn.DEVICE
+
+    @property
+    def shared_features(self) -> tuple[str, str] | None:
+        """What features are called that metrics of other keys share, and what they depend on.
+
+        The second is a text of all that changes them beside the audio: code, options, weights. One
+        such feature is made of a clip, and kept, whichever of those metrics are asked for. None:
+        they are of this metric alone, and depend on all that its value does.
+        """
+        return None
+
+    def check_rate(self, sample_rate: int) -> None:
+        """Raises SpecError where it cannot compare audio that comes at so many hertz."""
 
     @abstractmethod
     def feature(self, audio: AudioBatch) -> list[npt.NDArray[np.float32]]:

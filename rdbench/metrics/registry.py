@@ -91,6 +91,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.neural.speaker": ("speaker_xvector",),
     "rdbench.metrics.neural.semantic": ("semantic_similarity", "speech_bert_score"),
+    "rdbench.metrics.neural.clap": ("clap_text", "clap_audio"),
     "rdbench.metrics.neural.opinion.squim": (
         "squim_stoi",
         "squim_pesq",
@@ -114,7 +115,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "rdbench.metrics.sets.distances": tuple(
         f"{comparison}_{embedding}"
-        for embedding in ("logmel", "encodec", "speech", "clap")
+        for embedding in ("logmel", "encodec", "speech", "clap", "vggish", "panns")
         for comparison in ("frechet", "frechet_inf", "kernel")
     ),
 }

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 from rdbench.files import read_file
 from rdbench.identity import names_class
 from rdbench.spec import shipped
-from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec
+from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec, MetricSpec, SystemSpec
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
@@ -134,31 +134,46 @@ def with_limit(spec: BenchmarkSpec, limit: int) -> BenchmarkSpec:
     return _with_corpus(spec, {"limit": limit})
 
 
-def with_option(spec: BenchmarkSpec, system: str, key: str, value: str) -> BenchmarkSpec:
-    """The spec with one codec option of one system replaced.
+Changed = TypeVar("Changed", SystemSpec, MetricSpec)
 
-    value: as it would stand in the spec (so `10` is a number), but a path that starts with `./`
-    or `../` is meant from the current folder.
+
+def option_value(text: str) -> Any:
+    """What the text of an option would be in a spec: `10` is a number, `FILE` is text."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except _YAML_ERRORS:
+        return text
+
+
+def with_option(spec: BenchmarkSpec, name: str, key: str, value: str) -> BenchmarkSpec:
+    """The spec with one option of a system, or of a metric by its key, replaced.
+
+    value: as it would stand in the spec (see `option_value`), but a path that starts with `./` or
+    `../` is meant from the current folder.
 
     Raises:
-        SpecError: for a system that the spec has not.
+        SpecError: for a name that neither a system of the spec nor a metric has.
     """
-    names = [item.name for item in spec.systems]
-    if system not in names:
-        raise SpecError(f"the spec has no system {system!r}; {nearest(system, names)}")
-    try:
-        parsed = yaml.load(value, Loader=_Loader)
-    except _YAML_ERRORS:
-        parsed = value
+    systems = [item.name for item in spec.systems]
+    metrics = list(dict.fromkeys(one.key for some in spec.metrics.values() for one in some))
+    if name not in (*systems, *metrics):
+        near = nearest(name, [*systems, *metrics])
+        raise SpecError(f"the spec has no system and no metric {name!r}; {near}")
+    parsed = option_value(value)
     if isinstance(parsed, str) and parsed.startswith(("./", "../")):
         parsed = "./" + os.path.relpath(parsed, spec.folder)
-    systems = tuple(
-        item.model_copy(update={"options": {**item.options, key: parsed}})
-        if item.name == system
-        else item
-        for item in spec.systems
-    )
-    return _with(spec, {"systems": systems})
+
+    def changed(item: Changed) -> Changed:
+        return item.model_copy(update={"options": {**item.options, key: parsed}})
+
+    if name in systems:
+        update = {"systems": tuple(changed(s) if s.name == name else s for s in spec.systems)}
+        return _with(spec, update)
+    found = {
+        domain: tuple(changed(one) if one.key == name else one for one in some)
+        for domain, some in spec.metrics.items()
+    }
+    return _with(spec, {"metrics": found})
 
 
 def read_yaml(path: Path, what: str = "spec") -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 `features/` holds one row per array (see `rdbench.store.attachments`): its type, its shape, and its
 values in C order, little-endian. A row of the kind `feature` among the measurements says whose it
-is: key is that of the metric, and backend tells apart what belongs to one metric (the features of
-clips have "", see `Quantity.model`).
+is: key is that of the metric, or the name of what its metrics share, and backend tells apart what
+belongs to one of these (see `Quantity.model`). A metric's card says where the features of its clips
+are.
 """
 
 from __future__ import annotations

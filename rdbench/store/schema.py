@@ -13,7 +13,7 @@ from typing import Any
 
 from rdbench.types import Status
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 ONE_STREAM = "one stream"
 """How the backend of a rate ends that counts all clips as one stream (clip "")."""
 

@@ -83,15 +83,31 @@ def _part_of_version_3(table: pa.Table) -> pa.Table:
     return table.append_column("provenance", pa.repeat("", len(table)))
 
 
+def _manifest_of_version_4(content: dict[str, Any]) -> dict[str, Any]:
+    """Says under which quantity the features of a metric of sets lie: each had its own."""
+    metrics = content.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return content
+    cards = {
+        key: {**card, "feature": [key, ""]}
+        if isinstance(card, Mapping) and card.get("scope") == "set"
+        else card
+        for key, card in metrics.items()
+    }
+    return content | {"metrics": cards}
+
+
 PARTS: dict[int, Callable[[pa.Table], pa.Table]] = {
     1: lambda table: table,
     2: _part_of_version_3,
+    3: lambda table: table,
 }
 """By version: what makes a table of the next version from a table of this one."""
 
 MANIFESTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _manifest_of_version_2,
     2: _manifest_of_version_3,
+    3: _manifest_of_version_4,
 }
 """The same for manifests."""
 

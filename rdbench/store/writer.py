@@ -37,7 +37,7 @@ from rdbench.store.parts import (
     schema,
 )
 from rdbench.store.reader import done_keys
-from rdbench.store.schema import COLUMNS, LABELS, TEXT_COLUMNS, Kind, Labels, Row
+from rdbench.store.schema import COLUMNS, LABELS, TEXT_COLUMNS, Kind, Labels, Quantity, Row
 from rdbench.store.traces import ENTRY_BYTES, trace_columns, trace_content
 from rdbench.types import Status, StoreError
 
@@ -248,8 +248,12 @@ class RunWriter:
                     self._measurements.replace(part, table)
         return changed
 
-    def rekey(self, keys: Mapping[str, str]) -> int:
+    def rekey(
+        self, keys: Mapping[str, str], quantities: Mapping[str, Quantity] | None = None
+    ) -> int:
         """Files the rows of units under other keys (old to new), and all that lies beside them.
+
+        quantities: what rows under these new keys are of from then on, where that changes.
 
         Rows that a unit already has under its new key win over those under the old one. Returns how
         many rows were under an old key. Raises StoreError, and ValueError where a key is both old
@@ -271,6 +275,7 @@ class RunWriter:
             for folder in (self._retired, self._measurements):
                 for part, table, found in folder.having(keys.keys()):
                     renamed = rename(table.filter(found), keys)
+                    renamed = _of_quantities(renamed, quantities or {})
                     changed += len(renamed)
                     others = table.filter(pc.invert(found))
                     folder.replace(part, pa.concat_tables([renamed, others]))
@@ -324,6 +329,23 @@ class RunWriter:
         """Leaves in the lock's file what `rdbench status` needs for the time left."""
         with contextlib.suppress(StoreError):  # damaged parts are for those who need their rows
             self._lock.note(began=time.time(), done=len(done_keys(self.folder)))
+
+
+def _of_quantities(table: pa.Table, quantities: Mapping[str, Quantity]) -> pa.Table:
+    """The rows with the key and the backend of the quantities that these name for their units."""
+    import pyarrow as pa
+
+    units = table["unit_key"].to_pylist()
+    for name, of in (("key", "key"), ("backend", "model")):
+        old = table[name].to_pylist()
+        values = [
+            getattr(quantities[unit], of) if unit in quantities else value
+            for unit, value in zip(units, old, strict=True)
+        ]
+        place = COLUMNS.index(name)
+        field = table.schema.field(place)
+        table = table.set_column(place, field, pa.array(values, pa.string()).cast(field.type))
+    return table
 
 
 def _place(folder: Path) -> tuple[int, int] | None:

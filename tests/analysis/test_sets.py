@@ -27,7 +27,10 @@ from rdbench.store.writer import RunWriter
 from rdbench.types import Status
 
 KEY = "frechet"
-CARD = {"name": "Fréchet", "unit": "", "direction": "lower", "version": 1, "scope": "set"}
+CARD = {
+    "name": "Fréchet", "unit": "", "direction": "lower", "version": 1, "scope": "set",
+    "feature": [KEY, ""],
+}  # fmt: skip
 METRIC = (KEY, "numpy")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -52,6 +53,24 @@ def test_a_part_that_cannot_be_examined_does_not_hide_the_others(
     findings = list(doctor.examine())
     assert "OSError: no such device" in verdict(findings)
     assert {"versions", "extras", "weights"} <= {finding.part for finding in findings}
+
+
+def test_a_metric_whose_model_can_be_fetched_is_told_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "{name: heard, corpus: {kind: embedded}, protocol: {sample_rate: 16000}, costs: "
+        "{enabled: false}, systems: [{codec: identity}], metrics: {default: [snr, {key: cer_basic, "
+        "options: {weights: openai/whisper-tiny@abc}}]}}"
+    )
+    done = CliRunner().invoke(app, ["doctor", "--weights", str(spec)])
+    assert done.exit_code == 1
+    assert "   metric snr: ready\n" in done.output
+    assert " ! metric cer_basic: " in done.output
+    assert "`rdbench weights fetch openai/whisper-tiny --revision abc`" in done.output
+    assert f"1 of 3 are not ready; `rdbench weights fetch {spec}` fetches what 1 of" in done.output
 
 
 def test_a_nan_is_never_within_a_tolerance() -> None:

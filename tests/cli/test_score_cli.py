@@ -87,6 +87,19 @@ def test_a_file_that_is_no_audio_fails_with_its_reason(folders: Path) -> None:
     assert "cannot be read" in shown
 
 
+def test_a_metric_is_given_its_options_and_says_how_where_it_needs_one(folders: Path) -> None:
+    pair = (folders / "clips/good.wav", folders / "made/good.flac")
+    for given, sentence in (
+        (("-m", "utmos"), r"needs the option weights: .*or by `--option utmos.weights=…`"),
+        (("-m", "utmos", "--option", "utmos.weights=none.pt"), r"no model file .*none\.pt"),
+        (("-m", "snr", "--option", "snr.loudness=3"), "'snr' has no option 'loudness'"),
+        (("-m", "snr", "--option", "srn.a=3"), r"no metric 'srn' is asked for; did you mean 'snr'"),
+        (("-m", "snr", "--option", "snr"), "is not of the form NAME.KEY=VALUE"),
+    ):
+        with pytest.raises(RdbenchError, match=sentence):
+            score(*pair, *given)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [

@@ -54,6 +54,27 @@ def test_every_metric_has_its_meaning_a_known_value_and_a_licence(key: str) -> N
 
 
 @pytest.mark.parametrize("key", KEYS)
+def test_every_metric_has_its_unit_range_direction_and_backends(key: str) -> None:
+    (row,) = (
+        dict(zip(header, row, strict=True))
+        for header, rows in tables()
+        if header[:4] == ["key", "unit", "range", "better"]
+        for row in rows
+        if row[0] == f"`{key}`"
+    )
+    assert all(row.values())
+    assert row["better"] == definition(key).direction
+
+
+def test_every_section_of_metrics_says_what_has_no_score() -> None:
+    sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    told = [one for one in sections if "| a value to hold it against |" in one]
+    assert len(told) == 5
+    for section in told:
+        assert re.search(r"^\| clips? \| which \| row \|$", section, re.MULTILINE), section[:40]
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_every_definition_cites_and_every_module_shows_its_mathematics(key: str) -> None:
     import importlib
 

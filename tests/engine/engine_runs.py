@@ -13,8 +13,11 @@ import soundfile
 from rdbench.engine.progress import Progress
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.spec.model import BenchmarkSpec
+from rdbench.store.features import Feature, read_features
+from rdbench.store.manifest import read_manifest
 from rdbench.store.parts import RETIRED, read_all
 from rdbench.store.reader import read_rows
+from rdbench.store.schema import Kind, Quantity
 
 RATE = 8000
 PLACE = ["system", "point", "variant", "clip", "kind", "key", "backend"]
@@ -90,6 +93,12 @@ def rows(folder: Path, **where: str) -> pd.DataFrame:
     for column, value in where.items():
         found = found[found[column] == value]
     return found.reset_index(drop=True)
+
+
+def clip_features(folder: Path, metric: str) -> list[Feature]:
+    """What each clip added to the value of a metric of sets."""
+    key, model = read_manifest(folder)["metrics"][metric]["feature"]
+    return read_features(folder, Quantity(Kind.FEATURE, key, model))
 
 
 def everything(folder: Path) -> pd.DataFrame:

@@ -24,7 +24,8 @@ def test_the_rules_of_the_metrics_there_are() -> None:
         "visqol_audio", "visqol_speech", "visqol_speech_exponential", "audiobox_quality",
         "audiobox_complexity", "audiobox_enjoyment", "audiobox_usefulness",
         *(f"{kind}_{of}" for kind in ("frechet", "frechet_inf", "kernel")
-          for of in ("encodec", "speech", "clap")),
+          for of in ("encodec", "speech", "clap", "vggish", "panns")),
+        "clap_text", "clap_audio",
     }  # fmt: skip
     assert {key for key, rule in rules.items() if rule is ChannelRule.JOINT} == {
         "frechet_logmel", "frechet_inf_logmel", "kernel_logmel",

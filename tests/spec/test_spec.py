@@ -364,8 +364,12 @@ def test_the_command_line_replaces_limit_and_options(
     assert changed.systems[1] == spec.systems[1]
     assert spec.systems[0].options == {"a": 1}
     assert with_option(spec, "mp3", "mode", "[").systems[1].options == {"mode": "["}
-    with pytest.raises(SpecError, match="has no system 'lyar'; did you mean 'lyra'"):
+    with pytest.raises(SpecError, match="no system and no metric 'lyar'; did you mean 'lyra'"):
         with_option(spec, "lyar", "models", "x")
+    (metric,) = spec.metrics_for("speech")
+    (heard,) = with_option(spec, metric.key, "weights", "./model.pt").metrics_for("speech")
+    assert heard.key == metric.key
+    assert spec.options_for(heard) == {"weights": str(tmp_path / "model.pt")}
 
 
 def test_a_spec_survives_json(tmp_path: Path) -> None:

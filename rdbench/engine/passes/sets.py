@@ -1,6 +1,7 @@
 """Metrics of a set of clips: a feature for each clip, and a value that comes from the groups.
 
-The feature of a clip is kept in the run, so that a clip that is added costs itself alone. The value
+The feature of a clip is kept in the run, so that a clip that is added costs itself alone. Metrics
+that compare the same features share it: what an embedding makes of a clip is made once. The value
 is that of all clips of a domain; its replicates under the one bootstrap over groups
 (`rdbench.resampling`), and the values without each group, are kept beside it, so that intervals and
 paired differences need neither the features nor the metric's code.
@@ -51,15 +52,17 @@ class SetMetricsPass(Pass):
 
     def owns(self, quantity: Quantity) -> bool:
         """Values, their replicates, and the features that they are made of."""
+        if quantity in self._by_feature():
+            return True
         return quantity.kind in (Kind.METRIC, Kind.FEATURE) and quantity.key in self._by_key()
 
     def of_clip(self, step: Step, domain: str) -> Sequence[Quantity]:
-        """A feature for every metric."""
+        """The features that the metrics are made of, each once."""
         return self.of_reference(domain)
 
     def of_reference(self, domain: str) -> Sequence[Quantity]:
         """The same of the reference."""
-        return [_feature(metric) for metric in self.metrics[domain]]
+        return list(self._of_domain(domain))
 
     def of_set(self, step: Step, clips: Sequence[PlannedClip]) -> Sequence[SetUnits]:
         """A value for every metric of every domain."""
@@ -72,7 +75,7 @@ class SetMetricsPass(Pass):
                     Quantity(Kind.FEATURE, metric.key, BOOTSTRAP),
                     Quantity(Kind.FEATURE, metric.key, JACKKNIFE),
                 )
-                units.append(SetUnits(step, domain, members, wanted, _feature(metric), keep=True))
+                units.append(SetUnits(step, domain, members, wanted, metric.feature, keep=True))
         return units
 
     def needs(self, quantity: Quantity) -> Needs:
@@ -81,39 +84,46 @@ class SetMetricsPass(Pass):
 
     def columns(self, quantity: Quantity) -> Columns:
         """The metric's unit and the program that computes it; of arrays, what they are."""
-        metric = self._by_key()[quantity.key]
         if quantity.kind is Kind.FEATURE:
             return Columns("", quantity.model)
+        metric = self._by_key()[quantity.key]
         return Columns(metric.definition.unit, metric.backend_name)
 
     def depends(self, step: Step | None, quantity: Quantity) -> Any:
-        """The metric's identity; of replicates, how many there are."""
+        """The metric's identity, or the feature's; of replicates, how many there are."""
+        if made := self._by_feature().get(quantity):
+            return made.feature_identity(everywhere=self.align)
         resampled = [RESAMPLES] if quantity.model == BOOTSTRAP else []
         identity = self._by_key()[quantity.key].identity(everywhere=self.align)
         return [*identity, *resampled]
 
     def files(self) -> Mapping[str, Mapping[Path, str]]:
         """Those of the metrics."""
-        return {one.key: dict(one.files) for one in self._by_key().values()}
+        found: dict[str, dict[Path, str]] = {}
+        for one in self._by_key().values():
+            for key in {one.key, one.feature.key}:
+                found.setdefault(key, {}).update(one.files)
+        return found
 
     def on_reference(self, work: Work, batch: Batch, desk: Desk) -> None:
         """Records the features of references."""
         audio = batch.part(batch.places(work.clips))
-        for metric in self._open(work):
-            self._record(work, audio, metric)
+        for quantity, metric in self._open(work):
+            self._record(work, audio, quantity, metric)
 
     def on_decoded(self, work: Work, decoded: Decoded, desk: Desk) -> None:
         """Records the features of reconstructions."""
-        for metric in self._open(work):
+        for quantity, metric in self._open(work):
             compared = decoded.compared(metric.definition, everywhere=self.align)
-            self._record(work, compared.audio, metric)
+            self._record(work, compared.audio, quantity, metric)
 
-    def _open(self, work: Work) -> list[Metric]:
-        """The metrics of which features are wanted."""
-        return [one for one in self.metrics[work.clips[0].domain] if work.wants(_feature(one))]
+    def _open(self, work: Work) -> list[tuple[Quantity, Metric]]:
+        """The features that are wanted, each with a metric that makes it."""
+        features = self._of_domain(work.clips[0].domain)
+        return [(quantity, one) for quantity, one in features.items() if work.wants(quantity)]
 
-    def _record(self, work: Work, audio: AudioBatch, metric: Metric) -> None:
-        quantity, backend = _feature(metric), metric.backend
+    def _record(self, work: Work, audio: AudioBatch, quantity: Quantity, metric: Metric) -> None:
+        backend = metric.backend
         assert isinstance(backend, SetBackend)
         shortest = metric.definition.minimum_seconds
         if work.seconds < shortest:
@@ -128,9 +138,10 @@ class SetMetricsPass(Pass):
         except Exception as error:  # the backend may be someone else's: its own rows fail
             if len(work.clips) > 1:
                 for position in range(len(work.clips)):
-                    self._record(work.part([position]), audio.select([position]), metric)
+                    part = work.part([position])
+                    self._record(part, audio.select([position]), quantity, metric)
                 return
-            work.fail(0, f"{metric.key} raised {type(error).__name__}: {error}", [quantity])
+            work.fail(0, f"{quantity.key} raised {type(error).__name__}: {error}", [quantity])
             return
         for position, feature in enumerate(features):
             work.record(position, quantity, Score(float(len(feature))), feature)
@@ -149,9 +160,12 @@ class SetMetricsPass(Pass):
     def _by_key(self) -> dict[str, Metric]:
         return {one.key: one for chosen in self.metrics.values() for one in chosen}
 
+    def _of_domain(self, domain: str) -> dict[Quantity, Metric]:
+        """Each feature of a domain, with the first metric that it is made for."""
+        return {one.feature: one for one in reversed(self.metrics[domain])}
 
-def _feature(metric: Metric) -> Quantity:
-    return Quantity(Kind.FEATURE, metric.key)
+    def _by_feature(self) -> dict[Quantity, Metric]:
+        return {one.feature: one for chosen in self.metrics.values() for one in chosen}
 
 
 def _values(metric: Metric, work: SetWork) -> dict[str, tuple[Score, Any]]:

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from rdbench.engine.plan.digests import digest
 from rdbench.identity import is_code
-from rdbench.metrics.base import MODEL_FILE, REFERENCE_FILE, Alignment
+from rdbench.metrics.base import MODEL_FILE, REFERENCE_FILE, Alignment, SetBackend
+from rdbench.store.schema import Kind, Quantity
 from rdbench.types import SpecError
 from rdbench.weights.published import with_downloads
 
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.metrics.base import Backend, MetricDefinition
-    from rdbench.spec.model import BenchmarkSpec
+    from rdbench.spec.model import BenchmarkSpec, MetricSpec
+
+
+_MODEL_DIGITS = 12  # of features: enough to tell apart what one run has
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,35 @@ class Metric:
             *([align.VERSION] if aligned else []),
         ]  # fmt: skip
 
+    @property
+    def feature(self) -> Quantity:
+        """Of a metric of sets: what the array is called that each clip adds.
+
+        Metrics whose features are the same share it. The model tells apart what has one name (two
+        layers of a network).
+        """
+        return _feature(self)
+
+    def feature_identity(self, *, everywhere: bool = False) -> list[Any]:
+        """All that its features depend on, for keys; everywhere: as for `identity`."""
+        from rdbench.audio import align
+
+        meant = self.definition
+        shared = _shared_features(self)
+        if shared is None:
+            return self.identity(everywhere=everywhere)
+        aligned = meant.alignment(everywhere=everywhere) is not Alignment.NONE
+        how = [meant.sample_rate, meant.channels.value, meant.minimum_seconds]
+        return [*shared, *how, *([align.VERSION] if aligned else [])]
+
     def card(self) -> dict[str, Any]:
         """What the manifest says of it."""
         backend = self.backend
         model = {"path": str(backend.options.get(MODEL_FILE)), "sha256": backend.model_sha256}
+        of_set = isinstance(backend, SetBackend)
         return {
             **asdict(self.definition),
+            **({"feature": [self.feature.key, self.feature.model]} if of_set else {}),
             "domains": list(self.definition.domains),
             "options": dict(backend.options),
             "model_file": model if backend.model_sha256 else None,
@@ -91,19 +119,27 @@ def resolve_metrics(
     """
     chosen = []
     for item in spec.metrics_for(domain):
-        if is_code(item.key) and not allow_code:
-            raise SpecError(
-                f"metric {item.key!r} is Python code that would be run; add --allow-code if you "
-                "trust it"
-            )
-        metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item), default=str))
+        metric = asked_for(spec, item, allow_code=allow_code)
         if valid_on(metric.definition, domain):
             backend = with_downloads(partial(_built, metric), fetching)
+            if isinstance(backend, SetBackend):
+                own = metric.definition.sample_rate
+                backend.check_rate(own or spec.protocol.for_domain(domain).sample_rate)
             files = tuple(backend.files.items())
             chosen.append(Metric(item.key, backend.name, metric.options, files))
     if not chosen:
         raise SpecError(not_valid(spec, domain))
     return tuple(chosen)
+
+
+def asked_for(spec: BenchmarkSpec, item: MetricSpec, *, allow_code: bool) -> Metric:
+    """A metric as the spec asks for it; raises SpecError for `module:Class` without leave."""
+    if is_code(item.key) and not allow_code:
+        raise SpecError(
+            f"metric {item.key!r} is Python code that would be run; add --allow-code if you "
+            "trust it"
+        )
+    return Metric(item.key, item.backend, json.dumps(spec.options_for(item), default=str))
 
 
 def metrics_by_key(by_domain: Mapping[str, Sequence[Metric]]) -> dict[str, Metric]:
@@ -143,6 +179,22 @@ def not_valid(spec: BenchmarkSpec, domain: str) -> str:
 def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options without where files lie: their hashes say which they are."""
     return {key: value for key, value in options.items() if key not in (MODEL_FILE, REFERENCE_FILE)}
+
+
+@cache
+def _feature(metric: Metric) -> Quantity:
+    shared = _shared_features(metric)
+    if shared is None:
+        return Quantity(Kind.FEATURE, metric.key)
+    name, identity = shared
+    return Quantity(Kind.FEATURE, name, digest(identity)[:_MODEL_DIGITS])
+
+
+@cache
+def _shared_features(metric: Metric) -> tuple[str, str] | None:
+    backend = metric.backend
+    assert isinstance(backend, SetBackend)
+    return backend.shared_features
 
 
 @cache

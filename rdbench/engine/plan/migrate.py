@@ -3,14 +3,16 @@
 Keys of version 1 held the names of systems, curves, clips and groups, and no version of rdbench's
 own rates, delays and traces. Where the values that those first versions gave are still the same, a
 row whose old key can be made from today's plan is the same unit. Costs, delays and metrics of a
-newer definition are measured again. This module can go once nobody has runs of that version.
+newer definition are measured again. Up to version 3, every metric of sets kept features of its own,
+whether or not another had made the same. This module can go once nobody has runs of those versions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.plan.digests import digest
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rdbench.engine.plan.clips import PlannedClip
+    from rdbench.engine.plan.metrics import Metric
     from rdbench.engine.plan.plan import Plan, Unit
     from rdbench.engine.plan.systems import Step
     from rdbench.spec.model import BenchmarkSpec
@@ -31,11 +34,13 @@ _ADAPTER = re.compile(r"(^|, )adapter 1(, posterior 1)?$")
 _ANCHORS = ("identity", "lowpass")
 
 
-def is_of_version_1(folder: Path) -> bool:
-    """Whether the manifest of a run was written by version 1; its rows may be of both."""
+def version_of(folder: Path) -> int | None:
+    """Which version wrote the manifest of a run, whose rows may also be of the next; None: none."""
     from rdbench.store.manifest import MANIFEST_NAME, stored_manifest
 
-    return (folder / MANIFEST_NAME).exists() and stored_manifest(folder)["schema_version"] == 1
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    return int(stored_manifest(folder)["schema_version"])
 
 
 def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) -> dict[str, str]:
@@ -48,6 +53,30 @@ def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) ->
                 pairs.setdefault(key, unit.key)
     held = set(index.table["unit_key"].to_pylist())
     return {key: new for key, new in pairs.items() if key in held}
+
+
+def shared_features(
+    plan: Plan, metrics: Mapping[str, Sequence[Metric]], index: Index
+) -> tuple[dict[str, str], dict[str, Quantity]]:
+    """New keys by old ones of features that metrics of sets share, and what they are now, by new.
+
+    metrics: of sets, by domain.
+    """
+    held = set(index.table["unit_key"].to_pylist())
+    keys: dict[str, str] = {}
+    quantities: dict[str, Quantity] = {}
+    for step, clip in product((None, *plan.steps.values()), plan.clips):
+        if step is not None and not step.system.takes(clip.domain):
+            continue
+        place = step.id if step else None
+        for metric in metrics.get(clip.domain, ()):
+            own, feature = Quantity(Kind.FEATURE, metric.key), metric.feature
+            if own == feature or (old := plan.key(place, clip.name, own)) not in held:
+                continue
+            new = plan.key(place, clip.name, feature)
+            if new not in quantities:  # one of those that were made of the same
+                keys[old], quantities[new] = new, feature
+    return keys, quantities
 
 
 class _OldKeys:

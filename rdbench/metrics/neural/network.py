@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.metrics.base import MODEL_FILE, BackendFactory, DeviceBackend
+from rdbench.metrics.base import BackendFactory, DeviceBackend, without_model
 from rdbench.metrics.channels import average_channels
 from rdbench.metrics.equal_lengths import finite
 from rdbench.metrics.packages import distribution_version
 from rdbench.metrics.ragged import cut, equal_lengths
-from rdbench.types import AudioBatch, Score, SpecError, Status, WeightsError
+from rdbench.types import AudioBatch, Score, Status, WeightsError
 from rdbench.weights.model_files import ModelFiles, find_model
 
 if TYPE_CHECKING:
@@ -114,10 +114,7 @@ class ModelMetric(DeviceBackend):
         self, key: str, network: type[ScoringNetwork], weights: str | None = None, **options: Any
     ) -> None:
         if weights is None:
-            raise SpecError(
-                f"metric {key!r} needs the option {MODEL_FILE}: {network.source}; nothing is "
-                "fetched unasked"
-            )
+            raise without_model(key, network.source)
         self.key = key
         self._kind = network
         self._weights = weights

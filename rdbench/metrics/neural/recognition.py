@@ -33,10 +33,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.files import read_file
 from rdbench.metrics.base import MODEL_FILE, BackendFactory, Direction, MetricDefinition
 from rdbench.metrics.neural.network import ScoringNetwork, model_backends
 from rdbench.metrics.neural.transformers_network import (
+    TOKENIZER,
     UNUSED,
     TransformersNetwork,
     is_normalized,
@@ -44,7 +44,6 @@ from rdbench.metrics.neural.transformers_network import (
 )
 from rdbench.text import first_line
 from rdbench.types import Score, SpecError, WeightsError
-from rdbench.weights.hub import MAX_SIDE_BYTES
 from rdbench.weights.model_files import ModelFiles
 from rdbench.weights.transformers_models import quiet, read_configuration
 
@@ -56,7 +55,6 @@ RATE = 16000
 WHISPER_HOP = 320  # samples of one position of the encoder
 PROMPT = 4  # tokens: start, language, task, no timestamps
 CTC_SECONDS = 60.0
-TOKENIZER = "tokenizer.json"
 VOCABULARY = "vocab.json"
 SPELLING = "normalizer.json"
 GENERATION = "generation_config.json"
@@ -140,7 +138,7 @@ class Recognizer(TransformersNetwork, ScoringNetwork):
             cls.side_file(files, SPELLING)
         is_whisper = read_configuration(cls._wanted(), files.path)[1].model_type == "whisper"
         if is_whisper:
-            _side_text(cls, files, TOKENIZER)
+            cls.side_text(files, TOKENIZER)
         else:
             is_normalized(cls, files)
             cls.side_file(files, VOCABULARY)
@@ -195,18 +193,11 @@ class _Whisper:
     """Greedy decoding of a Whisper."""
 
     def __init__(self, recognizer: Recognizer, language: str | None) -> None:
-        from tokenizers import Tokenizer
         from transformers import GenerationConfig, WhisperFeatureExtractor
 
         self._model, config = recognizer.model, recognizer.config
         files = recognizer.files
-        try:
-            self._tokenizer = Tokenizer.from_str(_side_text(type(recognizer), files, TOKENIZER))
-        except Exception as error:  # the package's own kind
-            raise WeightsError(
-                f"{recognizer.named()}: {files.path / TOKENIZER} is no tokenizer "
-                f"({first_line(error)}); fetch it again"
-            ) from error
+        self._tokenizer = recognizer.tokenizer
         if (files.path / GENERATION).exists():
             said = recognizer.side_file(files, GENERATION)
             self._model.generation_config = GenerationConfig.from_dict(said)
@@ -256,17 +247,3 @@ class _Ctc:
         best = self._model(heard).logits.argmax(-1)
         texts: Sequence[str] = self._tokenizer.batch_decode(best.tolist())
         return list(texts)
-
-
-def _side_text(kind: type[Recognizer], files: ModelFiles, name: str) -> str:
-    path = files.path / name
-    if not path.exists():
-        raise WeightsError(
-            f"{kind.named()}: {files.path} has no {name}; copy it from where the model is published"
-        )
-    try:
-        return read_file(path, MAX_SIDE_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"{kind.named()}: {path} cannot be read ({first_line(error)}); fetch it again"
-        ) from error

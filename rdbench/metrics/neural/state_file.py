@@ -21,21 +21,33 @@ PRETRAINING = ("mask_emb", "quantizer", "project_q", "final_proj", "target_glu",
 
 
 def filled(
-    build: Callable[[], torch.nn.Module], path: Path, *, named: str, surplus: Collection[str] = ()
+    build: Callable[[], torch.nn.Module],
+    path: Path,
+    *,
+    named: str,
+    under: str = "state_dict",
+    surplus: Collection[str] = (),
 ) -> torch.nn.Module:
     """The model that `build` makes, with every tensor of the file and no other.
 
-    surplus: parts of names, between dots, of tensors that files may hold and the model has not.
+    under: where files may hold the tensors beside other things. surplus: parts of names, between
+    dots, of tensors that they may hold and the model has not.
     Raises WeightsError for a file that is damaged or of another model.
     """
-    return fill(build_bounded(build, path, codec=named), path, named=named, surplus=surplus)
+    model = build_bounded(build, path, codec=named)
+    return fill(model, path, named=named, under=under, surplus=surplus)
 
 
 def fill(
-    model: torch.nn.Module, path: Path, *, named: str, surplus: Collection[str] = ()
+    model: torch.nn.Module,
+    path: Path,
+    *,
+    named: str,
+    under: str = "state_dict",
+    surplus: Collection[str] = (),
 ) -> torch.nn.Module:
     """The same of a model that is there."""
-    checkpoint = _without(read_checkpoint(path), surplus, model)
+    checkpoint = _without(read_checkpoint(path, under), surplus, model)
     load_strict(model, checkpoint, codec=named)
     return model
 

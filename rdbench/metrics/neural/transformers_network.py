@@ -8,12 +8,15 @@ unit variance (of all its samples, plus 1e-7), and otherwise nothing is done.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rdbench.files import read_file
 from rdbench.metrics.neural.network import Network
+from rdbench.text import first_line
 from rdbench.types import WeightsError
 from rdbench.weights.configs import read_json
-from rdbench.weights.hub import TRANSFORMERS_FILES
+from rdbench.weights.hub import MAX_SIDE_BYTES, TRANSFORMERS_FILES
 from rdbench.weights.model_files import ModelFiles
 from rdbench.weights.transformers_models import Wanted, read_configuration, read_model
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 UNUSED: tuple[str, ...] = ("masked_spec_embed",)
 """Of the wav2vec 2.0 family: what stands in for frames that training hides."""
 PREPROCESSOR = "preprocessor_config.json"
+TOKENIZER = "tokenizer.json"
 
 
 class TransformersNetwork(Network):
@@ -57,6 +61,36 @@ class TransformersNetwork(Network):
         """What a JSON file beside the weights holds; raises WeightsError where it is absent."""
         where = "copy it from where the model is published"
         return read_json(files.path / name, codec=cls.named(), missing=where)
+
+    @classmethod
+    def side_text(cls, files: ModelFiles, name: str) -> str:
+        """The text of a file beside the weights; raises WeightsError where it is none."""
+        path = files.path / name
+        if not path.exists():
+            raise WeightsError(
+                f"{cls.named()}: {files.path} has no {name}; copy it from where the model is "
+                "published"
+            )
+        try:
+            return read_file(path, MAX_SIDE_BYTES).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise WeightsError(
+                f"{cls.named()}: {path} cannot be read ({first_line(error)}); fetch it again"
+            ) from error
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """What makes tokens of a text, by the package `tokenizers`; raises WeightsError."""
+        from tokenizers import Tokenizer
+
+        text = self.side_text(self.files, TOKENIZER)
+        try:
+            return Tokenizer.from_str(text)
+        except Exception as error:  # the package's own kind
+            raise WeightsError(
+                f"{self.named()}: {self.files.path / TOKENIZER} is no tokenizer "
+                f"({first_line(error)}); fetch it again"
+            ) from error
 
 
 class WaveformNetwork(TransformersNetwork):

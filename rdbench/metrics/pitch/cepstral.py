@@ -24,6 +24,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.pitch.world import RATE, SHORTEST, WorldBackend
 from rdbench.types import Score
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rdbench.metrics.one_clip import Clip
     from rdbench.metrics.pitch.world import Voice
 
     Floats = npt.NDArray[np.float64]
@@ -106,6 +108,20 @@ def _frequency_transform(terms: int, order: int, alpha: float) -> Floats:
     for m in range(1, terms):
         rows[m] = np.convolve(rows[m - 1], base)[: order + 1]
     return rows
+
+
+def mel_cepstral_distortion(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`mcd`: distance of spectral envelopes, in dB; defined at 16 kHz.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz. The mean of the channels' values.
+    """
+    return score_clip(
+        MelCepstralDistortion("mcd"),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
 
 
 def backends(key: str) -> dict[str, BackendFactory]:

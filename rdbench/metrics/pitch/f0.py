@@ -24,10 +24,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.pitch.world import RATE, SHORTEST, WorldBackend
 from rdbench.types import Score
 
 if TYPE_CHECKING:
+    from rdbench.metrics.one_clip import Clip
     from rdbench.metrics.pitch.world import Voice
 
 FEWEST = 10  # frames
@@ -91,6 +93,34 @@ class VoicingError(WorldBackend):
         if not reference.voiced.any():
             return Score.undefined("the reference has no voiced frame")
         return Score(100 * float((reference.voiced != reconstruction.voiced).mean()))
+
+
+def lf0_rmse(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`lf0_rmse`: error of ln F0 over frames that are voiced in both; defined at 16 kHz.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz. The mean of the channels' values.
+    """
+    return score_clip(
+        LogF0Rmse("lf0_rmse"),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
+
+
+def voicing_error(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`voicing_error`: share of frames voiced in one alone, in %; defined at 16 kHz.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz. The mean of the channels' values.
+    """
+    return score_clip(
+        VoicingError("voicing_error"),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
 
 
 def backends(key: str) -> dict[str, BackendFactory]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdbench.files import user_path
 from rdbench.metrics.base import (
+    MODEL_FILE,
     REFERENCE_FILE,
     BackendFactory,
     Direction,
@@ -28,6 +29,7 @@ from rdbench.metrics.base import (
     MetricDefinition,
     Scope,
     SetBackend,
+    without_model,
 )
 from rdbench.metrics.sets.embedding import Comparison, Embedding
 from rdbench.metrics.sets.encodec_latents import EncodecLatents
@@ -35,8 +37,10 @@ from rdbench.metrics.sets.frechet import Extrapolated, Frechet
 from rdbench.metrics.sets.kernel import Kernel
 from rdbench.metrics.sets.logmel import LogMel
 from rdbench.metrics.sets.networks import ClapAudio, SpeechLayer
+from rdbench.metrics.sets.panns import Panns
 from rdbench.metrics.sets.saved import Saved, read_saved
-from rdbench.types import AudioBatch
+from rdbench.metrics.sets.vggish import Vggish
+from rdbench.types import AudioBatch, SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +48,9 @@ if TYPE_CHECKING:
     from rdbench.metrics.sets.embedding import Features
 
 COMPARISONS: tuple[type[Comparison], ...] = (Frechet, Extrapolated, Kernel)
-EMBEDDINGS: tuple[type[Embedding], ...] = (LogMel, EncodecLatents, SpeechLayer, ClapAudio)
+EMBEDDINGS: tuple[type[Embedding], ...] = (
+    LogMel, EncodecLatents, SpeechLayer, ClapAudio, Vggish, Panns,
+)  # fmt: skip
 _FEWEST = {"frechet_logmel": 2}  # fewer dimensions than half a minute of audio has windows
 
 
@@ -59,13 +65,16 @@ class SetDistance(SetBackend):
 
     def __init__(self, key: str, *, reference: str | None = None, **options: Any) -> None:
         comparison, embedding = PARTS[key]
+        self.key = key
+        if embedding.source and options.get(MODEL_FILE) is None:
+            raise without_model(key, embedding.source)
         self.embedding = embedding(**options)
         self.comparison = comparison(fixed_reference=reference is not None)
         self.tolerance = comparison.tolerance
         self._saved: Saved | None = None
         if reference is not None:
             self._saved = read_saved(user_path(reference), key=key)
-            self._saved.check(self.embedding, key=key)
+            self._saved.check(self.embedding, key=key, fewest=_fewest(comparison, embedding))
             self.files: Mapping[Path, str] = {user_path(reference): self._saved.sha256}
 
     @cached_property
@@ -75,13 +84,22 @@ class SetDistance(SetBackend):
         more = f", reference {saved.name}, sha256 {saved.sha256}" if saved else ""
         return f"{self.embedding.version}{more}"
 
-    def feature(self, audio: AudioBatch) -> list[Features]:
-        """The windows of each clip; raises ValueError at another rate than that of saved ones."""
-        if self._saved is not None and audio.sample_rate != self._saved.sample_rate:
-            raise ValueError(
-                f"the reference statistics are of {self._saved.sample_rate} Hz, and this audio of "
-                f"{audio.sample_rate} Hz; save them with --sample-rate {audio.sample_rate}"
+    @cached_property
+    def shared_features(self) -> tuple[str, str]:
+        """The embedding's, whatever compares them with what."""
+        return self.embedding.name, self.embedding.identity
+
+    def check_rate(self, sample_rate: int) -> None:
+        """Raises SpecError at another rate than that of the saved statistics."""
+        if self._saved is not None and sample_rate != self._saved.sample_rate:
+            raise SpecError(
+                f"metric {self.key!r}: the reference {self._saved.name!r} is of "
+                f"{self._saved.sample_rate} Hz, and the clips come at {sample_rate} Hz; save it "
+                f"again with `rdbench reference-stats --sample-rate {sample_rate}`"
             )
+
+    def feature(self, audio: AudioBatch) -> list[Features]:
+        """The windows of each clip."""
         return self.embedding.windows(audio)
 
     def summary(self, features: Sequence[Features]) -> Any:
@@ -93,6 +111,10 @@ class SetDistance(SetBackend):
         if self._saved is not None:
             reference = self.comparison.saved(self._saved)
         return self.comparison.distance(reference=reference, reconstruction=reconstruction)
+
+
+def _fewest(comparison: type[Comparison], embedding: type[Embedding]) -> int:
+    return _FEWEST.get(f"{comparison.name}_{embedding.name}", comparison.fewest_clips)
 
 
 def _definition(comparison: type[Comparison], embedding: type[Embedding]) -> MetricDefinition:
@@ -119,7 +141,7 @@ def _definition(comparison: type[Comparison], embedding: type[Embedding]) -> Met
         scope=Scope.SET,
         options=(*embedding.options, REFERENCE_FILE),
         needs_model=bool(embedding.source),
-        minimum_clips=_FEWEST.get(key, comparison.fewest_clips),
+        minimum_clips=_fewest(comparison, embedding),
     )
 
 

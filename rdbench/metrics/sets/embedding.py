@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rdbench.metrics.base import MODEL_FILE, ChannelRule, Distance
-from rdbench.types import AudioBatch, SpecError
+from rdbench.metrics.base import ChannelRule, Distance
+from rdbench.types import AudioBatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +47,6 @@ class Embedding(ABC):
     citation: ClassVar[str] = ""
 
     def __init__(self, *, weights: str | None = None) -> None:
-        if self.source and weights is None:
-            raise SpecError(
-                f"metrics of sets over {self.name} need the option {MODEL_FILE}: {self.source}; "
-                "nothing is fetched unasked"
-            )
         self.weights = weights or ""
 
     @cached_property
@@ -98,6 +93,16 @@ class Comparison(ABC):
 
     def __init__(self, *, fixed_reference: bool = False) -> None:
         self.fixed_reference = fixed_reference
+
+    def of_clips(
+        self, *, reference: Sequence[Features], reconstruction: Sequence[Features]
+    ) -> float:
+        """The value of two sets of clips, (windows, dimensions) each, in one order."""
+        import numpy as np
+
+        sides = [[self.summary([clip]) for clip in side] for side in (reference, reconstruction)]
+        values = self.distance(reference=sides[0], reconstruction=sides[1])
+        return float(values(np.ones((1, len(reference))))[0])
 
     @abstractmethod
     def summary(self, features: Sequence[Features]) -> Any:

@@ -89,6 +89,15 @@ class Kernel(Comparison):
         return values
 
 
+def kernel_distance(*, reference: Sequence[Features], reconstruction: Sequence[Features]) -> float:
+    """`kernel_…`: 100 × the squared MMD of two sets of clips, each of which is a group.
+
+    reference, reconstruction: features of each clip (windows, dimensions), in one order. NaN with
+    fewer than two clips.
+    """
+    return Kernel().of_clips(reference=reference, reconstruction=reconstruction)
+
+
 def median_distance(windows: Array) -> float:
     """The median distance between windows (windows, dimensions): of at most 2000, spread evenly.
 

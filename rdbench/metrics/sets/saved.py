@@ -29,7 +29,6 @@ FORMAT = "rdbench reference statistics 1"
 MAX_BYTES = 2**31
 MOST_WINDOWS = 10_000
 """Windows that are kept as they are, drawn evenly over all clips."""
-FEWEST_CLIPS = 2
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,10 @@ class Saved:
         """How many windows the moments are of."""
         return self.origin.windows
 
-    def check(self, embedding: Embedding, *, key: str) -> None:
-        """Raises SpecError unless they are of this embedding, by the same weights and code."""
+    def check(self, embedding: Embedding, *, key: str, fewest: int) -> None:
+        """Raises SpecError unless they are of this embedding, by the same weights and code, and of
+        so many clips as the metric needs.
+        """
         found = (self.origin.embedding, self.origin.identity)
         if found != (embedding.name, embedding.identity):
             raise SpecError(
@@ -86,12 +87,17 @@ class Saved:
                 f"of {embedding.name} ({embedding.identity}); save it again with "
                 f"`rdbench reference-stats --metric {key}`"
             )
+        if self.origin.clips < fewest:
+            raise SpecError(
+                f"metric {key!r}: the reference {self.name!r} is of {self.origin.clips} clips, and "
+                f"{fewest} are needed; save it again of more"
+            )
 
 
-def write_saved(path: Path, origin: Origin, clips: Sequence[Features]) -> Origin:
+def write_saved(path: Path, origin: Origin, clips: Sequence[Features], *, fewest: int) -> Origin:
     """Saves the statistics of clips (windows, dimensions) each; returns what they are of.
 
-    origin: its numbers of clips and windows are filled in. Raises SpecError for fewer than two
+    origin: its numbers of clips and windows are filled in. Raises SpecError for fewer than `fewest`
     clips with windows.
     """
     import numpy as np
@@ -101,10 +107,10 @@ def write_saved(path: Path, origin: Origin, clips: Sequence[Features]) -> Origin
     from rdbench.store.atomic import write_atomic
 
     used = [clip for clip in clips if len(clip)]
-    if len(used) < FEWEST_CLIPS:
+    if len(used) < fewest:
         raise SpecError(
-            f"{len(used)} of {len(clips)} clips are long enough for {origin.embedding}, and "
-            f"reference statistics need {FEWEST_CLIPS}; give more, or longer ones"
+            f"{len(used)} of {len(clips)} clips are long enough for {origin.embedding}, and the "
+            f"metric needs references of {fewest}; give more, or longer ones"
         )
     moments = Moments.of(used)
     windows = np.concatenate(used)

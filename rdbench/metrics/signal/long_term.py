@@ -36,11 +36,14 @@ from rdbench.metrics.base import (
     Scope,
 )
 from rdbench.metrics.equal_lengths import EqualLengths, finite
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.spectra import magnitudes, window_of
 from rdbench.types import Score
 
 if TYPE_CHECKING:
     import torch
+
+    from rdbench.metrics.one_clip import Clip
 
 RANGE_DB = 60.0
 SILENT_DB = -110.0
@@ -180,6 +183,28 @@ def _third_octaves(
         start = math.ceil(low)
         edges.append((start, min(max(start + 1, math.ceil(high)), bins)))
     return tuple(math.log2(centre) for centre in centres), tuple(edges)
+
+
+def bandwidth(*, reconstruction: Clip, sample_rate: int) -> Score:
+    """`bandwidth`: where the spectrum ends, in hertz.
+
+    reconstruction: one clip, (time,) or (channels, time); sample_rate: hertz.
+    """
+    return score_clip(BandwidthBackend(), reconstruction=reconstruction, sample_rate=sample_rate)
+
+
+def spectral_tilt(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`spectral_tilt`: difference of the slopes of both spectra, in dB per octave.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz.
+    """
+    return score_clip(
+        SpectralTiltBackend(),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
 
 
 def backends(key: str) -> dict[str, BackendFactory]:

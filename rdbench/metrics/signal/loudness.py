@@ -36,12 +36,15 @@ from rdbench.metrics.base import (
     MetricDefinition,
     PoolBackend,
 )
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.packages import distribution_version
 from rdbench.types import Score
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from rdbench.metrics.one_clip import Clip
 
 BLOCK = 0.4  # seconds
 STEP = 0.1
@@ -126,6 +129,21 @@ def integrated_loudness(samples: npt.NDArray[np.floating], sample_rate: int) -> 
     wide = np.zeros((math.ceil((BLOCK + STEP * steps) * sample_rate), channels))
     wide[: whole.shape[1]] = whole.T
     return float(meter.integrated_loudness(wide))
+
+
+def loudness_difference(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`loudness_difference`: of one clip in LU, 0 and up.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz.
+    """
+    return score_clip(
+        LoudnessBackend(),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+        rule=ChannelRule.JOINT,
+    )
 
 
 def backends(_key: str) -> dict[str, BackendFactory]:

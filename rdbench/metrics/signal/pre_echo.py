@@ -30,10 +30,13 @@ from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, ChannelRule, Direction, MetricDefinition
 from rdbench.metrics.equal_lengths import EqualLengths, finite
+from rdbench.metrics.one_clip import score_clip
 from rdbench.types import Score
 
 if TYPE_CHECKING:
     import torch
+
+    from rdbench.metrics.one_clip import Clip
 
 BEFORE, AFTER = 20, 5  # milliseconds
 APART = 25
@@ -121,6 +124,20 @@ class PreEchoBackend(EqualLengths):
                 risen = reconstruction.rise[index, at] - reference.rise[index, at]
                 found.append(finite(risen.clamp(min=0).mean().item()))
         return found
+
+
+def pre_echo(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`pre_echo`: how much less attacks stand out, in dB, 0 to 60.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz.
+    """
+    return score_clip(
+        PreEchoBackend(),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
 
 
 def backends(_key: str) -> dict[str, BackendFactory]:

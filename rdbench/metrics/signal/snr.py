@@ -34,11 +34,14 @@ from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, DeviceBackend, Direction, MetricDefinition
 from rdbench.metrics.channels import average_channels
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.ragged import check_match
 from rdbench.types import AudioBatch, Score
 
 if TYPE_CHECKING:
     import torch
+
+    from rdbench.metrics.one_clip import Clip
 
 CAP_DB = 100.0
 UNALIGNED = "_unaligned"
@@ -164,6 +167,24 @@ class SiSdrBackend(_Ratio):
         projection = (estimate * reference).sum(-1) / energy.where(energy > 0, energy + 1)
         target = projection[..., None] * reference
         return target.square().sum(-1), (estimate - target).square().sum(-1)
+
+
+def snr(*, reference: Clip, reconstruction: Clip) -> Score:
+    """`snr`, `snr_unaligned`: SNR of one clip in dB, as it is, delay and all.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time). The mean of
+    the channels' values, each within ±100.
+    """
+    return score_clip(SnrBackend(), reconstruction=reconstruction, reference=reference)
+
+
+def si_sdr(*, reference: Clip, reconstruction: Clip) -> Score:
+    """`si_sdr`, `si_sdr_unaligned`: SI-SDR of one clip in dB, as it is, delay and all.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time). The mean of
+    the channels' values, each within ±100.
+    """
+    return score_clip(SiSdrBackend(), reconstruction=reconstruction, reference=reference)
 
 
 def backends(key: str) -> dict[str, BackendFactory]:

@@ -43,11 +43,14 @@ from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, Direction, MetricDefinition
 from rdbench.metrics.equal_lengths import EqualLengths, finite
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.spectra import magnitudes, mel_bank
 from rdbench.types import Score
 
 if TYPE_CHECKING:
     import torch
+
+    from rdbench.metrics.one_clip import Clip
 
 RATES = {"16k": 16000, "24k": 24000, "44k": 44100, "48k": 48000}
 MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
@@ -225,6 +228,42 @@ class LogSpectralDistance(_SpectralDistance):
     def _distance(self, reference: torch.Tensor, reconstruction: torch.Tensor) -> torch.Tensor:
         frames = (reference - reconstruction).square_().mean(dim=-2).sqrt_()
         return frames.double().flatten(1).mean(dim=1)
+
+
+def mel_distance(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`mel_dac_16k`, `mel_dac_24k`, `mel_dac_44k`, `mel_dac_48k`: the distance at any rate.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz. 0 and up, joint over channels; the keys are those of the rates that they name.
+    """
+    return score_clip(
+        MelDistance(sample_rate),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
+
+
+def stft_distance(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`stft_dac_16k`, `stft_dac_24k`, `stft_dac_44k`, `stft_dac_48k`: the same of spectra.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz. 0 and up, joint over channels.
+    """
+    return score_clip(
+        StftDistance(sample_rate),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
+
+
+def log_spectral_distance(*, reference: Clip, reconstruction: Clip) -> Score:
+    """`lsd`: log-spectral distance in dB, 0 and up, joint over channels.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time).
+    """
+    return score_clip(LogSpectralDistance(), reconstruction=reconstruction, reference=reference)
 
 
 def backends(key: str) -> dict[str, BackendFactory]:

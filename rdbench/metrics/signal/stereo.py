@@ -32,11 +32,14 @@ from typing import TYPE_CHECKING, Literal
 
 from rdbench.metrics.base import BackendFactory, ChannelRule, Direction, MetricDefinition
 from rdbench.metrics.equal_lengths import EqualLengths, finite
+from rdbench.metrics.one_clip import score_clip
 from rdbench.metrics.spectra import magnitudes, mel_bank, window_of
 from rdbench.types import Score
 
 if TYPE_CHECKING:
     import torch
+
+    from rdbench.metrics.one_clip import Clip
 
 BANDS = 20
 FRAMES = 8
@@ -155,6 +158,34 @@ class StereoBackend(EqualLengths):
             else:
                 found.append(finite(row[used].mean().item()))
         return found
+
+
+def stereo_level(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`stereo_level`: how far sources have moved, in dB, 0 to 80.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz.
+    """
+    return score_clip(
+        StereoBackend("level"),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
+
+
+def stereo_correlation(*, reference: Clip, reconstruction: Clip, sample_rate: int) -> Score:
+    """`stereo_correlation`: how much wider or narrower it sounds, 0 to 2.
+
+    reference, reconstruction: one clip each, alike, (time,) or (channels, time); sample_rate:
+    hertz.
+    """
+    return score_clip(
+        StereoBackend("correlation"),
+        reconstruction=reconstruction,
+        reference=reference,
+        sample_rate=sample_rate,
+    )
 
 
 def backends(key: str) -> dict[str, BackendFactory]:

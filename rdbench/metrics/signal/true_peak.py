@@ -21,10 +21,13 @@ from typing import TYPE_CHECKING
 
 from rdbench.metrics.base import BackendFactory, ChannelRule, Direction, MetricDefinition, Scope
 from rdbench.metrics.equal_lengths import EqualLengths
+from rdbench.metrics.one_clip import score_clip
 from rdbench.types import Score
 
 if TYPE_CHECKING:
     import torch
+
+    from rdbench.metrics.one_clip import Clip
 
 LEAST_RATE = 176_400  # hertz: four times 44.1 kHz
 
@@ -82,6 +85,14 @@ def _level(peak: float) -> Score:
     if peak == 0:
         return Score.undefined("the reconstruction is silent")
     return Score(20 * math.log10(peak))
+
+
+def true_peak(*, reconstruction: Clip, sample_rate: int) -> Score:
+    """`true_peak`: the highest level between samples, in dBTP.
+
+    reconstruction: one clip, (time,) or (channels, time); sample_rate: hertz.
+    """
+    return score_clip(TruePeakBackend(), reconstruction=reconstruction, sample_rate=sample_rate)
 
 
 def backends(_key: str) -> dict[str, BackendFactory]:

@@ -11,11 +11,9 @@ import pytest
 import soundfile
 import torch
 from delayed import pair
-from engine_runs import RATE, fake, rows, run
+from engine_runs import RATE, clip_features, fake, rows, run
 
-from rdbench.store.features import read_features
 from rdbench.store.reader import read_manifest
-from rdbench.store.schema import Kind, Quantity
 
 METRICS = ("si_sdr", "snr", "si_sdr_unaligned", "snr_unaligned", "lsd", "frechet_logmel")
 NAMES = ["a", "b", "c"]
@@ -116,7 +114,7 @@ def test_what_sets_are_compared_by_is_aligned_with_the_rest(alone: Path, everywh
     """Levels in dB of the second half second, of which the move leaves nothing open."""
 
     def errors(folder: Path) -> list[float]:
-        features = read_features(folder, Quantity(Kind.FEATURE, "frechet_logmel"))
+        features = clip_features(folder, "frechet_logmel")
         found = {(one.system, one.point, one.clip): one.array[1, :16] for one in features}
         return [
             float(np.abs(found["far", "8bit", clip] - found["Quantizer", "8bit", clip]).mean())

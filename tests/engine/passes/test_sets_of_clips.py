@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from engine_runs import everything, fake, make_clips, rows, run, write_manifest
+from engine_runs import clip_features, everything, fake, make_clips, rows, run, write_manifest
 
 from rdbench.resampling import RESAMPLES
 from rdbench.store.features import read_features
@@ -29,7 +29,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def features(folder: Path, model: str = "") -> list[np.ndarray]:
-    return [one.array for one in read_features(folder, Quantity(Kind.FEATURE, KEY, model))]
+    found = (
+        read_features(folder, Quantity(Kind.FEATURE, KEY, model))
+        if model
+        else clip_features(folder, KEY)
+    )
+    return [one.array for one in found]
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_runs import fake, make_clips, rows, run, write_manifest
+from engine_runs import clip_features, fake, make_clips, rows, run, write_manifest
 
 from rdbench.engine.executors.processes import _Host
 from rdbench.engine.intake import SCRATCH, RunIntake
 from rdbench.engine.measure.shard import Shard
 from rdbench.engine.passes.sets import SetMetricsPass
+from rdbench.metrics.sets.logmel import LogMel
 from rdbench.resampling import domain_seed, resample_weights
 from rdbench.store.features import read_features
 from rdbench.store.parts import read_all
@@ -43,7 +44,7 @@ def start(corpus: Path, folder: Path, **more: Any) -> int:
 def features(folder: Path) -> dict[tuple[str, str], str]:
     """The status of every row of the kind feature, by clip and model."""
     table = read_all(folder / "measurements", kind=Kind.FEATURE).to_pylist()
-    return {(row["clip"], row["backend"]): row["status"] for row in table}
+    return {(row["clip"], "" if row["clip"] else row["backend"]): row["status"] for row in table}
 
 
 def test_what_a_value_is_made_of_is_asked_for_once(tmp_path: Path, given: list[Shard]) -> None:
@@ -53,6 +54,31 @@ def test_what_a_value_is_made_of_is_asked_for_once(tmp_path: Path, given: list[S
     given.clear()
     assert start(clips, tmp_path / "run") == 0
     assert given == []
+
+
+def test_an_embedding_is_made_once_for_all_that_compare_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = make_clips(tmp_path / "clips", ["a", "b"])
+    made: list[int] = []
+    windows = LogMel.windows
+
+    def counted(self: LogMel, audio: Any) -> Any:
+        made.append(audio.clips)
+        return windows(self, audio)
+
+    monkeypatch.setattr(LogMel, "windows", counted)
+    in_this_process(monkeypatch)
+    keys = (KEY, "frechet_inf_logmel")
+    run(clips, tmp_path / "run", fake("Quantizer"), metrics=keys)
+    assert sum(made) == 2 * (2 + 1)  # two points, and the references
+    made.clear()
+    written = run(clips, tmp_path / "run", fake("Quantizer"), metrics=(*keys, "kernel_logmel"))
+    assert made == []
+    assert written.written == 2 * 3  # the value, its replicates, those without each group
+    folder, (first, *others) = tmp_path / "run", (*keys, "kernel_logmel")
+    known = [one.unit_key for one in clip_features(folder, first)]
+    assert all([one.unit_key for one in clip_features(folder, key)] == known for key in others)
 
 
 def test_a_value_of_too_few_clips_is_an_answer_with_its_replicates(

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from engine_runs import PLACE, Listener, everything, retired
+from engine_runs import PLACE, Listener, clip_features, everything, retired
 
 from rdbench.cli.options import read_spec
 from rdbench.engine.passes.costs import UNITS
 from rdbench.engine.run import RunOptions, RunSummary, run_benchmark
 from rdbench.store.audio import kept_audio
 from rdbench.store.reader import read_manifest
+from rdbench.store.schema import SCHEMA_VERSION
 from rdbench.store.traces import read_traces
 from rdbench.store.validate import validate_run
 
@@ -71,7 +72,7 @@ def test_nothing_of_a_run_of_version_1_is_measured_again(folder: Path) -> None:
     assert f"made by an earlier rdbench: {len(keys)} rows got new keys" in said
     pd.testing.assert_frame_equal(traces, read_traces(folder))
     assert len(kept_audio(folder)) == len(list((STORED / "run" / "audio").iterdir()))
-    assert read_manifest(folder)["schema_version"] == 3
+    assert read_manifest(folder)["schema_version"] == SCHEMA_VERSION
     assert validate_run(folder).problems == ()
     assert retired(folder) == COSTS * POINTS + ANEW
 
@@ -108,3 +109,22 @@ def test_a_start_that_was_interrupted_while_it_renamed_goes_on(
     assert again(folder, costs="none").written == ANEW
     pd.testing.assert_frame_equal(before, measured(folder), check_exact=True)
     assert len(kept_audio(folder)) == len(list((STORED / "run" / "audio").iterdir()))
+
+
+def test_what_several_metrics_made_of_a_clip_in_version_3_is_one_feature(tmp_path: Path) -> None:
+    """A run of the last rdbench of version 3 (commit 6320141)."""
+    stored, folder = Path(__file__).parent / "stored_v3", tmp_path / "run"
+    shutil.copytree(stored / "run", folder)
+    spec, listener = read_spec(stored / "spec.yaml"), Listener()
+    before = everything(folder)
+    how = RunOptions(device="cpu", workers=1)
+    assert run_benchmark(spec, folder, how, listener).written == 0
+    (said,) = listener.said
+    assert "4 rows got new keys" in said  # of two clips and their references
+    assert len(clip_features(folder, "frechet_logmel")) == 4
+    kept = before[before["kind"] != "feature"].index
+    assert set(kept) <= set(everything(folder).index)
+    assert validate_run(folder).problems == ()
+    listener.said.clear()
+    assert run_benchmark(spec, folder, how, listener).written == 0
+    assert listener.said == []

@@ -9,11 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from engine_runs import PLACE, everything, fake, make_clips, rows, run, write_manifest
+from engine_runs import (
+    PLACE,
+    clip_features,
+    everything,
+    fake,
+    make_clips,
+    rows,
+    run,
+    write_manifest,
+)
 
-from rdbench.store.features import read_features
 from rdbench.store.reader import read_manifest
-from rdbench.store.schema import Kind, Quantity
 from rdbench.store.traces import read_traces
 from rdbench.store.validate import validate_run
 
@@ -41,7 +48,7 @@ def grouped(corpus: Path, groups: Mapping[str, str], folder: Path) -> int:
 def test_a_renamed_system_curve_and_label_measure_nothing(corpus: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(corpus, folder, fake("Quantizer", name="old"), metrics=METRICS, spec=TRACED)
-    before, features = values(folder), read_features(folder, Quantity(Kind.FEATURE, METRICS[1]))
+    before, features = values(folder), clip_features(folder, METRICS[1])
     renamed = fake("Quantizer", name="new", curve="bent", label="A better name")
     assert run(corpus, folder, renamed, metrics=METRICS, spec=TRACED).written == 0
     pd.testing.assert_frame_equal(before, values(folder), check_exact=True)
@@ -50,7 +57,7 @@ def test_a_renamed_system_curve_and_label_measure_nothing(corpus: Path, tmp_path
     assert set(found.loc[found["system"] == "new", "curve"]) == {"bent"}
     assert read_manifest(folder)["systems"]["new"]["label"] == "A better name"
     assert set(read_traces(folder)["system"]) == {"new"}
-    after = read_features(folder, Quantity(Kind.FEATURE, METRICS[1]))
+    after = clip_features(folder, METRICS[1])
     assert {one.system for one in after} == {"new", ""}
     arrays = {one.unit_key: one.array for one in after}
     assert all(np.array_equal(one.array, arrays[one.unit_key]) for one in features)

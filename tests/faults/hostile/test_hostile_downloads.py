@@ -199,7 +199,8 @@ def test_a_spec_fetches_what_it_lacks_and_its_systems_are_then_ready(
     assert before.exit_code == 1
     assert " ! dac_16khz: weights file" in before.output
     assert "   identity: ready\n" in before.output
-    assert f"1 of 2 are not ready; `rdbench weights fetch {spec}`" in before.output
+    assert "   metric si_sdr: ready\n" in before.output
+    assert f"1 of 3 are not ready; `rdbench weights fetch {spec}`" in before.output
     told = CliRunner().invoke(app, ["weights", "fetch", str(spec), "--list"])
     assert told.exit_code == 0
     assert "weights_16khz.pth, of a size that was not told, its authors" in told.output

@@ -77,8 +77,14 @@ def _hubert(folder: Path) -> None:
 
 
 def _clap(folder: Path) -> None:
-    from transformers import ClapConfig, ClapModel
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
+    words = ("<s>", "<pad>", "</s>", "<unk>", "a", "dog", "rain", "on", "tin", "roof")
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.save(str(folder / "tokenizer.json"))
     audio = {
         "depths": [1, 1], "num_attention_heads": [2, 2], "patch_embeds_hidden_size": 16,
         "hidden_size": 32, "num_hidden_layers": 2, "enable_fusion": False,
@@ -90,8 +96,7 @@ def _clap(folder: Path) -> None:
     ClapModel(ClapConfig(audio_config=audio, text_config=text, projection_dim=16)).save_pretrained(
         folder
     )
-    preprocessor = {"sampling_rate": 48000, "feature_size": 64}
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
 
 
 _MAKERS: dict[str, Callable[[Path], None]] = {

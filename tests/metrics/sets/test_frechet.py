@@ -11,7 +11,13 @@ import torch
 
 from rdbench.metrics.base import SetBackend
 from rdbench.metrics.registry import backend, definition
-from rdbench.metrics.sets.frechet import Extrapolated, Frechet, Moments, frechet
+from rdbench.metrics.sets.frechet import (
+    Extrapolated,
+    Frechet,
+    Moments,
+    frechet_distance,
+    gaussian_distance,
+)
 from rdbench.metrics.sets.logmel import BANDS
 from rdbench.types import AudioBatch
 
@@ -32,8 +38,7 @@ def windows(seed: int, count: int, offset: float = 0.0) -> npt.NDArray[np.float3
 
 
 def one(first: tuple[Array, Array], second: tuple[Array, Array]) -> float:
-    pairs = [(mean[None], covariance[None]) for mean, covariance in (first, second)]
-    return float(frechet(*pairs)[0])
+    return gaussian_distance(first, second)
 
 
 def groups(seed: int, offset: float = 0.0) -> list[Moments]:
@@ -110,6 +115,33 @@ def test_replicates_equal_a_loop_over_the_windows_drawn() -> None:
         ]
         expected.append(one(*[(s.mean(0, np.float64), np.cov(s.T.astype(float))) for s in drawn]))
     np.testing.assert_allclose(distance(weights), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dimensions"), [((1,) * 12, 40), ((3, 2, 1, 4), 8), ((9,) * 5, 7)]
+)
+def test_every_way_to_a_factor_gives_the_distance_of_the_covariances(
+    sizes: tuple[int, ...], dimensions: int
+) -> None:
+    """Fewer windows than dimensions, some more, and many; also under weights that leave few."""
+    generator = np.random.default_rng(4)
+    sides = [[generator.normal(side, 1 + side, (n, dimensions)) for n in sizes] for side in (0, 1)]
+    metric = Frechet()
+    first, second = ([metric.summary([part]) for part in side] for side in sides)
+    weights = generator.multinomial(len(sizes), [1 / len(sizes)] * len(sizes), size=4).astype(float)
+    found = metric.distance(reference=first, reconstruction=second)(weights)
+    expected = [
+        one(*[(s.mean(0), np.cov(s.T)) for s in (_drawn(side, row) for side in sides)])
+        for row in weights.astype(int)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    whole = [np.concatenate(side) for side in sides]
+    joined = frechet_distance(reference=sides[0], reconstruction=sides[1])
+    assert joined == pytest.approx(one(*[(s.mean(0), np.cov(s.T)) for s in whole]), rel=1e-9)
+
+
+def _drawn(side: list[Array], counts: Array) -> Array:
+    return np.concatenate([np.repeat(p, n, axis=0) for p, n in zip(side, counts, strict=True)])
 
 
 def test_under_two_windows_there_is_no_covariance() -> None:
@@ -239,4 +271,5 @@ def _joined(parts: list[Moments]) -> Moments:
     count = sum(part.count for part in parts)
     mean = sum(part.count * part.mean for part in parts) / count
     apart = [part.count * np.outer(part.mean - mean, part.mean - mean) for part in parts]
-    return Moments(count, mean, sum(part.scatter for part in parts) + sum(apart))
+    scatter = sum(part.scatter for part in parts) + sum(apart)
+    return Moments.from_scatter(count, mean, scatter)

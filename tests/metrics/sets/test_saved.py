@@ -17,22 +17,23 @@ from rdbench.metrics.sets.saved import read_saved
 from rdbench.types import AudioBatch, SpecError
 
 RATE = 16_000
+CLIPS = 24  # which every metric of sets takes
 
 
 def noise(seed: int, clips: int, gain: float = 0.1) -> torch.Tensor:
-    made = torch.randn((clips, 1, 2 * RATE), generator=torch.Generator().manual_seed(seed))
+    made = torch.randn((clips, 1, RATE), generator=torch.Generator().manual_seed(seed))
     return gain * made
 
 
-def saved(folder: Path, *more: str) -> Path:
-    """Statistics of five clips of noise, as the command makes them."""
-    for number, clip in enumerate(noise(1, 5)):
+def saved(folder: Path, *more: str, clips: int = CLIPS) -> Path:
+    """Statistics of clips of noise, as the command makes them."""
+    for number, clip in enumerate(noise(1, clips)):
         soundfile.write(folder / f"{number}.wav", clip[0].numpy(), RATE, subtype="FLOAT")
     out = folder / "noise.safetensors"
     asked = ["reference-stats", str(folder), "--metric", "kernel_logmel", "--out", str(out)]
     done = CliRunner().invoke(app, [*asked, "--sample-rate", str(RATE), *more])
     assert done.exit_code == 0, done.output
-    assert "20 windows of 5 clips at 16000 Hz, logmel" in done.output
+    assert f"{2 * clips} windows of {clips} clips at 16000 Hz, logmel" in done.output
     return out
 
 
@@ -65,8 +66,9 @@ def test_its_hash_is_part_of_what_a_value_depends_on(tmp_path: Path) -> None:
 def test_audio_at_another_rate_is_not_compared(tmp_path: Path) -> None:
     metric = backend("frechet_logmel", options={"reference": str(saved(tmp_path))})
     assert isinstance(metric, SetBackend)
-    with pytest.raises(ValueError, match="are of 16000 Hz, and this audio of 24000 Hz"):
-        metric.feature(AudioBatch(noise(1, 1), torch.tensor([2 * RATE]), 24_000))
+    metric.check_rate(RATE)
+    with pytest.raises(SpecError, match=r"is of 16000 Hz, and the clips come at 24000 Hz; save"):
+        metric.check_rate(24_000)
 
 
 @pytest.mark.parametrize("key", ["frechet_logmel", "kernel_logmel"])
@@ -87,11 +89,19 @@ def test_statistics_of_another_embedding_are_refused(tmp_path: Path) -> None:
         backend("frechet_encodec", options={"reference": file, "weights": str(weights)})
 
 
+def test_a_reference_of_fewer_clips_than_a_metric_needs_is_refused(tmp_path: Path) -> None:
+    file = str(saved(tmp_path, clips=12))
+    backend("kernel_logmel", options={"reference": file})
+    with pytest.raises(SpecError, match="is of 12 clips, and 24 are needed; save it again"):
+        backend("frechet_inf_logmel", options={"reference": file})
+
+
 def test_a_rate_and_two_clips_are_needed(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "one.wav", noise(1, 1)[0, 0].numpy(), RATE)
     asked = ["reference-stats", str(tmp_path), "--metric", "frechet_logmel"]
     asked += ["--out", str(tmp_path / "x.safetensors")]
-    for more, said in ([], "say with --sample-rate"), (["--sample-rate", "16000"], "1 of 1 clips"):
+    few = "1 of 1 clips are long enough for logmel, and the metric needs references of 2"
+    for more, said in ([], "say with --sample-rate"), (["--sample-rate", "16000"], few):
         done = CliRunner().invoke(app, [*asked, *more])
         assert isinstance(done.exception, SpecError)
         assert said in str(done.exception)

@@ -96,5 +96,5 @@ def test_clap_hears_windows_of_ten_seconds_as_the_package_does(clap: Path) -> No
 
 
 def test_a_model_that_is_not_there_is_one_sentence() -> None:
-    with pytest.raises(SpecError, match="over clap need the option weights: a folder"):
+    with pytest.raises(SpecError, match="_clap' needs the option weights: a folder"):
         backend("frechet_clap")
