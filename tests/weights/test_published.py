@@ -14,8 +14,8 @@ from urllib.error import HTTPError
 import pytest
 import torch
 
+from rdbench import download
 from rdbench.types import WeightsError
-from rdbench.weights import download
 from rdbench.weights.published import WeightsFile, cache_folder, fetch, locate, take
 
 
@@ -221,7 +221,7 @@ def test_a_web_page_instead_of_weights_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_an_endless_download_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "MAX_BYTES", 1000)
+    monkeypatch.setattr("rdbench.weights.published.MAX_BYTES", 1000)
     with pytest.raises(WeightsError, match="larger than 1000 bytes"):
         fetch(published(), cache_dir=tmp_path, opener=serving(b"PK" * 1000, length=0))
     assert list(tmp_path.iterdir()) == []

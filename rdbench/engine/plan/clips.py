@@ -67,13 +67,14 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
             allow_outside=wanted.allow_outside,
             domain=wanted.unnamed_domain,
         )
-    chosen = corpus.select(domains=wanted.domains, limit=wanted.limit)
+    chosen = corpus.select(domains=wanted.domains)
     if not chosen.clips:
         domains = ", ".join(wanted.domains or ())
         raise AudioError(
             f"corpus {corpus.name!r} has no clip of the domains {domains}; change corpus.domains"
         )
-    return chosen
+    drawn = wanted.sample
+    return chosen.sample(drawn.clips, seed=drawn.seed, per=drawn.per) if drawn else chosen
 
 
 def unread_manifest(spec: BenchmarkSpec) -> str:
