@@ -20,6 +20,7 @@ from rdbench import interrupts
 from rdbench.cli import (
     check,
     compare,
+    corpora,
     doctor,
     fit_entropy,
     import_files,
@@ -76,6 +77,7 @@ app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
 app.add_typer(latent.app, name="latent")
 app.add_typer(weights.app, name="weights")
+app.add_typer(corpora.app, name="corpora")
 
 
 @app.callback(invoke_without_command=True)
