@@ -50,15 +50,17 @@ def _list() -> None:
     width = terminal_width()
     if width is None:
         print_table(titles, rows)
-    else:
-        print_wrapped(
-            (*titles[:3], titles[4]), [(*row[:3], row[4]) for row in rows], width
-        )  # licences are long
-    typer.echo("\n`rdbench corpora show NAME` says all of one, with its licence and whom to cite.")
+    else:  # which has no room for licences
+        shown = [0, 1, 2, 4]
+        print_wrapped([titles[n] for n in shown], [tuple(row[n] for n in shown) for row in rows],
+                      width)  # fmt: skip
+    typer.echo()
+    for one in found:
+        if one.by_hand:
+            typer.echo(f"{one.name}: {one.homepage}")
+    typer.echo("`rdbench corpora show NAME` says all of one, with its licence.")
     if any(one.fetched is None for one in found):
-        typer.echo(
-            "* Nobody has fetched it with rdbench yet: its layout was tried on a small imitation."
-        )
+        typer.echo("* not fetched for real yet: its layout was tried on a small imitation")
 
 
 def _domains(known: Entry) -> str:
@@ -82,7 +84,7 @@ def _where(known: Entry) -> str:
             return "here"
     except DownloadError:  # without a home nothing is here
         pass
-    return f"by hand: {known.homepage}{mark}" if known.by_hand else f"fetch{mark}"
+    return f"{'by hand' if known.by_hand else 'fetch'}{mark}"
 
 
 @app.command("show")
@@ -115,9 +117,7 @@ def show(name: NameArgument) -> None:
 
 @app.command("fetch")
 def fetch(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME…", help="Corpora that are listed.")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Corpora that are listed.")],
     data: Annotated[
         Path | None,
         typer.Option("--data", help="The folder that the corpus gets, in place of the cache's."),
@@ -174,9 +174,9 @@ def check(
     ],
     data: At = None,
 ) -> None:
-    """Looks at every file of a corpus: layout, contents, whether it is audio; exit code 1: findings.
+    """Looks at every file of a corpus: layout, contents, whether it is audio.
 
-    The identity that it prints is equal where the clips are, with groups, domains and texts.
+    Exit code 1: findings. The identity that it prints is equal where the clips are, with groups, domains and texts.
     """
     from rdbench.corpora.check import check as look
 

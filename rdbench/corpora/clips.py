@@ -107,9 +107,7 @@ def _root(known: Entry, folder: Path) -> Path:
     return folder
 
 
-def _with_facts(
-    known: Entry, root: Path, found: Sequence[tuple[str, re.Match[str]]]
-) -> list[Clip]:
+def _with_facts(known: Entry, root: Path, found: Sequence[tuple[str, re.Match[str]]]) -> list[Clip]:
     layout = known.clips
     rows = _Rows(layout.table, root) if layout.table is not None else None
     if rows is not None:
@@ -192,9 +190,7 @@ class _Rows:
         except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise _unread(self._path, error) from error
 
-    def listed(
-        self, found: Sequence[tuple[str, re.Match[str]]]
-    ) -> list[tuple[str, re.Match[str]]]:
+    def listed(self, found: Sequence[tuple[str, re.Match[str]]]) -> list[tuple[str, re.Match[str]]]:
         """The clips that count; raises SpecError where one that the table lists is not there."""
         if self._table.lists is None:
             return list(found)
@@ -251,7 +247,7 @@ class _Rows:
 
 
 def _check_whole(known: Entry, folder: Path, root: Path, there: set[str], clips: int) -> None:
-    """Raises SpecError where a clip is missing: of those that came, or of those that are counted."""
+    """Raises SpecError where a clip is missing, of those that came or of those that are counted."""
     lost = []
     if (record := read_record(folder)) is not None:
         below = [os.path.relpath(folder / path, root) for path in record.files]
@@ -291,4 +287,3 @@ def _short(path: str) -> str:
 def _unread(path: Path, error: BaseException) -> SpecError:
     reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
     return SpecError(f"{path} cannot be read ({reason[:120]}); unpack the archive again")
-

@@ -225,7 +225,9 @@ def _held(path: Path, file: File, say: Say) -> tuple[int, str]:
                 "if it stays so its publisher has changed it"
             )
     known = [kind for kind, value in published.items() if value]
-    told = f"as published ({' and '.join(known)})" if known else "no checksum is published: recorded"
+    told = (
+        f"as published ({' and '.join(known)})" if known else "no checksum is published: recorded"
+    )
     say(f"{path.name}: {size} bytes, SHA-256 {found['SHA-256']}, {told}")
     return size, found["SHA-256"]
 
@@ -236,4 +238,3 @@ def _clear(part: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-

@@ -74,7 +74,9 @@ def unpack(parts: Sequence[Path], target: Path, wanted: Callable[[str], bool]) -
                     written += size
                     done.files[place] = (size, digest)
                 if len(done.files) + done.left_out > MOST_FILES:
-                    raise DownloadError(f"{name} holds more than {MOST_FILES} files; it is no corpus")
+                    raise DownloadError(
+                        f"{name} holds more than {MOST_FILES} files; it is no corpus"
+                    )
     except _BROKEN as error:
         raise DownloadError(
             f"{name} is damaged or no archive ({first_line(error)}); fetch it again"

@@ -160,7 +160,9 @@ class CorpusSpec(_Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.kind == "named") != (self.name is not None):
-            raise ValueError("`kind: named` and a `name` (`rdbench corpora` lists them) go together")
+            raise ValueError(
+                "`kind: named` and a `name` (`rdbench corpora` lists them) go together"
+            )
         if self.kind == "embedded" and (self.path or self.root):
             raise ValueError("the embedded corpus takes no path; set `kind: folder` or `manifest`")
         if self.kind in ("folder", "manifest") and not self.path:

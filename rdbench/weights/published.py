@@ -222,7 +222,9 @@ def take(file: WeightsFile, folder: Path, *, cache_dir: Path | None = None) -> P
     if not _is_cached(target, file):
         _make_cache(target.parent)
         try:
-            download.copy(source, target, partial(_check, name=str(source), target=target, file=file))
+            download.copy(
+                source, target, partial(_check, name=str(source), target=target, file=file)
+            )
         except OSError as error:
             raise WeightsError(
                 f"{source} could not be copied to {target} ({reason_of(error)}); make room there, "

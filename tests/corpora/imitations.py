@@ -139,7 +139,9 @@ def _vctk() -> list[bytes]:
 def _daps() -> list[bytes]:
     names = [f"daps/{where}/{who}_script1_{where}.wav" for where in ("clean", "ipad_office1")
              for who in ("f1", "m10")]  # fmt: skip
-    return [tarred({name: sound(name) for name in names} | {"daps/clean/._f1_script1_clean.wav": b"x"})]
+    return [
+        tarred({name: sound(name) for name in names} | {"daps/clean/._f1_script1_clean.wav": b"x"})
+    ]
 
 
 def _ears() -> list[bytes]:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 from imitations import (
-    BY_HAND, EXPECTED, Server, archives_of, imitated, serving, sound, tarred, written, zipped,
+    BY_HAND,
+    EXPECTED,
+    Server,
+    archives_of,
+    imitated,
+    serving,
+    sound,
+    tarred,
+    written,
+    zipped,
 )  # fmt: skip
 
 from rdbench.audio.clip import Corpus
@@ -39,9 +48,7 @@ def told(corpus: Corpus) -> list[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize("name", [one.name for one in entries() if one.archives])
-def test_every_entry_brings_the_clips_of_its_layout(
-    name: str, tmp_path: Path, cache: Path
-) -> None:
+def test_every_entry_brings_the_clips_of_its_layout(name: str, tmp_path: Path, cache: Path) -> None:
     archives = archives_of(name)
     known, said = imitated(name, archives), list[str]()
     if known.by_hand:
@@ -144,7 +151,7 @@ def test_room_is_looked_for_before_anything_is_fetched(
     libri: tuple[Entry, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known, server = libri
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 100))
     with pytest.raises(DownloadError, match="has room for 0.0 GB; make room, or name another"):
         fetch(known, say=silent, opener=server.open)
