@@ -149,7 +149,7 @@ class _Transfer:
     def __init__(self, url: str, folder: Path, most: int, progress: Progress | None) -> None:
         self._url, self._most = url, most
         self._partial, self._mark = folder / _CONTENT, folder / _MARK
-        self._progress = progress or (lambda have, whole: None)
+        self._progress = progress
 
     def bring(self, opener: Opener) -> None:
         """Brings what is not here yet."""
@@ -181,7 +181,8 @@ class _Transfer:
                     f"it cannot be the published file"
                 )
             out.write(chunk)
-            self._progress(have, max(expected, 0))
+            if self._progress is not None:
+                self._progress(have, max(expected, 0))
         if have < expected:
             raise ValueError(f"the connection ended after {have} of {expected} bytes")
 

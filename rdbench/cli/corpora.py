@@ -46,7 +46,7 @@ def _list() -> None:
 
     titles = ("corpus", "domain", "size", "licence", "to be had")
     found = list(entries())
-    rows = [(one.name, _domains(one), _size(one), one.licence, _where(one)) for one in found]
+    rows = [(one.name, domains(one), size(one), one.licence, _where(one)) for one in found]
     width = terminal_width()
     if width is None:
         print_table(titles, rows)
@@ -63,11 +63,11 @@ def _list() -> None:
         typer.echo("* not fetched for real yet: its layout was tried on a small imitation")
 
 
-def _domains(known: Entry) -> str:
+def domains(known: Entry) -> str:
     return ", ".join(dict.fromkeys([*(kind.means for kind in known.domains), known.domain]))
 
 
-def _size(known: Entry) -> str:
+def size(known: Entry) -> str:
     return "not known" if known.bytes is None else _bytes(known.bytes)
 
 
@@ -97,7 +97,7 @@ def show(name: NameArgument) -> None:
     known = entry(name)
     said = {
         "title": known.title,
-        "domain": _domains(known),
+        "domain": domains(known),
         "clips": f"{known.clips.count} ({known.clips.found})" if known.clips.count else "",
         "licence": known.licence,
         "cite": known.citation,
@@ -176,7 +176,8 @@ def check(
 ) -> None:
     """Looks at every file of a corpus: layout, contents, whether it is audio.
 
-    Exit code 1: findings. The identity that it prints is equal where the clips are, with groups, domains and texts.
+    Exit code 1: findings. The identity that it prints is equal where the clips are, with their
+    groups, domains and texts.
     """
     from rdbench.corpora.check import check as look
 

@@ -120,7 +120,8 @@ def specs() -> None:
     rows = []
     for name in shipped.names():
         spec = read_spec(shipped.FOLDER / f"{name}.yaml")
-        whose = "embedded" if spec.corpus.kind == "embedded" else "of yours"
+        own = {"embedded": "embedded", "named": spec.corpus.name}
+        whose = own.get(spec.corpus.kind, "of yours")
         domains = ", ".join(spec.corpus.domains or ()) or "all"
         systems = ", ".join(dict.fromkeys(system.label for system in spec.systems))
         time = shipped.TIMES.get(name, "not measured")

@@ -64,8 +64,8 @@ def fetch(
         return place
     if os.path.lexists(place):
         raise DownloadError(
-            f"{place} is there and no fetch has made it; `rdbench corpora check {known.name} --data "
-            "FOLDER` says whether it is the corpus, or name another folder with --data"
+            f"{place} is there and no fetch has made it; `rdbench corpora check {known.name} "
+            "--data FOLDER` says whether it is the corpus, or name another folder with --data"
         )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +76,8 @@ def fetch(
                     _clear(part)
     except OSError as error:
         raise DownloadError(
-            f"{known.name} cannot be put into {place} ({error.strerror or first_line(error)}); make "
-            "room or mend its permissions, or name another folder with --data"
+            f"{known.name} cannot be put into {place} ({error.strerror or first_line(error)}); "
+            "make room or mend its permissions, or name another folder with --data"
         ) from error
     return place
 
@@ -193,7 +193,7 @@ class _Source:
             download.download(
                 address,
                 path,
-                lambda new: None,  # it is checked as one that was here before is
+                _checked_later,
                 self._opener,
                 most=file.bytes or MOST_BYTES,
                 progress=self._progress(file.name) if self._progress else None,
@@ -203,6 +203,10 @@ class _Source:
                 f"{file.name} could not be fetched ({first_line(error)}): what came is kept; try "
                 f"again, or fetch {file.url} elsewhere and name its folder with --from"
             ) from error
+
+
+def _checked_later(new: Path) -> None:
+    """What has come is checked as what was here before is."""
 
 
 def _held(path: Path, file: File, say: Say) -> tuple[int, str]:
@@ -221,8 +225,8 @@ def _held(path: Path, file: File, say: Say) -> tuple[int, str]:
         if value not in (None, actual):
             named = f"has {actual} bytes" if kind == "bytes" else f"has {kind} {actual}"
             raise DownloadError(
-                f"{path.name} {named}, and {value} is published ({file.found}); fetch it again, and "
-                "if it stays so its publisher has changed it"
+                f"{path.name} {named}, and {value} is published ({file.found}); fetch it again, "
+                "and if it stays so its publisher has changed it"
             )
     known = [kind for kind, value in published.items() if value]
     told = (

@@ -119,7 +119,7 @@ def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
         if info.isdir():
             continue
         yield info.name, archive.extractfile(info) if info.isreg() else None
-        archive.members = []  # which it would keep all of
+        archive.members = []  # type: ignore[attr-defined]  # which it would keep all of
 
 
 def _split_zip(parts: Sequence[Path]) -> zipfile.ZipFile:

@@ -112,7 +112,9 @@ def _librispeech(part: str) -> list[bytes]:
     files = [f"{chapter}/1089-134686-000{n}.flac" for n in range(2)]
     files += [f"LibriSpeech/{part}/121/1/121-1-0000.flac"]
     texts = {
-        f"{chapter}/1089-134686.trans.txt": b"1089-134686-0000 HE HOPED\n1089-134686-0001 STUFF IT\n",
+        f"{chapter}/1089-134686.trans.txt": (
+            b"1089-134686-0000 HE HOPED\n1089-134686-0001 STUFF IT\n"
+        ),
         f"LibriSpeech/{part}/121/1/121-1.trans.txt": b"121-1-0000 ALSO\n",
         "LibriSpeech/README.TXT": b"readme",
     }
@@ -157,8 +159,8 @@ def _fsd50k() -> list[bytes]:
     whole = zipped(tree("FSD50K.eval_audio/37199.wav", "FSD50K.eval_audio/175151.wav",
                         "FSD50K.eval_audio/253463.wav"))  # fmt: skip
     first, last = split(whole, len(whole) // 2)
-    facts = {key: {"uploader": who, "title": title} for key, who, title in
-             (("37199", "ann", "rain"), ("175151", "bob", "dog"), ("253463", "ann", "bell"))}  # fmt: skip
+    known = (("37199", "ann", "rain"), ("175151", "bob", "dog"), ("253463", "ann", "bell"))
+    facts = {key: {"uploader": who, "title": title} for key, who, title in known}
     table = {"FSD50K.metadata/eval_clips_info_FSD50K.json": json.dumps(facts).encode()}
     return [first, last, zipped(table)]
 
@@ -171,8 +173,9 @@ def _esc50() -> list[bytes]:
 
 
 def _musdb() -> list[bytes]:
-    names = [f"{part}/{song}/{stem}.wav" for part in ("train", "test")
-             for song in ("Al James - Schoolboy", "A-B - One - Two") for stem in ("mixture", "drums")]  # fmt: skip
+    songs = ("Al James - Schoolboy", "A-B - One - Two")
+    names = [f"{part}/{song}/{stem}.wav" for part in ("train", "test") for song in songs
+             for stem in ("mixture", "drums")]  # fmt: skip
     return [zipped(tree(*names))]
 
 
@@ -253,13 +256,15 @@ _CONTENTS: dict[str, Callable[[], list[bytes]]] = {
 BY_HAND: dict[str, Tree] = {
     "common-voice": tree(
         "clips/common_voice_de_1.mp3", "clips/common_voice_de_2.mp3", "clips/common_voice_de_3.mp3",
-        test_DOT_tsv='client_id\tpath\tsentence\tup_votes\nab\tcommon_voice_de_1.mp3\tEr sagte: "Ja\t2\n'
+        test_DOT_tsv="client_id\tpath\tsentence\tup_votes\n"
+        'ab\tcommon_voice_de_1.mp3\tEr sagte: "Ja\t2\n'
         "cd\tcommon_voice_de_3.mp3\tNein.\t2\n",
     ),
     "audioset-eval": tree(
         "Y-0RWZT-miFs.wav", "segments/YYQWZT-miFsa.wav", "zzzzzzzzzzz_30.000.wav",
         eval_segments_DOT_csv="# Segments csv created Sun Mar  5 10:54:25 2017\n# num_ytids=3\n"
-        '# YTID, start_seconds, end_seconds, positive_labels\n-0RWZT-miFs, 420.000, 430.000, "/m/0,/m/1"\n'
+        "# YTID, start_seconds, end_seconds, positive_labels\n"
+        '-0RWZT-miFs, 420.000, 430.000, "/m/0,/m/1"\n'
         'YYQWZT-miFs, 30.000, 40.000, "/m/0"\ngone_forever, 30.000, 40.000, "/m/0"\n'
         'zzzzzzzzzzz, 30.000, 40.000, "/m/0"\n',
     ),

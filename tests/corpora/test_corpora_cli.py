@@ -73,6 +73,10 @@ def test_a_corpus_is_fetched_checked_and_named_by_a_spec(
     assert " here" in call("corpora").output
     clips = load_corpus(rdbench.read_spec(named)).clips
     assert len({clip.group for clip in clips}) == 2
+    assert call("init", NAME).exit_code == 0
+    drafted = rdbench.read_spec("mine.yaml")
+    assert (drafted.corpus.kind, drafted.corpus.name) == ("named", NAME)
+    assert drafted.corpus.domains == ("speech",)
     place = tmp_path / "cache" / "corpora" / NAME
     by_name, by_folder = call("corpora", "check", NAME), call("corpora", "check", str(place))
     assert by_name.exit_code == 0, by_name.output
@@ -90,7 +94,7 @@ def test_a_corpus_is_fetched_checked_and_named_by_a_spec(
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no corpus 'vtck'; did you mean 'vctk'"):
         call("corpora", "fetch", "vtck")
-    with pytest.raises(SpecError, match="no fetch has made .*; say which corpus it is"):
+    with pytest.raises(SpecError, match=r"no fetch has made .*; say which corpus it is"):
         call("corpora", "check", str(tmp_path))
     with pytest.raises(SpecError, match="--data is the folder of one corpus"):
         call("corpora", "fetch", "vctk", "daps", "--data", "x")

@@ -22,7 +22,7 @@ from imitations import (
     tarred,
     written,
     zipped,
-)  # fmt: skip
+)
 
 from rdbench.audio.clip import Corpus
 from rdbench.corpora.check import check
@@ -153,7 +153,7 @@ def test_room_is_looked_for_before_anything_is_fetched(
     known, server = libri
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 100))
-    with pytest.raises(DownloadError, match="has room for 0.0 GB; make room, or name another"):
+    with pytest.raises(DownloadError, match=r"has room for 0\.0 GB; make room, or name another"):
         fetch(known, say=silent, opener=server.open)
     assert server.asked == []
 
@@ -195,9 +195,10 @@ def zip_link() -> bytes:
 
 def twice() -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+    with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("a/1.wav", b"1")
-        archive.writestr("a/1.wav", b"2")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a/1.wav", b"2")
     return out.getvalue()
 
 
