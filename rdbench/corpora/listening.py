@@ -142,10 +142,10 @@ def _of_file(path: Path) -> Iterator[Answer]:
             name = trial.attrib["trialName"]
             for one in trial.iter("testFile"):
                 file, score = one.attrib["fileName"], float(one.attrib["score"])
-                if {"/", "\\"} & set(name + file) or ".." in (name, file) or not 0 <= score <= 100:
+                if {"/", "\\"} & set(name + file) or file.startswith(".") or not 0 <= score <= 100:
                     raise ValueError(f"{name}/{file} has the score {score:g}")
                 stem = PurePosixPath(file).stem
-                condition = stem.removeprefix(name).strip("_") or stem
+                condition = stem.removeprefix(name).strip("_.") or stem
                 yield Answer(listener, name, condition, f"{score:g}", file)
     except (OSError, ValueError, KeyError, ET.ParseError) as error:
         raise SpecError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rdbench import download
 from rdbench.files import is_file, read_file
@@ -53,6 +53,8 @@ def read_record(folder: Path) -> Record | None:
             {str(name): (int(size), str(digest)) for name, (size, digest) in content[key].items()}
             for key in ("archives", "files")
         )
+        if any(PurePosixPath(name).is_absolute() or ".." in name.split("/") for name in files):
+            return None
         return Record(str(content["corpus"]), str(content["entry"]), archives, files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

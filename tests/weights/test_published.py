@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pwd
@@ -130,6 +131,27 @@ def test_a_download_that_broke_off_is_taken_up(tmp_path: Path, checkpoint: Path)
     assert server.asked == [{}, {"Range": "bytes=300-", "If-Range": '"1"'}]
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_date_of_long_ago_names_a_version_where_there_is_no_mark(tmp_path: Path) -> None:
+    content, asked = bytes(1000), []
+    date = "Tue, 03 Jun 2014 05:30:00 GMT"
+
+    def opener(url: str, headers: Mapping[str, str]) -> Response:
+        asked.append(headers)
+        whole = not headers
+        answer = Response(content if whole else content[300:], status=200 if whole else 206,
+                          failing_after=300 if whole else None)  # fmt: skip
+        answer.headers |= {"Last-Modified": date, "Date": "Tue, 03 Jun 2014 05:40:00 GMT"}
+        return answer
+
+    target = tmp_path / "file"
+    for attempt in (1, 2):
+        with contextlib.suppress(OSError):
+            download.download("https://a.org/w", target, lambda path: None, opener, most=10**4)
+        assert target.exists() == (attempt == 2)
+    assert asked == [{}, {"Range": "bytes=300-", "If-Range": date}]
+    assert target.read_bytes() == content
 
 
 def test_another_version_than_the_one_that_broke_off_is_sent_whole(
