@@ -93,7 +93,7 @@ def _audio(known: Entry, folder: Path) -> tuple[Path, list[str]]:
         if told := [path for path in files if re.fullmatch(kind.files, path)]:
             raise SpecError(
                 f"{folder} is not {known.title} but {kind.means} ({_named(told)} tells it); give "
-                "the folder of the other"
+                "the folder of the one that is named"
             )
     return root, files
 

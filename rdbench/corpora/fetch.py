@@ -96,7 +96,11 @@ def _bring(known: Entry, place: Path, part: Path, source: _Source) -> None:
     files: dict[str, tuple[int, str]] = {}
     try:
         for archive, here in zip(known.archives, paths, strict=True):
-            files |= _put(archive, here, new, archives, source.say)
+            try:
+                files |= _put(archive, here, new, archives, source.say)
+            except DownloadError:
+                source.forget(archive)
+                raise
         _check_layout(known, new)
         Record(known.name, known.digest, archives, files).write(new)
         new.replace(place)
@@ -184,6 +188,12 @@ class _Source:
             if self._folder is None:  # what is somebody's own stays
                 path.unlink(missing_ok=True)
             raise
+
+    def forget(self, archive: Archive) -> None:
+        """Lets an archive that cannot be unpacked be fetched again, unless it is as published."""
+        for one in archive.parts:
+            if self._folder is None and not (one.sha256 or one.md5):
+                (self._part / one.name).unlink(missing_ok=True)
 
     def _download(self, file: File, path: Path) -> None:
         address = download.mirrored(file.url, MIRROR)

@@ -8,6 +8,7 @@ archive says of its sizes may be wrong, and hashed on the way.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import re
@@ -33,8 +34,8 @@ SPARE_BYTES = 2**26
 """Beyond that, for small archives."""
 _BLOCK = 2**20
 _BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, NotImplementedError,
-    RuntimeError, ValueError,
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError, EOFError,
+    NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
 _JUNK = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store)", re.DOTALL)
 
@@ -91,7 +92,8 @@ def _opened(
     *_, last = parts
     with contextlib.ExitStack() as stack:
         if len(parts) > 1 or zipfile.is_zipfile(last):
-            archive = stack.enter_context(_split_zip(parts))
+            stream = stack.enter_context(io.BufferedReader(_Joined(parts)))
+            archive = stack.enter_context(_read_zip(stream, parts))
             needed = sum(one.file_size for one in archive.infolist() if wanted(one.filename))
             if needed > (free := shutil.disk_usage(target).free):
                 raise DownloadError(
@@ -122,9 +124,9 @@ def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
         archive.members = []  # type: ignore[attr-defined]  # which it would keep all of
 
 
-def _split_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
-    """A zip in parts, whose places are counted from the start of the part that they are in."""
-    archive = zipfile.ZipFile(io.BufferedReader(_Joined(parts)))
+def _read_zip(stream: IO[bytes], parts: Sequence[Path]) -> zipfile.ZipFile:
+    """A zip, of which places are counted from the start of the part that they are in."""
+    archive = zipfile.ZipFile(stream)
     if len(parts) > 1:
         starts = [0, *accumulate(path.stat().st_size for path in parts)]
         for info in archive.infolist():

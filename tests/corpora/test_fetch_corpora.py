@@ -137,6 +137,17 @@ def test_another_file_than_was_published_is_refused_and_asked_for_again(
     assert len(server.asked) == 3
 
 
+def test_what_nobody_published_a_checksum_of_is_asked_for_again_where_it_is_none() -> None:
+    archives = archives_of("sqam")
+    known, (address,) = imitated("sqam", archives), archives
+    with serving(archives | {address: b"<html>log in</html>".ljust(known.bytes or 0)}) as server:
+        with pytest.raises(DownloadError, match="is damaged or no archive"):
+            fetch(known, say=silent, opener=server.open)
+        server.files[address.removeprefix("https:/")] = archives[address]
+        assert told(corpus_of(known, fetch(known, say=silent, opener=server.open)))
+        assert len(server.asked) == 2
+
+
 def test_what_lies_in_the_place_of_a_corpus_stays(
     libri: tuple[Entry, Server], tmp_path: Path
 ) -> None:
