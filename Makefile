@@ -16,7 +16,7 @@ help:
 	@echo "make test-long   the longer checks (marker slow)"
 	@echo "make gpu         on a GPU machine: its tests, speed tables, parity; again, what is left"
 	@echo "make docs        the documentation as pages, into site/"
-	@echo "make pages       tables of commands, codecs, metrics and keys within docs/*.md, anew"
+	@echo "make pages       tables of commands, codecs, corpora, metrics and keys within docs/*.md, anew"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

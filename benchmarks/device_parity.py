@@ -42,7 +42,7 @@ def spec(limit: int) -> dict[str, Any]:
     ]
     return {
         "name": "device_parity",
-        "corpus": {"kind": "embedded", "limit": limit},
+        "corpus": {"kind": "embedded", "sample": {"clips": limit}},
         "protocol": {
             "sample_rate": {"speech": 16000, "default": 48000},
             "channels": "mono",

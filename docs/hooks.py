@@ -157,6 +157,8 @@ def _named(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """Every command by its full name: `run`, `weights fetch`."""
     for name, one in group.commands.items():
         if hasattr(one, "commands"):
+            if one.invoke_without_command and not above:
+                yield name, one
             yield from _named(one, f"{above}{name} ")
         else:
             yield f"{above}{name}", one
@@ -184,6 +186,45 @@ def _help(option: Any) -> str:
     if "Default:" in text or default in (None, False, 0, "", ()) or callable(default):
         return text
     return f"{text} Default: `{getattr(default, 'value', default)}`."
+
+
+def _corpora() -> str:
+    from rdbench.cli.corpora import domains, size
+    from rdbench.corpora.entries import entries
+
+    known = list(entries())
+    rows: list[tuple[str, ...]] = [
+        (
+            f"`{one.name}`",
+            f"[{one.title}]({one.homepage})",
+            domains(one),
+            str(one.clips.count or "not stated"),
+            size(one),
+            "by hand" if one.by_hand else "fetch",
+            one.licence,
+        )
+        for one in known
+    ]
+    table = _table(("corpus", "what", "domain", "clips", "size", "to be had", "licence"), rows)
+    files: list[tuple[str, ...]] = [
+        (f"`{one.name}`", f"`{part.name}`", part.checksum, part.found)
+        for one in known
+        for archive in one.archives
+        for part in archive.parts
+    ]
+    sums = _table(("corpus", "file", "checksum", "where figures were found"), files)
+    notes = [
+        f"- `{one.name}`: {' '.join(text for text in (one.note, _by_hand(one)) if text)} "
+        f"Cite {one.citation}."
+        for one in known
+    ]
+    return "\n\n".join([table, "\n".join(notes), sums])
+
+
+def _by_hand(entry: Any) -> str:
+    """How a corpus is had that nobody may fetch."""
+    said = str(entry.by_hand)
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
 def _results() -> str:
@@ -287,6 +328,7 @@ _BUILDERS: dict[str, Callable[[], str]] = {
     "metrics": _metrics,
     "metric_modules": _metric_modules,
     "commands": _commands,
+    "corpora": _corpora,
     "results": _results,
     "recipes": _recipes,
     "api": _api,

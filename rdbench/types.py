@@ -22,6 +22,10 @@ class RdbenchError(Exception):
     """A mistake that a user can mend: one sentence names the thing, what is wrong, what to do."""
 
 
+class GoingWarning(FutureWarning):
+    """Something that still works and will be taken away; says what takes its place."""
+
+
 class SpecError(RdbenchError):
     """A benchmark spec, a recipe or a command-line value that cannot be used."""
 
@@ -36,6 +40,10 @@ class CodecError(RdbenchError):
 
 class WeightsError(CodecError):
     """Model weights that are absent, damaged, of another format, or not what they claim to be."""
+
+
+class DownloadError(RdbenchError):
+    """Something published that cannot be fetched, or is not what it was published as."""
 
 
 class MissingProgramError(RdbenchError):

@@ -13,6 +13,7 @@ import pytest
 
 import rdbench
 from rdbench.analysis.compare import bd_rate
+from rdbench.store.reader import read_manifest
 from rdbench.types import RdbenchError, SpecError, StoreError
 
 SPEC: dict[str, Any] = {
@@ -67,6 +68,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> rdbench.Run:
     assert done.stdout == "the script runs\nchanged: []\n", done.stdout + done.stderr
     assert done.stderr == ""
     return rdbench.Run(folder / "tiny")
+
+
+def test_the_sample_stands_in_the_manifest(run: rdbench.Run) -> None:
+    drawn = read_manifest(run.folder)["corpus"]["sample"]
+    assert drawn == {"clips": 2, "seed": 0, "per": ["domain", "group"]}
 
 
 def test_a_run_is_a_table_of_scores_beside_rates(run: rdbench.Run) -> None:

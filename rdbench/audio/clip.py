@@ -9,11 +9,11 @@ of sampling of every statistic; the clip itself where nothing better is known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
 from pathlib import Path
 
+from rdbench.audio.sample import STRATA, order
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
@@ -62,25 +62,29 @@ class Corpus:
         """The domains there are, in the order of their first clips."""
         return tuple(dict.fromkeys(clip.domain for clip in self.clips))
 
-    def select(self, domains: Iterable[str] | None = None, limit: int | None = None) -> Corpus:
-        """The corpus cut to some `domains` and to at most `limit` clips, its order kept.
+    def select(self, domains: Iterable[str] | None = None) -> Corpus:
+        """The clips of some `domains`, their order kept; raises SpecError for one that none has."""
+        if domains is None:
+            return self
+        wanted = set(domains)
+        for domain in sorted(wanted - set(self.domains)):
+            hint = nearest(domain, self.domains, many="it has")
+            raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
+        clips = tuple(clip for clip in self.clips if clip.domain in wanted)
+        return self._part(clips)
 
-        A limit takes a clip of each domain in turn, and within a domain one of each group before a
-        second of any, so that a short trial sees every domain and as many speakers as it can.
-        Raises SpecError for a domain that no clip has, and for
-        a limit below 1.
+    def sample(self, clips: int, *, seed: int = 0, per: Sequence[str] = STRATA) -> Corpus:
+        """At most so many `clips`, the same on every machine, in the order of the corpus.
+
+        seed: another one takes others. per: what they are spread over, "domain" and "group"; one of
+        each in turn (`rdbench.audio.sample`). Raises SpecError for less than one clip.
         """
-        clips = self.clips
-        if domains is not None:
-            wanted = set(domains)
-            for domain in sorted(wanted - set(self.domains)):
-                hint = nearest(domain, self.domains, many="it has")
-                raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
-            clips = tuple(clip for clip in clips if clip.domain in wanted)
-        if limit is not None:
-            if limit < 1:
-                raise SpecError(f"a limit of {limit} clips leaves nothing; ask for 1 or more")
-            clips = _first_of_each_domain(clips, limit)
+        if clips < 1:
+            raise SpecError(f"a sample of {clips} clips leaves nothing; ask for 1 or more")
+        kept = {clip.name for clip in order(self.clips, seed=seed, per=per)[:clips]}
+        return self._part(tuple(clip for clip in self.clips if clip.name in kept))
+
+    def _part(self, clips: tuple[Clip, ...]) -> Corpus:
         if len(clips) == len(self.clips):
             return self
         part = f"{len(clips)} of {self.description}" if self.description else ""
@@ -118,21 +122,3 @@ def part_name(file: str, start: float, duration: float | None) -> str:
 
 def _seconds(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
-
-
-def _first_of_each_domain(clips: tuple[Clip, ...], limit: int) -> tuple[Clip, ...]:
-    groups: dict[str, dict[str, list[Clip]]] = {}
-    for clip in clips:
-        groups.setdefault(clip.domain, {}).setdefault(clip.group, []).append(clip)
-    by_domain = [_in_turn(list(members.values())) for members in groups.values()]
-    kept = {clip.name for clip in islice(_in_turn(by_domain), limit)}
-    return tuple(clip for clip in clips if clip.name in kept)
-
-
-def _in_turn(lists: Iterable[Iterable[Clip]]) -> Iterator[Clip]:
-    """The first of each, then the second of each, and so on."""
-    return (clip for turn in zip_longest(*lists) for clip in turn if clip is not None)

@@ -55,7 +55,7 @@ def folder_corpus(
         raise AudioError(f"there is no folder {str(path)!r}; give the folder that holds the clips")
     form = None if group_by in ("file", "folder") else group_form(group_by)
     clips = []
-    for file in _audio_files(folder):
+    for file in audio_files(folder):
         path = file.relative_to(folder)
         name = readable(path.as_posix())
         parent = path.parent.as_posix() if path.parent.parts else folder.resolve().name
@@ -120,7 +120,8 @@ def embedded_corpus() -> Corpus:
     return Corpus("embedded", clips, description)
 
 
-def _audio_files(folder: Path) -> Iterator[Path]:
+def audio_files(folder: Path) -> Iterator[Path]:
+    """Every audio file below a folder, by its ending; what is hidden is left out."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):

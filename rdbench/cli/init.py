@@ -19,7 +19,8 @@ def command(
     clips: Annotated[
         Path | None,
         typer.Argument(
-            help="A folder of audio, or a manifest.  [default: the clips that come with rdbench]",
+            help="A folder of audio, a manifest, or the name of a corpus (`rdbench corpora`).  "
+            "[default: the clips that come with rdbench]",
             show_default=False,
         ),
     ] = None,

@@ -68,7 +68,7 @@ def command(
     if allow_code:
         find_code(spec)
     benchmark = read_spec(spec, data=data, limit=limit, options=option or [], quiet=quiet)
-    if benchmark.corpus.limit is None:
+    if benchmark.corpus.sample is None:
         benchmark = with_limit(benchmark, CLIPS)
     progress = make_progress(quiet=quiet)
     with before_the_end(progress.stop):

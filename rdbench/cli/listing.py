@@ -62,10 +62,10 @@ def codecs(
             )  # fmt: skip
     width = terminal_width()
     if width is None:
-        _print_table(_CODEC_TITLES, rows)
+        print_table(_CODEC_TITLES, rows)
         return
     shown = len(_CODEC_TITLES) - 4
-    _print_wrapped(_CODEC_TITLES[:shown], [row[:shown] for row in rows], width)
+    print_wrapped(_CODEC_TITLES[:shown], [row[:shown] for row in rows], width)
     typer.echo("\n`rdbench codecs NAME` says all of one, with licences and whom to cite.")
 
 
@@ -89,10 +89,10 @@ def _print_card(name: str, cards: Mapping[str, Card]) -> None:
         "named in a spec": card.named,
         "lacking here": lacking(name, card) or "nothing",
     }
-    _print_facts(name, said)
+    print_facts(name, said)
 
 
-def _print_facts(name: str, said: Mapping[str, str]) -> None:
+def print_facts(name: str, said: Mapping[str, str]) -> None:
     typer.echo(name)
     width = terminal_width() or 100
     for title, text in said.items():
@@ -120,12 +120,13 @@ def specs() -> None:
     rows = []
     for name in shipped.names():
         spec = read_spec(shipped.FOLDER / f"{name}.yaml")
-        whose = "embedded" if spec.corpus.kind == "embedded" else "of yours"
+        own = {"embedded": "embedded", "named": spec.corpus.name}
+        whose = own.get(spec.corpus.kind, "of yours")
         domains = ", ".join(spec.corpus.domains or ()) or "all"
         systems = ", ".join(dict.fromkeys(system.label for system in spec.systems))
         time = shipped.TIMES.get(name, "not measured")
         rows.append((name, f"{whose} ({domains})", time, systems, spec.description))
-    _print_table(("spec", "clips", "time", "systems", "what"), rows)
+    print_table(("spec", "clips", "time", "systems", "what"), rows)
 
 
 def metrics(
@@ -182,7 +183,7 @@ def metrics(
         meant = definition(key)
         better = f"{ARROWS[meant.direction]} {meant.unit}".rstrip()
         rows.append((key, clean(meant.name, longest=30), better, ", ".join(meant.domains) or "all"))
-    _print_table(("key", "metric", "better", "domains"), rows)
+    print_table(("key", "metric", "better", "domains"), rows)
     typer.echo("\nrdbench metrics KEY says what one of them is, and what computes it")
 
 
@@ -190,7 +191,7 @@ def _print_metric(key: str) -> None:
     from rdbench.metrics.registry import backend_names, definition
 
     meant = definition(key)
-    _print_facts(
+    print_facts(
         key,
         {
             "metric": meant.name,
@@ -213,7 +214,7 @@ def _print_metric(key: str) -> None:
     )
 
 
-def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     """A line for each row, or where the terminal is too narrow for that, a paragraph."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     columns = terminal_width()
@@ -229,7 +230,7 @@ def _print_table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None
         typer.echo(line.rstrip())
 
 
-def _print_wrapped(titles: Sequence[str], rows: Sequence[tuple[str, ...]], columns: int) -> None:
+def print_wrapped(titles: Sequence[str], rows: Sequence[tuple[str, ...]], columns: int) -> None:
     """A table whose cells are broken between words, where a terminal has no room for lines."""
     from rich.console import Console
     from rich.table import Table

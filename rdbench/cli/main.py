@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +20,7 @@ from rdbench import interrupts
 from rdbench.cli import (
     check,
     compare,
+    corpora,
     doctor,
     fit_entropy,
     import_files,
@@ -38,7 +40,7 @@ from rdbench.cli import (
     weights,
 )
 from rdbench.text import printable
-from rdbench.types import RdbenchError
+from rdbench.types import GoingWarning, RdbenchError
 from rdbench.version import __version__
 
 NUMBA_SETTINGS = ".numba_config.yaml"
@@ -75,6 +77,7 @@ app.command("fit-entropy")(fit_entropy.command)
 app.command("doctor")(doctor.command)
 app.add_typer(latent.app, name="latent")
 app.add_typer(weights.app, name="weights")
+app.add_typer(corpora.app, name="corpora")
 
 
 @app.callback(invoke_without_command=True)
@@ -113,6 +116,7 @@ def entry() -> None:
     """Runs the command line; what a user or this machine can mend is one sentence on stderr."""
     # No command opens a window, and matplotlib ends its import over a name that it does not know.
     os.environ.pop("MPLBACKEND", None)
+    warnings.showwarning = _warned
     try:
         _stand_somewhere()
         app()
@@ -125,6 +129,17 @@ def entry() -> None:
         sys.exit(FAULT if sentence is None else USAGE)
     finally:
         interrupts.leave()
+
+
+_showwarning = warnings.showwarning
+
+
+def _warned(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """What is going to be taken away is one sentence, as an error is."""
+    if issubclass(category, GoingWarning):
+        typer.echo(f"rdbench: {printable(str(message))}", err=True)
+    else:
+        _showwarning(message, category, *where, **more)
 
 
 def _stand_somewhere() -> None:

@@ -19,7 +19,10 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A results folder
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Folder that replaces the corpus folder of the spec.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many clips.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="At most this many clips, as corpus.sample draws them."),
+]
 CodecOptions = Annotated[
     list[str] | None,
     typer.Option(

@@ -64,6 +64,7 @@ def manifest(
         "corpus": {
             "name": corpus.name,
             "description": corpus.description,
+            "sample": spec.corpus.sample.model_dump() if spec.corpus.sample else None,
             "clips": [_clip(planned) for planned in plan.clips],
         },
         "metrics": {key: metric.card() for key, metric in metrics.items()},

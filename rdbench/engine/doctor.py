@@ -213,6 +213,6 @@ def _speech() -> AudioBatch:
     from rdbench.audio.corpus import embedded_corpus
     from rdbench.audio.load import ExcerptProtocol, load_excerpt
 
-    clip = embedded_corpus().select(["speech"], limit=1).clips[0]
+    clip = embedded_corpus().select(["speech"]).clips[0]
     samples = load_excerpt(clip, ExcerptProtocol(24_000, "mono", 2.0)).samples[None]
     return AudioBatch(samples, torch.tensor([samples.shape[-1]]), 24_000)

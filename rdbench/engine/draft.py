@@ -57,12 +57,14 @@ class Headers:
 class Survey:
     """What was found out of a corpus.
 
-    kind, path: of the corpus in a spec; no path of the embedded one. domains: those with clips that
+    kind, name, path: of the corpus in a spec; no path of the embedded one, and of one by its name.
+    domains: those with clips that
     can be read. unreadable: how many clips cannot. grouped: whether the files of one folder belong
     together.
     """
 
     kind: str
+    name: str
     path: Path | None
     domains: Mapping[str, Headers]
     unreadable: int
@@ -80,19 +82,23 @@ class Survey:
 
 
 def survey(clips: Path | None, domain: str | None = None) -> Survey:
-    """Looks at a folder, at a manifest, or (None) at the clips that come with rdbench.
+    """Looks at a folder, a manifest, a public corpus (its name), or (None) rdbench's own clips.
 
-    domain: of the files of a folder; a manifest says its own.
+    domain: of the files of a folder; the others say their own.
 
     Raises AudioError or SpecError where there are no clips, or none that can be read.
     """
     from rdbench.audio.corpus import embedded_corpus, folder_corpus, manifest_corpus
+    from rdbench.corpora.clips import named_corpus
+    from rdbench.corpora.entries import names
 
     path = clips
     if clips is not None and clips.is_dir():
         path = next((clips / name for name in MANIFESTS if (clips / name).is_file()), clips)
     if path is None:
         corpus, kind = embedded_corpus(), "embedded"
+    elif not path.exists() and str(path) in names():
+        corpus, kind, path = named_corpus(str(path)), "named", None
     elif path.is_file():
         corpus, kind = manifest_corpus(path), "manifest"
     else:
@@ -124,7 +130,8 @@ def _surveyed(corpus: Corpus, kind: str, path: Path | None) -> Survey:
         raise AudioError(f"no file of {corpus.name!r} can be read as audio; give others")
     parents = Counter(clip.path.parent for clip in corpus.clips)
     grouped = kind == "folder" and path not in parents and 1 < len(parents) < len(corpus.clips)
-    return Survey(kind, path, domains, unreadable, grouped)
+    name = corpus.name if kind == "named" else ""
+    return Survey(kind, name, path, domains, unreadable, grouped)
 
 
 def draft(found: Survey, codecs: Sequence[str], out: Path) -> str:
@@ -150,6 +157,8 @@ def draft(found: Survey, codecs: Sequence[str], out: Path) -> str:
 
 def _corpus(found: Survey, out: Path) -> list[str]:
     lines = ["corpus:", f"  kind: {found.kind}"]
+    if found.name:
+        lines.append(f"  name: {found.name}  # `rdbench corpora` lists them")
     if found.path is not None:
         lines.append(f"  path: {quoted(path_from(out, found.path))}  # from this file's folder")
     if found.kind != "folder":

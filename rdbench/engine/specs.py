@@ -27,7 +27,7 @@ def read_spec(
         spec: the path of a YAML file, the name of a spec that comes with rdbench (`rdbench specs`
             lists them), what such a file would say as a mapping, or a spec that was read already.
         data: a folder of clips, or a manifest, in place of the spec's own.
-        limit: at most this many clips.
+        limit: a sample of at most this many clips, as `corpus.sample` of a spec draws it.
         options: options of codecs and metrics that replace those of the spec, by the name of the
             system or the key of the metric, and key: the text that would stand in the spec, where a
             path starts in the current folder.
@@ -36,7 +36,7 @@ def read_spec(
         SpecError: one sentence with what is wrong and the nearest valid name.
 
     >>> spec = read_spec("quick", limit=2)
-    >>> spec.name, spec.corpus.limit
+    >>> spec.name, spec.corpus.sample.clips
     ('quick', 2)
     """
     from rdbench.codecs.registry import names

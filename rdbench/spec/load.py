@@ -61,7 +61,8 @@ def load_spec(
             to the run to find unknown ones.
         codec_names: every codec name there is; `module:Class` is accepted as well. None as above.
         data: what replaces the corpus's own clips: a folder (by its manifest, where the spec
-            names one and the folder holds a file of that name), or a manifest.
+            names one and the folder holds a file of that name), or a manifest. Of a public corpus
+            by name, the folder that holds it.
 
     Raises:
         SpecError: one sentence with the file, the place in it, and the nearest valid name.
@@ -108,9 +109,12 @@ def with_data(
 ) -> BenchmarkSpec:
     """The spec with other clips, as `load_spec` takes them; `where` begins an error's sentence."""
     corpus = spec.corpus
-    if corpus.kind == "embedded" or corpus.path is None:
+    if corpus.kind == "embedded":
         raise SpecError(f"{where} uses the embedded corpus, so --data has nothing to replace")
     target = Path(data).absolute()
+    if corpus.kind == "named":
+        return _with_corpus(spec, {"path": os.path.relpath(target, spec.folder)})
+    assert corpus.path is not None
     manifest = target / Path(corpus.path).name if target.is_dir() else target
     if corpus.kind == "manifest" and manifest.is_file():
         target, kind = manifest, "manifest"
@@ -128,10 +132,12 @@ def with_data(
 
 
 def with_limit(spec: BenchmarkSpec, limit: int) -> BenchmarkSpec:
-    """The spec with at most `limit` clips; raises SpecError for less than one."""
+    """The spec with a sample of at most `limit` clips; raises SpecError for less than one."""
     if limit < 1:
         raise SpecError(f"a limit of {limit} clips leaves nothing; ask for 1 or more")
-    return _with_corpus(spec, {"limit": limit})
+    own = spec.corpus.sample
+    drawn = {} if own is None else own.model_dump()
+    return _with_corpus(spec, {"sample": drawn | {"clips": limit}})
 
 
 Changed = TypeVar("Changed", SystemSpec, MetricSpec)

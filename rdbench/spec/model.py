@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from pydantic import (
 )
 
 from rdbench.spec.shipped import tables
-from rdbench.types import SpecError
+from rdbench.types import GoingWarning, SpecError
 
 DEFAULT = "default"
 """The key of a mapping by domain that stands for every domain not named (also written `*`)."""
@@ -88,40 +89,88 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class SampleSpec(_Model):
+    """A part of a corpus that is the same on every machine (`rdbench.audio.sample`).
+
+    clips: at most so many. seed: another one takes others.
+    per: what the clips are spread over, one of each in turn: "domain", "group", or both; an empty
+        list is none of them.
+    """
+
+    clips: Count
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+    per: Annotated[tuple[Literal["domain", "group"], ...], BeforeValidator(_listed)] = (
+        "domain",
+        "group",
+    )
+
+    @field_validator("per")
+    @classmethod
+    def _no_duplicates(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _unique(value) or ()
+
+
 class CorpusSpec(_Model):
     """Which clips.
 
-    kind: the embedded default, every audio file of a folder, or a CSV/JSONL manifest.
-    path: the folder or the manifest; relative to the spec's folder.
+    kind: the embedded default, every audio file of a folder, a CSV/JSONL manifest, or a public
+        corpus by its name.
+    name: of a public corpus, as `rdbench corpora` lists them.
+    path: the folder or the manifest; relative to the spec's folder. Of a public corpus, where it
+        lies; None is where `rdbench corpora fetch` puts it.
     root: where a manifest's files lie; None is the manifest's own folder.
     domains: only clips of these domains; None is all.
     domain: the domain of all files of a folder.
     group_by: of a folder, whether each file is a group of its own, or the files of one folder are
         (one folder for each speaker, say), or those whose paths have the same part at `{group}` of
         a form such as "{group}_*": intervals are over groups.
-    limit: at most this many clips, of as many domains and groups as there are.
+    sample: a part of them that is the same on every machine.
     allow_outside: whether a manifest may name files outside its root.
     """
 
-    kind: Literal["embedded", "folder", "manifest"] = "embedded"
+    kind: Literal["embedded", "folder", "manifest", "named"] = "embedded"
+    name: Name | None = None
     path: str | None = None
     root: str | None = None
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     domain: Name | None = None
     group_by: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "file"
-    limit: Count | None = None
+    sample: SampleSpec | None = None
     allow_outside: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limit_is_a_sample(cls, value: Any) -> Any:
+        """`limit: 2` is `sample: {clips: 2}`, until version 0.3."""
+        if not isinstance(value, dict) or "limit" not in value:
+            return value
+        rest = {key: item for key, item in value.items() if key != "limit"}
+        limit = value["limit"]
+        if limit is None:
+            return rest
+        if rest.get("sample") is not None:
+            raise ValueError("has both `limit` and `sample`; keep `sample`")
+        warnings.warn(
+            f"`corpus.limit` will be taken away: write `sample: {{clips: {limit}}}`",
+            GoingWarning,
+            stacklevel=2,
+        )
+        return rest | {"sample": {"clips": limit}}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if (self.kind == "named") != (self.name is not None):
+            raise ValueError(
+                "`kind: named` and a `name` (`rdbench corpora` lists them) go together"
+            )
         if self.kind == "embedded" and (self.path or self.root):
             raise ValueError("the embedded corpus takes no path; set `kind: folder` or `manifest`")
-        if self.kind != "embedded" and not self.path:
+        if self.kind in ("folder", "manifest") and not self.path:
             raise ValueError(f"a {self.kind} corpus needs a `path`")
         if self.kind != "folder" and self.domain:
-            raise ValueError("`domain` is for a folder; choose clips of a manifest with `domains`")
+            raise ValueError("`domain` is for a folder; choose clips of others with `domains`")
         if self.kind != "folder" and self.group_by != "file":
-            raise ValueError("`group_by` is for a folder; a manifest has a column `group`")
+            raise ValueError("`group_by` is for a folder; others know their groups")
         if self.kind != "manifest" and (self.root or self.allow_outside):
             raise ValueError("`root` and `allow_outside` are for a manifest")
         return self
@@ -368,7 +417,7 @@ class BenchmarkSpec(_Model):
 
     @property
     def corpus_path(self) -> Path | None:
-        """The corpus folder or manifest; None for the embedded corpus."""
+        """The corpus folder or manifest; None for the embedded corpus and a fetched one."""
         return self._located(self.corpus.path)
 
     @property

@@ -2,7 +2,7 @@
 
 Nothing is downloaded that nobody asked for by name: `locate` finds what is in the cache, and raises
 `NotFetchedError` with what can be fetched; `rdbench weights fetch` and `--allow-download` do that.
-`fetch` downloads a file (`rdbench.weights.download`) and checks its hash where its authors publish
+`fetch` downloads a file (`rdbench.download`) and checks its hash where its authors publish
 one; `take` copies it from a folder. What is in a file is `rdbench.weights.checkpoints`' matter.
 """
 
@@ -17,14 +17,17 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from rdbench import download
+from rdbench.download import Opener, open_https
 from rdbench.files import is_file, is_folder, user_path
 from rdbench.identity import file_sha256
-from rdbench.types import WeightsError
-from rdbench.weights.download import Opener, copy, download, mirrored, open_https, size_of
-from rdbench.weights.formats import check_format, reason_of
+from rdbench.types import DownloadError, WeightsError
+from rdbench.weights.formats import MAX_BYTES, check_format, reason_of
 
 Built = TypeVar("Built")
 
+MIRROR = "RDBENCH_WEIGHTS_MIRROR"
+"""Environment variable: an https address under which files lie by host and path."""
 PRETRAINED = "pretrained"
 """The value of `weights` that means the published file."""
 
@@ -44,6 +47,11 @@ class WeightsFile:
     licence: str
 
     @property
+    def address(self) -> str:
+        """Where it is fetched from: the url, or the same below a mirror."""
+        return download.mirrored(self.url, MIRROR)
+
+    @property
     def hash_note(self) -> str:
         """What is known of the hash, for messages."""
         if self.sha256 is None:
@@ -52,19 +60,11 @@ class WeightsFile:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: RDBENCH_CACHE, else the user's cache folder (XDG).
-
-    Raises WeightsError for a user who has none of them.
-    """
-    if own := os.environ.get("RDBENCH_CACHE"):
-        return user_path(own) / "weights"
-    base = os.environ.get("XDG_CACHE_HOME")
+    """Where downloads are kept; raises WeightsError where there is no such place."""
     try:
-        return (Path(base) if base else Path.home() / ".cache") / "rdbench" / "weights"
-    except RuntimeError:  # neither HOME nor an entry in passwd
-        raise WeightsError(
-            "there is no home folder to keep published weights in; set RDBENCH_CACHE to a folder"
-        ) from None
+        return download.cache_folder("weights")
+    except DownloadError as error:
+        raise WeightsError(str(error)) from None
 
 
 class Download(Protocol):
@@ -102,7 +102,7 @@ class PublishedDownload:
 
     def tell(self, say: Callable[[str], None]) -> None:
         """See `Download`; the size is the server's word."""
-        size = size_of(self.file.url)
+        size = download.size_of(self.file.address)
         say(
             f"{self.name}: {self.file.filename} from {self.file.url}, "
             f"{f'{size} bytes' if size else 'of a size that was not told'}, {self.file.hash_note}; "
@@ -111,7 +111,7 @@ class PublishedDownload:
 
     def fetch(self, say: Callable[[str], None]) -> None:
         """See `Download`; the revision is part of the address."""
-        say(f"fetching {self.file.filename} from {mirrored(self.file.url)}")
+        say(f"fetching {self.file.filename} from {self.file.address}")
         self._say(fetch(self.file), say)
 
     def take(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -196,7 +196,9 @@ def fetch(
     _make_cache(target.parent)
     try:
         check = partial(_check, name=file.url, target=target, file=file)
-        download(file.url, target, check, opener or open_https)
+        download.download(file.address, target, check, opener or open_https, most=MAX_BYTES)
+    except DownloadError as error:
+        raise WeightsError(str(error)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise WeightsError(
             f"weights file {file.filename} could not be downloaded ({reason_of(error)}): fetch "
@@ -220,7 +222,9 @@ def take(file: WeightsFile, folder: Path, *, cache_dir: Path | None = None) -> P
     if not _is_cached(target, file):
         _make_cache(target.parent)
         try:
-            copy(source, target, partial(_check, name=str(source), target=target, file=file))
+            download.copy(
+                source, target, partial(_check, name=str(source), target=target, file=file)
+            )
         except OSError as error:
             raise WeightsError(
                 f"{source} could not be copied to {target} ({reason_of(error)}); make room there, "

@@ -122,7 +122,7 @@ def test_real_clips_coded_badly_are_placed_to_the_sample(embedded: AudioBatch, d
 
 
 def test_shared_clips_are_placed_to_the_sample(shared_data: object) -> None:
-    corpus = manifest_corpus(f"{shared_data}/clips/manifest.csv").select(limit=24)
+    corpus = manifest_corpus(f"{shared_data}/clips/manifest.csv").sample(24)
     protocol = ExcerptProtocol(RATE, "mono", 2.0)
     batch = batch_of(*(load_excerpt(clip, protocol).samples for clip in corpus.clips))
     late = AudioBatch(shifted(batch.samples, 37), batch.lengths, RATE)

@@ -197,16 +197,6 @@ def test_selection_keeps_order_and_sees_every_domain() -> None:
     assert corpus.domains == ("speech", "music", "sound")
     chosen = corpus.select(domains=["music", "speech"])
     assert [clip.name for clip in chosen.clips] == ["0", "1", "2", "3", "5"]
-    assert [clip.name for clip in corpus.select(limit=4).clips] == ["0", "1", "3", "4"]
-    assert corpus.select(limit=99) == corpus
-    assert [clip.name for clip in corpus.select(["music"], 1).clips] == ["3"]
-
-
-def test_a_limit_takes_a_clip_of_every_group_first() -> None:
-    clips = tuple(Clip(f"{g}{i}", Path(f"{g}{i}"), "speech", g) for g in "abc" for i in range(3))
-    corpus = Corpus("c", clips, "")
-    assert [clip.name for clip in corpus.select(limit=3).clips] == ["a0", "b0", "c0"]
-    assert [clip.name for clip in corpus.select(limit=5).clips] == ["a0", "a1", "b0", "b1", "c0"]
 
 
 def test_groups_are_parts_of_file_names(tmp_path: Path) -> None:
@@ -236,8 +226,8 @@ def test_selections_of_nothing_are_refused() -> None:
         corpus.select(domains=["speach"])
     with pytest.raises(SpecError, match="it has: speech, music"):
         corpus.select(domains=["birds"])
-    with pytest.raises(SpecError, match="limit of 0"):
-        corpus.select(limit=0)
+    with pytest.raises(SpecError, match="sample of 0"):
+        corpus.sample(0)
     with pytest.raises(SpecError, match="holds no clips"):
         corpus.select(domains=[])
     with pytest.raises(RdbenchError, match="'x' 2 times"):

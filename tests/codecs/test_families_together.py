@@ -31,7 +31,7 @@ pathlib.Path(sys.argv[3]).write_bytes(work(pathlib.Path(sys.argv[2]).read_bytes(
 """
 SPEC = """
 name: families
-corpus: {kind: embedded, domains: [speech], limit: 2}
+corpus: {kind: embedded, domains: [speech], sample: {clips: 2}}
 protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: null}
 metrics: {default: [si_sdr, mel_dac_16k]}
 systems:

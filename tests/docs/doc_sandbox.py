@@ -99,7 +99,7 @@ def cut_spec(spec: dict[str, Any]) -> dict[str, Any]:
             system["points"] = system["points"][:2]
     spec["systems"] = kept
     spec["metrics"] = {"default": METRICS[:2]}
-    spec["corpus"] |= {"limit": 2, "domains": ["speech"]}
+    spec["corpus"] |= {"sample": {"clips": 2}, "domains": ["speech"]}
     spec["costs"], spec["entropy"] = {"enabled": False}, {"enabled": False}
     return spec
 

@@ -178,8 +178,8 @@ def test_the_same_spec_gives_the_same_sounds_and_a_seed_others(
     other, _ = hear(spec_of(clips, "Frames", protocol=protocol), tables=tables)
     assert not np.array_equal(other[0].sounds[0].samples, one[0].sounds[0].samples)
     # A clip's sample does not depend on which clips stand beside it.
-    alone, _ = hear(spec_of(clips, "Frames", corpus={"kind": "folder", "path": str(clips),
-                                                     "limit": 1}), tables=tables)  # fmt: skip
+    few = {"kind": "folder", "path": str(clips), "sample": {"clips": 1}}
+    alone, _ = hear(spec_of(clips, "Frames", corpus=few), tables=tables)
     samples = [part(groups, "paths")[0].sounds[1].samples for groups in (one, alone)]
     assert np.array_equal(*samples)
 

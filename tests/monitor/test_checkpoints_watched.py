@@ -18,7 +18,7 @@ from rdbench.types import SpecError
 
 QUICK: dict[str, Any] = {
     "name": "quick",
-    "corpus": {"kind": "embedded", "domains": ["speech"], "limit": 1},
+    "corpus": {"kind": "embedded", "domains": ["speech"], "sample": {"clips": 1}},
     "protocol": {"sample_rate": 16000, "channels": "mono", "excerpt_seconds": 1.0},
     "metrics": {"default": ["lsd"]},
 }

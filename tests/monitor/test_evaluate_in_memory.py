@@ -20,7 +20,7 @@ from rdbench.spec.load import make_spec
 from rdbench.types import CodecError, SpecError
 
 QUICK: dict[str, Any] = {
-    "corpus": {"kind": "embedded", "domains": ["speech"], "limit": 2},
+    "corpus": {"kind": "embedded", "domains": ["speech"], "sample": {"clips": 2}},
     "metrics": {"default": ["si_sdr", "lsd"]},
 }
 
@@ -102,7 +102,9 @@ def test_everything_is_afterwards_as_it_was() -> None:
 
 
 def test_without_a_spec_it_suits_the_model() -> None:
-    found = rdbench.evaluate(TinyVae(net=Net()), {"corpus": {"kind": "embedded", "limit": 1}})
+    found = rdbench.evaluate(
+        TinyVae(net=Net()), {"corpus": {"kind": "embedded", "sample": {"clips": 1}}}
+    )
     assert {"speech/pesq_wb", "speech/estoi", "speech/mel_dac_16k"} <= set(found.values)
     assert found.folder is None
 

@@ -17,7 +17,7 @@ from rdbench.monitor.lightning import EvaluateCallback
 from rdbench.types import SpecError
 
 QUICK: dict[str, Any] = {
-    "corpus": {"kind": "embedded", "domains": ["speech"], "limit": 1},
+    "corpus": {"kind": "embedded", "domains": ["speech"], "sample": {"clips": 1}},
     "metrics": {"default": ["lsd"]},
 }
 

@@ -16,7 +16,7 @@ from rdbench.types import Status
 
 EMBEDDED_SPEC = """
 name: heard
-corpus: {kind: embedded, domains: [speech], limit: 3}
+corpus: {kind: embedded, domains: [speech], sample: {clips: 3}}
 protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: 2.0}
 metrics: {default: [si_sdr, lsd]}
 costs: {enabled: false}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ from rdbench.codecs import registry as codecs
 from rdbench.metrics import registry as metrics
 from rdbench.spec import shipped
 from rdbench.spec.load import MAX_BYTES, load_spec, with_limit, with_option
-from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec
-from rdbench.types import SpecError
+from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec, SampleSpec
+from rdbench.types import GoingWarning, SpecError
 
 BENCHMARKS = shipped.FOLDER
 
@@ -355,7 +356,10 @@ def test_the_command_line_replaces_limit_and_options(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "specs" / "s.yaml"
     spec = load(path, minimal(systems=[{"codec": "lyra", "options": {"a": 1}}, {"codec": "mp3"}]))
-    assert with_limit(spec, 3).corpus.limit == 3
+    assert with_limit(spec, 3).corpus.sample == SampleSpec(clips=3)
+    drawn = load(path, minimal(corpus={"sample": {"clips": 9, "seed": 4, "per": "group"}}))
+    fewer = with_limit(drawn, 3).corpus.sample
+    assert fewer == SampleSpec(clips=3, seed=4, per=("group",))
     with pytest.raises(SpecError, match="ask for 1 or more"):
         with_limit(spec, 0)
     changed = with_option(with_option(spec, "lyra", "b", "10"), "lyra", "models", "./lyra")
@@ -370,6 +374,21 @@ def test_the_command_line_replaces_limit_and_options(
     (heard,) = with_option(spec, metric.key, "weights", "./model.pt").metrics_for("speech")
     assert heard.key == metric.key
     assert spec.options_for(heard) == {"weights": str(tmp_path / "model.pt")}
+
+
+def test_a_limit_is_a_sample_and_says_that_it_goes(tmp_path: Path) -> None:
+    with pytest.warns(GoingWarning, match=r"write `sample: \{clips: 2\}`"):
+        spec = load(tmp_path / "s.yaml", minimal(corpus={"limit": 2}))
+    assert spec.corpus.sample == SampleSpec(clips=2)
+    for corpus, said in (
+        ({"limit": 2, "sample": {"clips": 2}}, "has both `limit` and `sample`"),
+        ({"sample": {"clips": 0}}, "`corpus.sample.clips` is 0"),
+        ({"sample": {"clips": 2, "per": "grup"}}, "is 'grup'; did you mean 'group'?"),
+        ({"kind": "named"}, "`kind: named` and a `name`"),
+        ({"name": "vctk"}, "`kind: named` and a `name`"),
+    ):
+        with pytest.raises(SpecError, match=re.escape(said)):
+            load(tmp_path / "s.yaml", minimal(corpus=corpus))
 
 
 def test_a_spec_survives_json(tmp_path: Path) -> None:

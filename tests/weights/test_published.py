@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pwd
@@ -14,8 +15,8 @@ from urllib.error import HTTPError
 import pytest
 import torch
 
+from rdbench import download
 from rdbench.types import WeightsError
-from rdbench.weights import download
 from rdbench.weights.published import WeightsFile, cache_folder, fetch, locate, take
 
 
@@ -132,6 +133,27 @@ def test_a_download_that_broke_off_is_taken_up(tmp_path: Path, checkpoint: Path)
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_date_of_long_ago_names_a_version_where_there_is_no_mark(tmp_path: Path) -> None:
+    content, asked = bytes(1000), []
+    date = "Tue, 03 Jun 2014 05:30:00 GMT"
+
+    def opener(url: str, headers: Mapping[str, str]) -> Response:
+        asked.append(headers)
+        whole = not headers
+        answer = Response(content if whole else content[300:], status=200 if whole else 206,
+                          failing_after=300 if whole else None)  # fmt: skip
+        answer.headers |= {"Last-Modified": date, "Date": "Tue, 03 Jun 2014 05:40:00 GMT"}
+        return answer
+
+    target = tmp_path / "file"
+    for attempt in (1, 2):
+        with contextlib.suppress(OSError):
+            download.download("https://a.org/w", target, lambda path: None, opener, most=10**4)
+        assert target.exists() == (attempt == 2)
+    assert asked == [{}, {"Range": "bytes=300-", "If-Range": date}]
+    assert target.read_bytes() == content
+
+
 def test_another_version_than_the_one_that_broke_off_is_sent_whole(
     tmp_path: Path, checkpoint: Path
 ) -> None:
@@ -221,7 +243,7 @@ def test_a_web_page_instead_of_weights_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_an_endless_download_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "MAX_BYTES", 1000)
+    monkeypatch.setattr("rdbench.weights.published.MAX_BYTES", 1000)
     with pytest.raises(WeightsError, match="larger than 1000 bytes"):
         fetch(published(), cache_dir=tmp_path, opener=serving(b"PK" * 1000, length=0))
     assert list(tmp_path.iterdir()) == []

@@ -94,7 +94,7 @@ def _embedded_speech(sample_rate: int, channels: int) -> AudioBatch:
     from rdbench.audio.corpus import embedded_corpus
     from rdbench.audio.load import ExcerptProtocol, load_excerpt
 
-    clip = embedded_corpus().select(["speech"], limit=1).clips[0]
+    clip = embedded_corpus().select(["speech"]).clips[0]
     protocol = ExcerptProtocol(sample_rate, "mono" if channels == 1 else "stereo", None)
     samples = load_excerpt(clip, protocol).samples[None]
     return AudioBatch(samples, torch.tensor([samples.shape[-1]]), sample_rate)

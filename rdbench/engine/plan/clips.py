@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rdbench.engine.plan.digests import clip_seed, digest
 from rdbench.identity import FileHash, hash_file
-from rdbench.types import AudioError, SpecError
+from rdbench.types import SpecError
 
 if TYPE_CHECKING:
     from rdbench.audio.clip import Clip, Corpus
     from rdbench.audio.load import ExcerptProtocol
-    from rdbench.spec.model import BenchmarkSpec
+    from rdbench.spec.model import BenchmarkSpec, CorpusSpec
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,19 @@ class PlannedClip:
 
 
 def load_corpus(spec: BenchmarkSpec) -> Corpus:
-    """The clips of `spec`; raises AudioError where none are left, SpecError for a bad manifest."""
+    """The clips of `spec`.
+
+    Raises AudioError for a folder without audio, SpecError for a bad manifest, a public corpus that
+    is not here, and domains that no clip has.
+    """
     from rdbench.audio.corpus import embedded_corpus, folder_corpus, manifest_corpus
 
     wanted = spec.corpus
     path = spec.corpus_path
+    if wanted.name is not None:
+        from rdbench.corpora.clips import named_corpus
+
+        return _drawn(named_corpus(wanted.name, path), wanted)
     if path is not None and not os.path.lexists(path):
         raise SpecError(
             f"the clips of {spec.name} are not there ({wanted.path}); name the folder that holds "
@@ -67,13 +75,13 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
             allow_outside=wanted.allow_outside,
             domain=wanted.unnamed_domain,
         )
-    chosen = corpus.select(domains=wanted.domains, limit=wanted.limit)
-    if not chosen.clips:
-        domains = ", ".join(wanted.domains or ())
-        raise AudioError(
-            f"corpus {corpus.name!r} has no clip of the domains {domains}; change corpus.domains"
-        )
-    return chosen
+    return _drawn(corpus, wanted)
+
+
+def _drawn(corpus: Corpus, wanted: CorpusSpec) -> Corpus:
+    chosen = corpus.select(domains=wanted.domains)
+    drawn = wanted.sample
+    return chosen.sample(drawn.clips, seed=drawn.seed, per=drawn.per) if drawn else chosen
 
 
 def unread_manifest(spec: BenchmarkSpec) -> str:

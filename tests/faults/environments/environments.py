@@ -22,7 +22,7 @@ from terminals import in_a_terminal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SPEC = """name: small
-corpus: {kind: embedded, domains: [speech], limit: 2}
+corpus: {kind: embedded, domains: [speech], sample: {clips: 2}}
 protocol: {sample_rate: 16000, channels: mono, excerpt_seconds: 1.0}
 metrics: {default: [si_sdr]}
 systems:

@@ -35,7 +35,7 @@ LIMIT = 60.0
 
 SPEC = """
 name: interrupted
-corpus: {{kind: embedded, limit: 2}}
+corpus: {{kind: embedded, sample: {{clips: 2}}}}
 protocol: {{sample_rate: 16000, channels: mono, excerpt_seconds: 1.0}}
 metrics: {{default: [si_sdr, lsd]}}
 systems:
