@@ -98,7 +98,8 @@ def resolve_metrics(
             )
         metric = Metric(item.key, item.backend, json.dumps(spec.options_for(item), default=str))
         if valid_on(metric.definition, domain):
-            backend = with_downloads(partial(_built, metric), fetching)
+            # Not what an earlier run of this process built: code may have been edited since.
+            backend = with_downloads(partial(_build, metric), fetching)
             files = tuple(backend.files.items())
             chosen.append(Metric(item.key, backend.name, metric.options, files))
     if not chosen:
@@ -147,6 +148,10 @@ def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _built(metric: Metric) -> Backend:
+    return _build(metric)
+
+
+def _build(metric: Metric) -> Backend:
     from rdbench.metrics.registry import backend
 
     return backend(metric.key, metric.backend_name, json.loads(metric.options))

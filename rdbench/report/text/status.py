@@ -87,7 +87,8 @@ def provenance_text(run: Run) -> str:
     for name, count in run.rows["provenance"].value_counts(sort=False).items():
         said = _told(run.manifest, str(name))
         # Rows of merged runs name the run, too, which is no other machine.
-        first = next((known for known, one in told.items() if one == said), str(name))
+        alike = (known for known, one in told.items() if said[0] and one == said)
+        first = next(alike, str(name))
         told[first] = said
         counts[first] = counts.get(first, 0) + int(count)
     if len(counts) < 2:
@@ -109,12 +110,12 @@ def provenance_text(run: Run) -> str:
         if not silent or "processor" not in parts:
             return ""
         return f"Of {silent:,} of the {sum(counts.values()):,} rows the processor is not recorded."
-    alike = "on the same machine" if known and not packages else "with the same versions"
-    parts_said = [
+    how = "on the same machine" if known and not packages else "with the same versions"
+    each = [
         f"{count:,} with {_named(*told[name], packages, differing)}"
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
     ]
-    return f"The rows were not all measured {alike}: {'; '.join(parts_said)}."
+    return f"The rows were not all measured {how}: {'; '.join(each)}."
 
 
 def _told(manifest: Mapping[str, Any], name: str) -> tuple[dict[str, str], dict[str, str]]:
