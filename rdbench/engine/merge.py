@@ -70,16 +70,17 @@ def merge_runs(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
     """
     out = Path(out)
     with appearing(out) as folder:
-        sources = read_sources([Path(run) for run in runs])
-        manifest = joined_manifest(sources)
-        standing = standing_rows(sources, manifest)
-        notes = _of_devices(sources)
-        if standing.costs_aside:
-            notes.append(
-                f"{standing.costs_aside} costs of a point and machine that another run timed too "
-                "moved to retired/: those of the run named first stand"
-            )
+        # Its lock says from the first moment on that somebody works here.
         with RunWriter(folder) as writer:
+            sources = read_sources([Path(run) for run in runs])
+            manifest = joined_manifest(sources)
+            standing = standing_rows(sources, manifest)
+            notes = _of_devices(sources)
+            if standing.costs_aside:
+                notes.append(
+                    f"{standing.costs_aside} costs of a point and machine that another run timed "
+                    "too moved to retired/: those of the run named first stand"
+                )
             # Of what lies beside a unit, the first run's counts, which is written last.
             for source, rows, aside in reversed(
                 list(zip(sources, standing.rows, standing.aside, strict=True))

@@ -350,7 +350,7 @@ REFUSED: Mapping[str, tuple[Change, Sequence[str]]] = {
         _set("spec", "systems", to=[{"name": "dac", "options": {"a": 1}}]),
         ["system dac", "options"],
     ),
-    "variant": (_set("variants", "codes", "digest", to="x"), ["variant codes"]),
+    "variant": (_set("variants", "codes", "source", to="x"), ["variant codes"]),
     "clip's content": (
         _set("corpus", "clips", to=[{"name": "a", "domain": "speech", "content": "other"}]),
         ["clip a", "audio"],
