@@ -74,6 +74,7 @@ def merge_runs(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
         with RunWriter(folder) as writer:
             sources = read_sources([Path(run) for run in runs])
             manifest = joined_manifest(sources)
+            planned = list(planned_rows(manifest))  # raises where a plan is none
             standing = standing_rows(sources, manifest)
             notes = _of_devices(sources)
             if standing.costs_aside:
@@ -92,7 +93,7 @@ def merge_runs(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
                 notes += _write_sets(writer, manifest, standing.grown)
             writer.write_manifest(manifest)
         there = statuses(columns_of(read_all(folder / MEASUREMENTS)))
-        missing = sum(unit not in there for unit in planned_rows(manifest))
+        missing = sum(unit not in there for unit in planned)
         table = read_all(folder / MEASUREMENTS, ("unit_key", "status"))
         failed = table["status"].to_pylist().count(str(Status.FAILED))
         moved = sum(map(len, standing.aside))
@@ -261,7 +262,7 @@ def _measured(work: SetWork, metrics: Mapping[str, Any]) -> list[Result]:
             return list(latents.values_of_set(work))
         if work.owner == "sets":
             key = work.quantities[0].key
-            return list(sets.values_of_set(_metric(key, json.dumps(metrics[key])), work))
+            return list(sets.values_of_set(_metric(key, json.dumps(metrics.get(key, {}))), work))
     except RdbenchError as error:
         return work.failed(Score.failed(f"{error}; {AGAIN}"))
     except Exception as error:  # a metric may be anyone's
@@ -319,7 +320,7 @@ def _columns(metrics: Mapping[str, Any], quantity: Quantity) -> tuple[str, str]:
     from rdbench.engine.passes.entropy import EntropyPass
 
     if quantity.kind is Kind.METRIC:
-        card = metrics[quantity.key]
+        card = metrics.get(quantity.key, {})
         return str(card.get("unit")), str(card.get("backend"))
     if quantity.kind is Kind.FEATURE:
         return "", quantity.model

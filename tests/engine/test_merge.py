@@ -372,6 +372,16 @@ def test_runs_that_were_measured_otherwise_are_refused(tmp_path: Path, what: str
     assert str(tmp_path / "b") in sentence
 
 
+def test_a_model_may_lie_elsewhere_on_another_machine(tmp_path: Path) -> None:
+    def at(place: str) -> Change:
+        return lambda manifest: manifest["metrics"]["snr"].update(
+            options={"weights": place}, model_file={"path": place, "sha256": "x"}
+        )
+
+    runs = [make(tmp_path / name, change=at(f"/{name}/model.pt")) for name in ("a", "b")]
+    assert merged(tmp_path, *runs).rows == 12
+
+
 def test_one_unit_with_two_values_is_refused_and_both_are_said(tmp_path: Path) -> None:
     row = first_row()
     runs = make(tmp_path / "a", rows=[row]), make(tmp_path / "b", rows=[changed(row, value=1.25)])

@@ -18,8 +18,10 @@ from rdbench.types import StoreError
 _CODES = ("codec", "version", "weights_sha256", "curve", "headline")
 """What a system of one name has in every run in which it could be built."""
 _MEASURES = (
-    "version", "backend", "backend_version", "options", "unit", "direction", "scope", "channels",
+    "version", "backend", "backend_version", "unit", "direction", "scope", "channels",
 )  # fmt: skip
+_FILES = ("weights", "reference")
+"""Options that say where a file lies; what it holds, `model_file` and `backend_version` say."""
 _LONGEST = 60
 
 
@@ -104,21 +106,24 @@ def _union(sources: Sequence[Source], section: str, check: Any) -> dict[str, Any
 def _check_metric(
     key: str, first: Source, mine: Mapping[str, Any], other: Source, its: Mapping[str, Any]
 ) -> None:
-    differs = [name for name in _MEASURES if mine.get(name) != its.get(name)]
-    model, another = (_model(card) for card in (mine, its))
-    if differs or model != another:
-        name = differs[0] if differs else "model"
-        was, now = (mine.get(name), its.get(name)) if differs else (model, another)
+    was, now = _measured_with(mine), _measured_with(its)
+    name = next((name for name in was if was[name] != now[name]), None)
+    if name is not None:
         raise StoreError(
-            f"metric {key} was measured with {name} {_shown(was)} in {first.name} and "
-            f"{_shown(now)} in {other.name}; run the older of them again with this rdbench, which "
-            f"measures {key} alone anew"
+            f"metric {key} was measured with {name} {_shown(was[name])} in {first.name} and "
+            f"{_shown(now[name])} in {other.name}; run the older of them again with this rdbench, "
+            f"which measures {key} alone anew"
         )
 
 
-def _model(card: Mapping[str, Any]) -> Any:
-    found = card.get("model_file")
-    return found.get("sha256") if isinstance(found, Mapping) else None
+def _measured_with(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a metric's values depend on, wherever its files lie."""
+    model, options = card.get("model_file") or {}, card.get("options") or {}
+    return {
+        **{name: card.get(name) for name in _MEASURES},
+        "options": {name: value for name, value in options.items() if name not in _FILES},
+        "model": model.get("sha256"),
+    }
 
 
 def _check_variant(
