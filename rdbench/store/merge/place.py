@@ -34,6 +34,8 @@ def appearing(out: Path) -> Iterator[Path]:
             f"{out} is being made by process {session.pid} on {session.host}; wait until that "
             "ends, or choose another folder"
         )
+    if folder.is_symlink():
+        folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
     try:
