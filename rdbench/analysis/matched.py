@@ -1,15 +1,16 @@
 """One run against an earlier one: systems of one name, point by point and curve by curve.
 
 "Is this checkpoint better than last week's?" Every headline point that both runs have is compared
-with itself on the same clips, and every curve with itself by BD-rate. What both measured alike, row
-by row, is named and not compared.
+with itself on the same clips, and every curve on which something has changed with itself by
+BD-rate: whole, as each run has it, with the points that are the same in both. What both measured
+alike, row by row, is named and not compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rdbench.analysis.curves.bd_rate import bd_table
 from rdbench.analysis.paired import PAIR_COLUMNS, paired_table
@@ -27,19 +28,30 @@ ALPHA = 0.05
 """A difference counts whose p, corrected for all tests of the comparison (Holm), is below this."""
 
 
+class ChangedCurve(NamedTuple):
+    """How many points a curve has in either run, and how many of those of both differ."""
+
+    curve: str
+    old: int
+    new: int
+    changed: int
+
+
 @dataclass(frozen=True)
 class Matched:
     """What there is to say of a run and an earlier one.
 
-    run: both, as one; systems that differ have the run's name before theirs. pairs: differences of
-    points, new − old (`PAIR_COLUMNS`), one table for all tests. bd: BD-rates of curves, new against
-    old (`BD_COLUMNS`), None where no curve has points enough. same: systems whose rows are the same
-    in both. only_old, only_new: systems of one of them, or without a point in both.
+    run: both, as one; systems of curves that differ have the run's name before theirs. pairs:
+    differences of points, new − old (`PAIR_COLUMNS`), one table for all tests. bd: BD-rates of
+    curves, new against old (`BD_COLUMNS`), None where no curve has points enough. curves: those
+    curves. same: systems whose rows are the same in both. only_old, only_new: systems of one of
+    them, or without a point in both.
     """
 
     run: Run
     pairs: pd.DataFrame
     bd: pd.DataFrame | None
+    curves: tuple[ChangedCurve, ...]
     same: tuple[str, ...]
     only_old: tuple[str, ...]
     only_new: tuple[str, ...]
@@ -84,8 +96,8 @@ def match(old: Run, new: Run, *, metrics: Sequence[str] | None = None) -> Matche
                 f"no metric {metric!r} was measured in both {old.name} and {new.name}; "
                 f"{nearest(metric, sorted(measured))}"
             )
-    merged = merge([old, new])
     changed = clashing_systems([old, new])
+    merged = merge([old, new], apart=_on_curves_of(changed, [old, new]))
     pairs = [
         (f"{new.name}:{name}/{point}", f"{old.name}:{name}/{point}")
         for name in both
@@ -98,10 +110,12 @@ def match(old: Run, new: Run, *, metrics: Sequence[str] | None = None) -> Matche
         if pairs
         else pd.DataFrame(columns=PAIR_COLUMNS)
     )
+    curves = _changed_curves(merged, old, new, {own for own, _ in pairs})
     return Matched(
         merged,
         table,
-        _bd(merged, old, new, metrics),
+        _bd(merged, old, new, curves, metrics),
+        curves,
         same=tuple(name for name in both if name not in changed),
         only_old=tuple(name for name in before if name not in both),
         only_new=tuple(name for name in after if name not in both),
@@ -118,23 +132,55 @@ def _systems(run: Run) -> dict[str, list[str]]:
     return found
 
 
-def _bd(merged: Run, old: Run, new: Run, metrics: Sequence[str] | None) -> pd.DataFrame | None:
-    """BD-rates of the curves that differ and have points enough in both."""
+def _on_curves_of(changed: Collection[str], runs: Sequence[Run]) -> set[str]:
+    """The systems on the curves of those that have changed: a curve is compared whole."""
+    found: set[str] = set()
+    for run in runs:
+        curves = run.rows.loc[run.rows["system"].isin(list(changed)), "curve"].unique()
+        found |= set(run.rows.loc[run.rows["curve"].isin(curves), "system"].astype(str))
+    return found
+
+
+def _changed_curves(
+    merged: Run, old: Run, new: Run, changed: Collection[str]
+) -> tuple[ChangedCurve, ...]:
+    """The curves that differ and have points enough in both; changed: points of the new run."""
+    points = _systems(merged)
+    members: dict[str, list[str]] = {}
+    for system, curve in (
+        merged.rows.drop_duplicates("system")[["system", "curve"]].astype(str).values
+    ):
+        members.setdefault(curve, []).extend(
+            f"{system}/{point}" for point in points.get(system, ())
+        )
+    found = []
+    for curve, own in members.items():
+        name = curve.removeprefix(f"{new.name}:")
+        before = members.get(f"{old.name}:{name}", ())
+        if curve.startswith(f"{new.name}:") and min(len(own), len(before)) >= LEAST_POINTS:
+            found.append(ChangedCurve(name, len(before), len(own), len({*own} & {*changed})))
+    return tuple(found)
+
+
+def _bd(
+    merged: Run,
+    old: Run,
+    new: Run,
+    curves: Sequence[ChangedCurve],
+    metrics: Sequence[str] | None,
+) -> pd.DataFrame | None:
+    """BD-rates of these curves, whole."""
     import pandas as pd
 
-    points = _systems(merged)
-    counts: dict[str, int] = {}
-    curves = merged.rows.drop_duplicates("system")[["system", "curve"]].astype(str)
-    for system, curve in curves.values:
-        counts[curve] = counts.get(curve, 0) + len(points.get(system, ()))
-    tables = []
-    for curve, count in counts.items():
-        other = f"{old.name}:{curve.removeprefix(f'{new.name}:')}"
-        if curve.startswith(f"{new.name}:") and min(count, counts.get(other, 0)) >= LEAST_POINTS:
-            tables.append(
-                bd_table(
-                    merged, reference=other, curves=[curve], metrics=metrics,
-                    methods=("pchip",), quantities=("bd_rate",),
-                )
-            )  # fmt: skip
+    tables = [
+        bd_table(
+            merged,
+            reference=f"{old.name}:{one.curve}",
+            curves=[f"{new.name}:{one.curve}"],
+            metrics=metrics,
+            methods=("pchip",),
+            quantities=("bd_rate",),
+        )
+        for one in curves
+    ]
     return pd.concat(tables, ignore_index=True) if tables else None

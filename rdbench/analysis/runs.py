@@ -6,7 +6,7 @@ content under the same clip name, one version of every shared metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,12 +172,12 @@ def _planned(manifest: Mapping[str, Any]) -> list[Unit]:
     return list(planned_rows(manifest)) if "plan" in manifest else []
 
 
-def merge(runs: Sequence[Run]) -> Run:
+def merge(runs: Sequence[Run], *, apart: Collection[str] = ()) -> Run:
     """One run of several that were measured alike.
 
     A system that two runs hold under one name with other measurements is renamed to
-    `RUN:system`, and its curve likewise; where all measurements are the same it stays one.
-    Raises NotComparableError.
+    `RUN:system`, and its curve likewise; where all measurements are the same it stays one, but for
+    those that are to stand `apart`. Raises NotComparableError.
     """
     import pandas as pd
 
@@ -191,7 +191,7 @@ def merge(runs: Sequence[Run]) -> Run:
                 f"{first.name} and {other.name} cannot be compared: {findings[0]}; "
                 "measure both with one spec"
             )
-    clashing = clashing_systems(runs)
+    clashing = clashing_systems(runs) | set(apart)
     named = [_renamed(run, clashing) for run in named_apart(runs)]
     rows = pd.concat([run.rows for run in named], ignore_index=True)
     cards: dict[str, dict[str, Any]] = {"systems": {}, "metrics": {}, "variants": {}}

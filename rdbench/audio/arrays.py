@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
 """Sample rates that are taken, in hertz."""
+LOUDEST = 100.0
+"""The largest sample that is taken for one, 40 dB beyond full scale: whatever is above it is in the
+scale of integers, in which every level and every floor of a metric means something else."""
 
 
 def checked_rate(sample_rate: Any) -> int:
@@ -30,8 +33,8 @@ def clips_of(given: Any, what: str) -> list[torch.Tensor]:
     """Clips, float32 (channels, time) on the CPU, of any form.
 
     given: a clip (time,) or (channels, time), a batch (clips, channels, time), or a list of clips,
-    which may differ in length and channels; NumPy arrays or tensors of floats. what: names it in
-    messages. Raises SpecError for audio of another form.
+    which may differ in length and channels; NumPy arrays or tensors of floats, full scale at ±1.
+    what: names it in messages. Raises SpecError for audio of another form or in another scale.
     """
     import numpy as np
     import torch
@@ -64,6 +67,12 @@ def _clip(given: Any, what: str) -> torch.Tensor:
         raise SpecError(
             f"{what} has {tensor.shape[0]} channels of {tensor.shape[1]} samples; give (channels, "
             f"time) with 1 to {MAX_CHANNELS} channels"
+        )
+    peak = float(tensor.nan_to_num(0.0, 0.0, 0.0).abs().max()) if tensor.numel() else 0.0
+    if peak > LOUDEST:
+        raise SpecError(
+            f"{what} has samples of up to {peak:g}, where full scale is ±1; divide floats that "
+            "were 16-bit integers by 32768 (of 24 bits by 8388608)"
         )
     return tensor.contiguous()
 

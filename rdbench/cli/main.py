@@ -29,6 +29,7 @@ from rdbench.cli import (
     latent,
     listen,
     listing,
+    merge,
     reference_stats,
     report,
     run,
@@ -61,6 +62,7 @@ app.command("run")(run.command)
 app.command("report")(report.command)
 app.command("status")(status.command)
 app.command("validate")(validate.command)
+app.command("merge")(merge.command)
 app.command("compare")(compare.command)
 app.command("check")(check.command)
 app.command("score")(score.command)

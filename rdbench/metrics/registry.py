@@ -126,16 +126,20 @@ def keys() -> list[str]:
     return list(dict.fromkeys([*_built_in(), *sorted(_installed())]))
 
 
-@cache
 def definition(key: str) -> MetricDefinition:
     """The definition of `key`.
 
     Raises SpecError with the nearest key where there is none, and for a package whose module does
     not define what its entry point says.
     """
-    if is_code(key):
+    if is_code(key):  # its module may be reloaded, and have another class of this name then
         meant: MetricDefinition = _class(key).definition
         return replace(meant, key=key)
+    return _of_module(key)
+
+
+@cache
+def _of_module(key: str) -> MetricDefinition:
     module = _module(key)
     found = next((item for item in getattr(module, "DEFINITIONS", ()) if item.key == key), None)
     if not isinstance(found, MetricDefinition):
@@ -148,8 +152,10 @@ def definition(key: str) -> MetricDefinition:
 def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIONS) -> Backend:
     """The backend `name` of `key` with `options`; "auto" is the first one its module lists.
 
-    One object for one (key, name, options) and model. Raises SpecError for an option that the
-    definition has not, and SpecError or WeightsError for a model that is absent.
+    One object for one (key, name, options), model and, of a metric that is not rdbench's own, for
+    what its code holds now: a module that was edited and reloaded is another metric. Raises
+    SpecError for an option that the definition has not, and SpecError or WeightsError for a model
+    that is absent.
     """
     available = _factories(key)
     if name != "auto" and name not in available:
@@ -169,12 +175,16 @@ def backend(key: str, name: str = "auto", options: Mapping[str, Any] = _NO_OPTIO
         read.append(user_path(str(saved)))
     stamps = tuple(file.stat().st_mtime_ns for file in read)
     as_json = json.dumps(dict(options), sort_keys=True, default=str)  # YAML knows dates
-    return _built(key, chosen, as_json, model, stamps)
+    code: tuple[object, ...] = ()
+    if key not in _built_in():
+        module = key.partition(":")[0] if is_code(key) else _installed()[key]
+        code = (available[chosen] if is_code(key) else None, *behind(module).source)
+    return _built(key, chosen, as_json, model, (*stamps, *code))
 
 
 @cache
 def _built(
-    key: str, name: str, options: str, found: ModelFiles | None, _stamps: tuple[int, ...]
+    key: str, name: str, options: str, found: ModelFiles | None, _held: tuple[object, ...]
 ) -> Backend:
     chosen = json.loads(options)
     meant = definition(key)

@@ -29,8 +29,7 @@ def content_of(spec: Any) -> tuple[dict[str, Any], Path, str]:
     spec: a path or a name, a mapping as YAML would hold it (paths start from the current folder), a
     `BenchmarkSpec`, or None, which says nothing. Raises SpecError.
     """
-    from rdbench.spec import shipped
-    from rdbench.spec.load import read_yaml
+    from rdbench.spec.load import read_content
     from rdbench.spec.model import BenchmarkSpec
 
     if spec is None:
@@ -40,9 +39,7 @@ def content_of(spec: Any) -> tuple[dict[str, Any], Path, str]:
     if isinstance(spec, Mapping):
         return dict(spec), Path.cwd(), "the spec"
     if isinstance(spec, str | Path):
-        file = shipped.find(spec)
-        folder = Path.cwd() if shipped.is_name(spec) else file.parent
-        return read_yaml(file), folder, f"spec {spec}"
+        return read_content(spec)
     raise SpecError(
         f"a spec is a path, a mapping or a BenchmarkSpec, not {type(spec).__name__}; give one"
     )

@@ -190,7 +190,9 @@ def _looks(
         if curve in config.systems:
             look = _asked(config.systems[curve])
             if len(names) > 1 and "label" in look:  # the label of several is their curve's name
-                look.setdefault("curve", look.pop("label"))
+                look.setdefault("curve", look["label"])
+                if len({str(systems[name].get("label") or name) for name in names}) > 1:
+                    del look["label"]  # each keeps its own; a label that all share is the curve's
             for name in names:
                 looks[name] |= look
     for name in systems:

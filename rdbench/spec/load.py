@@ -67,15 +67,26 @@ def load_spec(
     Raises:
         SpecError: one sentence with the file, the place in it, and the nearest valid name.
     """
-    file = shipped.find(path)
+    content, folder, where = read_content(path)
     return make_spec(
-        read_yaml(file),
-        where=f"spec {os.fspath(path)}",
-        folder=Path.cwd() if shipped.is_name(path) else file.parent.absolute(),
+        content,
+        where=where,
+        folder=folder,
         metric_keys=metric_keys,
         codec_names=codec_names,
         data=data,
     )
+
+
+def read_content(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Path, str]:
+    """What a file, or a spec that comes with rdbench, says; unvalidated.
+
+    Beside it the folder in which its paths start (that of the file, and for a name the current
+    one), and how errors begin. Raises SpecError.
+    """
+    file = shipped.find(path)
+    folder = Path.cwd() if shipped.is_name(path) else file.parent.absolute()
+    return read_yaml(file), folder, f"spec {os.fspath(path)}"
 
 
 def make_spec(

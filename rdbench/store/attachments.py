@@ -80,6 +80,14 @@ class Attachments:
         for part, table, found in self._parts.having(keys.keys()):
             self._parts.replace(part, _latest([table, rename(table.filter(found), keys)]))
 
+    def copy_from(self, run: Path) -> None:
+        """Takes the attachments of another run, after its own; raises StoreError."""
+        for part in list_parts(Path(run) / self._parts.path.name):
+            content = read_content(part)
+            # Parts of an older rdbench may have other columns, and no unit of today's.
+            if columns_in(part, content, self._columns) == self._columns:
+                self._parts.add(unpack(part, content, self._columns))
+
     def drop(self, keys: Set[str]) -> None:
         """Forgets the content of these units; raises StoreError."""
         import pyarrow.compute as pc

@@ -21,12 +21,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdbench.files import open_regular
+from rdbench.files import open_regular, read_file
 from rdbench.store.atomic import changing, make_folder, remove_leftovers, write_atomic
 from rdbench.store.parts import MEASUREMENTS, ordered, read_all
 from rdbench.store.schema import Kind
@@ -176,6 +176,18 @@ def rename_audio(run: Path, keys: Mapping[str, str]) -> None:
             with changing(path, Path(run)) as folder:
                 new = f"{keys[key]}{_SUFFIX}"
                 os.replace(path.name, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def copy_audio(run: Path, into: Path, keys: Set[str]) -> None:
+    """Takes the kept files of units of one run into the folder of another; raises StoreError."""
+    there = _files(Path(run)) if keys else {}
+    for key in sorted(keys & there.keys()):
+        try:
+            content = read_file(there[key], MAX_VALUES * 4)
+        except OSError as error:
+            raise _damaged(there[key], error.strerror or str(error)) from error
+        make_folder(into / FOLDER, within=into)
+        write_atomic(into / FOLDER / there[key].name, content, within=into)
 
 
 def _files(run: Path) -> dict[str, Path]:

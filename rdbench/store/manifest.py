@@ -1,8 +1,8 @@
 """The manifest of a run: what was asked for, and with what it was measured.
 
 A mapping of plain JSON values, made by the engine; the store adds `schema_version`, keeps the
-first `started` and the `provenance` of rows that are there, and sets `updated`. Infinite and NaN
-numbers are written as text.
+first `started`, the `provenance` of rows that are there and what they were `merged` from, and sets
+`updated`. Infinite and NaN numbers are written as text.
 
 A manifest of somebody else's is held against limits (bytes, values, depth, text) and types before
 anybody reads on: what is missing may be missing, and what is there is what it is said to be.
@@ -40,9 +40,10 @@ _MAPPING, _MAPPINGS, _LIST = "a mapping", "a mapping of mappings", "a list of ma
 _TYPES: Mapping[str, str] = {
     **dict.fromkeys(("name", "description", "started", "updated", "finished"), "text"),
     **dict.fromkeys(("spec", "protocol", "execution", "corpus", "versions", "hardware"), _MAPPING),
-    **dict.fromkeys(("systems", "metrics", "variants", "provenance"), _MAPPINGS),
+    **dict.fromkeys(("systems", "metrics", "variants", "provenance", "merged"), _MAPPINGS),
     "plan": _LIST,
 }
+_STAYS = ("provenance", "merged")
 _CLIP = ("name", "domain", "group", "content")
 
 
@@ -51,7 +52,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
     `updated` becomes now (ISO 8601, UTC). `started` stays what the folder's manifest says, since a
     run that is resumed began when it first began; without one it is as given, or now. What the
-    folder's manifest says under `provenance` stays, since rows name it.
+    folder's manifest says under `provenance` and `merged` stays, since rows name it.
 
     Raises StoreError where it cannot be written, or where the one that is there cannot be read.
     """
@@ -59,9 +60,9 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     there = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else {}
     content = dict(plain(manifest))
-    known = there.get("provenance")
-    if isinstance(known, Mapping):
-        content["provenance"] = dict(known) | dict(content.get("provenance", {}))
+    for key in _STAYS:
+        if isinstance(known := there.get(key), Mapping):
+            content[key] = dict(known) | dict(content.get(key, {}))
     content |= {
         "schema_version": versions.SCHEMA_VERSION,
         "started": there.get("started") or manifest.get("started") or now,

@@ -17,6 +17,9 @@ SCHEMA_VERSION = 4
 ONE_STREAM = "one stream"
 """How the backend of a rate ends that counts all clips as one stream (clip "")."""
 
+LISTENERS = "subjective"
+"""The folder of a run that holds listeners' answers, a table for each scale."""
+
 
 class Kind(StrEnum):
     """What a row measures."""

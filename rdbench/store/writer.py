@@ -3,9 +3,9 @@
 Rows are buffered and written as parts; a part that is in the folder is whole and stays. A flush
 that fails leaves its rows in the buffer, so that it can be tried again once there is space.
 
-Rows that are there can be moved aside and back, called otherwise, and filed under other keys. Each
-of these goes part by part, so that its memory is that of a part, and may end at any moment: no
-row is lost, and the same call finishes what was begun.
+Rows that are there can be moved aside and back, called otherwise, and filed under other keys, and
+those of another run can be taken in. Each of these goes part by part, so that its memory is that of
+a part, and may end at any moment: no row is lost, and the same call finishes what was begun.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rdbench.store import parts
 from rdbench.store.atomic import make_folder, remove_leftovers
 from rdbench.store.attachments import Attachments, rename
-from rdbench.store.audio import rename_audio
+from rdbench.store.audio import copy_audio, rename_audio
 from rdbench.store.features import feature_columns, feature_content
 from rdbench.store.lock import RunLock
 from rdbench.store.manifest import write_manifest
@@ -283,6 +283,23 @@ class RunWriter:
                 beside.drop(keys.keys())
         return changed
 
+    def copy_from(self, run: Path, rows: pa.Table, aside: pa.Table) -> None:
+        """Takes rows of another run, some of them as retired, and all that lies beside them.
+
+        Of what lies beside one unit in several runs, that of the last run that is taken counts.
+        Raises StoreError.
+        """
+        with self._guard:
+            self.flush()
+            for beside in (self._traces, self._features):
+                beside.copy_from(run)
+            for table, folder in ((aside, self._retired), (rows, self._measurements)):
+                copy_audio(run, self.folder, _kept_keys(table))
+                # Parts have a size that readers take.
+                size = max(1, len(table) * parts.LARGE_BYTES // max(table.nbytes, 1))
+                for start in range(0, len(table), size):
+                    folder.add(table.slice(start, size))
+
     def close(self, *, merge: bool = True) -> None:
         """Writes what is left, merges small parts, and gives the folder back; once.
 
@@ -355,6 +372,13 @@ def _place(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _kept_keys(table: pa.Table) -> set[str]:
+    import pyarrow.compute as pc
+
+    found = table["unit_key"].filter(pc.equal(table["kind"], Kind.AUDIO.value))
+    return set(found.to_pylist())
 
 
 def _relabelled(

@@ -9,7 +9,7 @@ import torch
 
 from rdbench.models import checkpoint
 from rdbench.models.autoencoder import Autoencoder, Pass
-from rdbench.training.loop import STATE, Run, TrainingError, seed_step
+from rdbench.training.loop import STATE, Run, TrainingError, check_base, seed_step
 from rdbench.training.losses import ReconstructionLoss
 from rdbench.training.objectives import RateTerm, TargetKl, kbps_of
 
@@ -36,6 +36,7 @@ class AutoencoderRun(Run):
         self, recipe: Recipe, data: CropData, out: Path, fabric: Fabric, source: Path | None
     ) -> None:
         self.data = data
+        self.source = source
         self.started_from = ""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -138,6 +139,8 @@ class AutoencoderRun(Run):
 
     def _take_state(self, state: Mapping[str, Any]) -> None:
         self.started_from = state["started_from"]
+        if self.source is not None:
+            check_base(self.out / STATE, self.source, self.started_from)
         if self.rate is not None:
             self.rate.multiplier = state["multiplier"]
         if self.adversary is not None:

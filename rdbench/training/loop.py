@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
 from rdbench.training.optimizers import learning_rate, optimizers_of, set_learning_rate
 from rdbench.training.run_recipe import RunRecipe
@@ -263,6 +264,20 @@ def is_finished(path: Path, provenance: Mapping[str, Any], recipe: RunRecipe) ->
             f"choose another folder, or remove {path.parent} to train it again"
         )
     return type(recipe).model_validate_json(made).steps == recipe.steps
+
+
+def check_base(path: Path, base: Path, sha256: str) -> None:
+    """Holds what was trained from a checkpoint, or on its latents, against that as it is now.
+
+    path: what was trained. base: the checkpoint that it names. sha256: of the file that it was
+    trained from, "" where that was not noted, which says nothing. Raises TrainingError where the
+    base was trained anew meanwhile.
+    """
+    if sha256 and file_sha256(base) != sha256:
+        raise TrainingError(
+            f"{path} was trained from another {base} than the one there now, which was trained "
+            f"anew since; choose another folder, or remove {path.parent} to train it again"
+        )
 
 
 def _differing(said: Mapping[str, Any], recipe: RunRecipe) -> str:

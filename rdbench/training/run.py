@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -17,12 +18,12 @@ from rdbench.models.probe.config import ProbeConfig
 from rdbench.suggest import nearest
 from rdbench.training.autoencoder import AutoencoderRun
 from rdbench.training.data import CropData
-from rdbench.training.loop import WEIGHTS, Outcome, TrainingError, is_finished
+from rdbench.training.loop import WEIGHTS, Outcome, TrainingError, check_base, is_finished
 from rdbench.training.probe.latents import Latents, latents_of
 from rdbench.training.probe.recipe import ProbeRecipe
 from rdbench.training.probe.run import ProbeRun
 from rdbench.training.recipe import Recipe, load
-from rdbench.types import MissingExtraError, SpecError
+from rdbench.types import MissingExtraError, SpecError, WeightsError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -126,13 +127,13 @@ def train_file(
     is not done again.
 
     Raises SpecError for a stage in `only` that the file has not, TrainingError for a finished stage
-    that another recipe made, and as `train` does.
+    that another recipe made, or whose base was trained anew since, and as `train` does.
     """
     deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
     outcomes: dict[str, Outcome] = {}
     for recipe in _chosen(load(path), only or (), path):
         finished = out / recipe.name / WEIGHTS
-        if finished.is_file() and is_finished(finished, _provenance(finished, recipe), recipe):
+        if finished.is_file() and _is_finished(finished, recipe, path, out):
             _LOG.info("%s is finished: %s", recipe.name, finished)
             outcomes[recipe.name] = Outcome(recipe.steps, finished)
             continue
@@ -160,6 +161,20 @@ def _chosen(
         if name not in names:
             raise SpecError(f"{path} has no stage {name!r}; {nearest(name, names, many='stages')}")
     return [recipe for recipe in recipes if not only or recipe.name in only]
+
+
+def _is_finished(finished: Path, recipe: Recipe | ProbeRecipe, path: Path, out: Path) -> bool:
+    """Whether a stage is done, by this recipe and from what its base is now (`train_file`)."""
+    said = _provenance(finished, recipe)
+    if not is_finished(finished, said, recipe):
+        return False
+    key = "started_from_sha256" if isinstance(recipe, Recipe) else "codec_sha256"
+    base = None
+    with contextlib.suppress(TrainingError, WeightsError):  # what is gone was not trained anew
+        base = _init(recipe, path, out) if isinstance(recipe, Recipe) else _codec(recipe, path, out)
+    if base is not None:
+        check_base(finished, base, str(said.get(key) or ""))
+    return True
 
 
 def _provenance(path: Path, recipe: Recipe | ProbeRecipe) -> Mapping[str, Any]:

@@ -142,6 +142,8 @@ def test_alignment_may_be_asked_for_of_every_metric() -> None:
         ({"metrics": ["frechet_logmel"]}, "is of a set of clips and needs a run"),
         ({"reconstruction": noise(9000, 2)}, "9000 channels of 2 samples"),
         ({"reconstruction": np.zeros(8000, np.int16)}, "int16; give floats"),
+        ({"reconstruction": 32768 * noise(8000)}, "full scale is ±1; divide .* by 32768"),
+        ({"reference": 32768 * noise(8000)}, r"reference has samples of up to \d+"),
         ({"reconstruction": [noise(8000)] * 2}, "2 reconstructions and 1 references"),
         ({"reconstruction": "a.wav"}, "is a path; give arrays, or use `rdbench score`"),
         ({"reconstruction": [None]}, "not an array of numbers"),

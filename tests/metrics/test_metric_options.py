@@ -69,7 +69,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "model.txt").write_text("0.25")
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    registry.definition.cache_clear()
+    registry._of_module.cache_clear()
     for module in ("metric_with_model", "helper_of_metric"):
         sys.modules.pop(module, None)
 

@@ -15,7 +15,7 @@ from rdbench.engine.plan.metrics import resolve_metrics
 from rdbench.metrics import registry
 from rdbench.metrics.base import PoolBackend
 from rdbench.metrics.registry import backend, backend_names, definition, keys
-from rdbench.spec.load import load_spec
+from rdbench.spec.load import load_spec, make_spec
 from rdbench.types import SpecError
 
 MODULE = """
@@ -53,7 +53,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "third_party_metric.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    registry.definition.cache_clear()
+    registry._of_module.cache_clear()
 
 
 def test_it_is_listed_defined_and_computed_like_any_other() -> None:
@@ -121,6 +121,25 @@ def test_a_class_beside_a_spec_is_a_metric_of_that_name(beside: ModuleType) -> N
     built = backend("beside_a_spec:Most")
     assert built.source
     assert Path(str(beside.__file__)) in built.files, "edited, it is measured again"
+
+
+def test_a_class_that_was_edited_and_reloaded_is_another_metric(
+    beside: ModuleType, tmp_path: Path
+) -> None:
+    content = {"corpus": {"kind": "embedded"}, "protocol": {"sample_rate": 16000}, "name": "s"}
+    chosen = {"metrics": ["beside_a_spec:Most"], "systems": [{"codec": "identity"}]}
+    spec = make_spec(content | chosen)
+    (before,) = resolve_metrics(spec, "speech", allow_code=True)
+    assert resolve_metrics(spec, "speech", allow_code=True) == (before,)
+    known = before.identity()
+    source = tmp_path / "beside_a_spec.py"
+    source.write_text(BESIDE.replace('name="Most"', 'name="Edited"'))
+    importlib.reload(beside)
+    (after,) = resolve_metrics(spec, "speech", allow_code=True)
+    assert after.identity() != known
+    assert after.files != before.files
+    assert after.definition.name == "Edited"
+    assert type(after.backend) is beside.Most
 
 
 def test_a_model_with_several_scores_runs_once_for_each_signal(beside: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import make_run
@@ -113,6 +114,21 @@ def test_a_curve_of_several_systems_is_named_and_systems_become_one_sweep(run: R
     assert {c.curve for n, c in card.systems.items() if n.startswith("rvq")} == {"RVQ"}
     assert set(shown.rows.loc[shown.rows["system"] == "rvq_6", "curve"]) == {"RVQ"}
     assert card_styles(card)["ours"].colour == "#112233"
+
+
+@pytest.mark.parametrize("look", [{}, {"curve": "sweep"}])
+def test_a_label_of_a_curve_beats_one_that_its_systems_share(
+    run: Run, look: dict[str, str]
+) -> None:
+    shared = {
+        name: {**card, "label": "VAE"} if card["curve"] == "VAE" else card
+        for name, card in run.systems.items()
+    }
+    alike = replace(run, manifest={**run.manifest, "systems": shared})
+    asked = ReportConfig(systems={"VAE": SystemLook(label="ours", **look)})
+    card = card_of(configured(alike, asked))
+    (curve,) = {one.curve for name, one in card.systems.items() if name.startswith("vae")}
+    assert (curve, card.curve_label(curve)) == (look.get("curve", "ours"), "ours")
 
 
 def test_a_colour_that_is_asked_for_is_that_curves_alone(run: Run) -> None:

@@ -317,6 +317,23 @@ def test_a_sweep_starts_its_stages_from_the_base(corpus: Corpus, tmp_path: Path)
     stamp = rvq.stat().st_mtime_ns
     train_file(path, out=out, data=folder, accelerator="cpu")
     assert rvq.stat().st_mtime_ns == stamp
+    # Of a base that was trained anew a stage is neither kept nor gone on with.
+    again = train_anew(base)
+    with pytest.raises(TrainingError, match=r"rvq/weights.safetensors was .*base/weights.*anew"):
+        train_file(path, out=out, data=folder, accelerator="cpu")
+    rvq.unlink()
+    with pytest.raises(TrainingError, match=f"rvq/{STATE} was trained from another"):
+        train_file(path, out=out, data=folder, accelerator="cpu")
+    shutil.rmtree(rvq.parent)
+    train_file(path, out=out, data=folder, accelerator="cpu")
+    assert checkpoint.read_header(rvq).provenance["started_from_sha256"] == again
+
+
+def train_anew(weights: Path) -> str:
+    """Stands for that: another file of the same recipe; returns its SHA-256."""
+    model, header = checkpoint.load(weights)
+    checkpoint.save(weights, model, {**header.provenance, "seconds": -1.0})
+    return file_sha256(weights)
 
 
 def test_a_finished_stage_is_of_its_recipe_or_refused(corpus: Corpus, tmp_path: Path) -> None:

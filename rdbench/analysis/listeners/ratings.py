@@ -24,7 +24,7 @@ from rdbench.analysis.listeners.answers import Lines, read_table
 from rdbench.analysis.listeners.webmushra import FOUND, NOT_IN_RUN, UNANSWERED, read_answers
 from rdbench.store.atomic import make_folder, write_atomic
 from rdbench.store.reader import read_manifest, read_rows
-from rdbench.store.schema import COLUMNS
+from rdbench.store.schema import COLUMNS, LISTENERS
 from rdbench.store.variants import VariantCard, variants_of
 from rdbench.suggest import nearest
 from rdbench.text import printable
@@ -33,7 +33,7 @@ from rdbench.types import RdbenchError, StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDER = "subjective"
+FOLDER = LISTENERS
 BACKEND = "listeners"
 RATING_COLUMNS = [
     "metric", "system", "curve", "point", "variant", "clip", "listener", "score",

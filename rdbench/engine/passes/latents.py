@@ -119,19 +119,7 @@ class LatentsPass(Pass):
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
         """Every statistic of all clips; failed where a clip has no sums."""
-        sums: LatentSums | None = None
-        if not work.failures:
-            for array in work.arrays.values():
-                one = LatentSums.unpack(array)
-                sums = one if sums is None else sums + one
-        if sums is None:
-            clip, why = next(iter(work.failures.items()), ("", "there is no clip"))
-            text = f"{len(work.failures)} of {len(work.clips)} clips have no latent ({clip}: {why})"
-            yield from work.failed(Score.failed(text))
-            return
-        found = statistics_of(sums)
-        for quantity in work.quantities:
-            yield Result(step.id, "", work.domain, quantity, found[quantity.key], 0.0)
+        yield from values_of_set(work)
 
     @property
     def _copies(self) -> tuple[str, ...]:
@@ -145,6 +133,24 @@ class LatentsPass(Pass):
         if not (self.enabled and codec and step.first):
             return False
         return isinstance(codec, PosteriorCodec) or codec.info.headline is RateKind.KL
+
+
+def values_of_set(work: SetWork) -> Iterator[Result]:
+    """The statistics of a set, from the sums of its clips alone."""
+    sums: LatentSums | None = None
+    if not work.failures:
+        for array in work.arrays.values():
+            one = LatentSums.unpack(array)
+            sums = one if sums is None else sums + one
+    if sums is None:
+        clip, why = next(iter(work.failures.items()), ("", "there is no clip"))
+        text = f"{len(work.failures)} of {len(work.clips)} clips have no latent ({clip}: {why})"
+        yield from work.failed(Score.failed(text))
+        return
+    found = statistics_of(sums)
+    for quantity in work.quantities:
+        score = found[quantity.key]
+        yield Result(work.step, "", work.domain, quantity, score, 0.0)
 
 
 def _of_clip(copy: str) -> list[Quantity]:

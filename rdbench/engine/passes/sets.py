@@ -70,12 +70,11 @@ class SetMetricsPass(Pass):
         for domain in dict.fromkeys(clip.domain for clip in clips):
             members = tuple(clip for clip in clips if clip.domain == domain)
             for metric in self.metrics[domain]:
-                wanted = (
-                    Quantity(Kind.METRIC, metric.key),
-                    Quantity(Kind.FEATURE, metric.key, BOOTSTRAP),
-                    Quantity(Kind.FEATURE, metric.key, JACKKNIFE),
+                units.append(
+                    SetUnits(
+                        step, domain, members, of_metric(metric.key), metric.feature, keep=True
+                    )
                 )
-                units.append(SetUnits(step, domain, members, wanted, metric.feature, keep=True))
         return units
 
     def needs(self, quantity: Quantity) -> Needs:
@@ -152,10 +151,7 @@ class SetMetricsPass(Pass):
 
     def on_set(self, work: SetWork, step: Step, desk: Desk) -> Iterator[Result]:
         """The value, its replicates, and the values without each group."""
-        found = _values(self._by_key()[work.quantities[0].key], work)
-        for quantity in work.quantities:
-            score, array = found[quantity.model]
-            yield Result(step.id, "", work.domain, quantity, score, 0.0, array)
+        yield from values_of_set(self._by_key()[work.quantities[0].key], work)
 
     def _by_key(self) -> dict[str, Metric]:
         return {one.key: one for chosen in self.metrics.values() for one in chosen}
@@ -166,6 +162,23 @@ class SetMetricsPass(Pass):
 
     def _by_feature(self) -> dict[Quantity, Metric]:
         return {one.feature: one for chosen in self.metrics.values() for one in chosen}
+
+
+def of_metric(key: str) -> tuple[Quantity, ...]:
+    """What a set of clips has of a metric: the value, and what its interval is made of."""
+    return (
+        Quantity(Kind.METRIC, key),
+        Quantity(Kind.FEATURE, key, BOOTSTRAP),
+        Quantity(Kind.FEATURE, key, JACKKNIFE),
+    )
+
+
+def values_of_set(metric: Metric, work: SetWork) -> Iterator[Result]:
+    """The quantities of a set, from the features of its clips alone."""
+    found = _values(metric, work)
+    for quantity in work.quantities:
+        score, array = found[quantity.model]
+        yield Result(work.step, "", work.domain, quantity, score, 0.0, array)
 
 
 def _values(metric: Metric, work: SetWork) -> dict[str, tuple[Score, Any]]:

@@ -121,7 +121,8 @@ def resolve_metrics(
     for item in spec.metrics_for(domain):
         metric = asked_for(spec, item, allow_code=allow_code)
         if valid_on(metric.definition, domain):
-            backend = with_downloads(partial(_built, metric), fetching)
+            # Not what an earlier run of this process built: code may have been edited since.
+            backend = with_downloads(partial(_build, metric), fetching)
             if isinstance(backend, SetBackend):
                 own = metric.definition.sample_rate
                 backend.check_rate(own or spec.protocol.for_domain(domain).sample_rate)
@@ -199,6 +200,10 @@ def _shared_features(metric: Metric) -> tuple[str, str] | None:
 
 @cache
 def _built(metric: Metric) -> Backend:
+    return _build(metric)
+
+
+def _build(metric: Metric) -> Backend:
     from rdbench.metrics.registry import backend
 
     return backend(metric.key, metric.backend_name, json.loads(metric.options))

@@ -26,12 +26,14 @@ METRICS = 3
 
 @dataclass(frozen=True)
 class Glance:
-    """head: which point, and its rate. scores: a column for each metric that is shown. left_out:
-    how much of what is not.
+    """head: which point, and its rate. scores: a column for each metric that is shown; keys: of
+    their metrics. metrics: the keys of all that there are. left_out: how many points are not shown.
     """
 
     head: list[Column]
     scores: list[Column]
+    keys: list[str]
+    metrics: frozenset[str]
     left_out: Mapping[str, int]
 
 
@@ -54,9 +56,9 @@ def glance(inside: pd.DataFrame, card: RunCard, *, most: int, longest: int = 48)
     left = {
         "points": len(sent) - len(rows),
         "points that are decoded otherwise": len(every) - len(sent),
-        "metrics": len({key for key, _ in pairs}) - len({key for key, _ in chosen}),
     }
-    return Glance(head, scores, left)
+    keys = [key for key, _ in scored_metrics(part, card)]
+    return Glance(head, scores, keys, frozenset(key for key, _ in pairs), left)
 
 
 def thinned(points: Sequence[PointKey], most: int) -> list[PointKey]:

@@ -109,6 +109,7 @@ def summary_text(tables: RunTables, *, width: int = 100) -> str:
     domains = domains_of(points)
     parts: list[str] = []
     left: Counter[str] = Counter()
+    hidden: set[str] = set()
     starred = False
     for domain in domains:
         inside = points[points["domain"] == domain]
@@ -119,7 +120,10 @@ def summary_text(tables: RunTables, *, width: int = 100) -> str:
         cells = [cell for column in blocks[0] for cell in column.cells]
         starred |= any(cell.endswith("*") for cell in cells)
         left.update(shown.left_out)
+        # What is too wide for the screen stands in no block that is printed.
+        hidden |= shown.metrics - set(shown.keys[: len(blocks[0]) - len(shown.head)])
     notes = ["* not all clips were scored: see table.md"] if starred else []
+    left["metrics"] = len(hidden)
     more = ", ".join(f"{count} {what}" for what, count in left.items() if count)
     notes += [f"not shown, and in table.md: {more}"] if more else []
     notes = [textwrap.fill(note, width) for note in [*notes, *tables.caveats]]

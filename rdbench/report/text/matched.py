@@ -125,7 +125,9 @@ def _tables(
         tables.append(("Rates", _rate_columns(moved)))
     bd = [] if matched.bd is None else records(matched.bd[matched.bd["reason"] == ""])
     if bd:
-        tables.append(("BD-rate, new against old: bits at equal quality, %", _bd(bd, card)))
+        tables.append(
+            ("BD-rate, new against old: bits at equal quality, %, of whole curves", _bd(bd, card))
+        )
     return tables
 
 
@@ -194,6 +196,12 @@ def _remarks(matched: Matched, most: int | None) -> list[str]:
     for reason, rows in refused.groupby("reason", sort=False):
         keys = listed(map(clean, rows["key"]), NAMED)
         said.append(f"not compared on {keys}: {clean(str(reason), longest=160)}")
+    counted = [] if matched.bd is None else matched.curves
+    said += [
+        f"the BD-rate of {clean(one.curve)} is of the whole curve as each run has it: {one.old} "
+        f"points in the old one, {one.new} in the new one, {one.changed} of them measured otherwise"
+        for one in counted
+    ]
     for names, what in (
         (matched.same, "the same in both"),
         (matched.only_old, "in the old run alone"),

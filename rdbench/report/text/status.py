@@ -82,11 +82,17 @@ def provenance_text(run: Run) -> str:
     """
     if "provenance" not in run.rows:
         return ""
-    found = run.rows["provenance"].value_counts(sort=False)
-    counts = {str(name): int(count) for name, count in found.items()}
+    counts: dict[str, int] = {}
+    told: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+    for name, count in run.rows["provenance"].value_counts(sort=False).items():
+        said = _told(run.manifest, str(name))
+        # Rows of merged runs name the run, too, which is no other machine.
+        alike = (known for known, one in told.items() if said[0] and one == said)
+        first = next(alike, str(name))
+        told[first] = said
+        counts[first] = counts.get(first, 0) + int(count)
     if len(counts) < 2:
         return ""
-    told = {name: _told(run.manifest, name) for name in counts}
     known = [versions for versions, _ in told.values() if versions]
     packages = [
         part
@@ -104,12 +110,12 @@ def provenance_text(run: Run) -> str:
         if not silent or "processor" not in parts:
             return ""
         return f"Of {silent:,} of the {sum(counts.values()):,} rows the processor is not recorded."
-    alike = "on the same machine" if known and not packages else "with the same versions"
-    said = [
+    how = "on the same machine" if known and not packages else "with the same versions"
+    each = [
         f"{count:,} with {_named(*told[name], packages, differing)}"
         for name, count in sorted(counts.items(), key=lambda item: -item[1])
     ]
-    return f"The rows were not all measured {alike}: {'; '.join(said)}."
+    return f"The rows were not all measured {how}: {'; '.join(each)}."
 
 
 def _told(manifest: Mapping[str, Any], name: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -119,7 +125,7 @@ def _told(manifest: Mapping[str, Any], name: str) -> tuple[dict[str, str], dict[
     if not isinstance(one, Mapping):
         return {}, {}
     versions = one.get("versions")
-    machine = {key: value for key, value in one.items() if key != "versions" and value}
+    machine = {k: value for k, value in one.items() if k not in ("versions", "run") and value}
     if one.get("accelerator") == "":
         machine["accelerator"] = "none"
     return _plain(versions if isinstance(versions, Mapping) else {}), _plain(machine)

@@ -14,7 +14,16 @@ import soundfile
 from engine_runs import RATE, make_clips, retired, rows, run
 from made_elsewhere import write_out
 
+from rdbench.codecs.elsewhere.clip_files import (
+    BITSTREAM,
+    LATENT,
+    TOKENS,
+    ClipFiles,
+    Kind,
+    add_coded,
+)
 from rdbench.codecs.elsewhere.codec import Files
+from rdbench.codecs.elsewhere.places import Listing
 from rdbench.codecs.registry import create
 from rdbench.rate import rates
 from rdbench.store.reader import read_manifest
@@ -182,6 +191,24 @@ def test_what_is_wrong_with_a_clip_costs_that_clip_alone(clips: Path, tmp_path: 
     }.items():
         assert sentence in found[f"{name}.wav"], found[f"{name}.wav"]
     assert len(found) == len(names) - 1
+
+
+@pytest.mark.parametrize("kind", [BITSTREAM, TOKENS, LATENT], ids=lambda kind: kind.option)
+def test_a_link_is_followed_within_its_folder_alone(kind: Kind, tmp_path: Path) -> None:
+    end = (*kind.ends, ".bin")[0]
+    own = tmp_path / "own"
+    own.mkdir()
+    (tmp_path / f"outside{end}").write_bytes(b"1")
+    (own / f"inside{end}").write_bytes(b"22")
+    (own / f"a{end}").symlink_to(own / f"inside{end}")
+    (own / f"b{end}").symlink_to(tmp_path / f"outside{end}")
+    (tmp_path / "named").symlink_to(own)
+    places = {"a.wav": "a", "b.wav": "b"}
+    empty = {clip: ClipFiles(clip) for clip in places}
+    found = add_coded(empty, Listing.of(tmp_path / "named", kind.option), places, kind)
+    assert found["a.wav"].coded[kind.option].read() == b"22"
+    assert "is a link out of its folder; put the file itself there" in found["b.wav"].problem
+    assert not found["b.wav"].coded
 
 
 def test_only_changed_clips_are_measured_again(clips: Path, decoded: Path, tmp_path: Path) -> None:

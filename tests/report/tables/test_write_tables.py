@@ -371,3 +371,21 @@ def test_what_is_printed_fits_a_screen(measured: pd.DataFrame) -> None:
     assert len(lines) <= 40
     assert max(map(cell_len, lines)) <= 80
     assert any(line.startswith("not shown, and in table.md:") for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_what_a_screen_has_no_room_for_is_counted(measured: pd.DataFrame, width: int) -> None:
+    tables = run_tables(measured, make_run.make_manifest())
+    lines = summary_text(tables, width=width).splitlines()
+    scores = measured[(measured["kind"] == "metric") & (measured["key"] != "residual_delay")]
+    hidden = set()
+    for part in tables.domains:
+        start = next(i for i, line in enumerate(lines) if line.startswith(f"{part.domain}: "))
+        heading = lines[start + 2]
+        for key in scores.loc[scores["domain"] == part.domain, "key"]:
+            name = tables.card.metrics[key].name
+            if name not in heading and key not in heading:
+                hidden.add(key)
+    said = " ".join(lines[next(i for i, one in enumerate(lines) if "not shown" in one) :])
+    found = re.search(r"(\d+) metrics", said)
+    assert int(found[1] if found else 0) == len(hidden)

@@ -207,6 +207,11 @@ stages:
     found = checkpoint.load(tmp_path / "out" / "probe" / WEIGHTS)
     assert found.codec_sha256 == file_sha256(tmp_path / "out" / "vae" / WEIGHTS)
     assert found.fitted_on == {file_sha256(clips / "a.wav")}
+    base = tmp_path / "out" / "vae" / WEIGHTS
+    model, header = autoencoders.load(base)
+    autoencoders.save(base, model, {**header.provenance, "seconds": -1.0})
+    with pytest.raises(TrainingError, match=r"probe/weights.* trained from another .*vae/weights"):
+        train_file(path, out=tmp_path / "out", data=str(clips), accelerator="cpu")
 
 
 def test_a_probe_of_nothing_is_refused(tmp_path: Path) -> None:

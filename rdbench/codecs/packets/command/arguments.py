@@ -2,7 +2,8 @@
 
 `{input}`, `{bitstream}` and `{output}` are files of a clip; `{sample_rate}` and `{channels}` are
 the clip's; all else is of the point: `{kbps}`, `{bps}` (the same in bits per second), and what the
-settings of the point name. Braces in the name of a folder or file that is there are its own.
+settings of the point name. `{{name}}` is the text `{name}`, and braces in the name of a folder or
+file that is there are its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Settings = dict[str, dict[str, str | int | float]]
 ONLY = "default"
 """The point of a command that has but one."""
 
-_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+_PLACE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+"""A name that is itself, and one that stands for something; all other braces are themselves."""
 _FILES = {"encode": ("input", "bitstream"), "decode": ("bitstream", "output")}
 _CLIP = ("sample_rate", "channels")
 _RATES = ("kbps", "bps")
@@ -76,7 +78,7 @@ class Templates:
     def check(self, points: Sequence[OperatingPoint]) -> None:
         """Raises CodecError where a file is not used, and for what stands for nothing."""
         for what, texts in (("encode", self.encode), ("decode", self.decode)):
-            found = _places(texts)
+            found = _places(texts[1:])
             for point in points:
                 known = [*_FILES[what], *_CLIP, *_of_point(point.settings)]
                 for name in found:
@@ -107,7 +109,8 @@ def texts_of(option: str, arguments: Arguments) -> tuple[str, ...]:
         raise CodecError(
             f"command: {option} is {arguments!r}; list a program, and then its arguments"
         )
-    return tuple(str(argument) for argument in arguments)
+    program, *others = map(str, arguments)
+    return (_partly(program, {}), *others)
 
 
 def points_from(
@@ -154,11 +157,14 @@ def _of_point(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _partly(text: str, known: Mapping[str, str]) -> str:
     """With what is known in the place of its name."""
     path, rest = _behind_path(text)
-    return path + _PLACE.sub(lambda found: known.get(found[1], found[0]), rest)
+    return path + _PLACE.sub(
+        lambda found: f"{{{found[1]}}}" if found[1] else known.get(found[2], found[0]), rest
+    )
 
 
 def _places(texts: Sequence[str]) -> list[str]:
-    return [name for text in texts for name in _PLACE.findall(_behind_path(text)[1])]
+    found = (_PLACE.findall(_behind_path(text)[1]) for text in texts)
+    return [name for names in found for _, name in names if name]
 
 
 def _behind_path(text: str) -> tuple[str, str]:

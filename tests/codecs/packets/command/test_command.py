@@ -175,6 +175,19 @@ def test_braces_in_the_name_of_a_folder_are_its_own(tmp_path: Path) -> None:
         toy(encode=[*ENCODE, f"{tmp_path}/a{{kbps}}/{{kbp}}.bin"])
 
 
+def test_doubled_braces_around_a_name_are_braces(tmp_path: Path) -> None:
+    texts = [f"{tmp_path}/new{{{{kbps}}}}/{{kbps}}.bin", "{{kbp}}", '{"a": {"b": 1}}', "{{ x }}"]
+    codec = toy(points=[24], encode=[*ENCODE, *texts])
+    (point,) = codec.points
+    files = {"input": Path("i"), "bitstream": Path("b")}
+    filled = codec._templates.filled("encode", files, point.settings)[-4:]
+    assert filled == [f"{tmp_path}/new{{kbps}}/24.bin", "{kbp}", '{"a": {"b": 1}}', "{{ x }}"]
+    with pytest.raises(CodecError, match=r"encode has no \{input\}"):
+        toy(encode=[*PYTHON, "{{input}}", "{bitstream}"])
+    with pytest.raises(MissingProgramError, match=r"no_such_\{kbps\}"):
+        toy(encode=["./no_such_{{kbps}}", "{input}", "{bitstream}"])
+
+
 def test_rates_are_written_as_a_user_would() -> None:
     codec = toy(points=[24, 9.6], encode=[*ENCODE, "{kbps}", "{bps}", "{sample_rate}"])
     filled = [
