@@ -62,12 +62,19 @@ class Corpus:
         """The domains there are, in the order of their first clips."""
         return tuple(dict.fromkeys(clip.domain for clip in self.clips))
 
-    def select(self, domains: Iterable[str] | None = None, limit: int | None = None) -> Corpus:
-        """The corpus cut to some `domains` and to at most `limit` clips, its order kept.
+    def select(
+        self,
+        domains: Iterable[str] | None = None,
+        limit: int | None = None,
+        names: Iterable[str] | None = None,
+    ) -> Corpus:
+        """The corpus cut to some `domains`, clips (by `names`) and at most `limit` clips.
+
+        Its order is kept.
 
         A limit takes a clip of each domain in turn, and within a domain one of each group before a
         second of any, so that a short trial sees every domain and as many speakers as it can.
-        Raises SpecError for a domain that no clip has, and for
+        Raises SpecError for a domain that no clip has, a name that is no clip's, and
         a limit below 1.
         """
         clips = self.clips
@@ -77,6 +84,11 @@ class Corpus:
                 hint = nearest(domain, self.domains, many="it has")
                 raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
             clips = tuple(clip for clip in clips if clip.domain in wanted)
+        if names is not None:
+            asked, there = set(names), [clip.name for clip in clips]
+            for name in sorted(asked.difference(there)):
+                raise SpecError(f"corpus {self.name!r} has no clip {name!r}; {nearest(name, there)}")
+            clips = tuple(clip for clip in clips if clip.name in asked)
         if limit is not None:
             if limit < 1:
                 raise SpecError(f"a limit of {limit} clips leaves nothing; ask for 1 or more")

@@ -99,6 +99,7 @@ class CorpusSpec(_Model):
     group_by: of a folder, whether each file is a group of its own, or the files of one folder are
         (one folder for each speaker, say), or those whose paths have the same part at `{group}` of
         a form such as "{group}_*": intervals are over groups.
+    clips: only the clips of these names; None is all.
     limit: at most this many clips, of as many domains and groups as there are.
     allow_outside: whether a manifest may name files outside its root.
     """
@@ -109,6 +110,7 @@ class CorpusSpec(_Model):
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     domain: Name | None = None
     group_by: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "file"
+    clips: tuple[Place, ...] | None = Field(default=None, min_length=1)
     limit: Count | None = None
     allow_outside: bool = False
 

@@ -67,7 +67,7 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
             allow_outside=wanted.allow_outside,
             domain=wanted.unnamed_domain,
         )
-    chosen = corpus.select(domains=wanted.domains, limit=wanted.limit)
+    chosen = corpus.select(domains=wanted.domains, limit=wanted.limit, names=wanted.clips)
     if not chosen.clips:
         domains = ", ".join(wanted.domains or ())
         raise AudioError(
