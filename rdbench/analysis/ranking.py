@@ -72,7 +72,8 @@ class Ranking:
     """The curves of a domain under one kind of rate, by one metric.
 
     kbps: per curve its lowest and highest rate. ranks: the best and the worst that a curve may have
-    (1 is best), None where nothing could be compared with it. refused: by curve, why it is not ranked.
+    (1 is best), None where nothing could be compared with it. refused: by curve, why it is not
+    ranked.
     """
 
     domain: str
@@ -123,7 +124,7 @@ def _ranking(
     duels = []
     for one, two in combinations(range(len(chosen)), 2):
         if len(chosen[one].points) == len(chosen[two].points) == 1:
-            duel = _at_points(run, scores, metric, chosen, (one, two), kbps)
+            duel = _at_points(run, scores, metric, chosen, (one, two))
         else:
             duel = _by_curves(run, scores, metric, chosen, (one, two))
         duels.append(duel)
@@ -167,13 +168,13 @@ def _at_points(
     metric: tuple[str, str],
     sides: Sequence[Side],
     pair: tuple[int, int],
-    kbps: Sequence[tuple[float, float]],
 ) -> Duel:
     """The paired difference of two systems of one rate each."""
-    points = PointPair(*(sides[number].points[0] for number in pair))
+    first, second = (sides[number] for number in pair)
+    points = PointPair(first.points[0], second.points[0])
     better = run.direction(metric[0])
     row = difference(scores, metric, points, better, 0.95)
-    rates = [kbps[number][0] for number in pair]
+    rates = _extent(scores, first)[0], _extent(scores, second)[0]
     gains = (row["difference"] > 0) == (better == "higher")
     verdict: Verdict = "first" if gains else "second"
     ratio = rates[0] / rates[1] if gains else rates[1] / rates[0]

@@ -87,7 +87,8 @@ class Corpus:
         if names is not None:
             asked, there = set(names), [clip.name for clip in clips]
             for name in sorted(asked.difference(there)):
-                raise SpecError(f"corpus {self.name!r} has no clip {name!r}; {nearest(name, there)}")
+                hint = nearest(name, there, many="it has")
+                raise SpecError(f"corpus {self.name!r} has no clip {name!r}; {hint}")
             clips = tuple(clip for clip in clips if clip.name in asked)
         if limit is not None:
             if limit < 1:

@@ -53,18 +53,23 @@ def read_spec(
     from rdbench.engine.specs import read_spec as read
     from rdbench.spec import shipped
 
+    spec = read(path, data=data, limit=limit, options=parse_options(options))
+    if not quiet and str(path) in shipped.names():
+        which = "the one that comes with rdbench" if shipped.is_name(path) else "the file here"
+        typer.echo(f"the spec {path}: {which}", err=True)
+    return spec
+
+
+def parse_options(items: Sequence[str]) -> dict[tuple[str, str], str]:
+    """SYSTEM.KEY=VALUE, as values by system and key; raises SpecError."""
     replaced = {}
-    for item in options:
+    for item in items:
         name, equals, value = item.partition("=")
         system, dot, key = name.partition(".")
         if not (equals and dot and system and key):
             raise SpecError(f"--option {item!r} is not of the form SYSTEM.KEY=VALUE")
         replaced[system, key] = value
-    spec = read(path, data=data, limit=limit, options=replaced)
-    if not quiet and str(path) in shipped.names():
-        which = "the one that comes with rdbench" if shipped.is_name(path) else "the file here"
-        typer.echo(f"the spec {path}: {which}", err=True)
-    return spec
+    return replaced
 
 
 def find_code(spec: Path) -> None:
