@@ -129,15 +129,11 @@ class Board:
         for key, card in run.metrics.items():
             known = metrics.setdefault(key, dict(card))
             if _identity(known) != _identity(card):
+                which = [f"version {one.get('version')}" for one in (card, known)]
+                which = which if which[0] != which[1] else ["of other options", "of its own"]
                 self.apart.append(
-                    f"{submission.name}: {key} is version {card.get('version')} there and "
-                    f"{known.get('version')} here"
-                    + (
-                        ""
-                        if known.get("version") != card.get("version")
-                        else ", with other options"
-                    )
-                    + "; it is not compared"
+                    f"{submission.name}: {key} is {which[0]} there and {which[1]} on this board; "
+                    "it is not compared"
                 )
                 rows = rows[(rows["kind"] != Kind.METRIC.value) | (rows["key"] != key)]
         self.cards.setdefault("variants", {}).update(

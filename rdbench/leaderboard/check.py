@@ -3,7 +3,7 @@
 Nothing of a submission is trusted: its folder holds what a submission holds, its rows are what was
 written and all that was planned, its protocol is the one whose fingerprint it states, its scores
 lie where the metric has them, and its nominal rates are at least what its frames and codebooks
-make. What cannot be told from numbers alone, a reproduction tells (`rdbench.leaderboard.reproduce`).
+make. What numbers alone cannot tell, a reproduction tells (`rdbench.leaderboard.reproduce`).
 """
 
 from __future__ import annotations

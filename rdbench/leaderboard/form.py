@@ -7,7 +7,7 @@
     systems:                          # each of the run
       my_codec:
         licence: MIT                  # of the weights; of the codec, where it has none
-        weights: public               # or shipped (with rdbench), request, closed, none (no weights)
+        weights: public               # shipped (in rdbench), request, closed, none (no weights)
         weights_link: https://example.org/weights
         latency_ms: 40                # algorithmic: frames and look-ahead; null: not stated
 

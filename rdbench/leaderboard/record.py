@@ -95,7 +95,7 @@ def compared(
     for name in manifest.get("systems") or {}:
         part = joined[joined["system"] == name]
         largest = part.groupby("key", sort=False)["apart"].max()
-        known = {str(key): float(value) for key, value in largest.items() if value == value}
+        known = {str(key): float(value) for key, value in largest.dropna().items()}
         reason = "" if len(part) else _why(again[again["system"] == name])
         found[str(name)] = SystemRecord(len(part), int(part["same"].sum()), known, reason)
     return found

@@ -1,9 +1,11 @@
 """Writes the site of a leaderboard: pages that open from `file://`, and from any web server.
 
-index.html               boards, submissions, what was left out and why
-boards/NAME.html         a board: figure, ranking, filters, clips
-assets/                  plotly, scripts and style, which the boards share
-data/NAME/…              a board's data, read when it is asked for
+What it leaves:
+
+    index.html          boards, submissions, what was left out and why
+    boards/NAME.html    a board: figure, ranking, filters, clips
+    assets/             plotly, scripts and style, which the boards share
+    data/NAME/…         a board's data, read when it is asked for
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.aggregate import run_points
+from rdbench.analysis.ranking import rankings
 from rdbench.analysis.runs import fingerprint
 from rdbench.leaderboard.boards import Board, Collection, read_collection
 from rdbench.leaderboard.page import board_overview, ranking_data
 from rdbench.leaderboard.record import badges
-from rdbench.report.cards import RATE_MEANING, describe
-from rdbench.report.html.content import HEADLINE, Content
+from rdbench.report.cards import RATE_MEANING, describe, ordered
+from rdbench.report.html.content import Content
 from rdbench.report.html.files import ASSETS, DATA, PAGE, ReportFolder
 from rdbench.report.html.numbering import number
 from rdbench.report.html.sound import Sounds
@@ -37,8 +40,12 @@ LONGEST_SENTENCE = 400
 LONGEST_TEXT = 2000
 
 
+def _say_nothing(what: str) -> None:
+    """Where nobody waits."""
+
+
 def write_site(
-    submissions: Path, out: Path, *, at: Callable[[str], None] = lambda what: None
+    submissions: Path, out: Path, *, at: Callable[[str], None] = _say_nothing
 ) -> tuple[Path, Collection]:
     """Builds the site of the submissions below a folder; returns its first page, and what is in it.
 
@@ -83,12 +90,11 @@ def _write_board(
     name = slug(board.name)
     take = partial(folder.data, of=name)
     sounds = Sounds(frozenset(), {})
-    write_data(content, take, sounds, {}, board_overview(board, content))
-    ranked = set()
-    for place, told in ranking_data(board, content):
+    found = list(rankings(run))
+    kinds = ordered([ranking.kind for ranking in found], list(RATE_MEANING))
+    write_data(content, take, sounds, {}, board_overview(board, content, kinds))
+    for place, told in ranking_data(board, content, found):
         take(place, told)
-        ranked.add(place)
-    kinds = [axis for axis in content.axes if axis != HEADLINE]
     context = {
         "title": clean(board.title, longest=200),
         "description": "",
@@ -114,7 +120,7 @@ def _write_board(
         "title": context["title"],
         "corpus": context["corpus"],
         "protocol": card.protocol_brief,
-        "systems": len(board.entries),
+        "systems": len(card.curves),
         "submissions": len(board.submissions),
         "clips": len(content.numbers.clips),
         "kinds": ", ".join(kinds),
