@@ -45,7 +45,7 @@ def wrong_rates(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterator[str
 
 def uncounted(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     """The systems with nominal rates of which nothing says what they are counted from."""
-    found = {}
+    found: dict[str, None] = {}
     for (system, point), _ in _nominal(rows):
         card = manifest["systems"].get(system) or {}
         if not _number(card.get("frame_rate_hz")) * bits_per_frame(card, point) > 0:

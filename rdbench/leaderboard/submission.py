@@ -24,10 +24,10 @@ from rdbench.store.atomic import make_folder, remove, write_atomic
 from rdbench.store.manifest import MANIFEST_NAME, MAX_BYTES, as_json, read_manifest
 from rdbench.store.parts import (
     MEASUREMENTS,
+    columns_of,
     list_parts,
+    ordered,
     read_all,
-    read_content,
-    settled,
     whole,
     write_part,
 )
@@ -93,9 +93,10 @@ def write_submission(run: Path, folder: Path) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 (hex) of a submission's manifest and rows; raises StoreError.
+    """SHA-256 (hex) of a submission's manifest, as it lies there, and its rows; raises StoreError.
 
-    An edit of either makes another; the form may be corrected.
+    An edit of either makes another; the form may be corrected, and rows may be written by another
+    version of Parquet.
     """
     made = hashlib.sha256()
     try:
@@ -104,8 +105,9 @@ def digest(folder: Path) -> str:
         raise StoreError(
             f"cannot read {folder / MANIFEST_NAME} ({error.strerror}); submit the run again"
         ) from error
-    for content in settled(folder / MEASUREMENTS, lambda parts: [read_content(p) for p in parts]):
-        made.update(hashlib.sha256(content).digest())
+    columns = columns_of(ordered(read_all(folder / MEASUREMENTS)))
+    for row in zip(*columns.values(), strict=True):
+        made.update(repr(row).encode())
     return made.hexdigest()
 
 
