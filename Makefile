@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 WORKERS ?= auto
 
-.PHONY: help quickstart test lint types contracts unit wheel test-long gpu pages docs clean
+.PHONY: help quickstart test lint types contracts unit wheel test-long gpu pages docs leaderboard clean
 
 help:
 	@echo "make quickstart  environment, install, the embedded benchmark; prints table and figures"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-long   the longer checks (marker slow)"
 	@echo "make gpu         on a GPU machine: its tests, speed tables, parity; again, what is left"
 	@echo "make docs        the documentation as pages, into site/"
+	@echo "make leaderboard the published runs as a leaderboard, into site/leaderboard/"
 	@echo "make pages       tables of commands, codecs, corpora, metrics and keys within docs/*.md, anew"
 
 $(VENV)/bin/python:
@@ -70,7 +71,17 @@ pages: $(VENV)/.docs
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(MAKE) --no-print-directory leaderboard
 	@echo "site/index.html"
+
+leaderboard: $(VENV)/.base
+	rm -rf build/submissions
+	for run in speech_16k music_44k; do \
+	  $(BIN)/rdbench submit results/$$run -o build/submissions/$$run || exit 1; \
+	  cp results/$$run/reproduction.json build/submissions/$$run 2>/dev/null || true; \
+	done
+	cp results/leaderboard.yaml build/submissions
+	$(BIN)/rdbench leaderboard build/submissions -o site/leaderboard
 
 clean:
 	rm -rf $(VENV) site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

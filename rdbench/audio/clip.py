@@ -62,15 +62,26 @@ class Corpus:
         """The domains there are, in the order of their first clips."""
         return tuple(dict.fromkeys(clip.domain for clip in self.clips))
 
-    def select(self, domains: Iterable[str] | None = None) -> Corpus:
-        """The clips of some `domains`, their order kept; raises SpecError for one that none has."""
-        if domains is None:
-            return self
-        wanted = set(domains)
-        for domain in sorted(wanted - set(self.domains)):
-            hint = nearest(domain, self.domains, many="it has")
-            raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
-        clips = tuple(clip for clip in self.clips if clip.domain in wanted)
+    def select(
+        self, domains: Iterable[str] | None = None, names: Iterable[str] | None = None
+    ) -> Corpus:
+        """The clips of some `domains` and `names`, their order kept.
+
+        Raises SpecError for a domain that no clip has, and for a name that is no clip's.
+        """
+        clips = self.clips
+        if domains is not None:
+            wanted = set(domains)
+            for domain in sorted(wanted - set(self.domains)):
+                hint = nearest(domain, self.domains, many="it has")
+                raise SpecError(f"corpus {self.name!r} has no domain {domain!r}; {hint}")
+            clips = tuple(clip for clip in clips if clip.domain in wanted)
+        if names is not None:
+            asked, there = set(names), [clip.name for clip in clips]
+            for name in sorted(asked.difference(there)):
+                hint = nearest(name, there, many="it has")
+                raise SpecError(f"corpus {self.name!r} has no clip {name!r}; {hint}")
+            clips = tuple(clip for clip in clips if clip.name in asked)
         return self._part(clips)
 
     def sample(self, clips: int, *, seed: int = 0, per: Sequence[str] = STRATA) -> Corpus:

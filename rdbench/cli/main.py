@@ -27,14 +27,17 @@ from rdbench.cli import (
     import_scores,
     init,
     latent,
+    leaderboard,
     listen,
     listing,
     merge,
     reference_stats,
     report,
+    reproduce,
     run,
     score,
     status,
+    submit,
     train,
     validate,
     watch,
@@ -67,6 +70,9 @@ app.command("compare")(compare.command)
 app.command("check")(check.command)
 app.command("score")(score.command)
 app.command("listen")(listen.command)
+app.command("submit")(submit.command)
+app.command("reproduce")(reproduce.command)
+app.command("leaderboard")(leaderboard.command)
 app.command("import-files")(import_files.command)
 app.command("import-scores")(import_scores.command)
 app.command("train")(train.command)

@@ -79,6 +79,13 @@ class Codec(ABC):
         known = ", ".join(p.name for p in self.points)
         raise CodecError(f"{self.info.name} has no operating point {name!r}; it has: {known}")
 
+    def codebooks_at(self, point: OperatingPoint) -> tuple[int, ...]:
+        """Entries of each codebook of a frame, for codes of one stream of tokens; else nothing.
+
+        A manifest has them, so that a nominal rate can be counted again without the codec.
+        """
+        return ()
+
     def to(self, device: torch.device | str) -> Codec:
         """Moves a model codec to `device`; the others stay where they are. Returns itself."""
         return self

@@ -125,6 +125,7 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "weights_sha256": info.weights_sha256,
         "parameters": info.parameters,
         "frame_rate_hz": info.frame_rate,
+        "codebook_sizes": _codebooks(system),
         "declared_delay_samples": info.delay,
         "sample_rates_hz": list(info.sample_rates),
         "channels": _channel_policies(system, spec),
@@ -132,6 +133,13 @@ def _system(system: System, spec: BenchmarkSpec) -> dict[str, Any]:
         "citation": info.citation,
         "details": {key: str(value) for key, value in info.details.items()},
     }
+
+
+def _codebooks(system: System) -> dict[str, list[int]]:
+    """By point, the entries of each codebook of a frame, where one stream of tokens is all."""
+    assert system.codec is not None
+    found = {point.name: system.codec.codebooks_at(point) for point in system.points}
+    return {name: list(sizes) for name, sizes in found.items() if sizes}
 
 
 def _channel_policies(system: System, spec: BenchmarkSpec) -> dict[str, str]:

@@ -124,6 +124,7 @@ class CorpusSpec(_Model):
     group_by: of a folder, whether each file is a group of its own, or the files of one folder are
         (one folder for each speaker, say), or those whose paths have the same part at `{group}` of
         a form such as "{group}_*": intervals are over groups.
+    clips: only the clips of these names; None is all.
     sample: a part of them that is the same on every machine.
     allow_outside: whether a manifest may name files outside its root.
     """
@@ -135,6 +136,7 @@ class CorpusSpec(_Model):
     domains: tuple[Name, ...] | None = Field(default=None, min_length=1)
     domain: Name | None = None
     group_by: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "file"
+    clips: tuple[Place, ...] | None = Field(default=None, min_length=1)
     sample: SampleSpec | None = None
     allow_outside: bool = False
 

@@ -167,12 +167,19 @@ def _results(folder: Path) -> None:
     manifest = dict(read_manifest(ROOT / "results" / "speech_16k"))
     for part, kept in (("systems", RESULT_SYSTEMS), ("metrics", RESULT_METRICS)):
         manifest[part] = {k: v for k, v in manifest[part].items() if k in kept}
+    plan = (one for one in manifest["plan"] if one["system"] in RESULT_SYSTEMS)
+    manifest["plan"] = [_cut_plan(one) for one in plan]
     with RunWriter(folder) as writer:
         for row in rows.to_dict("records"):
             cells = {str(column): value for column, value in row.items()}
             cells |= {"kind": Kind(row["kind"]), "status": Status(row["status"])}
             writer.append([Row(**cells)])
     write_manifest(folder, manifest)
+
+
+def _cut_plan(entry: dict[str, Any]) -> dict[str, Any]:
+    each = [one for one in entry["each"] if one[0] != "metric" or one[1] in RESULT_METRICS]
+    return {**entry, "each": each}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def bd_table(
                     asked.append(("headline", base, mean, methods[:1]))
                 for basis, one, two, by in asked:
                     wanted = [(quantity, method) for quantity in quantities for method in by]
-                    found += _rows(
+                    found += pair_rows(
                         run, scores, metric, (one, two), basis=basis, asked=wanted, how=how
                     )
     return pd.DataFrame(found, columns=BD_COLUMNS)
@@ -140,7 +140,7 @@ def instead(bd: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series([row in read and q != AT_POINT for row, q in both], bd.index, dtype=bool)
 
 
-def _rows(
+def pair_rows(
     run: Run,
     scores: DomainScores,
     metric: tuple[str, str],
@@ -150,6 +150,10 @@ def _rows(
     asked: Sequence[tuple[str, Interpolation]],
     how: Sampling,
 ) -> list[dict[str, Any]]:
+    """The rows of `bd_table` for one metric and one pair of `sides`, reference and test.
+
+    asked: (quantity, method). One more row stands behind them where one of the two has one point.
+    """
     reference, test = sides
     better = run.direction(metric[0])
     sign = 1.0 if better == "higher" else -1.0

@@ -123,6 +123,10 @@ class Lyra(Codec):
         stream = TokenStream(codes, frames, (CODEBOOK_SIZE,) * count, SAMPLE_RATE / HOP)
         return Encoded(Tokens((stream,)), audio.lengths.clone(), SAMPLE_RATE, 1)
 
+    def codebooks_at(self, point: OperatingPoint) -> tuple[int, ...]:
+        """Entries of the codebooks that `point` has."""
+        return (CODEBOOK_SIZE,) * int(point.settings["codebooks"])
+
     def at(self, encoded: Encoded, point: OperatingPoint) -> Encoded:
         """The first codebooks of `encoded`, as many as `point` has."""
         return cut_codebooks("lyra", encoded, int(point.settings["codebooks"]), point)

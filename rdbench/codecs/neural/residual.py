@@ -60,6 +60,10 @@ class ResidualCodec(Codec):
         """Entries of the first codebooks."""
         return (self.codebook_size,) * n_codebooks
 
+    def codebooks_at(self, point: OperatingPoint) -> tuple[int, ...]:
+        """Entries of the codebooks that `point` has."""
+        return self._sizes(int(point.settings["n_codebooks"]))
+
     def to(self, device: torch.device | str) -> ResidualCodec:
         """Moves the model to `device`."""
         self.model.to(device)

@@ -79,7 +79,7 @@ def load_corpus(spec: BenchmarkSpec) -> Corpus:
 
 
 def _drawn(corpus: Corpus, wanted: CorpusSpec) -> Corpus:
-    chosen = corpus.select(domains=wanted.domains)
+    chosen = corpus.select(domains=wanted.domains, names=wanted.clips)
     drawn = wanted.sample
     return chosen.sample(drawn.clips, seed=drawn.seed, per=drawn.per) if drawn else chosen
 

@@ -80,10 +80,14 @@ class ReportFolder:
         self.write(self._mark, b"made by rdbench; `rdbench report` rewrites it\n")
         self.written.clear()
 
-    def data(self, name: str, value: Any) -> None:
-        """`data/NAME.js`, which hands `value` to the page under `name`."""
+    def data(self, name: str, value: Any, *, of: str = "") -> None:
+        """`data/NAME.js`, which hands `value` to the page under `name`.
+
+        of: a folder of the data of one page, where there are several.
+        """
         text = f"rdbench.take({script_json(name)},{script_json(value)});\n"
-        self.write(f"{DATA}/{name}.js", text.encode("ascii"))
+        place = f"{DATA}/{of}/{name}.js" if of else f"{DATA}/{name}.js"
+        self.write(place, text.encode("ascii"))
 
     def write(self, name: str, content: bytes) -> None:
         """Writes one file below the folder, of which there is none yet."""

@@ -13,22 +13,27 @@ All but the first is read when it is asked for, so that opening does not grow wi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rdbench.analysis.runs import fingerprint
 from rdbench.report.config import ReportConfig
 from rdbench.report.html.content import Content, clip_scores, overview, read_content, scores_of
-from rdbench.report.html.files import ASSETS, PAGE, ReportFolder
-from rdbench.report.html.latents import LatentSection, write_latents
+from rdbench.report.html.files import ASSETS, DATA, PAGE, ReportFolder
+from rdbench.report.html.latents import write_latents
 from rdbench.report.html.sound import Sounds, kept_files, write_sounds
-from rdbench.report.html.tables import Section, sections, sort_value
+from rdbench.report.html.tables import sections, sort_value
 from rdbench.report.html.traces import Traces, read_binned
 from rdbench.report.names import clean
 from rdbench.store.atomic import trusted
 from rdbench.types import RdbenchError
+
+if TYPE_CHECKING:
+    import jinja2
 
 FOLDER = "report"
 # In the order in which they are run; each adds to the namespace `rdbench`.
@@ -58,24 +63,32 @@ def write_html(
     folder.open()
     sounds = write_sounds(kept_files(content.folder, content.numbers), folder)
     traces = read_binned(content)
-    _write_data(content, folder, sounds, traces)
-    _write_assets(folder)
+    write_data(content, folder.data, sounds, traces)
+    write_assets(folder)
     # The page comes last: where it is, all that it needs is there.
     latents = write_latents(content, folder)
-    folder.write(PAGE, _page(content, sounds, tables, latents).encode())
+    told = _context(content, sounds) | {"sections": tables, "latents": latents}
+    folder.write(PAGE, environment().get_template(TEMPLATE).render(told).encode())
     return [folder.written[-1], *folder.written[:-1]]
 
 
-def _write_data(content: Content, folder: ReportFolder, sounds: Sounds, traces: Traces) -> None:
+def write_data(
+    content: Content,
+    take: Callable[[str, Any], None],
+    sounds: Sounds,
+    traces: Traces,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Hands all data of a page to `take`, by name; more: of the overview."""
     numbers = content.numbers
-    folder.data("overview", overview(content) | {"audio": sounds.any})
+    take("overview", overview(content) | {"audio": sounds.any} | dict(more))
     for domain in range(len(numbers.domains)):
         for metric in range(len(numbers.metrics)):
             scores = scores_of(content, domain, metric)
             if scores:
-                folder.data(f"scores/{domain}-{metric}", scores)
+                take(f"scores/{domain}-{metric}", scores)
     for clip in range(len(numbers.clips)):
-        folder.data(
+        take(
             f"clips/{clip}",
             clip_scores(content, clip)
             | {
@@ -86,7 +99,8 @@ def _write_data(content: Content, folder: ReportFolder, sounds: Sounds, traces: 
         )
 
 
-def _write_assets(folder: ReportFolder) -> None:
+def write_assets(folder: ReportFolder) -> None:
+    """Writes plotly, and the scripts and the style that pages share."""
     own = files("rdbench.report.html") / "assets"
     for name in (*SCRIPTS, STYLE):
         folder.write(f"{ASSETS}/{name}", (own / name).read_bytes())
@@ -110,21 +124,19 @@ def plotly_script() -> bytes:
     )
 
 
-def _page(
-    content: Content, sounds: Sounds, tables: list[Section], latents: list[LatentSection]
-) -> str:
+def environment() -> jinja2.Environment:
+    """Where the templates of pages are found, and every value is escaped."""
     import jinja2
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("rdbench.report.html"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["sort_value"] = sort_value
-    context = _context(content, sounds) | {"sections": tables, "latents": latents}
-    return environment.get_template(TEMPLATE).render(context)
+    made.filters["sort_value"] = sort_value
+    return made
 
 
 def _context(content: Content, sounds: Sounds) -> dict[str, Any]:
@@ -142,6 +154,8 @@ def _context(content: Content, sounds: Sounds) -> dict[str, Any]:
         "missing": _missing(content, sounds),
         "kinds": _kinds(content),
         "scripts": ("plotly.min.js", *SCRIPTS),
+        "root": "",
+        "data": DATA,
     }
 
 

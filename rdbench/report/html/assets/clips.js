@@ -23,13 +23,13 @@
     const own = points[state.point];
     const found = new Set([state.point]);
     points.forEach((other, point) => {
-      if (other.step === own.step) found.add(point);
+      if (other.step === own.step && rdbench.onAxis(state, point)) found.add(point);
     });
     state.overview.curves.forEach((_, curve) => {
       if (state.hidden.has(curve)) return;
       const members = Object.keys(rates)
         .map(Number)
-        .filter((p) => points[p].curve === curve);
+        .filter((p) => points[p].curve === curve && rdbench.onAxis(state, p));
       for (const point of members) if (points[point].anchor) found.add(point);
       if (!own.anchor && own.curve === curve) return;
       /* Beside a coded stream coded streams, beside anything else what heads a system. */

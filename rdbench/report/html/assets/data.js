@@ -21,7 +21,7 @@ window.rdbench = {};
       const promise = new Promise((resolve, reject) => {
         waiting.set(name, resolve);
         const script = document.createElement("script");
-        script.src = `data/${name}.js`;
+        script.src = `${document.documentElement.dataset.data ?? "data"}/${name}.js`;
         script.onload = () => script.remove();
         script.onerror = () => {
           script.remove();

@@ -66,7 +66,9 @@
     for (const scores of Object.values(domain()?.metrics ?? {})) {
       for (const point of Object.keys(scores)) found.add(Number(point));
     }
-    return Array.from(found).sort((one, two) => one - two);
+    return Array.from(found)
+      .filter((point) => rdbench.onAxis(state, point))
+      .sort((one, two) => one - two);
   };
 
   const drawFigure = async () => {
@@ -78,6 +80,7 @@
     const { dots, anchors } = await rdbench.drawFigure($("figure"), state, choosePoint);
     $("figure-note").textContent = figureNote(dots, anchors);
     fillPoints();
+    document.dispatchEvent(new Event("rdbench:drawn"));
   };
 
   const figureNote = (dots, anchors) => {
@@ -235,7 +238,9 @@
     });
     $("axis").addEventListener("change", () => {
       state.axis = $("axis").value;
-      drawFigure();
+      fillCurves();
+      fillScatter();
+      drawAll();
     });
     $("domain").addEventListener("change", () => {
       state.domain = Number($("domain").value);
@@ -275,6 +280,7 @@
   const start = async () => {
     for (const table of document.querySelectorAll("table.sortable")) rdbench.sortable(table);
     state.overview = await rdbench.load("overview");
+    [state.axis] = state.overview.axes;
     fillControls();
     fillCurves();
     fillScatter();
@@ -285,5 +291,14 @@
     document.documentElement.dataset.ready = "true";
   };
 
+  /* Shows these curves alone; for pages that choose among many. */
+  const showCurves = (shown) => {
+    const curves = state.overview.curves;
+    state.hidden = new Set(Array.from(curves.keys()).filter((curve) => !shown.has(curve)));
+    fillCurves();
+    drawFigure();
+  };
+
+  rdbench.page = { state, showCurves, choosePoint };
   document.addEventListener("DOMContentLoaded", start);
 })();

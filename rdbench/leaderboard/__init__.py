@@ -1,0 +1,1 @@
+"""A public comparison: submissions of results, their checks and reproduction, and the site."""

@@ -1,0 +1,327 @@
+"""Which submissions stand side by side: one board for each protocol and its clips.
+
+A board is founded by a submission, whose protocol, clips and metric versions all others must have:
+
+    # leaderboard.yaml beside the submissions; without it, every submission that fits no board that
+    # is there founds one, in the order of the folders
+    title: Codecs of the workshop
+    description: Who is welcome, and where to ask.
+    boards:
+      speech_16k: {like: speech_16k, title: "Speech, 16 kHz", anchor: opus}
+
+A submission with findings, or that fits no board, is left out with a sentence, and the others
+stand. Of one that fits, a metric of another version is not compared and listed apart; curves that
+are measurement by measurement those of an earlier submission stand once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rdbench.analysis.extent import check_extent
+from rdbench.analysis.runs import Run, contents, differences, fingerprint, run_of
+from rdbench.files import is_file, is_folder
+from rdbench.leaderboard.check import check_submission
+from rdbench.leaderboard.form import FORM, Name, SystemForm
+from rdbench.leaderboard.record import badges
+from rdbench.leaderboard.submission import Submission
+from rdbench.spec.load import read_yaml
+from rdbench.store.reader import read_rows
+from rdbench.store.schema import Kind
+from rdbench.store.variants import variants_of
+from rdbench.suggest import nearest
+from rdbench.types import RdbenchError, SpecError, StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIG = "leaderboard.yaml"
+SHOWN = 3
+CARD = ("codec", "label", "headline", "points", "failure", "family", "parameters")
+"""What a page takes of the card of a system."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BoardConfig(_Strict):
+    """like: the submission that founds it. anchor: the curve that BD-rates begin with, by its name
+    in that submission.
+    """
+
+    like: str
+    title: str = Field(default="", max_length=200)
+    anchor: str = ""
+
+
+class Config(_Strict):
+    """See the module."""
+
+    title: str = Field(default="Leaderboard", max_length=200)
+    description: str = Field(default="", max_length=2000)
+    boards: dict[Name, BoardConfig] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A curve of a board. systems: those of it, by their names in the submission.
+
+    said: what the form says of the first of them. delay_ms: what the codec declares, None where it
+    cannot be told.
+    """
+
+    submission: Submission
+    systems: tuple[str, ...]
+    label: str
+    badge: str
+    family: str
+    said: SystemForm
+    licence: str
+
+
+@dataclass
+class Board:
+    """A board while submissions are put on it. entries: by curve. apart: sentences on metrics that
+    are not compared, and on curves that stand elsewhere already.
+    """
+
+    name: str
+    title: str
+    anchor: str
+    founder: Submission
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
+    submissions: list[Submission] = field(default_factory=list)
+    _rows: list[pd.DataFrame] = field(default_factory=list)
+    _seen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run:
+        """All that stands on it, as one run; raises StoreError where that is too much."""
+        import pandas as pd
+
+        rows = pd.concat(self._rows, ignore_index=True)
+        check_extent(rows, self.name)
+        return run_of(self.name, rows, self._manifest())
+
+    def fits(self, submission: Submission) -> bool:
+        """Whether it is of the board's protocol, and of some of its clips."""
+        mine, theirs = self.founder.manifest, submission.manifest
+        same = set(contents(mine).items()) & set(contents(theirs).items())
+        return fingerprint(mine) == fingerprint(theirs) and bool(same)
+
+    def add(self, submission: Submission) -> str:
+        """Puts a submission that fits on the board; why that cannot be, or ""."""
+        rows, why = self._compared(submission)
+        if why or rows is None:
+            return why
+        run = Run(submission.name, rows, submission.manifest)
+        metrics = self.cards.setdefault("metrics", {})
+        for key, card in run.metrics.items():
+            known = metrics.setdefault(key, dict(card))
+            if _identity(known) != _identity(card):
+                which = [f"version {one.get('version')}" for one in (card, known)]
+                which = which if which[0] != which[1] else ["of other options", "of its own"]
+                self.apart.append(
+                    f"{submission.name}: {key} is {which[0]} there and {which[1]} on this board; "
+                    "it is not compared"
+                )
+                rows = rows[(rows["kind"] != Kind.METRIC.value) | (rows["key"] != key)]
+        self.cards.setdefault("variants", {}).update(
+            {name: card.as_dict() for name, card in variants_of(submission.manifest).items()}
+        )
+        self._take_curves(submission, rows)
+        self.submissions.append(submission)
+        return ""
+
+    def _compared(self, submission: Submission) -> tuple[pd.DataFrame | None, str]:
+        """The rows that a board compares, of clips that it has; or why none are."""
+        manifest = submission.manifest
+        base = Run(self.name, _no_rows(), {**self.founder.manifest, **self.cards, "metrics": {}})
+        found = differences(base, Run(submission.name, _no_rows(), manifest))
+        if found:
+            return None, found[0]
+        there, here = contents(manifest), contents(self.founder.manifest)
+        missing = sorted(set(here) - set(there))
+        measured = {domain for domain, _ in there}
+        if lacking := [name for domain, name in missing if domain in measured]:
+            shown = ", ".join(lacking[:SHOWN]) + (", …" if len(lacking) > SHOWN else "")
+            return None, f"{len(lacking)} of the board's {len(here)} clips are missing ({shown})"
+        rows = read_rows(submission.folder)
+        cards = variants_of(manifest)
+        sent = [
+            name
+            for name, card in cards.items()
+            if card.transmitted and not card.of and not card.digest
+        ]
+        chosen = rows["kind"].isin([Kind.RATE.value, Kind.METRIC.value])
+        chosen &= rows["variant"].isin(sent)
+        clips = zip(rows["domain"], rows["clip"], strict=True)
+        inside = [clip == "" or (domain, clip) in here for domain, clip in clips]
+        chosen &= np.array(inside, dtype=bool)
+        return rows[chosen].reset_index(drop=True), ""
+
+    def _take_curves(self, submission: Submission, rows: pd.DataFrame) -> None:
+        given, _ = badges(submission)
+        twice: dict[str, dict[str, None]] = {}
+        for curve, part in rows.groupby("curve", sort=False):
+            keys = set(part["unit_key"])
+            owners = {self._seen[key] for key in keys if key in self._seen}
+            if keys <= self._seen.keys():
+                twice.setdefault(min(owners), {})[str(curve)] = None
+                continue
+            self._seen |= dict.fromkeys(keys - self._seen.keys(), submission.name)
+            self._rows.append(self._named(submission, str(curve), part, given))
+        for owner, curves in twice.items():
+            self.apart.append(
+                f"{submission.name}: {', '.join(curves)} is measured as {owner} has it, and stands "
+                "once"
+            )
+
+    def _named(
+        self, submission: Submission, curve: str, part: pd.DataFrame, given: Mapping[str, str]
+    ) -> pd.DataFrame:
+        """The rows of a curve under names that no other submission has."""
+        prefix = f"{submission.name}/"
+        names = [str(name) for name in part["system"].unique()]
+        cards = [submission.manifest["systems"][name] for name in names]
+        for name, card in zip(names, cards, strict=True):
+            kept = {key: card[key] for key in CARD if card.get(key) is not None}
+            self.cards.setdefault("systems", {})[prefix + name] = {
+                **kept, "curve": prefix + curve,
+            }  # fmt: skip
+        said = submission.form.system(names[0])
+        labels = {str(card.get("label") or curve) for card in cards}
+        self.entries[prefix + curve] = Entry(
+            submission, tuple(names), labels.pop() if len(labels) == 1 else curve,
+            min((given[name] for name in names), key=("self-reported", "reproduced").index),
+            str(cards[0].get("family") or ""), said,
+            said.licence or str(cards[0].get("licence") or ""),
+        )  # fmt: skip
+        return part.assign(system=prefix + part["system"], curve=prefix + part["curve"])
+
+    def _manifest(self) -> dict[str, Any]:
+        labels = Counter(entry.label for entry in self.entries.values())
+        systems = self.cards.get("systems", {})
+        for card in systems.values():
+            entry = self.entries[card["curve"]]
+            if labels[entry.label] > 1:
+                card["label"] = f"{entry.label} ({entry.submission.name})"
+        founder = self.founder.manifest
+        return {
+            "name": self.title,
+            "protocol": founder.get("protocol"),
+            "corpus": founder.get("corpus"),
+            **self.cards,
+            "systems": systems,
+        }
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All boards. left_out: by the name of a folder, why its submission stands on none.
+
+    said: further sentences, as on records that count for nothing.
+    """
+
+    config: Config
+    boards: tuple[Board, ...]
+    left_out: tuple[tuple[str, str], ...]
+    said: tuple[str, ...]
+
+
+def read_collection(folder: Path) -> Collection:
+    """The submissions below `folder`, each in a folder of its own, on their boards.
+
+    Raises StoreError where there are none, and SpecError for a CONFIG that cannot be used.
+    """
+    folder = Path(folder)
+    if not is_folder(folder):
+        raise StoreError(f"there is no folder {folder}; give the folder that holds submissions")
+    if is_file(folder / FORM):
+        raise StoreError(f"{folder} is itself a submission; give the folder that holds submissions")
+    config = read_config(folder / CONFIG) if is_file(folder / CONFIG) else Config()
+    left_out: list[tuple[str, str]] = []
+    submissions: dict[str, Submission] = {}
+    for path in sorted(path for path in folder.iterdir() if _may_be_one(path)):
+        checked = check_submission(path)
+        if checked.problems or checked.submission is None:
+            left_out.append((path.name, checked.problems[0]))
+        elif (name := checked.submission.name) in submissions:
+            other = submissions[name].folder.name
+            left_out.append((path.name, f"{other} is called {name!r} too; give it another name"))
+        else:
+            submissions[name] = checked.submission
+    if not submissions and not left_out:
+        raise StoreError(f"{folder} holds no submissions; write one with `rdbench submit RUN`")
+    boards = _boards(config, submissions)
+    said = []
+    for submission in submissions.values():
+        why = _place(submission, boards, founding=not config.boards)
+        if why:
+            left_out.append((submission.folder.name, why))
+        said += [sentence for sentence in badges(submission)[1:] if sentence]
+    if not any(board.entries for board in boards):
+        named = "; ".join(f"{name}: {why}" for name, why in left_out[:SHOWN])
+        raise RdbenchError(f"no submission in {folder} can be shown ({named}); mend them")
+    return Collection(config, tuple(boards), tuple(left_out), tuple(said))
+
+
+def read_config(path: Path) -> Config:
+    """What `path` says; raises SpecError in one sentence."""
+    try:
+        return Config.model_validate(read_yaml(path, "leaderboard"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        named = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{path}: {named}: {first['msg']}") from None
+
+
+def _may_be_one(path: Path) -> bool:
+    return is_folder(path) and not path.name.startswith(".")
+
+
+def _boards(config: Config, submissions: Mapping[str, Submission]) -> list[Board]:
+    boards = []
+    for name, board in config.boards.items():
+        if board.like not in submissions:
+            hint = nearest(board.like, list(submissions), many="there are")
+            raise SpecError(f"{CONFIG}: the board {name} is like {board.like!r}; {hint}")
+        founder = submissions[board.like]
+        boards.append(Board(name, board.title or name, board.anchor, founder))
+        boards[-1].add(founder)
+    return boards
+
+
+def _place(submission: Submission, boards: list[Board], *, founding: bool) -> str:
+    """Puts a submission on its board, or says why it has none."""
+    if any(submission is board.founder for board in boards):
+        return ""
+    fitting = [board for board in boards if board.fits(submission)]
+    if not fitting and founding:
+        boards.append(Board(submission.name, submission.name, "", submission))
+        fitting = boards[-1:]
+    if not fitting:
+        return "no board has its protocol and its clips; measure it with the spec of one of them"
+    reasons = [board.add(submission) for board in fitting]
+    return "" if "" in reasons else reasons[0]
+
+
+def _identity(card: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes scores of one key comparable."""
+    return tuple(card.get(key) for key in ("version", "options", "model_file"))
+
+
+def _no_rows() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
