@@ -133,7 +133,8 @@ def fit_tables(
     system that cannot be built, and a clip that cannot be encoded, is said and left out.
     """
     from rdbench.engine.devices import default_workers, resolve_device
-    from rdbench.engine.executors.processes import HostPlace, Processes
+    from rdbench.engine.executors.host import HostPlace
+    from rdbench.engine.executors.processes import Processes
     from rdbench.engine.measure.shard import Setup, SystemSetup
     from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
     from rdbench.engine.plan.given import take_found

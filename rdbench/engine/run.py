@@ -345,7 +345,8 @@ class _Run:
 
     def _executor(self, plan: Plan) -> Executor:
         from rdbench.engine.executors.here import Here
-        from rdbench.engine.executors.processes import HostPlace, Processes
+        from rdbench.engine.executors.host import HostPlace
+        from rdbench.engine.executors.processes import Processes
         from rdbench.engine.measure.shard import Setup, SystemSetup
 
         protocol, timeout = self.spec.protocol, self.spec.timeouts.unit_seconds
