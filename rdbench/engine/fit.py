@@ -23,7 +23,7 @@ from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
-    from rdbench.engine.executors.base import Loss
+    from rdbench.engine.executors.base import Loss, Provenance
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.clips import PlannedClip
@@ -68,7 +68,7 @@ class _Payloads:
         self._progress = progress
         self._done: set[tuple[StepId | None, str]] = set()
 
-    def take(self, results: Sequence[Result]) -> None:
+    def take(self, results: Sequence[Result], *, provenance: Provenance | None = None) -> None:
         """Takes payloads."""
         for result in results:
             assert result.step is not None
@@ -103,6 +103,10 @@ class _Payloads:
     def at(self, system: str, point: str) -> None:
         """Tells the progress."""
         self._progress.at(f"{system} (fit)", point)
+
+    def at_work(self, workers: int, shards: int) -> None:
+        """Tells the progress."""
+        self._progress.at_work(workers, shards, 0)
 
     def say(self, message: str) -> None:
         """Tells the progress."""
