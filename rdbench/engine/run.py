@@ -163,9 +163,9 @@ class _Run:
         self.options = options
         self.progress = progress
         self.target = _target(options, held)
+        self.devices: tuple[str, ...]
         if self.target:
-            self.devices = ("cuda",) if options.device == "cuda" else ("cpu",)
-            self.workers = 0
+            self.devices, self.workers = ("cuda" if options.device == "cuda" else "cpu",), 0
             return
         self.devices = resolve_devices(options.device)
         asked = options.workers or default_workers(self.devices[0], spec.protocol.threads)

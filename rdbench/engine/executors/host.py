@@ -29,6 +29,7 @@ from rdbench.types import RdbenchError
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+    from rdbench.engine.executors.cluster.parcels import Parcel
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.measure.work import Result
 
@@ -72,7 +73,7 @@ class Host:
         self._setup = setup
         self._events = events
         self._time_limit = time_limit
-        self._given: queue.SimpleQueue[Shard | None] = queue.SimpleQueue()
+        self._given: queue.SimpleQueue[Shard | Parcel | None] = queue.SimpleQueue()
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
@@ -81,8 +82,8 @@ class Host:
         self._unbuilt: dict[str, str] = {}
         self._guard = threading.Lock()
 
-    def give(self, shard: Shard) -> None:
-        """Hands over a shard; what comes of it comes as events."""
+    def give(self, shard: Shard | Parcel) -> None:
+        """Hands over a shard, or what unpickles as one; what comes of it comes as events."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._speak, daemon=True)
             self._thread.start()
@@ -110,7 +111,7 @@ class Host:
             if loss is not None:
                 self._events.put((self, LOST, loss))
 
-    def _measured(self, shard: Shard) -> Loss | None:
+    def _measured(self, shard: Shard | Parcel) -> Loss | None:
         """Has a shard measured; why it was lost, or None where it ended as it should.
 
         A codec that ends the process while it is built is left out of the next one.
@@ -133,7 +134,7 @@ class Host:
                 self._abandon()
                 return Loss(f"{where} was not understood: {type(error).__name__}: {error}")
 
-    def _through(self, connection: Connection, shard: Shard) -> Loss | None:
+    def _through(self, connection: Connection, shard: Shard | Parcel) -> Loss | None:
         """Speaks of a shard with the process; raises EOFError or OSError where that has died."""
         connection.send(shard)
         while True:

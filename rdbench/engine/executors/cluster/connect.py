@@ -103,8 +103,9 @@ class Target:
 def _client(where: Any) -> Any:
     from distributed import Client
 
+    make: Any = Client
     try:
-        return Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
+        return make(where, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         name = where if isinstance(where, str) else "the cluster that was started"
         raise RdbenchError(

@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,9 +49,11 @@ SHARDS_AHEAD = 2
 WORKER_TRIES = 5
 """How many workers may be lost with the smallest shard before that has failed: they are lost for
 many reasons that are not the shard's."""
+WATCH_SECONDS = 1.0
+"""How often the scheduler is asked who there is."""
 SILENT_SECONDS = 120.0
 """After how long without a heartbeat a worker is taken for lost."""
-GREETING_SECONDS = 60.0
+GREETING_SECONDS = ANSWER_SECONDS = 60.0
 SENDERS = 4
 """How many files are sent at the same time."""
 TIMES_SENT = 3
@@ -148,7 +151,7 @@ class Cluster:
         coming = _Coming(shards)
         again: deque[tuple[Shard, str]] = deque()
         most = at_once or sys.maxsize
-        if coming.ended:
+        if coming.is_empty():
             return
         if self._connection is None:
             self._connection = self._connect()
@@ -159,7 +162,7 @@ class Cluster:
                 if found is None:
                     break
                 self._start(*found)
-            if not self._flights and not again and coming.ended:
+            if not self._flights and not again and coming.is_empty():
                 return
             self._check_workers(intake)
             intake.at_work(self._at_work(), len(self._flights))
@@ -242,7 +245,10 @@ class Cluster:
     def _submit(self, flight: _Flight) -> None:
         job = pickle.dumps(flight.job, pickle.HIGHEST_PROTOCOL)
         flight.future = self._on(flight.worker.address, there.work, job)
-        flight.future.add_done_callback(lambda _: self._events.put(("done", flight)))
+        flight.future.add_done_callback(partial(self._note, ("done", flight)))
+
+    def _note(self, event: tuple[str, Any], _: object) -> None:
+        self._events.put(event)
 
     def _on(self, address: str, function: Any, *arguments: Any, **named: Any) -> Any:
         """A future of Dask's of a call on one worker."""
@@ -258,51 +264,57 @@ class Cluster:
         if what == "workers":
             return self._seen(content, intake)
         if what == "greeted":
-            self._greeted(*content, intake)
+            address, facts = content
+            self._greeted(address, facts, intake)
         elif what == "gone":
             raise ClusterError(
-                f"the scheduler at {self._address} does not answer any more "
-                f"({content}); what was measured is kept, run the same command again when there is "
-                "one"
+                f"the scheduler at {self._address} does not answer any more; what was measured is "
+                "kept, run the same command again when there is one"
             )
         elif what == "sent":
-            return self._sent(*content, intake)
+            flight, sending = content
+            return self._sent(flight, sending, intake)
         elif content in self._flights:
             return self._done(content, intake)
         return []
 
     def _done(self, flight: _Flight, intake: Intake) -> list[tuple[Shard, str]]:
         try:
-            answer: there.Answer = pickle.loads(flight.future.result(timeout=GREETING_SECONDS))
+            answer: there.Answer = pickle.loads(flight.future.result(timeout=ANSWER_SECONDS))
         except Exception as error:  # of Dask's, or of what it could not load there
-            if self._client.status != "running":  # and it is nobody's loss
-                self._end(flight)
-                return [(flight.shard, "")]
-            return self._lost(flight, f"{type(error).__name__}: {error}", intake)
+            if self._client.status == "running":
+                return self._lost(flight, f"{type(error).__name__}: {error}", intake)
+            self._end(flight)  # the scheduler is gone, which is nobody's loss
+            return [(flight.shard, "")]
         if answer.missing and flight.sent < TIMES_SENT:
             self._send(flight, answer.missing)
             return []
         self._end(flight)
-        if answer.missing:
-            answer.problem = f"it does not keep what is sent to it ({answer.missing[0].path})"
-        if answer.problem:
-            self._refuse(flight.worker, answer.problem, intake)
+        if problem := self._problem(answer):
+            self._refuse(flight.worker, problem, intake)
             return [(flight.shard, flight.worker.address)]
+        self._take(answer, intake)
+        if answer.loss is None:
+            self._pace.took(flight.shard, answer.seconds)
+            return []
+        parts = after_loss(flight.shard, answer.loss, intake)
+        return [(part, flight.worker.address) for part in parts]
+
+    def _problem(self, answer: there.Answer) -> str:
+        """Why a worker is not used any more, or ""."""
+        if answer.missing:
+            return f"it does not keep what is sent to it ({answer.missing[0].path})"
+        if answer.loss is not None and answer.loss.final and self._at_work() > 1:
+            return answer.loss.reason
+        return answer.problem
+
+    def _take(self, answer: there.Answer, intake: Intake) -> None:
         for name, content in answer.audio.items():
             self._keep(name, content)
         for line in answer.said:
             intake.say(line)
         if answer.results:
             intake.take(answer.results, provenance=answer.made_with)
-        if answer.loss is None:
-            self._pace.took(flight.shard, answer.seconds)
-            return []
-        loss = answer.loss
-        if loss.final and self._at_work() > 1:
-            self._refuse(flight.worker, loss.reason, intake)
-            return [(flight.shard, flight.worker.address)]
-        parts = after_loss(flight.shard, loss, intake)
-        return [(part, flight.worker.address) for part in parts]
 
     def _lost(self, flight: _Flight, why: str, intake: Intake) -> list[tuple[Shard, str]]:
         """The worker was lost, or the call was."""
@@ -363,8 +375,8 @@ class Cluster:
             flight.waits.add(self._sending[where])
         for sending in list(flight.waits):
             assert sending.future is not None
-            event = flight, sending
-            sending.future.add_done_callback(lambda _, event=event: self._events.put(("sent", event)))
+            event = "sent", (flight, sending)
+            sending.future.add_done_callback(partial(self._note, event))
 
     def _sent_to(self, address: str, file: NamedFile) -> str:
         """Sends a file; what was wrong, or ""."""
@@ -392,9 +404,7 @@ class Cluster:
         call.cancel()
         return "it is gone"
 
-    def _sent(
-        self, flight: _Flight, sending: _Sending, intake: Intake
-    ) -> list[tuple[Shard, str]]:
+    def _sent(self, flight: _Flight, sending: _Sending, intake: Intake) -> list[tuple[Shard, str]]:
         assert sending.future is not None
         self._sending.pop(sending.where, None)  # it is there, or is to be tried again
         if flight not in self._flights or sending not in flight.waits:
@@ -418,19 +428,20 @@ class Cluster:
 
     def _watch(self) -> None:
         """Asks the scheduler who there is, and has greeted who is new; a thread of its own."""
-        while not self._closed.wait(1.0):
+        while not self._closed.is_set():
             try:
                 found = self._client.scheduler_info(n_workers=-1)["workers"]
-            except Exception as error:  # Dask's, of a connection that is gone
+            except Exception:  # Dask's, of a connection that is gone; it tries to mend that
                 if self._client.status not in ("running", "connecting"):
-                    self._events.put(("gone", f"{type(error).__name__}: {error}"))
+                    self._events.put(("gone", None))
                     return
-                continue
-            self._events.put(("workers", found))
-            self._greeted_ones &= found.keys()
-            for address in found.keys() - self._greeted_ones:
-                self._greeted_ones.add(address)
-                self._senders.submit(self._greet, address)
+            else:
+                self._events.put(("workers", found))
+                self._greeted_ones &= found.keys()
+                for address in found.keys() - self._greeted_ones:
+                    self._greeted_ones.add(address)
+                    self._senders.submit(self._greet, address)
+            self._closed.wait(WATCH_SECONDS)
 
     def _greet(self, address: str) -> None:
         try:
@@ -545,8 +556,7 @@ class _Coming:
         self._ahead: deque[Shard] = deque()
         self._dry = False
 
-    @property
-    def ended(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is none any more."""
         self._look(1)
         return not self._ahead

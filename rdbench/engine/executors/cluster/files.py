@@ -9,9 +9,8 @@ the cache. What it uses holds what was hashed, whatever it is called.
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,9 @@ class FileCache:
         below = roots.below(file.path)
         remote = "://" in roots.here
         cached = str(self._place(file))
-        places = [file.path, *([os.path.join(roots.here, below)] if below and not remote else [])]
+        places = [file.path]
+        if below and not remote and roots.here:
+            places.append(str(Path(roots.here) / below))
         for path in (*places, cached):
             if _holds(path, file):
                 return self._noted(file, path)
@@ -147,16 +148,16 @@ def pieces_of(source: Path | bytes) -> Iterator[bytes]:
             yield piece
 
 
-def _holds(path: str, file: NamedFile, sha256: Callable[[Path], str] = file_sha256) -> bool:
+def _holds(path: str, file: NamedFile) -> bool:
     try:
-        return os.path.getsize(path) == file.size and sha256(Path(path)) == file.sha256
+        return Path(path).stat().st_size == file.size and file_sha256(Path(path)) == file.sha256
     except (OSError, ValueError):
         return False
 
 
 def _stamp(path: str) -> tuple[int, ...]:
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -8,6 +8,7 @@ is Dask's own program of that name; it ends when its standard input does, howeve
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -101,11 +102,7 @@ class LocalCluster:
 
 def _main(program: str, *arguments: str) -> None:
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    command: Any
-    if program == "scheduler":
-        from distributed.cli.dask_scheduler import main as command
-    else:
-        from distributed.cli.dask_worker import main as command
+    command: Any = importlib.import_module(f"distributed.cli.dask_{program}").main
     command(list(arguments))
 
 

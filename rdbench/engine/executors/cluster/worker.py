@@ -192,9 +192,7 @@ class Bench:
 class _Seat:
     """A host with the queue that its events come to, and the folder that it keeps audio in."""
 
-    def __init__(
-        self, job: Job, places: Mapping[str, str], roots: Roots, folder: Path
-    ) -> None:
+    def __init__(self, job: Job, places: Mapping[str, str], roots: Roots, folder: Path) -> None:
         self.setup = job.setup
         self._folder = Path(tempfile.mkdtemp(prefix="rdbench-", dir=folder))
         self._audio = self._folder / "audio"
