@@ -50,6 +50,15 @@ class LocalCluster:
             "--local-directory", str(folder), "--death-timeout", "60",
         )  # fmt: skip
 
+    @property
+    def worker_process(self) -> int:
+        """The process below which the workers are."""
+        return self._processes[1].pid
+
+    def end_scheduler(self) -> None:
+        """Ends the scheduler alone."""
+        self._processes[0].kill()
+
     def last_words(self) -> str:
         """The last that the workers had to complain of."""
         with contextlib.suppress(OSError):
