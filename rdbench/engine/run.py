@@ -389,6 +389,7 @@ class _Run:
             threads=protocol.threads,
             timeout=timeout,
             batch_seconds=0.0 if self._on_cores else self.options.batch_seconds,
+            allow_download=self.options.allow_download and self.target is not None,
         )
         if self.held:
             return Here(setup, self.devices[0], [one for one in plan.systems if one.codec])

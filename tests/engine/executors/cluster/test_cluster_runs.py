@@ -129,8 +129,8 @@ def test_a_client_that_is_killed_is_taken_up_by_another_with_other_workers(
         with pytest.raises(StoreError, match=r"already|another|process"):
             measure(clips, folder, cluster.address)
         client.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(below, timeout=10)
-    assert not alive
+    _, alive = psutil.wait_procs(below, timeout=60)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     measure(clips, folder, cluster.address)
     check_equal(folder, one_machine)
 
