@@ -25,12 +25,13 @@ from rdbench.spec import shipped
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [block for path in PAGES for block in read_blocks(path, str(path.relative_to(ROOT)))]
 MOST_SKIPPED = 5
-KINDS = ("spec", "gate", "report", "recipe")
+KINDS = ("spec", "gate", "report", "cluster")
 
 
 def check_yaml(block: Block, path: Path) -> None:
     from rdbench.analysis.gate.config import read_config
     from rdbench.codecs.registry import names
+    from rdbench.engine.executors.cluster.settings import read_settings
     from rdbench.metrics.registry import keys
     from rdbench.report.config import read_report_config
     from rdbench.spec.load import load_spec
@@ -42,6 +43,8 @@ def check_yaml(block: Block, path: Path) -> None:
         load_spec(path, metric_keys=known, codec_names=names())
     elif block.kind == "gate":
         read_config(path)
+    elif block.kind == "cluster":
+        read_settings(path)
     else:
         assert block.kind == "report", f"{block.place}: {block.kind} is none of {KINDS}"
         read_report_config(path)

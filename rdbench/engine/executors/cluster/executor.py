@@ -24,6 +24,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -54,6 +55,7 @@ WATCH_SECONDS = 1.0
 SILENT_SECONDS = 120.0
 """After how long without a heartbeat a worker is taken for lost."""
 GREETING_SECONDS = ANSWER_SECONDS = 60.0
+RELEASE_SECONDS = 5.0
 SENDERS = 4
 """How many files are sent at the same time."""
 TIMES_SENT = 3
@@ -177,8 +179,16 @@ class Cluster:
         """Leaves the workers; those that this run has started are ended."""
         self._closed.set()
         self._senders.shutdown(wait=False, cancel_futures=True)
-        if self._connection is not None:
-            self._connection.close()
+        if self._connection is None:
+            return
+        with suppress(Exception):  # of a scheduler that is gone
+            self._client.sync(
+                self._client._run,
+                there.release,
+                on_error="ignore",
+                callback_timeout=RELEASE_SECONDS,
+            )
+        self._connection.close()
 
     @property
     def _client(self) -> Any:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rdbench.files import read_file
-from rdbench.types import MissingExtraError, RdbenchError, SpecError
+from rdbench.types import RdbenchError, SpecError
 
 MAX_BYTES = 64 * 2**10
 BEFORE_THE_END = 300
@@ -204,7 +204,10 @@ def _class_of(module: str, name: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except ImportError:
         package = module.partition(".")[0].replace("_", "-")
-        raise MissingExtraError(f"a cluster of {name}", f"cluster]' {package}'") from None
+        raise RdbenchError(
+            f"{name} is of the package {package}, which is not installed; run `pip install "
+            f"{package}`"
+        ) from None
 
 
 def _started(kind: str, make: Any) -> Any:

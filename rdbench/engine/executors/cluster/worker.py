@@ -120,6 +120,11 @@ def receive(transfer: str, file: NamedFile, piece: bytes, *, last: bool) -> str:
     return _bench(get_worker()).receive(transfer, file, piece, last=last)
 
 
+def release(dask_worker: Any) -> None:
+    """Ends the hosts that have nothing to do: the run is over."""
+    _bench(dask_worker).release()
+
+
 def _bench(worker: Any) -> Bench:
     """What a worker of Dask's has of rdbench's, made when it is first asked for."""
     if not hasattr(worker, "rdbench_bench"):
@@ -179,6 +184,11 @@ class Bench:
         answer = seat.measured(Parcel(payload, places, roots))
         self._idle.append(seat)
         return answer
+
+    def release(self) -> None:
+        """Ends the hosts that have nothing to do."""
+        while self._idle:
+            self._idle.pop().end()
 
     def _seat(self, job: Job, places: Mapping[str, str], roots: Roots) -> _Seat:
         for seat in self._idle[:]:

@@ -6,7 +6,7 @@ import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Scheduler:
     """What the executor asks of a client of Dask's."""
 
     def __init__(self, *workers: Worker) -> None:
-        self.status = "running"
+        self.status, self.released = "running", False
         self.workers = {f"tcp://{number}": worker for number, worker in enumerate(workers)}
 
     def connect(self) -> Connection:
@@ -117,6 +117,8 @@ class Scheduler:
                     future.set_result(worker.receive(*arguments, last=named["last"]))
             except Dies:
                 self.leave(worker)
+            except InvalidStateError:
+                """It was cancelled."""
 
         if worker is not None:
             threading.Thread(target=call, daemon=True).start()
@@ -124,7 +126,12 @@ class Scheduler:
 
     _run = None
 
-    def sync(self, _: Any, function: Any, workers: Sequence[str], **more: Any) -> dict[str, Any]:
+    def sync(
+        self, _: Any, function: Any, workers: Sequence[str] = (), **more: Any
+    ) -> dict[str, Any]:
+        if function is there.release:
+            self.released = True
+            return {}
         worker = self.workers[workers[0]]
         return {workers[0]: worker.facts() if worker.versions else ModuleNotFoundError("rdbench")}
 

@@ -48,9 +48,11 @@ def test_every_unit_comes_once_and_says_with_what_it_was_measured(
     tmp_path: Path, intake: Counting
 ) -> None:
     workers = [Worker(tmp_path / "cache") for _ in range(3)]
-    measure(Scheduler(*workers), shards_of(tmp_path, NAMES), intake)
+    scheduler = Scheduler(*workers)
+    measure(scheduler, shards_of(tmp_path, NAMES), intake)
     assert intake.taken == dict.fromkeys(NAMES, 1)
     assert intake.provenances == {"them"}
+    assert scheduler.released
     assert not intake.said
 
 
