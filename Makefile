@@ -31,7 +31,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,lightning,diffusers,transformers,pitch,snac,speechtokenizer,music2latent,codicodec,mos,speaker,asr,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,lightning,diffusers,transformers,pitch,snac,speechtokenizer,music2latent,codicodec,mos,speaker,asr,cluster,test]'
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python

@@ -42,6 +42,7 @@ def run(
     limit: int | None = None,
     device: str = "auto",
     workers: int | None = None,
+    cluster: str = "",
     costs: Literal["missing", "again", "none"] = "missing",
     keep_audio: bool = False,
     traces: bool = False,
@@ -62,6 +63,8 @@ def run(
         limit: at most this many clips.
         device: auto, cpu, cuda, cuda:N, several as "cuda:0,cuda:1", or cuda:all.
         workers: processes on the cores; None is one for each.
+        cluster: measures on the workers of a Dask cluster: "local:N", a scheduler's address, or a
+            YAML file (docs/cluster.md).
         costs: times and memory of this machine: what is missing, all again, or none.
         keep_audio: leave reconstructions and references in the folder, as FLAC.
         traces: leave bits per frame in the folder.
@@ -82,6 +85,7 @@ def run(
     how = RunOptions(
         device=device,
         workers=workers,
+        cluster=cluster,
         allow_code=allow_code,
         allow_download=allow_download,
         costs=costs,

@@ -80,7 +80,13 @@ class LineProgress(Progress):
         write_line(f"{total} clip evaluations{found}")
 
     def at(self, system: str, point: str) -> None:
-        self._point = f"{system} {point}"
+        self._told(f"{system} {point}")
+
+    def at_work(self, workers: int, shards: int, failed: int) -> None:
+        self._told(_at_work(workers, shards, failed))
+
+    def _told(self, point: str) -> None:
+        self._point = point
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self._report()
 
@@ -160,6 +166,9 @@ class BarProgress(Progress):
     def at(self, system: str, point: str) -> None:
         self._where = f"{system} {point}"
 
+    def at_work(self, workers: int, shards: int, failed: int) -> None:
+        self._where = _at_work(workers, shards, failed)
+
     def advance(self, steps: int = 1) -> None:
         self._pace.done += steps
 
@@ -183,6 +192,12 @@ class BarProgress(Progress):
         cells = [ProgressBar(total=total, completed=done, width=bar)] if bar else []
         line.add_row(*cells, Text(said, no_wrap=True, overflow="crop"))
         return line
+
+
+def _at_work(workers: int, shards: int, failed: int) -> str:
+    """Who works on what, on a cluster."""
+    said = f"{workers} worker{'s' * (workers != 1)}, {shards} shard{'s' * (shards != 1)} in hand"
+    return f"{said}, {failed} rows failed" if failed else said
 
 
 def fitted(facts: Sequence[str], where: str, width: int) -> str:

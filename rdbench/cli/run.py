@@ -55,6 +55,17 @@ def command(
     batch_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds of audio in one batch of a GPU.")
     ] = 60.0,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="local:N|ADDRESS|FILE.yaml",
+            help="Measure on the workers of a Dask cluster (docs/cluster.md).",
+        ),
+    ] = "",
+    cluster_wait: Annotated[
+        float,
+        typer.Option(min=1.0, help="Seconds that a run on a cluster may be without workers."),
+    ] = 900.0,
     costs: Annotated[
         Costs, typer.Option(help="Costs of this machine: what is missing, all again, or none.")
     ] = Costs.MISSING,
@@ -95,6 +106,8 @@ def command(
         costs=costs.value,
         keep_audio=keep_audio,
         traces=traces,
+        cluster=cluster,
+        cluster_wait=cluster_wait,
     )
     if allow_code:
         find_code(spec)

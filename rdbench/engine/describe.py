@@ -29,17 +29,20 @@ def manifest(
     workers: int,
     batch_seconds: float,
     keep_audio: bool,
+    cluster: str,
     finished: str | None,
 ) -> dict[str, Any]:
     """Everything beside the rows, to be written as JSON.
 
     `versions` and `hardware` are those of the last start; rows name theirs in `provenance`.
 
-    finished: ISO 8601 in UTC, None while the run goes on.
+    cluster: whose workers measure; "" for processes of this machine, which alone are counted in
+    `workers`. finished: ISO 8601 in UTC, None while the run goes on.
     """
     from rdbench.audio.resample import RESAMPLER
 
-    name, told = provenance(devices[0])
+    own = "cpu" if cluster else devices[0]
+    name, told = provenance(own)
     return {
         "name": spec.name,
         "description": spec.description,
@@ -55,7 +58,8 @@ def manifest(
             "workers": workers,
             "batch_seconds": batch_seconds,
             "keep_audio": keep_audio,
-            "machine": machine_name(devices[0]),
+            "machine": machine_name(own),
+            **({"cluster": cluster} if cluster else {}),
             "threads_per_worker": spec.protocol.threads if tuple(devices) == ("cpu",) else 1,
             "cores": cores(),
             "determinism": _determinism(devices[0]),
@@ -73,7 +77,7 @@ def manifest(
         "plan": plan.manifest(),
         "versions": told["versions"],
         "provenance": {name: told},
-        "hardware": hardware(devices[0]),
+        "hardware": hardware(own),
     }
 
 

@@ -23,7 +23,7 @@ from rdbench.types import CodecError, Encoded, Posterior, Score, Status, Tokens
 
 if TYPE_CHECKING:
     from rdbench.codecs.base import Codec
-    from rdbench.engine.executors.base import Loss
+    from rdbench.engine.executors.base import Loss, Provenance
     from rdbench.engine.measure.encoding import Encoding
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.clips import PlannedClip
@@ -68,7 +68,7 @@ class _Payloads:
         self._progress = progress
         self._done: set[tuple[StepId | None, str]] = set()
 
-    def take(self, results: Sequence[Result]) -> None:
+    def take(self, results: Sequence[Result], *, provenance: Provenance | None = None) -> None:
         """Takes payloads."""
         for result in results:
             assert result.step is not None
@@ -104,6 +104,10 @@ class _Payloads:
         """Tells the progress."""
         self._progress.at(f"{system} (fit)", point)
 
+    def at_work(self, workers: int, shards: int) -> None:
+        """Tells the progress."""
+        self._progress.at_work(workers, shards, 0)
+
     def say(self, message: str) -> None:
         """Tells the progress."""
         self._progress.say(message)
@@ -133,7 +137,8 @@ def fit_tables(
     system that cannot be built, and a clip that cannot be encoded, is said and left out.
     """
     from rdbench.engine.devices import default_workers, resolve_device
-    from rdbench.engine.executors.processes import HostPlace, Processes
+    from rdbench.engine.executors.host import HostPlace
+    from rdbench.engine.executors.processes import Processes
     from rdbench.engine.measure.shard import Setup, SystemSetup
     from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
     from rdbench.engine.plan.given import take_found

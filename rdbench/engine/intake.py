@@ -23,11 +23,12 @@ from rdbench.engine.passes.audio import AUDIO
 from rdbench.engine.plan.families import SetUnits
 from rdbench.store.atomic import changing, remove
 from rdbench.store.features import feature_content
+from rdbench.store.manifest import read_manifest
 from rdbench.store.schema import BESIDE, Kind, Labels, Quantity, Row
 from rdbench.types import Score, Status
 
 if TYPE_CHECKING:
-    from rdbench.engine.executors.base import Loss
+    from rdbench.engine.executors.base import Loss, Provenance
     from rdbench.engine.measure.shard import Shard
     from rdbench.engine.plan.clips import PlannedClip
     from rdbench.engine.plan.plan import Plan, Review
@@ -46,8 +47,8 @@ SHOWN = 3
 class RunIntake:
     """The intake of one run (`rdbench.engine.executors.base.Intake`).
 
-    known: keys of rows that the folder has. provenance: of the rows that are written now, as the
-    manifest names it. written: how many that were.
+    known: keys of rows that the folder has. provenance: of the rows that are written now and have
+    no other, as the manifest names it. written: how many that were.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RunIntake:
         provenance: str = "",
     ) -> None:
         self.written = 0
+        self._failed = 0
         self._plan = plan
         self._open = review.open
         self._stale = review.stale
@@ -68,6 +70,7 @@ class RunIntake:
         self._progress = progress
         self._known = set(known)
         self._provenance = provenance
+        self._provenances = {provenance}
         self.sets = [_OpenSet(units, set(quantities)) for units, quantities in review.sets]
         self._transient = {
             one.units.feature for one in self.sets if one.units.feature and not one.units.keep
@@ -78,13 +81,14 @@ class RunIntake:
 
     # -- what executors call
 
-    def take(self, results: Sequence[Result]) -> None:
+    def take(self, results: Sequence[Result], *, provenance: Provenance | None = None) -> None:
         """Writes results, and finishes what they finish."""
+        name = self._named(provenance) if provenance else self._provenance
         for result in results:
             if result.clip:
-                self._take_of_clip(result)
+                self._take_of_clip(result, name)
             else:
-                self._take_of_set(result)
+                self._take_of_set(result, name)
 
     def rest(self, shard: Shard) -> Shard | None:
         """What is still open of a shard; None where nothing is."""
@@ -125,6 +129,10 @@ class RunIntake:
     def at(self, system: str, point: str) -> None:
         """Tells the progress."""
         self._progress.at(system, point)
+
+    def at_work(self, workers: int, shards: int) -> None:
+        """Tells the progress."""
+        self._progress.at_work(workers, shards, self._failed)
 
     def say(self, message: str) -> None:
         """Tells the progress."""
@@ -221,7 +229,16 @@ class RunIntake:
 
     # -- rows
 
-    def _take_of_clip(self, result: Result) -> None:
+    def _named(self, provenance: Provenance) -> str:
+        """The name of a provenance, which the manifest tells of before a row names it."""
+        name, told = provenance
+        if name not in self._provenances:
+            manifest = read_manifest(self._writer.folder)
+            self._writer.write_manifest({**manifest, "provenance": {name: told}})
+            self._provenances.add(name)
+        return name
+
+    def _take_of_clip(self, result: Result, provenance: str) -> None:
         quantity = result.quantity
         asked = self._open.close(result.step, result.clip, quantity)
         key = self._plan.key(result.step, result.clip, quantity)
@@ -235,12 +252,12 @@ class RunIntake:
         elif quantity in self._transient:
             self._scratch.put(result.step, result.clip, quantity, result.attachment)
         else:
-            self._write(result, score, key, self._labels(result))
+            self._write(result, score, key, self._labels(result), provenance)
         subject_done = asked and not self._open.wanted(result.step, result.clip)
         if subject_done and result.step is not None:
             self._writer.when_written(self._progress.advance)
 
-    def _take_of_set(self, result: Result) -> None:
+    def _take_of_set(self, result: Result, provenance: str) -> None:
         one = self.sets[result.set_number]
         if result.quantity not in one.open:
             return
@@ -250,7 +267,7 @@ class RunIntake:
             return  # the row of the value says why there is nothing to lie beside it
         units = self._plan.units_of_set(one.units)
         (unit,) = [unit for unit in units if unit.quantity == result.quantity]
-        self._write(result, score, unit.key, unit.labels)
+        self._write(result, score, unit.key, unit.labels, provenance)
 
     def _sound(self, result: Result) -> Score:
         """The score of a result; a failure where it is no measurement, or cannot be kept."""
@@ -268,7 +285,9 @@ class RunIntake:
                 return Score.failed(f"{quantity.key}: {error}")
         return score
 
-    def _write(self, result: Result, score: Score, key: str, labels: Labels) -> None:
+    def _write(
+        self, result: Result, score: Score, key: str, labels: Labels, provenance: str
+    ) -> None:
         if score.status is not Status.FAILED:
             self._retire(labels.system)
         columns = self._plan.families.owner(result.quantity).columns(result.quantity)
@@ -289,10 +308,11 @@ class RunIntake:
             backend=columns.backend,
             status=score.status,
             reason=score.reason,
-            provenance=self._provenance,
+            provenance=provenance,
         )
         self._known.add(key)
         self.written += 1
+        self._failed += score.status is Status.FAILED
         if result.quantity.kind is Kind.TRACE and result.attachment is not None:
             self._writer.trace(row, result.attachment)
         elif result.quantity.kind is Kind.FEATURE and result.attachment is not None:

@@ -15,6 +15,9 @@ class Progress:
     def at(self, system: str, point: str) -> None:
         """The engine now works on this system and point."""
 
+    def at_work(self, workers: int, shards: int, failed: int) -> None:
+        """So many workers of a cluster have so many shards in hand; so many rows have failed."""
+
     def advance(self, steps: int = 1) -> None:
         """Some steps were finished."""
 

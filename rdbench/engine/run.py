@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rdbench.audio.clip import Corpus
     from rdbench.codecs.base import Codec
     from rdbench.engine.executors.base import Executor
+    from rdbench.engine.executors.cluster.connect import Target
     from rdbench.engine.intake import RunIntake
     from rdbench.engine.measure.passes import Pass
     from rdbench.engine.measure.shard import Shard
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SECONDS = 60.0
 MOST_BATCH_SECONDS = 86_400.0
+DEFAULT_CLUSTER_WAIT = 900.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class RunOptions:
     allow_code: whether `module:Class` may run. allow_download: whether published weights that are
     not on this machine are fetched. costs: what the cost pass of the spec does: measure
     what is "missing", all of it "again" (costs want a machine that does nothing else), or "none".
+    cluster: whose workers measure, instead of processes of this machine: "local:N", a scheduler's
+    address or a YAML file (`rdbench.engine.executors.cluster.connect`); the device is then "cpu"
+    or "cuda", and costs, which belong to a machine, are not measured. cluster_wait: for how many
+    seconds there may be no worker.
     keep_audio: leave reconstructions and references in the folder too, as FLAC
     (`rdbench.store.audio`). traces: leave bits per frame (`rdbench.store.traces`), even where the
     spec does not ask for them. Raises SpecError for batches that are none, and less than a process.
@@ -74,6 +80,8 @@ class RunOptions:
     costs: Literal["missing", "again", "none"] = "missing"
     keep_audio: bool = False
     traces: bool = False
+    cluster: str = ""
+    cluster_wait: float = DEFAULT_CLUSTER_WAIT
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -85,6 +93,25 @@ class RunOptions:
             raise SpecError(
                 f"batches of {self.batch_seconds} seconds are no batches; take more than 0 and at "
                 f"most {MOST_BATCH_SECONDS:g}"
+            )
+        if self.cluster:
+            self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        if self.workers is not None:
+            raise SpecError(
+                "--workers counts the processes of this machine; with --cluster, the cluster says "
+                "how many there are (local:N does)"
+            )
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise SpecError(
+                f"--device {self.device} names devices of this machine; with --cluster, give cpu "
+                "or cuda, of which each worker has its own"
+            )
+        if self.costs == "again":
+            raise SpecError(
+                "costs belong to a machine that does nothing else, and are not measured on a "
+                "cluster; run with --costs again and without --cluster"
             )
 
 
@@ -136,6 +163,11 @@ class _Run:
         self.folder = folder
         self.options = options
         self.progress = progress
+        self.target = _target(options, held)
+        self.devices: tuple[str, ...]
+        if self.target:
+            self.devices, self.workers = ("cuda" if options.device == "cuda" else "cpu",), 0
+            return
         self.devices = resolve_devices(options.device)
         asked = options.workers or default_workers(self.devices[0], spec.protocol.threads)
         self.workers = min(asked, most_workers())
@@ -251,12 +283,12 @@ class _Run:
             AudioPass(self.folder / FOLDER if self.options.keep_audio else None),
             NotesPass(),
             CostsPass(
-                machine=machine_name(self.devices[0]),
+                machine=machine_name(self._own_device),
                 others=self._machines(),
                 clips=costs.clips if costs.enabled else 0,
                 repeats=costs.repeats,
                 threads=self.spec.protocol.threads,
-                asked=self.options.costs != "none",
+                asked=self.options.costs != "none" and not self.target,
             ),
         ]
 
@@ -321,7 +353,7 @@ class _Run:
         )
         writer.relabel(review.relabel)
         known = set(found.table["unit_key"].to_pylist()) - lost
-        name, _ = provenance(self.devices[0])
+        name, _ = provenance(self._own_device)
         if review.done < review.asked:
             self._start_server()  # where it is refused, no row has failed
         intake = RunIntake(plan, review, writer, self.progress, known=known, provenance=name)
@@ -355,7 +387,8 @@ class _Run:
 
     def _executor(self, plan: Plan) -> Executor:
         from rdbench.engine.executors.here import Here
-        from rdbench.engine.executors.processes import HostPlace, Processes
+        from rdbench.engine.executors.host import HostPlace
+        from rdbench.engine.executors.processes import Processes
         from rdbench.engine.measure.shard import Setup, SystemSetup
 
         protocol, timeout = self.spec.protocol, self.spec.timeouts.unit_seconds
@@ -366,15 +399,33 @@ class _Run:
             threads=protocol.threads,
             timeout=timeout,
             batch_seconds=0.0 if self._on_cores else self.options.batch_seconds,
+            allow_download=self.options.allow_download and self.target is not None,
         )
         if self.held:
             return Here(setup, self.devices[0], [one for one in plan.systems if one.codec])
+        if self.target:
+            from rdbench.engine.executors.cluster.executor import Cluster
+            from rdbench.store.audio import FOLDER
+
+            return Cluster(
+                setup,
+                self.target.connect,
+                device=self.devices[0],
+                audio=self.folder / FOLDER if self.options.keep_audio else None,
+                wait_seconds=self.options.cluster_wait,
+                foreign=self.options.allow_code,
+            )
         if self._on_cores:
             places = [HostPlace("cpu")] * self.workers
         else:
             each = max(1, self.workers // len(self.devices))
             places = [HostPlace(device, each) for device in self.devices]
         return Processes(setup, places, time_limit=timeout)
+
+    @property
+    def _own_device(self) -> str:
+        """The device of this process, which on a cluster measures nothing."""
+        return "cpu" if self.target else self.devices[0]
 
     @property
     def _on_cores(self) -> bool:
@@ -392,7 +443,7 @@ class _Run:
         seconds = 0.0 if self._on_cores else self.options.batch_seconds
         batches = batches_of(clips, seconds=seconds, longest=longest)
         size = 1
-        if not self._on_cores:  # a batch is then what it would be on one device
+        if not self._on_cores and not self.target:  # a batch is then what it would be on one device
             size = max(1, math.ceil(len(batches) / (SHARDS_PER_DEVICE * len(self.devices))))
         for start in range(0, len(batches), size):
             members = [clip for batch in batches[start : start + size] for clip in batch]
@@ -401,11 +452,13 @@ class _Run:
     def _start_server(self) -> None:
         from rdbench.engine.executors.servers import start_server
 
-        if not self.held:
+        if not self.held and not self.target:
             start_server()
 
     def _say_notes(self) -> None:
         notes = [*(not_valid(self.spec, d) for d in self.domains), unread_manifest(self.spec)]
+        if self.target and self.spec.costs.enabled and self.options.costs != "none":
+            notes.append("costs belong to one machine, and are not measured on a cluster")
         for sentence in filter(None, notes):
             self.progress.say(sentence)
 
@@ -431,9 +484,21 @@ class _Run:
                 workers=self.workers,
                 batch_seconds=self.options.batch_seconds,
                 keep_audio=self.options.keep_audio,
+                cluster=self.options.cluster,
                 finished=_now() if finished else None,
             )
         )
+
+
+def _target(options: RunOptions, held: Mapping[str, Codec]) -> Target | None:
+    """The cluster that the options name; raises SpecError where it is none, or cannot be used."""
+    if not options.cluster:
+        return None
+    if held:
+        raise SpecError("a codec that lives in this process cannot be measured on a cluster")
+    from rdbench.engine.executors.cluster.connect import Target
+
+    return Target.of(options.cluster)
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,10 +8,12 @@ one; `take` copies it from a folder. What is in a file is `rdbench.weights.check
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import http.client
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,12 +146,26 @@ def with_downloads(build: Callable[[], Built], fetching: Callable[[str], None] |
     """
     try:
         return build()
-    except NotFetchedError as error:
+    except NotFetchedError:
         if fetching is None:
             raise
-        for one in error.downloads:
-            one.fetch(fetching)
-    return build()
+    with _one_at_a_time():
+        try:
+            return build()  # another process may have fetched it meanwhile
+        except NotFetchedError as error:
+            for one in error.downloads:
+                one.fetch(fetching)
+        return build()
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Processes of this machine (of all that share its cache) fetch one after the other."""
+    _make_cache(cache_folder())
+    with (cache_folder() / ".lock").open("ab") as lock:
+        with contextlib.suppress(OSError):  # a network's file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def locate(weights: str | os.PathLike[str], file: WeightsFile, codec: str) -> Path:

@@ -25,12 +25,13 @@ from rdbench.spec import shipped
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [block for path in PAGES for block in read_blocks(path, str(path.relative_to(ROOT)))]
 MOST_SKIPPED = 5
-KINDS = ("spec", "gate", "report", "recipe", "submission", "leaderboard")
+KINDS = ("spec", "gate", "report", "recipe", "submission", "leaderboard", "cluster")
 
 
 def check_yaml(block: Block, path: Path) -> None:
     from rdbench.analysis.gate.config import read_config
     from rdbench.codecs.registry import names
+    from rdbench.engine.executors.cluster.settings import read_settings
     from rdbench.leaderboard.boards import read_config as read_boards
     from rdbench.leaderboard.form import read_form
     from rdbench.metrics.registry import keys
@@ -48,6 +49,8 @@ def check_yaml(block: Block, path: Path) -> None:
         read_form(path)
     elif block.kind == "leaderboard":
         read_boards(path)
+    elif block.kind == "cluster":
+        read_settings(path)
     else:
         assert block.kind == "report", f"{block.place}: {block.kind} is none of {KINDS}"
         read_report_config(path)

@@ -8,9 +8,9 @@ then the quantities of a step; what is lost alone, twice, has failed, with the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rdbench.engine.measure.shard import Shard
@@ -23,19 +23,24 @@ TRIES = 2
 @dataclass(frozen=True)
 class Loss:
     """Why a shard was lost. timed_out: whether it ran past its time limit. final: whether there is
-    no process that it could be tried in.
+    no process that it could be tried in. tries: how often the smallest shard may be lost so.
     """
 
     reason: str
     timed_out: bool = False
     final: bool = False
+    tries: int = TRIES
+
+
+Provenance = tuple[str, Mapping[str, Any]]
+"""With what something was measured (`rdbench.engine.environment.provenance`)."""
 
 
 class Intake(Protocol):
     """Who takes what an executor's processes make: the run that writes it."""
 
-    def take(self, results: Sequence[Result]) -> None:
-        """Takes results."""
+    def take(self, results: Sequence[Result], *, provenance: Provenance | None = None) -> None:
+        """Takes results; provenance: where they were not measured with what this process has."""
 
     def rest(self, shard: Shard) -> Shard | None:
         """What is still open of a shard; None where nothing is."""
@@ -45,6 +50,9 @@ class Intake(Protocol):
 
     def at(self, system: str, point: str) -> None:
         """Some process has come to this system and point."""
+
+    def at_work(self, workers: int, shards: int) -> None:
+        """How many workers of a cluster there are, and how many shards they have in hand."""
 
     def say(self, message: str) -> None:
         """Something worth one line."""
@@ -78,7 +86,7 @@ def after_loss(shard: Shard, loss: Loss, intake: Intake) -> list[Shard]:
     if smaller and not loss.final:
         return smaller
     losses = rest.losses + 1
-    if losses < TRIES and not loss.final and not loss.timed_out:
+    if losses < loss.tries and not loss.final and not loss.timed_out:
         return [replace(rest, losses=losses)]
     intake.give_up(rest, loss)
     return []

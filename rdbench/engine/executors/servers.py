@@ -106,14 +106,20 @@ def _check_open_files() -> None:
             ) from error
 
 
-@contextlib.contextmanager
-def _environment_of_server() -> Iterator[None]:
-    """The variables that the server starts with. One caller at a time, who holds `_starting`."""
+def environment_of_server() -> dict[str, str]:
+    """The variables that a process has otherwise which rdbench starts on its own."""
     quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SWEEPING)))
     changed = dict.fromkeys(THREAD_VARIABLES, "1")
     changed |= {"PYTHONWARNINGS": quiet, "PYTHONSAFEPATH": "1"}
     if own := _own_path():
         changed["PYTHONPATH"] = own
+    return changed
+
+
+@contextlib.contextmanager
+def _environment_of_server() -> Iterator[None]:
+    """The variables that the server starts with. One caller at a time, who holds `_starting`."""
+    changed = environment_of_server()
     kept = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:

@@ -9,7 +9,7 @@ protocols. `rdbench.engine.measure.measure` gives results to a sink as they come
 from __future__ import annotations
 
 import pickle
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -132,12 +132,16 @@ class SystemSetup:
             system.found,
         )
 
-    def build(self) -> System:
-        """The system with a codec of its own; raises ChangedError for one of other weights."""
+    def build(self, fetching: Callable[[str], None] | None = None) -> System:
+        """The system with a codec of its own; raises ChangedError for one of other weights.
+
+        fetching: where published weights may be fetched, who is told what was.
+        """
         from rdbench.codecs.posterior.base import PosteriorCodec
         from rdbench.engine.plan.source import name_weights
+        from rdbench.weights.published import with_downloads
 
-        codec = self.recipe.build()
+        codec = with_downloads(self.recipe.build, fetching)
         name_weights(codec)
         if codec.info.weights_sha256 != self.info.weights_sha256:
             raise ChangedError.of(f"the file that {self.spec.name} has its weights from")
@@ -161,6 +165,7 @@ class Setup:
 
     protocols: by domain. threads: of torch. timeout: seconds that one clip may take in one step.
     batch_seconds: audio that goes through a model together, 0 for one clip at a time.
+    allow_download: whether a machine that lacks published weights may fetch them.
     """
 
     systems: tuple[SystemSetup, ...]
@@ -169,6 +174,7 @@ class Setup:
     threads: int
     timeout: float
     batch_seconds: float
+    allow_download: bool = False
 
     def packed(self) -> bytes:
         """As it travels."""

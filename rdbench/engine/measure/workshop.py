@@ -14,6 +14,7 @@ from rdbench.engine.measure.shard import Setup
 from rdbench.engine.plan.systems import Step, StepId, System
 from rdbench.identity import Watch
 from rdbench.types import ChangedError, RdbenchError
+from rdbench.weights.published import with_downloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,7 @@ class Workshop(Desk):
         self.packed = packed
         self.passes = Passes(setup.passes)
         self.batch_seconds = setup.batch_seconds
+        self._fetching = _unsaid if setup.allow_download else None
         self.unbuilt: dict[str, str] = {}
         self._setups = {one.spec.name: one for one in setup.systems}
         self._watches = {name: Watch(one.files) for name, one in self._setups.items()}
@@ -81,14 +83,14 @@ class Workshop(Desk):
         tell("")
         if alone:
             for one in self.passes.all:
-                one.warm_up()
+                with_downloads(one.warm_up, self._fetching)
 
     def system(self, name: str) -> System:
         """A system, its codec built once and on its device."""
         if name not in self._systems:
             if path := self._watches[name].changed():
                 raise ChangedError.of(str(path))
-            built = self._setups[name].build()
+            built = self._setups[name].build(self._fetching)
             assert built.codec is not None
             built.codec.to(self.device)
             self.adopt(built)
@@ -125,6 +127,10 @@ class Workshop(Desk):
         """Tells which step is reached."""
         self.beat()
         self.sink.at(step.system.name, step.point.name)
+
+
+def _unsaid(_: str) -> None:
+    """What is fetched on the machine of a worker is not told."""
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from engine_runs import Listener, fake, make_clips, rows, run
 
-from rdbench.engine.executors.processes import _Host
+from rdbench.engine.executors.host import Host
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -21,17 +21,17 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_others_do_the_work_of_a_process_that_cannot_be_started(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosts: list[_Host] = []
-    start = _Host._start
+    hosts: list[Host] = []
+    start = Host._start
 
-    def second_fails(self: _Host) -> object:
+    def second_fails(self: Host) -> object:
         if self not in hosts:
             hosts.append(self)
         if self is hosts[0]:
             raise OSError("no more processes")
         return start(self)
 
-    monkeypatch.setattr(_Host, "_start", second_fails)
+    monkeypatch.setattr(Host, "_start", second_fails)
     progress = Listener()
     summary = run(clips, tmp_path, fake("Quantizer"), workers=2, progress=progress)
     assert summary.failed == 0
@@ -46,10 +46,10 @@ def test_the_others_do_the_work_of_a_process_that_cannot_be_started(
 def test_where_none_can_be_started_every_unit_says_so(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(self: _Host) -> object:
+    def fails(self: Host) -> object:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(_Host, "_start", fails)
+    monkeypatch.setattr(Host, "_start", fails)
     run(clips, tmp_path, fake("Quantizer"), workers=2)
     found = rows(tmp_path)
     assert set(found["status"]) == {"failed"}
@@ -76,9 +76,9 @@ def test_every_unit_says_why_processes_could_not_be_set_up(
 def test_a_process_that_sends_what_cannot_be_read_is_ended(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    through, spoiled = _Host._through, []
+    through, spoiled = Host._through, []
 
-    def once(self: _Host, connection: Any, shard: Any) -> object:
+    def once(self: Host, connection: Any, shard: Any) -> object:
         if not spoiled:
             spoiled.append(self._process)
             connection.send(shard)
@@ -86,6 +86,6 @@ def test_a_process_that_sends_what_cannot_be_read_is_ended(
             raise AttributeError("no such class here")
         return through(self, connection, shard)
 
-    monkeypatch.setattr(_Host, "_through", once)
+    monkeypatch.setattr(Host, "_through", once)
     assert run(clips, tmp_path, fake("Quantizer"), workers=1).failed == 0
     assert not spoiled[0].is_alive()

@@ -14,8 +14,9 @@ from counting_jobs import SIZE, SizePass, descriptors
 from engine_runs import RATE, fake, make_clips, rows, run
 
 from rdbench.engine.executors.base import Loss
+from rdbench.engine.executors.host import HostPlace
 from rdbench.engine.executors.pool import worker_pool
-from rdbench.engine.executors.processes import HostPlace, Processes
+from rdbench.engine.executors.processes import Processes
 from rdbench.engine.measure.shard import Setup, Shard, SystemSetup
 from rdbench.engine.measure.work import Result, SetWork
 from rdbench.engine.plan.systems import build_systems

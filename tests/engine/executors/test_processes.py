@@ -160,6 +160,6 @@ def test_a_finished_run_does_not_start_a_worker(
     def refuse(*_: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("rdbench.engine.executors.processes._Host.give", refuse)
+    monkeypatch.setattr("rdbench.engine.executors.host.Host.give", refuse)
     summary, _ = run(clips, tmp_path / "run", systems=systems, metrics=("lsd",))
     assert summary.written == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from engine_runs import clip_features, fake, make_clips, rows, run, write_manifest
 
-from rdbench.engine.executors.processes import _Host
+from rdbench.engine.executors.host import Host
 from rdbench.engine.intake import SCRATCH, RunIntake
 from rdbench.engine.measure.shard import Shard
 from rdbench.engine.passes.sets import SetMetricsPass
@@ -27,13 +27,13 @@ BOOTSTRAP = Quantity(Kind.FEATURE, KEY, "bootstrap")
 def given(monkeypatch: pytest.MonkeyPatch) -> list[Shard]:
     """Every shard that a process was given."""
     shards: list[Shard] = []
-    give = _Host.give
+    give = Host.give
 
-    def noted(self: _Host, shard: Shard) -> None:
+    def noted(self: Host, shard: Shard) -> None:
         shards.append(shard)
         give(self, shard)
 
-    monkeypatch.setattr(_Host, "give", noted)
+    monkeypatch.setattr(Host, "give", noted)
     return shards
 
 

@@ -1,0 +1,1 @@
+"""Where shards are measured: workers of a Dask cluster."""
