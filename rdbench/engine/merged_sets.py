@@ -180,7 +180,7 @@ def _measured(work: SetWork, metrics: Mapping[str, Any]) -> list[Result]:
         return work.failed(Score.failed(f"{type(error).__name__}: {error}; {AGAIN}"))
     return work.failed(
         Score.failed(
-            "it is of all clips together, which are more since runs were merged, and what it is "
+            "a value of all clips, of which there are more since runs were merged, and what it is "
             f"made of is not kept; {AGAIN}"
         )
     )
