@@ -104,7 +104,8 @@ def _spec(
     from rdbench.engine.specs import read_spec
 
     content: dict[str, Any] = {**manifest["spec"]}
-    rest = {key: value for key, value in content["corpus"].items() if key not in ("limit", "sample")}
+    whole = ("limit", "sample")
+    rest = {key: value for key, value in content["corpus"].items() if key not in whole}
     content["corpus"] = {**rest, "clips": list(clips)}
     content["costs"] = {"enabled": False}
     for left_out in ("entropy", "latent", "traces"):
