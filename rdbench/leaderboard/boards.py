@@ -30,7 +30,7 @@ from rdbench.analysis.runs import Run, contents, differences, fingerprint, run_o
 from rdbench.files import is_file, is_folder
 from rdbench.leaderboard.check import check_submission
 from rdbench.leaderboard.form import FORM, Name, SystemForm
-from rdbench.leaderboard.record import badges
+from rdbench.leaderboard.record import REPRODUCED, SELF_REPORTED, badges
 from rdbench.leaderboard.submission import Submission
 from rdbench.spec.load import read_yaml
 from rdbench.store.reader import read_rows
@@ -72,14 +72,11 @@ class Config(_Strict):
 
 @dataclass(frozen=True)
 class Entry:
-    """A curve of a board. systems: those of it, by their names in the submission.
-
-    said: what the form says of the first of them. delay_ms: what the codec declares, None where it
-    cannot be told.
+    """A curve of a board. badge: the least of its systems' badges. said: what the form says of the
+    first of them.
     """
 
     submission: Submission
-    systems: tuple[str, ...]
     label: str
     badge: str
     family: str
@@ -168,6 +165,8 @@ class Board:
         clips = zip(rows["domain"], rows["clip"], strict=True)
         inside = [clip == "" or (domain, clip) in here for domain, clip in clips]
         chosen &= np.array(inside, dtype=bool)
+        if not chosen.any():
+            return None, "nothing in it was decoded from what can be transmitted"
         return rows[chosen].reset_index(drop=True), ""
 
     def _take_curves(self, submission: Submission, rows: pd.DataFrame) -> None:
@@ -202,8 +201,8 @@ class Board:
         said = submission.form.system(names[0])
         labels = {str(card.get("label") or curve) for card in cards}
         self.entries[prefix + curve] = Entry(
-            submission, tuple(names), labels.pop() if len(labels) == 1 else curve,
-            min((given[name] for name in names), key=("self-reported", "reproduced").index),
+            submission, labels.pop() if len(labels) == 1 else curve,
+            min((given[name] for name in names), key=(SELF_REPORTED, REPRODUCED).index),
             str(cards[0].get("family") or ""), said,
             said.licence or str(cards[0].get("licence") or ""),
         )  # fmt: skip

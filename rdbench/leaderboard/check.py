@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from rdbench.analysis.arrays import RESIDUAL_DELAY
+from rdbench.analysis.extent import check_extent
 from rdbench.analysis.runs import contents
 from rdbench.leaderboard.form import unfilled
 from rdbench.leaderboard.nominal import uncounted, wrong_rates
@@ -23,6 +25,7 @@ from rdbench.leaderboard.submission import NAMES, Submission, read_submission
 from rdbench.store.reader import read_rows
 from rdbench.store.schema import Kind
 from rdbench.store.validate import validate_run
+from rdbench.store.variants import variants_of
 from rdbench.types import RateKind, SpecError, Status, StoreError
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ def check_submission(folder: Path) -> Checked:
         if validated.problems:
             return Checked(found, validated.problems)
         rows = read_rows(folder)
+        check_extent(rows, found.name)
+        variants_of(found.manifest)
     except (StoreError, SpecError) as error:
         return Checked(None, (str(error),))
     manifest = found.manifest
@@ -112,9 +117,16 @@ def _unknown_systems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterato
         yield f"manifest.json does not know the systems {_listed(strange)}; submit both as run"
     metrics = rows.loc[rows["kind"] == Kind.METRIC.value, "key"].unique()
     cards = manifest.get("metrics") or {}
-    unknown = [key for key in metrics if key not in cards and key != "residual_delay"]
+    unknown = [
+        key
+        for key in metrics
+        if key != RESIDUAL_DELAY and cards.get(key, {}).get("direction") not in ("higher", "lower")
+    ]
     if unknown:
-        yield f"manifest.json does not know the metrics {_listed(unknown)}; submit both as run"
+        yield (
+            f"manifest.json does not say of the metrics {_listed(unknown)} which way is better; "
+            "submit both as run"
+        )
 
 
 def _scores(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -34,6 +34,7 @@ ROUNDING = 1e-5
 """Relative: sums of thousands of numbers in single precision differ by so much between machines."""
 SPREAD = 0.01
 QUANTITY = ["system", "point", "variant", "domain", "kind", "key", "backend"]
+ASKED = ["system", "variant", "kind", "key", "backend"]
 CELL = ["system", "point", "variant", "domain", "clip", "kind", "key", "backend"]
 
 
@@ -70,10 +71,11 @@ class Record:
 def compared(
     submitted: pd.DataFrame, again: pd.DataFrame, manifest: Mapping[str, Any]
 ) -> dict[str, SystemRecord]:
-    """Row by row, by system; `again` has the rows of some of the clips.
+    """Row by row, by system of `submitted`; `again` has the rows of some of the clips.
 
-    Rates, and scores of clips, of variants that both have. A value that has a status in one only
-    differs.
+    manifest: of what was measured again, whose tolerances count. Compared are all rates and scores
+    that were submitted of these clips, of the variants and quantities that were measured again; one
+    that is missing there, at a point that failed for example, differs.
     """
     tolerances = {
         key: float(card.get("tolerance") or 0.0)
@@ -82,7 +84,9 @@ def compared(
     }
     mine, theirs = _cells(submitted), _cells(again)
     spread = mine.groupby(QUANTITY, sort=False)["value"].transform("std").fillna(0.0)
-    joined = mine.assign(spread=spread).merge(theirs, on=CELL, suffixes=("", "_again"))
+    mine = mine.assign(spread=spread)[mine["clip"].isin(set(again["clip"]))]
+    mine = mine.merge(theirs[ASKED].drop_duplicates(), on=ASKED)
+    joined = mine.merge(theirs, on=CELL, suffixes=("", "_again"), how="left")
     old, new = joined["value"].to_numpy(float), joined["value_again"].to_numpy(float)
     allowed = np.array([tolerances.get(key, 0.0) for key in joined["key"]], dtype=float)
     allowed += SPREAD * joined["spread"].to_numpy(float)
@@ -92,7 +96,7 @@ def compared(
     same_status = (joined["status"] == joined["status_again"]).to_numpy()
     joined = joined.assign(same=same_status & (near | np.isnan(old)), apart=apart)
     found = {}
-    for name in manifest.get("systems") or {}:
+    for name in submitted["system"].unique():
         part = joined[joined["system"] == name]
         largest = part.groupby("key", sort=False)["apart"].max()
         known = {str(key): float(value) for key, value in largest.dropna().items()}

@@ -74,7 +74,7 @@ def reproduce(
         )
     record = Record(
         submission.digest, drawn, share, clips,
-        compared(submitted, rows, submission.manifest), manifest.get("versions") or {},
+        compared(submitted, rows, manifest), manifest.get("versions") or {},
     )  # fmt: skip
     write_record(submission, record)
     return record

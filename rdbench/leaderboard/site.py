@@ -21,7 +21,7 @@ from rdbench.analysis.ranking import rankings
 from rdbench.analysis.runs import fingerprint
 from rdbench.leaderboard.boards import Board, Collection, read_collection
 from rdbench.leaderboard.page import board_overview, ranking_data
-from rdbench.leaderboard.record import badges
+from rdbench.leaderboard.record import REPRODUCED, badges
 from rdbench.report.cards import RATE_MEANING, describe, ordered
 from rdbench.report.html.content import Content
 from rdbench.report.html.files import ASSETS, DATA, PAGE, ReportFolder
@@ -144,7 +144,7 @@ def _index(found: Collection, pages: list[dict[str, Any]]) -> dict[str, Any]:
     for board in found.boards:
         for submission in board.submissions:
             given, _ = badges(submission)
-            good = sum(badge == "reproduced" for badge in given.values())
+            good = sum(badge == REPRODUCED for badge in given.values())
             form = submission.form
             rows.append(
                 {

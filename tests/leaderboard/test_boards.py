@@ -109,7 +109,7 @@ def site(complete: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     another(first, "louder", label="Louder", louder=3.0)
     fill_in(another(first, "hostile", label=HOSTILE, louder=-3.0), by=HOSTILE)
     (folder / HOSTILE.replace("/", "")).mkdir()
-    done = CliRunner().invoke(app, ["leaderboard", str(folder), "-o", str(folder / ".site")])
+    done = CliRunner().invoke(app, ["leaderboard", str(folder), "-q", "-o", str(folder / ".site")])
     assert done.exit_code == 1, done.output
     assert done.output.count("rdbench: ") == 1
     return folder / ".site"

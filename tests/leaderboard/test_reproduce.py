@@ -11,9 +11,10 @@ from submissions import change_rows, fill_in
 from typer.testing import CliRunner
 
 from rdbench.cli.main import app
-from rdbench.leaderboard.record import badges
+from rdbench.leaderboard.record import badges, compared
 from rdbench.leaderboard.reproduce import drawn_clips
 from rdbench.leaderboard.submission import read_submission
+from rdbench.store.reader import read_rows
 
 
 def reproduce(submission: Path, clips: Path, *more: str) -> tuple[int, str]:
@@ -51,6 +52,17 @@ def test_scores_that_were_touched_up_do_not_come_out_again(submission: Path, cli
     given, why = badges(read_submission(submission))
     assert given == {"opus": "self-reported", "identity": "reproduced"}
     assert why == "reproducing opus_run gave other values for opus"
+
+
+def test_a_point_that_is_not_measured_again_is_not_reproduced(submission: Path) -> None:
+    rows = read_rows(submission)
+    some = rows[rows["clip"].isin(["clip_0.wav"]) & (rows["point"] != "16")]
+    generous = {"metrics": {"si_sdr": {"tolerance": 0.1}}}
+    found = compared(rows, some, generous)
+    assert (found["opus"].compared, found["opus"].same) == (20, 15)
+    assert found["identity"].reproduced
+    louder = some.assign(value=some["value"] + 0.09 * (some["key"] == "si_sdr"))
+    assert compared(rows, louder, generous)["opus"].same == 15
 
 
 def test_other_clips_reproduce_nothing(submission: Path, tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ def test_a_protocol_that_is_not_the_one_measured_under_is_found(submission: Path
     assert "is not the one whose fingerprint stands beside it" in problems(submission)
 
 
+def test_a_metric_without_a_better_side_is_found(submission: Path) -> None:
+    change_manifest(submission, lambda m: m["metrics"]["lsd"].pop("direction"))
+    assert "does not say of the metrics lsd which way is better" in problems(submission)
+
+
 def test_files_that_no_submission_has_are_found(submission: Path) -> None:
     (submission / "audio").mkdir()
     assert "holds audio, which no submission has" in problems(submission)
