@@ -19,7 +19,9 @@ METRICS = [sys.executable, "-m", "rdbench", "metrics"]
 
 def test_the_list_of_metrics_is_a_table_that_80_columns_hold() -> None:
     _, shown = in_a_terminal(METRICS, 80, os.environ)
-    piped = rdbench("metrics").stdout
+    done = rdbench("metrics")
+    assert done.returncode == 0, done.stderr
+    piped = done.stdout
     assert shown == piped
     table, hint = piped.split("\n\n")
     assert [line.split()[0] for line in table.splitlines()] == ["key", *keys()]
@@ -50,6 +52,7 @@ def test_codecs_are_chosen_by_family_and_by_what_is_lacking(tmp_path: Path) -> N
     families = listed("--family", "dac")
     assert {line.split()[1] for line in families[1:]} == {"dac"}
     done = rdbench("codecs", "--available", RDBENCH_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert "opus" in names
     assert "dac_16khz" not in names
