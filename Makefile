@@ -4,8 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Numeric libraries use one thread in each process; processes use the cores.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+# Numeric libraries use one thread in each process; processes use the cores. The tests start hundreds
+# of processes, and each would compile the checkout anew where Python may keep nothing of it.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 WORKERS ?= auto
 
 .PHONY: help quickstart test lint types contracts unit wheel test-long gpu pages docs leaderboard clean
@@ -32,7 +33,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[lyra,train,lightning,diffusers,transformers,pitch,snac,speechtokenizer,music2latent,codicodec,mos,speaker,asr,cluster,test]'
-	@touch $@ $(VENV)/.base
+	@touch $@ $(VENV)/.base $(VENV)/.docs
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -42,7 +43,9 @@ $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 quickstart: $(VENV)/.base
 	$(BIN)/rdbench run quick
 
-test: lint types contracts unit wheel
+# What takes one core runs beside the tests, which take what there is.
+test: lint
+	$(MAKE) --jobs=2 unit types contracts wheel
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

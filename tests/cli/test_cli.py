@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from commands import rdbench
 
 from rdbench.version import __version__
 
@@ -30,11 +31,11 @@ costs: {enabled: false}
 """
 
 
-def rdbench(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "rdbench", *arguments],
         cwd=cwd,
-        env={**os.environ, **more},
         capture_output=True,
         text=True,
         check=False,
@@ -74,14 +75,14 @@ def test_a_refused_run_leaves_no_process_behind(project: Path) -> None:
 
 
 def test_help_lists_the_commands(tmp_path: Path) -> None:
-    shown = rdbench("--help", cwd=tmp_path)
+    shown = started("--help", cwd=tmp_path)
     assert shown.returncode == 0
     for command in ("run", "report", "codecs", "metrics"):
         assert command in shown.stdout
 
 
 def test_the_version_alone_and_with_all_that_a_report_of_a_mistake_needs(tmp_path: Path) -> None:
-    assert rdbench("--version", cwd=tmp_path).stdout == f"rdbench {__version__}\n"
+    assert started("--version", cwd=tmp_path).stdout == f"rdbench {__version__}\n"
     whole = rdbench("--version", "-v", cwd=tmp_path)
     assert whole.returncode == 0
     names = [line.split()[0] for line in whole.stdout.splitlines()]
@@ -94,7 +95,7 @@ def test_the_version_alone_and_with_all_that_a_report_of_a_mistake_needs(tmp_pat
 def test_a_run_prints_its_table_and_ends_with_0_and_its_report_can_be_made_again(
     project: Path,
 ) -> None:
-    done = rdbench("run", "spec.yaml", cwd=project)
+    done = started("run", "spec.yaml", cwd=project)
     assert done.returncode == 0, done.stderr
     assert "opus" in done.stdout
     folder = project / "results" / "small"

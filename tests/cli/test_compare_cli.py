@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from commands import rdbench
 from terminals import in_a_terminal
 
 from rdbench.store.schema import SCHEMA_VERSION, Kind, Row
@@ -19,13 +20,6 @@ from rdbench.store.writer import RunWriter
 from rdbench.types import Status
 
 CURVES = {"opus": ("payload", (6, 9, 12, 18, 30), 9.0), "vae": ("kl", (3, 6, 12, 20), 6.0)}
-
-
-def rdbench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rdbench", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 def make_run(folder: Path, *, seed: int = 0, fall: float = 0.0, fingerprint: str = "abc") -> Path:

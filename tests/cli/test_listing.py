@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import rdbench
 from terminals import in_a_terminal
 
 from rdbench.codecs.credits import CREDITS
@@ -19,7 +19,9 @@ METRICS = [sys.executable, "-m", "rdbench", "metrics"]
 
 def test_the_list_of_metrics_is_a_table_that_80_columns_hold() -> None:
     _, shown = in_a_terminal(METRICS, 80, os.environ)
-    piped = subprocess.run(METRICS, capture_output=True, text=True, check=True).stdout
+    done = rdbench("metrics")
+    assert done.returncode == 0, done.stderr
+    piped = done.stdout
     assert shown == piped
     table, hint = piped.split("\n\n")
     assert [line.split()[0] for line in table.splitlines()] == ["key", *keys()]
@@ -41,23 +43,20 @@ CODECS = [sys.executable, "-m", "rdbench", "codecs"]
 
 
 def listed(*options: str) -> list[str]:
-    done = subprocess.run([*CODECS, *options], capture_output=True, text=True, check=True)
+    done = rdbench("codecs", *options)
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def test_codecs_are_chosen_by_family_and_by_what_is_lacking(tmp_path: Path) -> None:
-    environment = {**os.environ, "RDBENCH_CACHE": str(tmp_path)}
     families = listed("--family", "dac")
     assert {line.split()[1] for line in families[1:]} == {"dac"}
-    done = subprocess.run(
-        [*CODECS, "--available"], env=environment, capture_output=True, text=True, check=True
-    )
+    done = rdbench("codecs", "--available", RDBENCH_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert "opus" in names
     assert "dac_16khz" not in names
-    wrong = subprocess.run(
-        [*CODECS, "--family", "dacs"], capture_output=True, text=True, check=False
-    )
+    wrong = rdbench("codecs", "--family", "dacs")
     assert wrong.returncode == 2
     assert "there is no family 'dacs'; did you mean" in wrong.stderr
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from commands import rdbench
 from small_benchmark import make_clips
 
 from rdbench.store.reader import read_rows
@@ -35,19 +36,6 @@ CODECS = {
 }
 
 
-def rdbench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([*map(str, PLACES), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "rdbench", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 def run(
     folder: Path, systems: Sequence[dict[str, Any]], metrics: Sequence[str]
 ) -> tuple[subprocess.CompletedProcess[str], pd.DataFrame]:
@@ -62,7 +50,13 @@ def run(
         "timeouts": {"unit_seconds": 6.0},
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    done = rdbench(folder, "run", "spec.yaml", "--allow-code", "--out", "run", "--workers", "2")
+    path = os.pathsep.join([*map(str, PLACES), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "rdbench", "run", "spec.yaml", "--allow-code", "--out", "run",
+         "--workers", "2"],
+        cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
     return done, read_rows(folder / "run")
 
 
@@ -130,11 +124,11 @@ def test_failed_units_end_with_1_are_logged_and_counted(
     failed = int((rows["status"] == "failed").sum())
     assert f"{failed} measurements failed" in done.stderr
     assert "no answer within 6 s" in done.stderr
-    status = json.loads(rdbench(folder, "status", "run", "--json").stdout)
+    status = json.loads(rdbench("status", "run", "--json", cwd=folder).stdout)
     assert status["counts"]["failed"] == failed
     assert status["counts"]["missing"] == 0
     assert sum(count for _, count in status["reasons"]) == failed
-    whole = rdbench(folder, "validate", "run")
+    whole = rdbench("validate", "run", cwd=folder)
     assert whole.returncode == 0
     assert f"{failed} rows have failed" in whole.stdout
 

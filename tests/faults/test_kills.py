@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from commands import rdbench
 from kills import Tally, check_after_kill, kill_at_random, kill_at_steps, reports_of, same_rows
 from small_benchmark import SYSTEMS, Children, Trial, make_clips
 
@@ -206,12 +207,6 @@ def test_a_kill_of_the_real_command_is_a_run_that_goes_on(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "rdbench", "run", "spec.yaml", "--allow-code", "--out", "run",
                "--workers", "1"]  # fmt: skip
 
-    def rdbench(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "rdbench", *arguments],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -224,12 +219,13 @@ def test_a_kill_of_the_real_command_is_a_run_that_goes_on(tmp_path: Path) -> Non
     process.kill()
     process.communicate()
     had = len(done_keys(tmp_path / "run"))
-    shown = rdbench("status", "run").stdout
+    shown = rdbench("status", "run", cwd=tmp_path).stdout
     assert "not running" in shown
     assert f"done: {had} of 144 planned rows" in shown
-    assert rdbench("validate", "run").returncode == (had < 144)
-    assert rdbench("run", "spec.yaml", "--allow-code", "--out", "run", "-q").returncode == 0
-    assert rdbench("validate", "run").returncode == 0
+    assert rdbench("validate", "run", cwd=tmp_path).returncode == (had < 144)
+    again = rdbench("run", "spec.yaml", "--allow-code", "--out", "run", "-q", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert rdbench("validate", "run", cwd=tmp_path).returncode == 0
     assert len(done_keys(tmp_path / "run")) == 144
 
 
