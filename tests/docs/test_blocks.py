@@ -34,6 +34,7 @@ def check_yaml(block: Block, path: Path) -> None:
     from rdbench.metrics.registry import keys
     from rdbench.report.config import read_report_config
     from rdbench.spec.load import load_spec
+    from rdbench.training.recipe import load
 
     path.write_text(block.adapted, encoding="utf-8")
     if block.kind == "spec":
@@ -42,6 +43,8 @@ def check_yaml(block: Block, path: Path) -> None:
         load_spec(path, metric_keys=known, codec_names=names())
     elif block.kind == "gate":
         read_config(path)
+    elif block.kind == "recipe":
+        load(path)
     else:
         assert block.kind == "report", f"{block.place}: {block.kind} is none of {KINDS}"
         read_report_config(path)
