@@ -69,7 +69,7 @@ def predict(
     Raises WeightsError for a probe that cannot be read, ProbeError where no system has its
     checkpoint or a clip is one that it was trained on, SpecError for an unknown task or system.
     """
-    from rdbench.codecs.elsewhere.places import places_of
+    from rdbench.audio.places import places_of
     from rdbench.engine.devices import resolve_device
     from rdbench.engine.plan.clips import excerpt_protocols, load_corpus, plan_clips
     from rdbench.models.probe import checkpoint

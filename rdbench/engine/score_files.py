@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdbench.audio.corpus import AUDIO_SUFFIXES, folder_corpus
+from rdbench.audio.places import places_of
 from rdbench.codecs.elsewhere.clip_files import find_audio
-from rdbench.codecs.elsewhere.places import Listing, places_of
+from rdbench.codecs.elsewhere.places import Listing
 from rdbench.engine.score import Pair
 from rdbench.files import is_folder
 from rdbench.types import AudioError, SpecError

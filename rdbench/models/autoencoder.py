@@ -91,11 +91,26 @@ class Autoencoder(nn.Module):
         audio: torch.Tensor = self.decoder(latent.transpose(1, 2))
         return audio
 
-    def forward(self, audio: torch.Tensor, passthrough: float = 0.0) -> Pass:
+    def latent_mean(self, audio: torch.Tensor) -> torch.Tensor:
+        """μ, or the latent before quantization, (clips, channels, frames)."""
+        found = self.bottleneck(self.encoder(self._whole(audio)))
+        mean: torch.Tensor = found[0] if isinstance(found, tuple) else found
+        return mean.transpose(1, 2)
+
+    def forward(
+        self,
+        audio: torch.Tensor,
+        passthrough: float = 0.0,
+        latent_noise: float = 0.0,
+        replayed: torch.Tensor | None = None,
+    ) -> Pass:
         """One training pass; randomness comes from torch's global generator.
 
         passthrough: probability, for each clip, that the bottleneck is bypassed (the decoder sees
         the mean without noise, or the latent without quantization).
+        latent_noise: standard deviation of noise that is added to what the decoder sees.
+        replayed: latents (clips, channels, frames) that the decoder sees as they are, in place of
+        those of the last clips.
         """
         features = self.encoder(self._whole(audio))
         zero = torch.zeros((), device=audio.device)
@@ -111,6 +126,11 @@ class Autoencoder(nn.Module):
         if passthrough > 0.0:
             bypass = torch.rand(clean.shape[0], 1, 1, device=clean.device) < passthrough
             latent = torch.where(bypass, clean, latent)
+        if latent_noise > 0.0:
+            latent = latent + latent_noise * torch.randn_like(latent)
+        if replayed is not None:
+            own = latent[: len(latent) - len(replayed)]
+            latent = torch.cat([own, replayed.transpose(1, 2)])
         out = self.decoder(latent)[..., : audio.shape[-1]]
         return Pass(out, mean, scale, commitment, codebook)
 

@@ -102,6 +102,11 @@ class RvqConfig(Frozen):
     codebook_dim: Count = 8
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
 
+    @property
+    def bits_per_frame(self) -> float:
+        """Nominal bits of a frame, all codebooks together."""
+        return self.codebooks * math.log2(self.codebook_size)
+
 
 class AutoencoderConfig(Frozen):
     """An autoencoder: sample rate (hertz), audio channels, backbone and bottleneck."""

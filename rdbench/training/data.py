@@ -19,6 +19,8 @@ import torch
 from rdbench.types import AudioError, ChangedError, RdbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rdbench.audio.clip import Clip, Corpus
 
 _LOG = logging.getLogger(__name__)
@@ -81,32 +83,58 @@ class CropData:
                 f"shorter than {crop / sample_rate:g} s; give other data or shorter crops"
             )
         self.sha256 = digest.hexdigest()
-        lengths = np.array([source.length for source in self._sources], dtype=np.float64)
-        self._edges = np.cumsum(lengths) / lengths.sum()
-        self.seconds = float(lengths.sum() / sample_rate)
+        self._edges = self._edges_of(range(self.clips))
+        self.seconds = sum(source.length for source in self._sources) / sample_rate
 
     @property
     def clips(self) -> int:
         """Number of usable clips."""
         return len(self._sources)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the usable clips, in order."""
+        return [source.clip.name for source in self._sources]
+
+    def length(self, index: int) -> int:
+        """Samples of a usable clip."""
+        return self._sources[index].length
+
     def batch(self, *, seed: int, step: int, size: int, rank: int = 0) -> torch.Tensor:
         """Crops float32 (size, channels, crop) for one step on one device."""
         generator = np.random.default_rng(np.random.SeedSequence((seed, step, rank)))
-        crops = np.stack([self._draw(generator) for _ in range(size)])
-        return torch.from_numpy(crops.astype(np.float32) / _FULL_SCALE)
+        return self.as_audio([self.draw(generator)[2] for _ in range(size)])
 
-    def _draw(self, generator: np.random.Generator) -> np.ndarray:
-        crop = np.zeros((self.channels, self.crop), dtype=np.int16)
+    @staticmethod
+    def as_audio(crops: Sequence[np.ndarray]) -> torch.Tensor:
+        """What was drawn, float32 (clips, channels, crop)."""
+        return torch.from_numpy(np.stack(crops).astype(np.float32) / _FULL_SCALE)
+
+    def draw(
+        self, generator: np.random.Generator, *, among: Sequence[int] | None = None, grid: int = 1
+    ) -> tuple[int, int, np.ndarray]:
+        """A crop: of which clip, its first sample, and it itself, int16 (channels, crop).
+
+        among: indices of clips, all where None. grid: the first sample is a multiple of it.
+        """
+        chosen = range(len(self._sources)) if among is None else among
+        edges = self._edges if among is None else self._edges_of(among)
         for _ in range(_TRIES):
-            index = int(np.searchsorted(self._edges, generator.random(), side="right"))
-            source = self._sources[min(index, len(self._sources) - 1)]
-            start = int(generator.integers(0, source.length - self.crop + 1))
+            place = int(np.searchsorted(edges, generator.random(), side="right"))
+            index = chosen[min(place, len(chosen) - 1)]
+            source = self._sources[index]
+            start = grid * int(generator.integers(0, (source.length - self.crop) // grid + 1))
             audio = source.kept if source.kept is not None else self._again(source)
             crop = audio[:, start : start + self.crop]
             if self._level(crop) > self._floor:
-                return crop
-        return crop
+                break
+        return index, start, crop
+
+    def _edges_of(self, among: Sequence[int]) -> np.ndarray:
+        """Where the shares of clips end, each in proportion to its length."""
+        lengths = np.array([self._sources[index].length for index in among], dtype=np.float64)
+        edges: np.ndarray = np.cumsum(lengths) / lengths.sum()
+        return edges
 
     def _again(self, source: _Source) -> np.ndarray:
         """The audio of a clip that is not kept; raises ChangedError where it is another."""

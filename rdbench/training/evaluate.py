@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +39,7 @@ def _bits(model: Autoencoder, audio: torch.Tensor) -> float:
     config = model.config
     frames = model.frames(audio.shape[-1])
     if isinstance(config.bottleneck, RvqConfig):
-        return frames * config.bottleneck.codebooks * math.log2(config.bottleneck.codebook_size)
+        return frames * config.bottleneck.bits_per_frame
     mean, scale = model.posterior(audio)
     posterior = Posterior(mean, scale, torch.tensor([frames]), config.frame_rate)
     return float(kl_bits(posterior).sum())

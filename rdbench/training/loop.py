@@ -5,13 +5,15 @@ resumed equals one that was not. A run's folder holds
 
     state.pt              what to resume from, written whole or not at all
     weights.safetensors   the finished model, in half precision
-    tensorboard/          where asked for
+    log.csv               what was measured on the way (`record.log`)
+    tensorboard/          the same, where asked for
 
 What is trained in a step, and what else a state holds, is the business of a kind of run.
 """
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import logging
@@ -19,7 +21,8 @@ import math
 import pickle
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,7 @@ from pydantic import ValidationError
 from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
 from rdbench.training.optimizers import learning_rate, optimizers_of, set_learning_rate
+from rdbench.training.record.log import Log
 from rdbench.training.run_recipe import RunRecipe
 from rdbench.types import RdbenchError
 from rdbench.version import __version__
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _LOG = logging.getLogger(__name__)
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 STATE = "state.pt"
 WEIGHTS = "weights.safetensors"
 
@@ -50,10 +54,20 @@ class TrainingError(RdbenchError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. weights: the finished checkpoint, None where time ran out before."""
+    """How a run ended.
+
+    weights: the finished checkpoint, None where time ran out before. failure: what its gate does
+    not let pass, in a sentence.
+    """
 
     step: int
     weights: Path | None
+    failure: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether what comes after it may begin."""
+        return self.weights is not None and not self.failure
 
 
 class Run(ABC):
@@ -75,6 +89,8 @@ class Run(ABC):
             plain, *optimizers_of(plain, recipe.optimizer, scaled=recipe.precision == "16-mixed")
         )
         self._averages: dict[str, float] = {}
+        self._record = Log(out)
+        self._went_on = 0, 0.0
 
     @abstractmethod
     def _one_step(self) -> None:
@@ -91,15 +107,30 @@ class Run(ABC):
     def _take_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from `_more_state`; raises TrainingError where it fits nothing here."""
 
+    def _prepare(self) -> None:
+        """Called once before the first step of this process, after a state was taken."""
+
+    def _state_saved(self) -> None:
+        """Called after every writing of the state, on the first device."""
+
     def _said(self) -> list[str]:
         """What the progress line shows."""
         return [f"{name} {value:.4f}" for name, value in self._averages.items()]
 
+    def _logged(self) -> dict[str, float]:
+        """What is logged with the progress line, by names as in `record.log`."""
+        return {_logged_as(name): value for name, value in self._averages.items()}
+
     def run(self, deadline: float) -> Outcome:
         """Trains until the recipe's steps or `deadline` (time.monotonic) are reached."""
         self._resume()
+        self._prepare()
+        if self.fabric.is_global_zero:
+            with writing(self._record.path):
+                self._record.go_on(self.step)
         recipe = self.recipe
         mark = time.monotonic()
+        self._went_on = self.step, mark
         while self.step < recipe.steps:
             if self._late(deadline):
                 self._save_state(mark)
@@ -168,17 +199,24 @@ class Run(ABC):
     def _report(self, mark: float) -> None:
         if not self.fabric.is_global_zero:
             return
-        recipe = self.recipe
-        elapsed = self.seconds + time.monotonic() - mark
-        _LOG.info(
-            "%s step %d/%d, %.0f s: %s",
-            recipe.name,
-            self.step,
-            recipe.steps,
-            elapsed,
-            ", ".join(self._said()),
-        )
-        self.fabric.log_dict(dict(self._averages), step=self.step)
+        recipe, now = self.recipe, time.monotonic()
+        elapsed = self.seconds + now - mark
+        first, began = self._went_on
+        speed = (self.step - first) / max(now - began, 1e-9)
+        left = datetime.timedelta(seconds=round((recipe.steps - self.step) / max(speed, 1e-9)))
+        crops = speed * recipe.data.batch
+        pace = f"{crops:.3g} crops/s, {left} left"
+        said = ", ".join([*self._said(), pace])
+        _LOG.info("%s step %d/%d, %.0f s: %s", recipe.name, self.step, recipe.steps, elapsed, said)
+        times = {"time/seconds": elapsed, "time/crops_per_second": crops}
+        self._log({**self._logged(), **times})
+
+    def _log(self, values: Mapping[str, float]) -> None:
+        """Writes `values` of this step to the log, on the first device."""
+        if self.fabric.is_global_zero:
+            with writing(self._record.path):
+                self._record.add(self.step, values)
+            self.fabric.log_dict(dict(values), step=self.step)
 
     def _save_state(self, mark: float) -> float:
         now = time.monotonic()
@@ -196,15 +234,11 @@ class Run(ABC):
         if self.fabric.is_global_zero:
             buffer = io.BytesIO()
             torch.save(content, buffer)
-            self._write(self.out / STATE, buffer.getvalue())
+            with writing(self.out / STATE):
+                checkpoint.write_atomically(self.out / STATE, buffer.getvalue())
+            self._state_saved()
         self.fabric.barrier()
         return now
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            checkpoint.write_atomically(path, content)
-        except OSError as error:
-            raise TrainingError(_refused(path, error)) from error
 
     def _resume(self) -> None:
         path = self.out / STATE
@@ -227,10 +261,8 @@ class Run(ABC):
     def _finish(self) -> Path:
         path = self.out / WEIGHTS
         if self.fabric.is_global_zero:
-            try:
+            with writing(path):
                 self._save_weights(path)
-            except OSError as error:
-                raise TrainingError(_refused(path, error)) from error
         self.fabric.barrier()
         return path
 
@@ -284,7 +316,7 @@ def _differing(said: Mapping[str, Any], recipe: RunRecipe) -> str:
     """The first field in which a checkpoint's recipe is another one, dots between its parts."""
     now: Mapping[str, Any] = recipe.model_dump(mode="json")
     for key, value in now.items():
-        if key not in ("save_every", "log_every") and said.get(key) != value:
+        if key not in recipe.observing and said.get(key) != value:
             inner = said.get(key)
             if isinstance(value, Mapping) and isinstance(inner, Mapping):
                 parts = [name for name in value if inner.get(name) != value[name]]
@@ -307,9 +339,15 @@ def _essence(recipe: RunRecipe) -> RunRecipe:
 
     With a constant learning rate the number of steps decides nothing before the end.
     """
-    constant = recipe.optimizer.schedule == "constant"
-    same = {"save_every": 1, "log_every": 1} | ({"steps": 1} if constant else {})
+    fields = type(recipe).model_fields
+    same = {name: fields[name].get_default() for name in recipe.observing}
+    if recipe.optimizer.schedule == "constant":
+        same["steps"] = 1
     return recipe.model_copy(update=same)
+
+
+def _logged_as(name: str) -> str:
+    return "loss/total" if name == "loss" else f"loss/{name}"
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -335,9 +373,16 @@ def _read_state(path: Path) -> Mapping[str, Any]:
     return state
 
 
-def _refused(path: Path, error: OSError) -> str:
-    older = "the file before it is whole" if path.is_file() else "nothing was written"
-    return f"{path} cannot be written: {error.strerror}; {older}; make room and run again"
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises TrainingError where `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        older = "the file before it is whole" if path.is_file() else "nothing was written"
+        raise TrainingError(
+            f"{path} cannot be written: {error.strerror}; {older}; make room and run again"
+        ) from error
 
 
 def _commit() -> str:

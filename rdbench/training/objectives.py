@@ -1,36 +1,78 @@
-"""What a posterior pays for its rate: target-KL, β, free bits and STAR.
+"""What a posterior pays for its rate: target-KL, capacity, GECO, β, free bits and STAR.
 
 All act on k_j, the KL of channel j in nats per frame (mean over the frames of a batch, a clip or
 one frame: the named reduction), D channels, prior N(0, I). The KL of a frame is Σ_j k_j, and
-kbps = frame_rate · Σ_j k_j / ln 2 / 1000, so KL_target = kbps · 1000 · ln 2 / frame_rate.
+kbps = frame_rate · Σ_j k_j / ln 2 / 1000, so KL_target = kbps · 1000 · ln 2 / frame_rate. R is the
+weighted sum of the reconstruction losses.
+
+Of a stated rate:
 
 - target_kl (Seetharaman & Kumar 2026, arXiv 2605.17085): λ e², e = (KL - KL_target) / D. Near its
   target the square has almost no gradient left, so with a fixed λ reconstruction wins and the rate
   overshoots. `multiplier` adds the term of an equality constraint, ν r with the relative error
   r = KL / KL_target - 1, and after every step ν ← ν + rate · r (dual ascent; Hestenes 1969): ν
   moves while an error stays, so the only rest is at the target.
-- beta: β Σ k_j, annealed linearly from 0 over `anneal_steps`.
+- target_kl with `weights`: the KL is measured as it is, so e and r are those of the rate that is
+  paid, but its gradient is that of Σ_c w_c k_c, where w is STAR's schedule (below) with mean 1. At
+  rest, where e = r = 0, the gradient is that of R + Σ_c β_c k_c with β_c = w_c ν / KL_target: STAR
+  at the target's rate.
+- capacity (Burgess et al. 2018, arXiv 1804.03599): γ |KL - C|, C rising linearly from 0 over
+  `anneal_steps`. Its gradient has one length on both sides of C, and must outweigh that of R.
+
+Of a stated quality:
+
+- geco (Rezende & Viola 2018, arXiv 1810.00597): minimises KL under T ≤ κ, T one term of R or R
+  itself, by KL + λ T with λ ← λ exp(rate · m), m ← α m + (1 - α) (T / κ - 1). Theirs moves λ by
+  T - κ; dividing by κ makes `rate` one for losses of any size.
+
+Of neither; the rate is what comes out:
+
+- beta (Higgins et al. 2017): β Σ k_j, annealed linearly from 0 over `anneal_steps`.
 - free_bits (Kingma et al. 2016): β Σ_j max(k_j, λ).
 - star (Liu et al. 2026, arXiv 2606.23064): Σ_c β_c k_c with
   β_c = β_min + (β_max - β_min) ((c - 1) / (C - 1))^γ.
+
+σ-VAE (Rybkin, Daniilidis & Levine 2021, arXiv 2006.13202) is none of them, on purpose. It learns,
+or solves for, the variance of the decoder's density p(x|z), and so weighs reconstruction against KL
+without a β. The losses here are no logarithm of such a density: mel and STFT distances of several
+overlapping windows are sums over features that depend on one another, whose normalising constant
+nobody knows, so there is no σ to solve for. It would hold for `wave` alone (a Laplace density).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
-from rdbench.models.bottleneck import kl_nats
 from rdbench.models.config import Frozen
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = Annotated[int, Field(ge=0)]
 Reduction = Literal["batch", "clip", "frame"]
+Distortion = Literal["reconstruction", "wave", "mel", "stft"]
+"""A reconstruction loss as it is weighted in a recipe, or their sum."""
+
+
+class ChannelWeights(Frozen):
+    """STAR's schedule as weights of channels, with mean 1: rising from the first to the last.
+
+    floor: the first channel's over the last one's.
+    """
+
+    gamma: NonNegative = 2.0
+    floor: Share = 0.0
+
+    def of(self, channels: int) -> torch.Tensor:
+        """w_c for c = 1 … C, float64 (channels,); all exactly 1 with a γ of 0."""
+        if channels == 1 or self.gamma == 0.0:
+            return torch.ones(channels, dtype=torch.float64)
+        weights = rising(self.floor, 1.0, self.gamma, channels)
+        return weights / weights.mean()
 
 
 class TargetKl(Frozen):
@@ -42,6 +84,7 @@ class TargetKl(Frozen):
     multiplier: dual-ascent rate per step, 0 for none. multiplier_limit: bound of |ν|.
     anneal_from: a rate in kbps from which the target moves geometrically to `kbps` over
         `anneal_steps` steps.
+    weights: of channels, which shape where the rate goes and not how much it is.
     """
 
     kind: Literal["target_kl"] = "target_kl"
@@ -53,6 +96,7 @@ class TargetKl(Frozen):
     multiplier_limit: Positive = 100.0
     anneal_from: Positive | None = None
     anneal_steps: Steps = 0
+    weights: ChannelWeights | None = None
 
     def target_kbps(self, step: int) -> float:
         """The target at `step`, in kbps."""
@@ -60,6 +104,41 @@ class TargetKl(Frozen):
             return self.kbps
         share = step / self.anneal_steps
         return float(self.anneal_from ** (1 - share) * self.kbps**share)
+
+
+class Capacity(Frozen):
+    """γ |KL - C| with C, in kbps, rising linearly from 0 over `anneal_steps` steps.
+
+    gamma: per nat and frame.
+    """
+
+    kind: Literal["capacity"] = "capacity"
+    kbps: Positive
+    gamma: Positive = 1.0
+    reduction: Reduction = "batch"
+    anneal_steps: Steps = 0
+
+    def target_kbps(self, step: int) -> float:
+        """C at `step`, in kbps."""
+        return self.kbps * ramp(step, self.anneal_steps)
+
+
+class Geco(Frozen):
+    """The least KL at which a reconstruction loss is at most κ (see the module).
+
+    term: the loss that is held, as weighted in `loss`; `reconstruction` is the sum of all. Terms
+        that are not held stay in the loss as they are.
+    at_most: κ. rate: of the multiplier, per step. smoothing: α of the moving average.
+    multiplier, multiplier_limit: what λ starts from, and its bound.
+    """
+
+    kind: Literal["geco"] = "geco"
+    term: Distortion = "reconstruction"
+    at_most: Positive
+    rate: Positive = 0.02
+    smoothing: Share = 0.95
+    multiplier: Positive = 1.0
+    multiplier_limit: Positive = 1e6
 
 
 class Beta(Frozen):
@@ -95,13 +174,24 @@ class Star(Frozen):
 
     def weights(self, channels: int) -> torch.Tensor:
         """β_c for c = 1 … C, float64 (channels,)."""
-        if channels == 1:
-            return torch.full((1,), self.beta_min, dtype=torch.float64)
-        ramp = torch.arange(channels, dtype=torch.float64) / (channels - 1)
-        return self.beta_min + (self.beta_max - self.beta_min) * ramp**self.gamma
+        return rising(self.beta_min, self.beta_max, self.gamma, channels)
 
 
-Objective = Annotated[TargetKl | Beta | FreeBits | Star, Field(discriminator="kind")]
+AnyObjective = TargetKl | Capacity | Geco | Beta | FreeBits | Star
+Objective = Annotated[AnyObjective, Field(discriminator="kind")]
+
+
+def rising(first: float, last: float, gamma: float, channels: int) -> torch.Tensor:
+    """First + (last - first) ((c - 1) / (C - 1))^γ, float64 (channels,); `first` of one channel."""
+    if channels == 1:
+        return torch.full((1,), first, dtype=torch.float64)
+    place = torch.arange(channels, dtype=torch.float64) / (channels - 1)
+    return first + (last - first) * place**gamma
+
+
+def ramp(step: int, steps: int) -> float:
+    """From 0 to 1 over `steps` steps; 1 where there are none."""
+    return min(1.0, step / steps) if steps else 1.0
 
 
 def nats_per_frame(kbps: float, frame_rate: float) -> float:
@@ -112,84 +202,3 @@ def nats_per_frame(kbps: float, frame_rate: float) -> float:
 def kbps_of(nats: float, frame_rate: float) -> float:
     """The rate in kbps of a KL of `nats` per frame at `frame_rate` hertz."""
     return nats * frame_rate / math.log(2.0) / 1000.0
-
-
-@dataclass
-class RateTerm:
-    """Computes the rate term of a loss; `multiplier` is its only state.
-
-    frame_rate: frames per second of the model (hertz).
-    """
-
-    objective: TargetKl | Beta | FreeBits | Star
-    frame_rate: float
-    multiplier: float = 0.0
-
-    def __call__(
-        self, mean: torch.Tensor, scale: torch.Tensor, step: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The term (scalar) and the KL in nats per frame (scalar, detached).
-
-        mean, scale: (clips, channels, frames).
-        """
-        kl = kl_nats(mean, scale)
-        objective = self.objective
-        if isinstance(objective, TargetKl):
-            term = self._target(objective, kl, step)
-        elif isinstance(objective, Beta):
-            term = objective.beta * _ramp(step, objective.anneal_steps) * kl.sum(1).mean()
-        elif isinstance(objective, FreeBits):
-            pressed = _reduce_channels(kl, objective.reduction).clamp_min(objective.nats)
-            ramp = _ramp(step, objective.anneal_steps)
-            term = objective.beta * ramp * pressed.sum(-1).mean()
-        else:
-            term = _star(objective, kl, step)
-        return term, kl.detach().sum(1).mean()
-
-    def update(self, nats: float, step: int) -> None:
-        """Moves the multiplier after a step whose KL was `nats` per frame."""
-        objective = self.objective
-        if isinstance(objective, TargetKl) and objective.multiplier > 0.0:
-            error = nats / self._target_nats(objective, step) - 1.0
-            # Far from its target the error is cut: else the wait there would wind ν up, and the
-            # rate would overshoot on the other side.
-            moved = self.multiplier + objective.multiplier * max(-0.5, min(0.5, error))
-            limit = objective.multiplier_limit
-            self.multiplier = max(-limit, min(limit, moved))
-
-    def _target_nats(self, objective: TargetKl, step: int) -> float:
-        return nats_per_frame(objective.target_kbps(step), self.frame_rate)
-
-    def _target(self, objective: TargetKl, kl: torch.Tensor, step: int) -> torch.Tensor:
-        target = self._target_nats(objective, step)
-        total = _reduce_total(kl, objective.reduction)
-        unit = kl.shape[1] if objective.error == "channel" else target
-        term = objective.weight * ((total - target) / unit).square().mean()
-        if self.multiplier != 0.0:
-            term = term + self.multiplier * (total.mean() / target - 1.0)
-        return term
-
-
-def _reduce_total(kl: torch.Tensor, reduction: Reduction) -> torch.Tensor:
-    total = kl.sum(1)
-    if reduction == "frame":
-        return total
-    return total.mean(1) if reduction == "clip" else total.mean()
-
-
-def _reduce_channels(kl: torch.Tensor, reduction: Reduction) -> torch.Tensor:
-    """(…, channels): the KL of each channel over the frames that `reduction` names."""
-    if reduction == "frame":
-        return kl.transpose(1, 2)
-    return kl.mean(2) if reduction == "clip" else kl.mean((0, 2))
-
-
-def _star(objective: Star, kl: torch.Tensor, step: int) -> torch.Tensor:
-    per_channel = kl.mean((0, 2))
-    if step < objective.isotropic_steps:
-        return objective.isotropic_beta * per_channel.sum()
-    return (objective.weights(kl.shape[1]).to(per_channel) * per_channel).sum()
-
-
-def _ramp(step: int, steps: int) -> float:
-    return min(1.0, step / steps) if steps else 1.0

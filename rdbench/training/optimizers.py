@@ -25,6 +25,8 @@ def optimizers_of(
 ) -> list[torch.optim.Optimizer]:
     """AdamW first, then Muon where the recipe asks for it.
 
+    Parameters that need no gradient are in none of them.
+
     scaled: whether gradients are scaled (16-mixed), which Fabric cannot undo for a fused step.
     Every group has a `factor` on the learning rate. Raises RdbenchError where torch has no Muon.
     """
@@ -46,11 +48,13 @@ def optimizers_of(
 def split(
     model: torch.nn.Module, *, orthogonal: bool
 ) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """Matrices (none unless they are to be kept orthogonal), codebooks, and the rest."""
+    """Of what is trained: matrices (none unless to be kept orthogonal), codebooks, the rest."""
     matrices: list[torch.nn.Parameter] = []
     codebooks: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.endswith("codebook.weight"):
             codebooks.append(parameter)
         elif orthogonal and parameter.ndim == 2:

@@ -10,24 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from rdbench.models.config import AutoencoderConfig, Frozen, GaussianConfig, RvqConfig
 from rdbench.training.objectives import (
+    Capacity,
+    Geco,
     NonNegative,
     Objective,
     Positive,
+    Steps,
     TargetKl,
     nats_per_frame,
 )
 from rdbench.training.probe.recipe import ProbeRecipe
 from rdbench.training.run_recipe import Count, Crops, RunRecipe
+from rdbench.training.staging.gate import GateConfig
+from rdbench.training.staging.replay import ReplayConfig
 from rdbench.types import SpecError
 
 # An element of a Gaussian latent in float32 cannot say more than its mantissa and a few octaves.
 _MAX_NATS_PER_CHANNEL = 20.0
+Part = Literal["encoder", "bottleneck", "decoder"]
+
+
+def _each_once(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(part for part in get_args(Part) if part in parts)
 
 
 class DataConfig(Crops):
@@ -87,7 +97,21 @@ class Recipe(RunRecipe):
     init_from: weights to start from: the name of another stage, or a checkpoint's path. Tensors of
         equal name and shape are taken, and an RVQ is fitted to the latents of the training data.
     passthrough: probability, per clip, that the bottleneck is bypassed.
+    freeze: parts that stay as they are, to the bit.
+    latent_noise: standard deviation of noise that is added to the latent before the decoder, in
+        units of the prior's (1).
+    replay: predicted latents as the decoder's input for a share of each batch.
+    gate: what the finished stage must keep to, before those after it begin.
+    gradients_every: steps between two measurements of how strongly each loss term pulls at the
+        encoder (norms of gradients); 0 for none.
+    drift_every: steps between two measurements of how far the latent of eight fixed crops has moved
+        since the stage began (relative change of μ); 0 for none.
+    examples: how many fixed crops are decoded to listen to at each writing of the state.
     """
+
+    observing: ClassVar[frozenset[str]] = RunRecipe.observing | {
+        "gate", "gradients_every", "drift_every", "examples",
+    }  # fmt: skip
 
     kind: Literal["autoencoder"] = "autoencoder"
     model: AutoencoderConfig = AutoencoderConfig()
@@ -97,6 +121,23 @@ class Recipe(RunRecipe):
     loss: LossConfig = LossConfig()
     adversarial: AdversarialConfig | None = None
     passthrough: Annotated[float, Field(ge=0, le=1)] = 0.0
+    freeze: Annotated[tuple[Part, ...], AfterValidator(_each_once)] = ()
+    latent_noise: NonNegative = 0.0
+    replay: ReplayConfig | None = None
+    gate: GateConfig | None = None
+    gradients_every: Steps = 0
+    drift_every: Steps = 0
+    examples: Annotated[int, Field(ge=0, le=100)] = 0
+
+    @property
+    def target_kbps(self) -> float | None:
+        """The rate that the objective ends at, in kbps; None where it states none."""
+        return self.objective.kbps if isinstance(self.objective, TargetKl | Capacity) else None
+
+    @property
+    def keeps_encoder(self) -> bool:
+        """Whether its latents are those of the model that it starts from."""
+        return {"encoder", "bottleneck"} <= set(self.freeze)
 
     @property
     def after(self) -> str | None:
@@ -115,11 +156,31 @@ class Recipe(RunRecipe):
         crop = round(self.data.seconds * self.model.sample_rate)
         if crop < max(self.model.hop, max(self.loss.windows) // 2):
             raise ValueError(f"crops of {self.data.seconds} s are shorter than a frame or a window")
+        self._check_staging()
         return self
+
+    def _check_staging(self) -> None:
+        if len(self.freeze) == len(get_args(Part)):
+            raise ValueError("with all parts frozen there is nothing to train: thaw one")
+        if self.gradients_every and "encoder" in self.freeze:
+            raise ValueError("no gradient reaches a frozen encoder: leave `gradients_every` out")
+        if isinstance(self.model.bottleneck, RvqConfig) and (self.latent_noise or self.replay):
+            raise ValueError("an RVQ model has no prior: leave `latent_noise` and `replay` out")
+        if self.replay is not None and not (self.keeps_encoder and self.init_from):
+            raise ValueError(
+                "replayed latents are of the encoder as it was: name it in `init_from` and set "
+                "freeze: [encoder, bottleneck]"
+            )
+        if self.gate is not None and self.gate.kbps_within and self.target_kbps is None:
+            raise ValueError("`gate.kbps_within` needs an objective with `kbps`: give `at_most`")
+        if isinstance(self.objective, Geco):
+            held = self.objective.term
+            if held != "reconstruction" and getattr(self.loss, held) == 0.0:
+                raise ValueError(f"geco holds `{held}`, whose weight in `loss` is 0: raise it")
 
 
 def _check_reachable(objective: Objective, channels: int, frame_rate: float) -> None:
-    if not isinstance(objective, TargetKl):
+    if not isinstance(objective, TargetKl | Capacity):
         return
     nats = nats_per_frame(objective.kbps, frame_rate)
     if nats > channels * _MAX_NATS_PER_CHANNEL:

@@ -7,22 +7,25 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rdbench.identity import file_sha256
 from rdbench.models import checkpoint, shipped
 from rdbench.models.probe.checkpoint import CONFIG as PROBE
 from rdbench.models.probe.config import ProbeConfig
 from rdbench.suggest import nearest
 from rdbench.training.autoencoder import AutoencoderRun
 from rdbench.training.data import CropData
-from rdbench.training.loop import WEIGHTS, Outcome, TrainingError, check_base, is_finished
+from rdbench.training.loop import STATE, WEIGHTS, Outcome, TrainingError, check_base, is_finished
 from rdbench.training.probe.latents import Latents, latents_of
 from rdbench.training.probe.recipe import ProbeRecipe
 from rdbench.training.probe.run import ProbeRun
 from rdbench.training.recipe import Recipe, load
+from rdbench.training.staging import gate
 from rdbench.types import MissingExtraError, SpecError, WeightsError
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def train(
     recipe: Recipe,
     *,
     out: Path,
-    corpus: Corpus,
+    corpus: Corpus | CropData,
     init: Path | None = None,
     accelerator: str = "auto",
     devices: int = 1,
@@ -47,15 +50,21 @@ def train(
 ) -> Outcome:
     """Trains `recipe` on `corpus` in the folder `out`, going on where a state lies there.
 
-    init: the checkpoint that `recipe.init_from` names. accelerator, devices: as Lightning Fabric
-    takes them. deadline: on time.monotonic's clock; reached before the last step, the state is
-    saved and the outcome has no weights.
+    corpus: clips, or the crops of them that `recipe` asks for (`crops`), which several runs may
+    share. init: the checkpoint that `recipe.init_from` names. accelerator, devices: as Lightning
+    Fabric takes them. deadline: on time.monotonic's clock; reached before the last step, the state
+    is saved and the outcome has no weights. Where the gate does not let pass, it says why
+    (`failure`).
 
     Raises TrainingError, AudioError, WeightsError.
     """
+    data = corpus if isinstance(corpus, CropData) else crops(recipe, corpus)
     fabric = _fabric(recipe, out, accelerator, devices, tensorboard=tensorboard)
     with torch.random.fork_rng():
-        return AutoencoderRun(recipe, crops(recipe, corpus), out, fabric, init).run(deadline)
+        outcome = AutoencoderRun(recipe, data, out, fabric, init).run(deadline)
+    if outcome.weights is None:
+        return outcome
+    return replace(outcome, failure=_failure(recipe, outcome.weights))
 
 
 def train_probe(
@@ -124,33 +133,117 @@ def train_file(
 
     data: a corpus in place of the recipes' own. only: names of stages. max_minutes: after that
     much time the run stops, its state saved; the same call goes on from there. What is finished
-    is not done again.
+    is not done again. A stage that its gate does not let pass is the last one.
 
     Raises SpecError for a stage in `only` that the file has not, TrainingError for a finished stage
-    that another recipe made, or whose base was trained anew since, and as `train` does.
+    that another recipe or other data made, or whose base was trained anew since, and for one that
+    starts from a stage that failed its gate, and as `train` does.
     """
     deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
+    recipes = load(path)
+    corpora = _Corpora(data)
     outcomes: dict[str, Outcome] = {}
-    for recipe in _chosen(load(path), only or (), path):
+    for recipe in _chosen(recipes, only or (), path):
         finished = out / recipe.name / WEIGHTS
-        if finished.is_file() and _is_finished(finished, recipe, path, out):
+        done = finished.is_file() and _is_finished(finished, recipe, path, out)
+        if done and _is_measured(recipe, finished):
+            corpora.check(recipe, finished)
             _LOG.info("%s is finished: %s", recipe.name, finished)
-            outcomes[recipe.name] = Outcome(recipe.steps, finished)
-            continue
-        outcome = _train_stage(
-            recipe,
-            path,
-            out,
-            data,
-            accelerator=accelerator,
-            devices=devices,
-            deadline=deadline,
-            tensorboard=tensorboard,
-        )
+            outcome = Outcome(recipe.steps, finished, _failure(recipe, finished))
+        else:
+            _check_before(recipe, recipes, out)
+            outcome = _train_stage(
+                recipe,
+                path,
+                out,
+                corpora,
+                accelerator=accelerator,
+                devices=devices,
+                deadline=deadline,
+                tensorboard=tensorboard,
+            )
         outcomes[recipe.name] = outcome
-        if outcome.weights is None:
+        if not outcome.finished:
             break
     return outcomes
+
+
+class _Corpora:
+    """The data of the stages of one call; crops that several share are decoded once."""
+
+    def __init__(self, data: str | None) -> None:
+        self._data = data
+        self._last: tuple[str, CropData] | None = None
+
+    def corpus(self, recipe: Recipe | ProbeRecipe) -> Corpus:
+        return open_corpus(recipe, self._data)
+
+    def crops(self, recipe: Recipe) -> CropData:
+        model = recipe.model
+        alike = f"{recipe.data.model_dump_json()} {model.sample_rate} {model.channels}"
+        if self._last is None or self._last[0] != alike:
+            self._last = None  # first: two corpora in memory are one too many
+            self._last = alike, crops(recipe, self.corpus(recipe))
+        return self._last[1]
+
+    def check(self, recipe: Recipe | ProbeRecipe, finished: Path) -> None:
+        """Raises TrainingError where a finished stage was trained on other data than there is now.
+
+        Data that is not there any more is no other data.
+        """
+        said = _provenance(finished, recipe)
+        try:
+            corpus = self.corpus(recipe)
+        except TrainingError:
+            return
+        if isinstance(recipe, Recipe):
+            same = said.get("data_sha256") in (None, self.crops(recipe).sha256)
+        else:
+            there = {file_sha256(clip.path) for clip in corpus.clips if clip.path.is_file()}
+            same = there >= set(said.get("fitted_on") or ())
+        if not same:
+            raise TrainingError(
+                f"{finished} was trained on other data than {corpus.name!r} is now; restore it, "
+                f"choose another folder, or remove {finished.parent} to train it again"
+            )
+
+
+def _is_measured(recipe: Recipe | ProbeRecipe, finished: Path) -> bool:
+    """Whether a finished stage has what its gate asks for; else its state goes on, and gets it."""
+    if not isinstance(recipe, Recipe) or recipe.gate is None:
+        return True
+    measured = checkpoint.read_header(finished).provenance.get("measured")
+    if isinstance(measured, Mapping) and measured.get("crops") == recipe.gate.crops:
+        return True
+    if not finished.with_name(STATE).is_file():
+        raise TrainingError(
+            f"{finished} was not measured for its gate, and its state is gone; take the gate out "
+            f"of {recipe.name!r}, or remove {finished.parent} to train it again"
+        )
+    return False
+
+
+def _failure(recipe: Recipe | ProbeRecipe, finished: Path) -> str:
+    """What the gate of a finished stage does not let pass, in a sentence; else ""."""
+    if not isinstance(recipe, Recipe) or recipe.gate is None:
+        return ""
+    measured = checkpoint.read_header(finished).provenance.get("measured") or {}
+    return gate.failure(recipe.gate, measured, recipe.target_kbps)
+
+
+def _check_before(
+    recipe: Recipe | ProbeRecipe, recipes: Sequence[Recipe | ProbeRecipe], out: Path
+) -> None:
+    """Raises TrainingError where a stage starts from one that failed its gate."""
+    for before in recipes:
+        finished = out / before.name / WEIGHTS
+        if before.name == recipe.after and finished.is_file() and _is_measured(before, finished):
+            failure = _failure(before, finished)
+            if failure:
+                raise TrainingError(
+                    f"{recipe.name} starts from {before.name}, which failed: {failure}; train that "
+                    "longer or otherwise, or loosen its gate"
+                )
 
 
 def _chosen(
@@ -185,12 +278,13 @@ def _provenance(path: Path, recipe: Recipe | ProbeRecipe) -> Mapping[str, Any]:
 
 
 def _train_stage(
-    recipe: Recipe | ProbeRecipe, path: Path, out: Path, data: str | None, **how: Any
+    recipe: Recipe | ProbeRecipe, path: Path, out: Path, corpora: _Corpora, **how: Any
 ) -> Outcome:
-    corpus = open_corpus(recipe, data)
     if isinstance(recipe, Recipe):
         init = _init(recipe, path, out)
-        return train(recipe, out=out / recipe.name, corpus=corpus, init=init, **how)
+        data = corpora.crops(recipe)
+        return train(recipe, out=out / recipe.name, corpus=data, init=init, **how)
+    corpus = corpora.corpus(recipe)
     latents = latents_of(_codec(recipe, path, out), recipe.codec, corpus, out / "latents")
     return train_probe(recipe, out=out / recipe.name, latents=latents, **how)
 

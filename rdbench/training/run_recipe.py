@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -52,7 +52,11 @@ class RunRecipe(Frozen, ABC):
 
     precision: Lightning Fabric's name (`32-true`, `bf16-mixed`, `16-mixed`).
     save_every: steps between two writings of the state to resume from.
+    log_every: steps between two lines of the progress, which stand in `log.csv` too.
     """
+
+    observing: ClassVar[frozenset[str]] = frozenset({"save_every", "log_every"})
+    """Keys that change nothing in what is trained."""
 
     name: Name
     steps: Count

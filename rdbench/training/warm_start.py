@@ -38,6 +38,19 @@ def take_over(model: Autoencoder, source: Autoencoder) -> int:
     return len(taken)
 
 
+def differing(model: Autoencoder, source: Autoencoder, part: str) -> str:
+    """The first tensor of a part of `model` that `source` has not alike; "" where it has all.
+
+    A quantizer is not looked for: it is fitted where the source has none.
+    """
+    theirs = source.state_dict()
+    for name, value in model.state_dict().items():
+        own = name.startswith(f"{part}.") and not name.startswith("bottleneck.quantizer.")
+        if own and (name not in theirs or theirs[name].shape != value.shape):
+            return name
+    return ""
+
+
 @torch.no_grad()
 def fit_quantizer(model: Autoencoder, source: Autoencoder, audio: torch.Tensor, seed: int) -> None:
     """Fits the quantizer of `model` to the latents of `source` (Gaussian) on `audio`.

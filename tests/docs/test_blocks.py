@@ -37,6 +37,7 @@ def check_yaml(block: Block, path: Path) -> None:
     from rdbench.metrics.registry import keys
     from rdbench.report.config import read_report_config
     from rdbench.spec.load import load_spec
+    from rdbench.training.recipe import load
 
     path.write_text(block.adapted, encoding="utf-8")
     if block.kind == "spec":
@@ -51,6 +52,8 @@ def check_yaml(block: Block, path: Path) -> None:
         read_boards(path)
     elif block.kind == "cluster":
         read_settings(path)
+    elif block.kind == "recipe":
+        load(path)
     else:
         assert block.kind == "report", f"{block.place}: {block.kind} is none of {KINDS}"
         read_report_config(path)

@@ -1,19 +1,25 @@
 """Objectives against their formulas, their gradients, and what they do to a small model."""
 
+import math
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from rdbench.models.bottleneck import kl_nats
 from rdbench.training.objectives import (
     Beta,
+    Capacity,
+    ChannelWeights,
     FreeBits,
+    Geco,
     Objective,
-    RateTerm,
     Star,
     TargetKl,
     kbps_of,
     nats_per_frame,
 )
+from rdbench.training.rate_term import RateTerm
 
 CLIPS, CHANNELS, FRAMES = 3, 5, 7
 RATE = 40.0
@@ -111,6 +117,8 @@ def test_star_weighs_channels_after_its_isotropic_phase() -> None:
         Beta(beta=0.3),
         FreeBits(nats=0.5, reduction="clip"),
         Star(),
+        Capacity(kbps=2.0, reduction="frame"),
+        Geco(at_most=1.0),
     ],
     ids=lambda o: f"{o.kind}-{getattr(o, 'reduction', '')}",
 )
@@ -127,30 +135,126 @@ def test_annealed_target_moves_geometrically() -> None:
     assert objective.target_kbps(100) == 2.0
 
 
-def _train_linear(objective: TargetKl, steps: int = 3000) -> float:
-    """A linear Gaussian autoencoder of unit-variance channels; the KL over its target."""
+def test_a_capacity_rises_to_its_rate() -> None:
+    mean, scale = posterior()
+    nats = float(kl_nats(mean, scale).sum(1).mean())
+    objective = Capacity(kbps=2.0, gamma=3.0, anneal_steps=10)
+    for step, share in ((0, 0.0), (5, 0.5), (10, 1.0), (99, 1.0)):
+        expected = 3.0 * abs(nats - share * nats_per_frame(2.0, RATE))
+        assert term(objective, step) == pytest.approx(expected, rel=1e-12)
+
+
+def test_gecos_multiplier_follows_its_constraint() -> None:
+    rate = RateTerm(Geco(term="mel", at_most=0.5, rate=0.1, smoothing=0.9, multiplier=2.0), RATE)
+    mean, scale = posterior()
+    nats = float(kl_nats(mean, scale).sum(1).mean())
+    assert float(rate(mean, scale, 0)[0]) == pytest.approx(nats)
+    losses = {name: torch.tensor(0.6) for name in ("wave", "mel", "stft")}
+    assert {name: float(value) for name, value in rate.held(losses).items()} == pytest.approx(
+        {"wave": 0.6, "mel": 1.2, "stft": 0.6}
+    )
+    rate.update(nats, {"wave": 9.0, "mel": 0.6, "stft": 9.0}, 0)
+    assert rate.violation == pytest.approx(0.2)
+    assert rate.multiplier == pytest.approx(2.0 * math.exp(0.1 * 0.2))
+    rate.update(nats, {"wave": 9.0, "mel": 0.4, "stft": 9.0}, 1)
+    assert rate.violation == pytest.approx(0.9 * 0.2 + 0.1 * -0.2)
+    other = RateTerm(rate.objective, RATE)
+    other.load_state_dict(rate.state_dict())
+    assert other == rate
+
+
+def test_weights_of_channels_have_mean_one_and_stars_shape() -> None:
+    found = ChannelWeights(gamma=2.0, floor=0.2).of(5)
+    shape = torch.tensor([0.2 + 0.8 * ((c - 1) / 4) ** 2 for c in range(1, 6)], dtype=torch.float64)
+    torch.testing.assert_close(found, shape / shape.mean())
+    assert float(found.mean()) == pytest.approx(1.0)
+    assert ChannelWeights().of(1).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("reduction", ["batch", "clip", "frame"])
+def test_weights_shape_the_gradient_and_not_the_rate(reduction: str) -> None:
+    def found(weights: ChannelWeights | None) -> list[torch.Tensor]:
+        mean, scale = (part.requires_grad_() for part in posterior())
+        objective = TargetKl(kbps=0.2, weights=weights, reduction=reduction)  # type: ignore[arg-type]
+        value, nats = RateTerm(objective, RATE, multiplier=0.7)(mean, scale, 0)
+        value.backward()
+        assert mean.grad is not None
+        assert scale.grad is not None
+        return [value.detach(), nats, mean.grad, scale.grad]
+
+    plain, flat, shaped = found(None), found(ChannelWeights(gamma=0)), found(ChannelWeights())
+    for one, other in zip(plain, flat, strict=True):
+        assert torch.equal(one, other)
+    torch.testing.assert_close(shaped[:2], plain[:2])
+    weights = ChannelWeights().of(CHANNELS)[:, None]
+    torch.testing.assert_close(shaped[2], weights * plain[2])
+
+
+class Linear(NamedTuple):
+    """What a linear Gaussian autoencoder came to: its KL by channel, nats, and its loss."""
+
+    nats: torch.Tensor
+    loss: float
+
+
+def _train_linear(objective: Objective, steps: int = 800) -> Linear:
+    """Of eight channels of unit variance; the loss is 5 times the mean squared error."""
     generator = torch.Generator().manual_seed(0)
     gain = torch.ones(8, requires_grad=True)
     log_scale = torch.full((8,), -1.0, requires_grad=True)
-    optimizer = torch.optim.Adam([gain, log_scale], lr=0.01)
-    rate, nats = RateTerm(objective, RATE), 0.0
+    optimizer = torch.optim.Adam([gain, log_scale], lr=0.02)
+    rate, nats, shown = RateTerm(objective, RATE), torch.zeros(8), 0.0
     for step in range(steps):
         x = torch.randn(4, 8, 32, generator=generator)
         mean, scale = gain[:, None] * x, log_scale.exp()[:, None].expand_as(x)
         z = mean + scale * torch.randn(x.shape, generator=generator)
         best = gain / (gain.square() + (2 * log_scale).exp())
-        loss = 5.0 * (x - best[:, None] * z).square().mean()
+        losses = {"wave": 5.0 * (x - best[:, None] * z).square().mean()}
         penalty, kl = rate(mean, scale, step)
         optimizer.zero_grad()
-        (loss + penalty).backward()
+        (rate.held(losses)["wave"] + penalty).backward()
         optimizer.step()
-        rate.update(float(kl), step)
-        nats = 0.98 * nats + 0.02 * float(kl)
-    return nats / nats_per_frame(objective.kbps, RATE)
+        rate.update(float(kl), {"wave": float(losses["wave"].detach())}, step)
+        nats = 0.98 * nats + 0.02 * kl_nats(mean, scale).detach().mean((0, 2))
+        shown = 0.98 * shown + 0.02 * float(losses["wave"].detach())
+    return Linear(nats, shown)
+
+
+def _over_target(objective: TargetKl | Capacity) -> float:
+    return float(_train_linear(objective).nats.sum()) / nats_per_frame(objective.kbps, RATE)
 
 
 def test_a_multiplier_meets_the_target_that_a_fixed_weight_overshoots() -> None:
     target = kbps_of(1.0, RATE)
-    assert _train_linear(TargetKl(kbps=target, weight=2.0)) > 1.5
+    assert _over_target(TargetKl(kbps=target, weight=2.0)) > 1.5
     dual = TargetKl(kbps=target, weight=2.0, multiplier=0.02)
-    assert _train_linear(dual) == pytest.approx(1.0, abs=0.05)
+    assert _over_target(dual) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_capacity_is_kept_where_its_pull_outweighs_the_loss() -> None:
+    objective = Capacity(kbps=kbps_of(2.0, RATE), gamma=5.0, anneal_steps=500)
+    assert _over_target(objective) == pytest.approx(1.0, abs=0.05)
+
+
+def test_geco_comes_to_the_least_rate_of_its_quality() -> None:
+    """Of a Gaussian source that is Σ 1/2 ln(1 / d) at a mean squared error of d."""
+    error = 0.5
+    found = _train_linear(Geco(term="wave", at_most=5.0 * error, rate=0.05))
+    assert found.loss == pytest.approx(5.0 * error, rel=0.05)
+    assert float(found.nats.sum()) == pytest.approx(8 * 0.5 * math.log(1 / error), rel=0.05)
+
+
+def test_weights_move_the_rate_to_low_channels_and_keep_its_sum() -> None:
+    """Against the closed form: the loss (5/8) Σ exp(-2 k_c) + β Σ w_c k_c is least at
+    k_c = 1/2 ln(5/4 / (β w_c)), and β is what makes their sum the target.
+    """
+    weights = ChannelWeights(gamma=2.0, floor=0.4)
+    target = 4.0
+    dual = TargetKl(kbps=kbps_of(target, RATE), error="relative", multiplier=0.02, weights=weights)
+    found = _train_linear(dual).nats
+    w = weights.of(8)
+    level = (target + 0.5 * w.log().sum()) / 8
+    expected = level - 0.5 * w.log()
+    assert float(expected.min()) > 0
+    assert float(found.sum()) == pytest.approx(target, rel=0.05)
+    torch.testing.assert_close(found.double(), expected, atol=0.08, rtol=0)

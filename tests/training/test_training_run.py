@@ -9,13 +9,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import torch
+from tiny_runs import (
+    GAUSSIAN,
+    RVQ,
+    Killed,
+    assert_same,
+    kill_at,
+    recipe,
+    state,
+    weights,
+)
 
 from rdbench.audio.clip import Corpus
-from rdbench.audio.corpus import folder_corpus
 from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
 from rdbench.rate import rates
@@ -27,87 +34,6 @@ from rdbench.training.optimizers import optimizers_of
 from rdbench.training.recipe import Recipe
 from rdbench.training.run import train, train_file
 from rdbench.types import MissingExtraError, RateKind, SpecError
-
-RATE = 8000
-GAUSSIAN = {"kind": "gaussian", "channels": 4}
-RVQ = {
-    "kind": "rvq",
-    "channels": 4,
-    "codebooks": 3,
-    "codebook_size": 4,
-    "codebook_dim": 2,
-    "dropout": 0.5,
-}
-
-
-def recipe(bottleneck: dict[str, object] = GAUSSIAN, **fields: object) -> Recipe:
-    values: dict[str, object] = {
-        "name": "tiny",
-        "steps": 50,
-        "seed": 3,
-        "model": {
-            "sample_rate": RATE,
-            "backbone": {
-                "kind": "spectral",
-                "hop": 40,
-                "width": 8,
-                "encoder_layers": 1,
-                "decoder_layers": 1,
-            },
-            "bottleneck": bottleneck,
-        },
-        "data": {"seconds": 0.1, "batch": 2},
-        "loss": {"windows": [64, 128], "mels": [8, 16], "windows_per_step": 1},
-        "passthrough": 0.25,
-        "save_every": 20,
-        "log_every": 10,
-    }
-    if bottleneck["kind"] == "gaussian":
-        values["objective"] = {"kind": "target_kl", "kbps": 2.0, "multiplier": 0.01}
-    return Recipe.model_validate(values | fields)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("speech")
-    generator = np.random.default_rng(0)
-    for clip in range(3):
-        time = np.arange(RATE) / RATE
-        tone = np.sin(2 * np.pi * (150 + 90 * clip) * time) * np.hanning(RATE)
-        soundfile.write(
-            folder / f"{clip}.wav", 0.3 * tone + 0.01 * generator.standard_normal(RATE), RATE
-        )
-    return folder_corpus(folder)
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return dict(checkpoint.load(path)[0].state_dict())
-
-
-def state(out: Path) -> dict[str, torch.Tensor]:
-    content = torch.load(out / STATE, weights_only=True)
-    return dict(content["model"])
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
-
-
-class Killed(Exception):
-    """Stands for SIGKILL: nothing is tidied up."""
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    draw = CropData.batch
-
-    def batch(self: CropData, **where: int) -> torch.Tensor:
-        if where["step"] == step:
-            raise Killed
-        return draw(self, **where)
-
-    monkeypatch.setattr(CropData, "batch", batch)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +100,9 @@ def test_progress_shows_terms_nats_and_kbps(
     with caplog.at_level(logging.INFO):
         train(recipe(steps=10), out=tmp_path, corpus=corpus, accelerator="cpu")
     line = next(message for message in caplog.messages if "step 10/10" in message)
-    for part in ("wave", "mel", "stft", "nats/frame", "kbps (target 2.00)", "multiplier"):
+    shown = ("wave", "mel", "stft", "nats/frame", "kbps (target 2.00)", "multiplier", "crops/s",
+             "0:00:00 left")  # fmt: skip
+    for part in shown:
         assert part in line
 
 
@@ -280,6 +208,22 @@ def test_adversarial_training_resumes_too(corpus: Corpus, tmp_path: Path) -> Non
     train(plain, out=tmp_path / "c", corpus=corpus, accelerator="cpu")
     name = "decoder.head.weight"
     assert not torch.equal(state(tmp_path / "a")[name], state(tmp_path / "c")[name])
+
+
+def test_gecos_multiplier_resumes_too(corpus: Corpus, tmp_path: Path) -> None:
+    run = recipe(steps=6, save_every=4, objective={"kind": "geco", "at_most": 1.0, "rate": 0.1})
+    train(run, out=tmp_path / "a", corpus=corpus, accelerator="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, 5)
+        with pytest.raises(Killed):
+            train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    train(run, out=tmp_path / "b", corpus=corpus, accelerator="cpu")
+    assert_same(state(tmp_path / "a"), state(tmp_path / "b"))
+    one, other = (
+        torch.load(tmp_path / name / STATE, weights_only=True)["rate"] for name in ("a", "b")
+    )
+    assert one == other
+    assert one["multiplier"] > 1.0
 
 
 SWEEP = """

@@ -24,10 +24,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from rdbench.audio.places import places_of
 from rdbench.codecs import points as points_of
 from rdbench.codecs.base import GivenCodec
 from rdbench.codecs.elsewhere import clip_files, payloads
-from rdbench.codecs.elsewhere.places import Listing, places_of
+from rdbench.codecs.elsewhere.places import Listing
 from rdbench.codecs.elsewhere.sizes import read_sizes
 from rdbench.types import (
     CODES,

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from rdbench.audio.clip import readable
-from rdbench.codecs.elsewhere.places import place_of
+from rdbench.audio.places import place_of
 from rdbench.files import read_file
 from rdbench.types import CodecError
 

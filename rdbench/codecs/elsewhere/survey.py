@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdbench.codecs.elsewhere.places import Listing, place_of
+from rdbench.audio.places import place_of
+from rdbench.codecs.elsewhere.places import Listing
 from rdbench.types import CodecError, RdbenchError
 
 if TYPE_CHECKING:

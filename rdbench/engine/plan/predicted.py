@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rdbench.audio.places import place_of, places_of
 from rdbench.codecs.elsewhere.arrays import ENDS, read_array
-from rdbench.codecs.elsewhere.places import place_of, places_of
 from rdbench.codecs.variants import is_predicted
 from rdbench.engine.plan.digests import digest
 from rdbench.files import is_file, is_folder

@@ -1,0 +1,1 @@
+"""Training in stages: what a stage trains on beside its crops, and when the next may begin."""
