@@ -11,17 +11,20 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from rdbench.engine.executors.servers import environment_of_server
+from rdbench.engine.executors.temporary import claim, remove_leftovers
 from rdbench.types import RdbenchError
 
 START_SECONDS = 120.0
@@ -34,8 +37,8 @@ class LocalCluster:
     """workers: processes, each with one shard at a time. Raises RdbenchError where none start."""
 
     def __init__(self, workers: int) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="rdbench-cluster-")
-        folder = Path(self._folder.name)
+        claim()  # a folder that is taken away however this process ends
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=get_temp_dir()))
         self.log = folder / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
         told = folder / "scheduler.json"
@@ -80,8 +83,8 @@ class LocalCluster:
                 child.kill()
         for one in self._processes:
             one.wait()
-        with contextlib.suppress(OSError):
-            self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_leftovers(Path(tempfile.gettempdir()))  # of the workers
 
     def _start(self, *arguments: str) -> None:
         environment = os.environ | environment_of_server()
