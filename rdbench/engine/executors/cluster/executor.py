@@ -2,7 +2,7 @@
 
 The run hands out shards itself and pins each to its worker, so that it knows what every worker
 does: what a worker is lost with goes down the ladder as it would on one machine, to another worker.
-Shards are cut so that a worker that is lost costs little (`rdbench.engine.executors.cluster.shares`).
+Shards are cut so that a worker that is lost costs little (`…cluster.shares`).
 
 Workers may come and go. A thread asks the scheduler every second who there is; a new worker is
 greeted, and used if it has the versions that the run was planned with. One that does not answer for
