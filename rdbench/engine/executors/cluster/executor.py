@@ -2,8 +2,7 @@
 
 The run hands out shards itself and pins each to its worker, so that it knows what every worker
 does: what a worker is lost with goes down the ladder as it would on one machine, to another worker.
-Shards are of one clip (of one batch on a device) at first and grow to `SHARD_SECONDS`, so that a
-worker that is lost costs that much; towards the end they shrink, so that workers end together.
+Shards are cut so that a worker that is lost costs little (`…cluster.shares`).
 
 Workers may come and go. A thread asks the scheduler every second who there is; a new worker is
 greeted, and used if it has the versions that the run was planned with. One that does not answer for
@@ -13,7 +12,6 @@ this process's clock.
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import queue
@@ -22,31 +20,27 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdbench.engine.environment import versions
 from rdbench.engine.executors.base import Intake, Loss, after_loss
 from rdbench.engine.executors.cluster import worker as there
-from rdbench.engine.executors.cluster.files import ROOT_VARIABLE, NamedFile, pieces_of
+from rdbench.engine.executors.cluster.files import ROOT_VARIABLE, NamedFile
 from rdbench.engine.executors.cluster.parcels import pack
+from rdbench.engine.executors.cluster.sender import Sender, Sending, is_file
+from rdbench.engine.executors.cluster.shares import Coming, Pace
 from rdbench.engine.measure.shard import Setup, Shard
-from rdbench.identity import file_sha256
 from rdbench.types import ChangedError, RdbenchError
 
 if TYPE_CHECKING:
     from rdbench.engine.executors.cluster.connect import Connection
 
-SHARD_SECONDS = 90.0
-"""How long a shard shall take."""
-SHARDS_AHEAD = 2
-"""How many shards of each worker are to come before they are cut smaller."""
 WORKER_TRIES = 5
 """How many workers may be lost with the smallest shard before that has failed: they are lost for
 many reasons that are not the shard's."""
@@ -56,8 +50,8 @@ SILENT_SECONDS = 120.0
 """After how long without a heartbeat a worker is taken for lost."""
 GREETING_SECONDS = ANSWER_SECONDS = 60.0
 RELEASE_SECONDS = 5.0
-SENDERS = 4
-"""How many files are sent at the same time."""
+THREADS = 4
+"""How many files are sent, and workers greeted, at the same time."""
 TIMES_SENT = 3
 """How often a worker may lack what was sent to it, before it is not used any more."""
 INLINE_BYTES = 2**22
@@ -86,20 +80,8 @@ class _Flight:
     worker: _Worker
     job: there.Job
     future: Any = None
-    waits: set[_Sending] = field(default_factory=set)
+    waits: set[Sending] = field(default_factory=set)
     sent: int = 0
-
-
-@dataclass(eq=False)
-class _Sending:
-    """A file on its way to the cache of a worker; it ends with what was wrong, or "".
-
-    address: of the worker that takes it.
-    """
-
-    address: str
-    where: tuple[str, str]
-    future: Future[str] | None = None
 
 
 class Cluster:
@@ -125,20 +107,18 @@ class Cluster:
         self._wait_seconds = wait_seconds
         self._time_limit = setup.timeout
         self._path = tuple(sys.path) if foreign else ()
-        self._sources: dict[str, Path | bytes] = {}
-        self._files: dict[str, NamedFile] = {}
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="cluster")
+        self._sender = Sender(self._pool, self._on, self._is_there)
         payload, named = pack(setup)
-        self._setup = self._blob(payload, "setup")
-        self._setup_files = tuple(self._file(path) for path in sorted(named) if _is_file(path))
+        self._setup = self._sender.blob(payload, "setup")
+        self._setup_files = [self._sender.file(path) for path in sorted(named) if is_file(path)]
         self._versions = versions()
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._refused: dict[str, str] = {}
         self._flights: list[_Flight] = []
-        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
-        self._sending: dict[tuple[str, str], _Sending] = {}
         self._greeted_ones: set[str] = set()
-        self._pace = _Pace()
+        self._pace = Pace()
         self._closed = threading.Event()
         self._connection: Connection | None = None
         self._said = 0.0
@@ -150,7 +130,7 @@ class Cluster:
         Raises ClusterError where the scheduler is gone, and where there were no workers for too
         long; what was taken stays.
         """
-        coming = _Coming(shards)
+        coming = Coming(shards)
         again: deque[tuple[Shard, str]] = deque()
         most = at_once or sys.maxsize
         if coming.is_empty():
@@ -178,7 +158,7 @@ class Cluster:
     def close(self) -> None:
         """Leaves the workers; those that this run has started are ended."""
         self._closed.set()
-        self._senders.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
         if self._connection is None:
             return
         with suppress(Exception):  # of a scheduler that is gone
@@ -222,7 +202,7 @@ class Cluster:
                     return shard, worker
         return None
 
-    def _new(self, coming: _Coming, free: list[_Worker]) -> tuple[Shard, _Worker] | None:
+    def _new(self, coming: Coming, free: list[_Worker]) -> tuple[Shard, _Worker] | None:
         slots = sum(one.slots for one in self._workers.values() if one.facts and not one.silent)
         shard = coming.next(self._pace.clips, slots)
         return (shard, free[0]) if shard else None
@@ -230,8 +210,8 @@ class Cluster:
     def _start(self, shard: Shard, worker: _Worker) -> None:
         payload, _ = pack(shard)
         large = len(payload) > INLINE_BYTES
-        packed = self._blob(payload, "shard") if large else payload
-        files = [*self._setup_files, *self._files_of(shard)]
+        packed = self._sender.blob(payload, "shard") if large else payload
+        files = [*self._setup_files, *self._sender.files_of(shard)]
         if isinstance(packed, NamedFile):
             files.append(packed)
         machine = worker.facts.machine if worker.facts else ""
@@ -337,7 +317,7 @@ class Cluster:
         self._flights.remove(flight)
         flight.worker.busy -= 1
         if isinstance(flight.job.shard, NamedFile):
-            self._sources.pop(flight.job.shard.sha256, None)
+            self._sender.forget(flight.job.shard)
 
     def _keep(self, name: str, content: bytes) -> None:
         from rdbench.store.atomic import write_atomic
@@ -347,80 +327,22 @@ class Cluster:
 
     # -- files
 
-    def _files_of(self, shard: Shard) -> Iterator[NamedFile]:
-        """The files that a shard needs; one that cannot be read here is nobody's."""
-        for work in shard.clips:
-            clip = work.clip
-            path = str(clip.clip.path)
-            if clip.file is not None:
-                self._sources[clip.file.sha256] = clip.clip.path
-                yield NamedFile(path, clip.file.sha256, clip.file.size)
-            for kept in work.kept.values():
-                if _is_file(str(kept.path)):
-                    yield self._file(str(kept.path))
-
-    def _file(self, path: str) -> NamedFile:
-        if path not in self._files:
-            found = NamedFile(path, file_sha256(Path(path)), Path(path).stat().st_size)
-            self._files[path] = found
-            self._sources[found.sha256] = Path(path)
-        return self._files[path]
-
-    def _blob(self, content: bytes, name: str) -> NamedFile:
-        """Something of this run's, as a file."""
-        digest = sha256(content).hexdigest()
-        self._sources[digest] = content
-        return NamedFile(f"{name} of {digest}", digest, len(content))
-
     def _send(self, flight: _Flight, files: Iterable[NamedFile]) -> None:
         """Sends files to a worker, or waits for those that are on their way to its cache."""
         worker = flight.worker
         assert worker.facts is not None
         flight.sent += 1
-        for file in files:
-            where = worker.facts.cache, file.sha256
-            if where not in self._sending:
-                sending = self._sending[where] = _Sending(worker.address, where)
-                sending.future = self._senders.submit(self._sent_to, worker.address, file)
-            flight.waits.add(self._sending[where])
+        flight.waits = {self._sender.send(worker.address, worker.facts.cache, f) for f in files}
         for sending in list(flight.waits):
-            assert sending.future is not None
             event = "sent", (flight, sending)
-            sending.future.add_done_callback(partial(self._note, event))
+            sending.problem.add_done_callback(partial(self._note, event))
 
-    def _sent_to(self, address: str, file: NamedFile) -> str:
-        """Sends a file; what was wrong, or ""."""
-        transfer = uuid.uuid4().hex
-        try:
-            for piece, last in _marked_last(pieces_of(self._sources[file.sha256])):
-                call = self._on(address, there.receive, transfer, file, piece, last=last)
-                if problem := self._answer_of(call, address):
-                    return problem
-        except (OSError, KeyError):
-            return there.CHANGED
-        return ""
-
-    def _answer_of(self, call: Any, address: str) -> str:
-        """What a worker answers, as long as there is one."""
-        while not self._closed.is_set():
-            try:
-                return str(call.result(timeout=2.0))
-            except TimeoutError:
-                worker = self._workers.get(address)
-                if worker is None or worker.silent:
-                    break
-            except Exception as error:  # of Dask's
-                return f"{type(error).__name__}: {error}"
-        call.cancel()
-        return "it is gone"
-
-    def _sent(self, flight: _Flight, sending: _Sending, intake: Intake) -> list[tuple[Shard, str]]:
-        assert sending.future is not None
-        self._sending.pop(sending.where, None)  # it is there, or is to be tried again
+    def _sent(self, flight: _Flight, sending: Sending, intake: Intake) -> list[tuple[Shard, str]]:
+        self._sender.ended(sending)
         if flight not in self._flights or sending not in flight.waits:
             return []
         flight.waits.discard(sending)
-        problem = sending.future.result()
+        problem = sending.problem.result()
         if problem == there.CHANGED:
             self._end(flight)
             changed = str(ChangedError.of("a file that is needed for it"))
@@ -450,7 +372,7 @@ class Cluster:
                 self._greeted_ones &= found.keys()
                 for address in found.keys() - self._greeted_ones:
                     self._greeted_ones.add(address)
-                    self._senders.submit(self._greet, address)
+                    self._pool.submit(self._greet, address)
             self._closed.wait(WATCH_SECONDS)
 
     def _greet(self, address: str) -> None:
@@ -515,6 +437,11 @@ class Cluster:
         """How many workers can be used."""
         return sum(1 for one in self._workers.values() if one.facts and not one.silent)
 
+    def _is_there(self, address: str) -> bool:
+        """Whether a worker may still answer; asked by other threads, too."""
+        worker = self._workers.get(address)
+        return worker is not None and not worker.silent and not self._closed.is_set()
+
     def _check_workers(self, intake: Intake) -> None:
         """Says that there are no workers, and ends a run that has waited too long for some."""
         now = time.monotonic()
@@ -545,61 +472,6 @@ class ClusterError(RdbenchError):
     """A cluster that cannot be used, or is gone."""
 
 
-class _Pace:
-    """How many clips make a shard, from how long those took that have come."""
-
-    def __init__(self) -> None:
-        self.clips = 1
-
-    def took(self, shard: Shard, seconds: float) -> None:
-        """Takes note of a shard that has ended well: the next are at most twice as large."""
-        if count := len(shard.clips):
-            wanted = SHARD_SECONDS * count / max(seconds, 1e-3)
-            self.clips = max(1, min(int(wanted), 2 * max(count, self.clips)))
-
-
-class _Coming:
-    """Shards that were not given out yet, joined as they are taken."""
-
-    def __init__(self, shards: Iterable[Shard]) -> None:
-        self._shards = iter(shards)
-        self._ahead: deque[Shard] = deque()
-        self._dry = False
-
-    def is_empty(self) -> bool:
-        """Whether there is none any more."""
-        self._look(1)
-        return not self._ahead
-
-    def next(self, clips: int, slots: int) -> Shard | None:
-        """The next, of about `clips` clips, or of fewer where little is left for `slots` workers;
-        None where there is none.
-        """
-        self._look(clips * SHARDS_AHEAD * slots)
-        if not self._ahead:
-            return None
-        if self._dry:
-            left = sum(len(one.clips) for one in self._ahead)
-            clips = min(clips, math.ceil(left / (SHARDS_AHEAD * slots)))
-        shard = self._ahead.popleft()
-        while self._ahead and shard.clips and self._ahead[0].clips:
-            if len(shard.clips) + len(self._ahead[0].clips) > clips:
-                break
-            shard = Shard(clips=(*shard.clips, *self._ahead.popleft().clips))
-        return shard
-
-    def _look(self, wanted: int) -> None:
-        """Takes shards of clips ahead; of sets, whose arrays are read for them, one at a time."""
-        ahead = sum(len(one.clips) for one in self._ahead)
-        while not self._dry and ahead < wanted and not (self._ahead and self._ahead[-1].sets):
-            shard = next(self._shards, None)
-            if shard is None:
-                self._dry = True
-                return
-            self._ahead.append(shard)
-            ahead += len(shard.clips)
-
-
 def _differences(here: Mapping[str, str], found: Mapping[str, str]) -> str:
     """What a worker has of other versions, or ""."""
     return ", ".join(
@@ -607,20 +479,3 @@ def _differences(here: Mapping[str, str], found: Mapping[str, str]) -> str:
         for name, version in here.items()
         if found.get(name, "not installed") != version
     )
-
-
-def _marked_last(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Each with whether it is the last; an empty one where there are none."""
-    before = None
-    for piece in pieces:
-        if before is not None:
-            yield before, False
-        before = piece
-    yield before or b"", True
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:
-        return False

@@ -30,7 +30,8 @@ from rdbench.types import RdbenchError
 START_SECONDS = 120.0
 """How long a scheduler may take to start."""
 LOOPBACK = "127.0.0.1"
-_SAYS = ("ERROR", "WARNING", "Killed", "killed", "CRITICAL")
+_SAYS = (" ERROR ", " CRITICAL ", "was killed by", "exited with", "exceeded")
+"""What lines of Dask's log say that tell why a worker is gone."""
 
 
 class LocalCluster:

@@ -10,6 +10,8 @@ The keys are few and have one meaning; `options` go to the class of Dask's as th
 from __future__ import annotations
 
 import importlib
+import shlex
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,10 +46,10 @@ class JobSettings(_Settings):
     """Jobs of a batch system.
 
     cores, memory, walltime (hours:minutes:seconds), queue, account: of each job. directives: more
-    lines for the batch system (`--gres=gpu:1`). prologue: commands before the worker starts
-    (`source …/activate`). environment: variables of the worker (RDBENCH_DATA, RDBENCH_CACHE).
-    python: the interpreter on the machine of the job. interface: the network that both sides see.
-    logs: a folder for what the jobs say.
+    lines for the batch system (`--gres=gpu:1`; of SGE, the parallel environment with its cores).
+    prologue: commands before the worker starts (`source …/activate`). environment: variables of the
+    worker (RDBENCH_DATA, RDBENCH_CACHE). python: the interpreter on the machine of the job.
+    interface: the network that both sides see. logs: a folder for what the jobs say.
     """
 
     kind: Literal["slurm", "pbs", "sge", "lsf"]
@@ -75,15 +77,24 @@ class JobSettings(_Settings):
         There `cores` are a worker's threads, which are slots here.
         """
         lifetime = max(self.seconds - BEFORE_THE_END, self.seconds // 2)
-        exports = [f"export {name}={_quoted(value)}" for name, value in self.environment.items()]
-        cpus = {"slurm": "job_cpu", "pbs": "resource_spec", "sge": "resource_spec", "lsf": "ncpus"}
+        exports = [
+            f"export {name}={shlex.quote(value)}" for name, value in self.environment.items()
+        ]
+        by_kind: dict[str, dict[str, Any]] = {
+            "slurm": {"job_cpu": self.cores, "account": self.account},
+            "pbs": {
+                "resource_spec": f"select=1:ncpus={self.cores}:mem={self.memory}",
+                "account": self.account,
+            },
+            "sge": {"project": self.account},
+            "lsf": {"ncpus": self.cores, "project": self.account},
+        }
         given = {
             "cores": self.slots,
             "processes": 1,
             "memory": self.memory,
             "walltime": self.walltime,
             "queue": self.queue,
-            "account" if self.kind == "slurm" else "project": self.account,
             "job_extra_directives": self.directives,
             "job_script_prologue": [*self.prologue, *exports],
             "python": self.python,
@@ -94,11 +105,8 @@ class JobSettings(_Settings):
                 "--no-dashboard",
             ],
             "scheduler_options": {"dashboard_address": None},
+            **by_kind[self.kind],
         }  # fmt: skip
-        if cpus[self.kind] != "resource_spec":
-            given[cpus[self.kind]] = self.cores
-        elif self.kind == "pbs":
-            given["resource_spec"] = f"select=1:ncpus={self.cores}:mem={self.memory}"
         return {name: value for name, value in given.items() if value is not None} | self.options
 
     def make(self) -> Any:
@@ -212,7 +220,9 @@ def _class_of(module: str, name: str) -> Any:
 
 def _started(kind: str, make: Any) -> Any:
     try:
-        return make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ports, dashboards and old names
+            return make()
     except RdbenchError:
         raise
     except Exception as error:  # of a batch system, a login, a cluster's API
@@ -220,9 +230,3 @@ def _started(kind: str, make: Any) -> Any:
         raise RdbenchError(
             f"no {kind} cluster could be started ({type(error).__name__}: {said}); mend its file"
         ) from error
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)

@@ -179,7 +179,11 @@ class Bench:
         if missing:
             return Answer(missing=tuple(missing))
         shard = job.shard
-        payload = shard if isinstance(shard, bytes) else Path(places[shard.path]).read_bytes()
+        if isinstance(shard, bytes):
+            payload = shard
+        else:  # a file that nobody else wants
+            payload = Path(places[shard.path]).read_bytes()
+            Path(places[shard.path]).unlink(missing_ok=True)
         seat = self._seat(job, places, roots)
         answer = seat.measured(Parcel(payload, places, roots))
         self._idle.append(seat)

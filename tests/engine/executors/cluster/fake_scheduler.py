@@ -57,8 +57,10 @@ class Worker(there.Bench):
         wanted = [job.setup, *job.files]
         if missing := [file for file in wanted if self.cache.find(file, Roots()) is None]:
             return there.Answer(missing=tuple(missing))
-        assert isinstance(job.shard, bytes)
-        shard: Shard = pickle.loads(pickle.dumps(Parcel(job.shard, {})))
+        payload = job.shard
+        if not isinstance(payload, bytes):
+            payload = Path(self.cache.find(payload, Roots()) or "").read_bytes()
+        shard: Shard = pickle.loads(pickle.dumps(Parcel(payload, {})))
         self.sizes.append(len(shard.clips))
         loss = self._before(shard)
         if isinstance(loss, Loss):

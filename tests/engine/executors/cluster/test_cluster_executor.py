@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +236,16 @@ def test_files_are_sent_once_to_a_cache_and_not_where_they_are(
     assert intake.taken == dict.fromkeys(NAMES, 1)
 
 
+def test_a_large_shard_travels_as_a_file(
+    tmp_path: Path, intake: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "INLINE_BYTES", 0)
+    worker = Worker(tmp_path / "cache")
+    measure(Scheduler(worker), shards_of(tmp_path, NAMES), intake)
+    assert intake.taken == dict.fromkeys(NAMES, 1)
+    assert sum(name.startswith("shard of") for name in worker.received) == len(worker.sizes)
+
+
 def test_a_file_that_was_changed_is_its_clips_failure(
     tmp_path: Path, intake: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,3 +255,8 @@ def test_a_file_that_was_changed_is_its_clips_failure(
     measure(Scheduler(worker), iter(shards), intake)
     assert intake.taken == {name: 1 for name in NAMES if name != "clip 3"}
     assert "was changed while the run went on" in intake.failed["clip 3"]
+
+
+def test_what_runs_in_a_worker_of_dasks_loads_no_torch() -> None:
+    code = "import sys, rdbench.engine.executors.cluster.worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

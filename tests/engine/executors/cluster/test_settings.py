@@ -56,20 +56,29 @@ def test_workers_leave_before_their_time_is_over(tmp_path: Path) -> None:
     assert short.arguments()["worker_extra_args"][1] == "150s"
 
 
-def test_the_script_of_a_job_says_what_was_asked_for(tmp_path: Path) -> None:
+SCRIPTS = {
+    "slurm": (
+        "#SBATCH -p gpu", "#SBATCH -A audio", "#SBATCH --cpus-per-task=16", "#SBATCH --mem=30G",
+        "#SBATCH -t 04:00:00", "#SBATCH --gres=gpu:1",
+    ),
+    "pbs": ("#PBS -q gpu", "#PBS -A audio", "#PBS -l select=1:ncpus=16:mem=32GB"),
+    "sge": ("#$ -q gpu", "#$ -P audio", "#$ -l h_rt=04:00:00"),
+    "lsf": ("#BSUB -q gpu", '#BSUB -P "audio"', "#BSUB -n 16", "#BSUB -W 04:00:00"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_the_script_of_a_job_says_what_was_asked_for(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("dask_jobqueue")
-    found = settings(tmp_path, SLURM)
+    found = settings(tmp_path, SLURM | {"kind": kind})
     assert isinstance(found, JobSettings)
     cluster = found.make()
     try:
         script = cluster.job_script()
     finally:
         cluster.close()
-    for line in (
-        "#SBATCH -p gpu", "#SBATCH -A audio", "#SBATCH --cpus-per-task=16", "#SBATCH --mem=30G",
-        "#SBATCH -t 04:00:00", "#SBATCH --gres=gpu:1", "source env/activate",
-        "export RDBENCH_DATA='/scratch/my data'",
-    ):  # fmt: skip
+    prologue = ("source env/activate", "export RDBENCH_DATA='/scratch/my data'")
+    for line in (*SCRIPTS[kind], *prologue):
         assert line in script.splitlines()
     assert "--nthreads 16" in script
     assert "--lifetime 14100s" in script
