@@ -136,7 +136,7 @@ def test_failed_units_end_with_1_and_keep_the_rest(project: Path) -> None:
         (("run", "spec.yaml"), ("points: [12, 24]", "options: {mood: vbr}"), "mode"),
         (("run", "spec.yaml"), ("path: clips", "path: nowhere"), "nowhere"),
         (("run", "spec.yaml", "--device", "cuda:99"), None, "cuda:99"),
-        (("run", "spec.yaml", "--option", "opus"), None, "SYSTEM.KEY=VALUE"),
+        (("run", "spec.yaml", "--option", "opus"), None, "NAME.KEY=VALUE"),
         (("run", "spec.yaml", "--out", "spec.yaml/x"), None, "spec.yaml"),
         (("run", "spec.yaml", "--out", "clips"), None, "holds files that are not of a run"),
         (("run", "spec.yaml"), ("[si_sdr, lsd]", "[pesq_wb]"), "corpus.domain"),

@@ -40,4 +40,13 @@ window.rdbench = {};
     values.delete(name);
     waiting.delete(name);
   };
+
+  /* Whether a point stands on the chosen axis: on pages that keep kinds of rate apart, those of
+     that kind, and anchors. */
+  rdbench.onAxis = (state, point) => {
+    const { apart, domains, points } = state.overview;
+    if (!apart || points[point].anchor) return true;
+    const [kind, rate] = domains[state.domain].rates[state.axis]?.[point] ?? ["", null];
+    return kind === state.axis && rate !== null;
+  };
 })();

@@ -30,17 +30,9 @@
     modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
   };
 
-  /* Whether a point stands on the chosen axis: on pages that keep kinds of rate apart, those of
-     that kind, and anchors. */
-  const onAxis = (state, point) => {
-    const { apart, domains, points } = state.overview;
-    const [kind, rate] = domains[state.domain].rates[state.axis]?.[point] ?? ["", null];
-    return !apart || points[point].anchor || (kind === state.axis && rate !== null);
-  };
-
   /* What a point has in the figure: score and rate with intervals, or null. */
   const dotOf = (state, point) => {
-    if (!onAxis(state, point)) return null;
+    if (!rdbench.onAxis(state, point)) return null;
     const domain = state.overview.domains[state.domain];
     const score = domain.metrics[state.metric]?.[point];
     if (!score) return null;
@@ -279,5 +271,5 @@
     return { dots, anchors };
   };
 
-  Object.assign(rdbench, { dotOf, onAxis, drawFigure: draw, plotFont: FONT, plotConfig: CONFIG });
+  Object.assign(rdbench, { dotOf, drawFigure: draw, plotFont: FONT, plotConfig: CONFIG });
 })();
