@@ -52,6 +52,8 @@ GREETING_SECONDS = ANSWER_SECONDS = 60.0
 RELEASE_SECONDS = 5.0
 THREADS = 4
 """How many files are sent, and workers greeted, at the same time."""
+STRIKES = 3
+"""How often the process of a worker may not come to life, before it is not used any more."""
 TIMES_SENT = 3
 """How often a worker may lack what was sent to it, before it is not used any more."""
 INLINE_BYTES = 2**22
@@ -70,6 +72,7 @@ class _Worker:
     facts: there.Facts | None = None
     silent: bool = False
     busy: int = 0
+    strikes: int = 0
 
 
 @dataclass(eq=False)
@@ -281,7 +284,9 @@ class Cluster:
             return []
         self._end(flight)
         if problem := self._problem(answer):
-            self._refuse(flight.worker, problem, intake)
+            flight.worker.strikes += 1
+            if answer.loss is None or flight.worker.strikes == STRIKES:
+                self._refuse(flight.worker, problem, intake)
             return [(flight.shard, flight.worker.address)]
         self._take(answer, intake)
         if answer.loss is None:
@@ -332,7 +337,10 @@ class Cluster:
         worker = flight.worker
         assert worker.facts is not None
         flight.sent += 1
-        flight.waits = {self._sender.send(worker.address, worker.facts.cache, f) for f in files}
+        cache, again = worker.facts.cache, flight.sent > 1
+        flight.waits = {
+            self._sender.send(worker.address, cache, file, again=again) for file in files
+        }
         for sending in list(flight.waits):
             event = "sent", (flight, sending)
             sending.problem.add_done_callback(partial(self._note, event))
