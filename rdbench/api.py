@@ -42,7 +42,7 @@ def run(
     limit: int | None = None,
     device: str = "auto",
     workers: int | None = None,
-    cluster: str = "",
+    cluster: str | None = None,
     costs: Literal["missing", "again", "none"] = "missing",
     keep_audio: bool = False,
     traces: bool = False,

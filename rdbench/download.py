@@ -102,6 +102,11 @@ def mirrored(url: str, variable: str) -> str:
     return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
+def bytes_here(target: Path) -> int:
+    """How much of the file has come, of one whose download broke off and can be taken up."""
+    return _bytes_in(target.with_name(f".{target.name}.part"))
+
+
 def size_of(url: str) -> int | None:
     """Bytes of the file at `url` as its server says; None where it does not, or is not reached."""
     try:
@@ -154,7 +159,7 @@ class _Transfer:
     def bring(self, opener: Opener) -> None:
         """Brings what is not here yet."""
         partial, mark = self._partial, self._mark
-        have = partial.stat().st_size if partial.exists() and mark.exists() else 0
+        have = _bytes_in(partial.parent)
         asked = {"Range": f"bytes={have}-", "If-Range": mark.read_text()} if have else {}
         try:
             opened = opener(self._url, asked)
@@ -185,6 +190,11 @@ class _Transfer:
                 self._progress(have, max(expected, 0))
         if have < expected:
             raise ValueError(f"the connection ended after {have} of {expected} bytes")
+
+
+def _bytes_in(folder: Path) -> int:
+    partial = folder / _CONTENT
+    return partial.stat().st_size if partial.exists() and (folder / _MARK).exists() else 0
 
 
 def _keep_mark(headers: Any, mark: Path) -> None:

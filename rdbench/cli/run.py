@@ -56,12 +56,12 @@ def command(
         float, typer.Option(min=0.1, help="Seconds of audio in one batch of a GPU.")
     ] = 60.0,
     cluster: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="local:N|ADDRESS|FILE.yaml",
             help="Measure on the workers of a Dask cluster (docs/cluster.md).",
         ),
-    ] = "",
+    ] = None,
     cluster_wait: Annotated[
         float,
         typer.Option(min=1.0, help="Seconds that a run on a cluster may be without workers."),

@@ -55,7 +55,16 @@ def check(known: Entry, folder: Path, tell: Callable[[int, int], None]) -> Check
     findings += _told("cannot be read as audio", silent)
     record = read_record(folder)
     if record is not None:
+        if record.corpus != known.name:
+            findings.append(
+                f"a fetch brought {record.corpus} there; check it as that, or fetch {known.name}"
+            )
         findings += _against(record, folder, hashes)
+        if findings and record.entry != known.digest:  # of itself that changes no clip
+            findings.append(
+                f"it was fetched by another version of rdbench's entry of {record.corpus}, which "
+                "may be why; fetch it again"
+            )
     return Checked(corpus, _identity(corpus, hashes), tuple(findings), record is not None)
 
 

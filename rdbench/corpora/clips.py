@@ -28,6 +28,17 @@ from rdbench.types import SpecError
 MOST_BYTES = 2**28
 """Of a table: those of half a million clips have a tenth of it."""
 _SHOWN = 3
+_AS_PEOPLE_WRITE = (
+    (r"\(\?:[^()]*\)\?", ""),  # what may be missing
+    (r"\(\?:([^()]*)\)", r"\1"),
+    (r"\A\(\?P<\w+>([^()]*)\)\Z", r"\1"),
+    (r"\(\?P<(\w+)>[^()]*\)", r"{\1}"),
+    *2 * [(r"\(\?P<\w+>([^()]*)\)", r"\1")],  # of groups, the inner ones are named
+    (r"\w\?", ""),
+    (r"\\d\+?", "N"),
+    (r"\[[^]]*\]\+?", "*"),
+)
+"""Replacements, one after the other, that leave of a pattern of paths what tells people."""
 
 
 def named_corpus(name: str, folder: str | Path | None = None) -> Corpus:
@@ -201,6 +212,12 @@ class _Rows:
                 f"{self._path} lists {_named(absent)}, which {'are' if len(absent) > 1 else 'is'} "
                 "not there; unpack the archive again"
             )
+        firsts: dict[str, str] = {}
+        for path, match in sorted(kept, key=lambda one: one[0]):
+            if (first := firsts.setdefault(match[KEY], path)) != path:
+                raise SpecError(
+                    f"{first} and {path} are both {match[KEY]!r} of {self._path}; keep one of them"
+                )
         if not kept:
             raise SpecError(f"{self._path} lists none of the clips beside it; take its own ones")
         return kept
@@ -271,7 +288,9 @@ def _what_it_holds(files: Sequence[str]) -> str:
 
 def _shape(known: Entry) -> str:
     """The pattern of its clips as people write paths."""
-    text = re.sub(r"\(\?P<(\w+)>(?:[^()\\]|\\.|\[[^]]*\])*\)", r"{\1}", known.clips.files)
+    text = known.clips.files
+    for pattern, shown in _AS_PEOPLE_WRITE:
+        text = re.sub(pattern, shown, text)
     return f"{known.clips.root}/{text}".lstrip("/").replace("\\", "")
 
 

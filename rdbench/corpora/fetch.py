@@ -18,7 +18,7 @@ from pathlib import Path
 from rdbench import download
 from rdbench.corpora.clips import corpus_of
 from rdbench.corpora.entries import Archive, Entry, File
-from rdbench.corpora.places import Record, is_fetched, place_of
+from rdbench.corpora.places import Record, place_of, read_record
 from rdbench.corpora.unpack import unpack
 from rdbench.download import Opener, Progress
 from rdbench.files import is_file, open_regular, user_path
@@ -59,18 +59,13 @@ def fetch(
             then = "`--from FOLDER` takes and checks it then"
         raise DownloadError(f"{known.name} is had by hand alone ({known.by_hand}); {then}")
     place = place_of(known.name) if folder is None else folder.absolute()
-    if is_fetched(place):
+    if _is_in(known, place):
         say(f"{known.name} is in {place}")
         return place
-    if os.path.lexists(place):
-        raise DownloadError(
-            f"{place} is there and no fetch has made it; `rdbench corpora check {known.name} "
-            "--data FOLDER` says whether it is the corpus, or name another folder with --data"
-        )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with download.alone(place.with_name(f".{place.name}.part")) as part:
-            if not is_fetched(place):  # another process brought it in the meantime
+            if not _is_in(known, place):  # another process brought it in the meantime
                 _bring(known, place, part, _Source(part, source, opener, say, progress))
                 if not keep_archives:
                     _clear(part)
@@ -80,6 +75,20 @@ def fetch(
             "make room or mend its permissions, or name another folder with --data"
         ) from error
     return place
+
+
+def _is_in(known: Entry, place: Path) -> bool:
+    """Whether a fetch has brought the corpus there; raises DownloadError for something else."""
+    record = read_record(place)
+    if record is not None and record.corpus == known.name:
+        return True
+    if os.path.lexists(place):
+        made = "no fetch has made it" if record is None else f"holds the corpus {record.corpus}"
+        raise DownloadError(
+            f"{place} is there and {made}; `rdbench corpora check {known.name} "
+            "--data FOLDER` says whether it is the corpus, or name another folder with --data"
+        )
+    return False
 
 
 def _bring(known: Entry, place: Path, part: Path, source: _Source) -> None:
@@ -157,7 +166,7 @@ class _Source:
             for one in archive.parts:
                 size = one.bytes or 0
                 unpacked = 0 if archive.members else size  # a part of it, known when it is here
-                coming += unpacked + (0 if self._is_here(one) else size)
+                coming += unpacked + max(0, size - self._here(one))
         free = shutil.disk_usage(self._part).free
         if coming > free:
             raise DownloadError(
@@ -165,8 +174,12 @@ class _Source:
                 f"for {free / 1e9:.1f} GB; make room, or name another folder with --data"
             )
 
-    def _is_here(self, file: File) -> bool:
-        return self._folder is not None or is_file(self._part / file.name)
+    def _here(self, file: File) -> int:
+        """Bytes of a file that need not come."""
+        if self._folder is not None:
+            return file.bytes or 0
+        path = self._part / file.name
+        return path.stat().st_size if is_file(path) else download.bytes_here(path)
 
     def file(self, file: File) -> tuple[Path, tuple[int, str]]:
         """A file, and its bytes and SHA-256; raises DownloadError for another than is published."""

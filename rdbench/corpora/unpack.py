@@ -91,7 +91,8 @@ def _opened(
 ) -> Iterator[Iterator[Member]]:
     *_, last = parts
     with contextlib.ExitStack() as stack:
-        if len(parts) > 1 or zipfile.is_zipfile(last):
+        # A tar first: a zip is told by its end, which may be that of a tar's last member.
+        if len(parts) > 1 or (not _is_tar(last) and zipfile.is_zipfile(last)):
             stream = stack.enter_context(io.BufferedReader(_Joined(parts)))
             archive = stack.enter_context(_read_zip(stream, parts))
             needed = sum(one.file_size for one in archive.infolist() if wanted(one.filename))
@@ -103,6 +104,13 @@ def _opened(
             yield _of_zip(archive)
         else:
             yield _of_tar(stack.enter_context(tarfile.open(last, "r|*")))
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except _BROKEN:  # of what only begins like one that is compressed
+        return False
 
 
 def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:

@@ -29,14 +29,14 @@ def manifest(
     workers: int,
     batch_seconds: float,
     keep_audio: bool,
-    cluster: str,
+    cluster: str | None,
     finished: str | None,
 ) -> dict[str, Any]:
     """Everything beside the rows, to be written as JSON.
 
     `versions` and `hardware` are those of the last start; rows name theirs in `provenance`.
 
-    cluster: whose workers measure; "" for processes of this machine, which alone are counted in
+    cluster: whose workers measure; None for processes of this machine, which alone are counted in
     `workers`. finished: ISO 8601 in UTC, None while the run goes on.
     """
     from rdbench.audio.resample import RESAMPLER

@@ -80,7 +80,7 @@ class RunOptions:
     costs: Literal["missing", "again", "none"] = "missing"
     keep_audio: bool = False
     traces: bool = False
-    cluster: str = ""
+    cluster: str | None = None
     cluster_wait: float = DEFAULT_CLUSTER_WAIT
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class RunOptions:
                 f"batches of {self.batch_seconds} seconds are no batches; take more than 0 and at "
                 f"most {MOST_BATCH_SECONDS:g}"
             )
-        if self.cluster:
+        if self.cluster is not None:
             self._check_cluster()
 
     def _check_cluster(self) -> None:
@@ -492,7 +492,7 @@ class _Run:
 
 def _target(options: RunOptions, held: Mapping[str, Codec]) -> Target | None:
     """The cluster that the options name; raises SpecError where it is none, or cannot be used."""
-    if not options.cluster:
+    if options.cluster is None:
         return None
     if held:
         raise SpecError("a codec that lives in this process cannot be measured on a cluster")

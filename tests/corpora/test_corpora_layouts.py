@@ -10,7 +10,7 @@ from imitations import BY_HAND, archives_of, imitated, sound, written
 
 from rdbench.corpora.check import check
 from rdbench.corpora.clips import corpus_of
-from rdbench.corpora.entries import Entry, entry
+from rdbench.corpora.entries import Entry, entries, entry
 from rdbench.corpora.fetch import fetch
 from rdbench.corpora.places import RECORD
 from rdbench.types import SpecError
@@ -56,6 +56,24 @@ def test_another_folder_is_told_by_what_it_holds(tmp_path: Path) -> None:
     assert "it holds no audio" in refused(known, tmp_path / "empty")
 
 
+def test_how_clips_lie_is_told_without_regular_expressions(tmp_path: Path) -> None:
+    told = {}
+    for known in entries():
+        told[known.name] = refused(known, tmp_path).partition("lie as ")[2].partition("; give")[0]
+        assert not set(told[known.name]) & set("()?+[]\\^"), told[known.name]
+    assert told["audioset-eval"] == "{id}.wav|flac|mp3|ogg|opus"
+    assert told["daps"] == "daps/clean/{group}_scriptN_clean.wav"
+    assert told["sqam"] == "NN.flac"
+    assert told["moisesdb"] == "moisesdb/moisesdb_v0.1/{group}/*/*.wav"
+
+
+def test_one_clip_of_a_table_under_two_files_is_refused(tmp_path: Path) -> None:
+    known, place = entry("audioset-eval"), written(tmp_path / "as", BY_HAND["audioset-eval"])
+    shutil.copyfile(place / "zzzzzzzzzzz_30.000.wav", place / "segments" / "zzzzzzzzzzz.wav")
+    said = refused(known, place)
+    assert "segments/zzzzzzzzzzz.wav and zzzzzzzzzzz_30.000.wav are both 'zzzzzzzzzzz' of" in said
+
+
 def test_a_file_more_or_fewer_is_named(tmp_path: Path) -> None:
     known, place = brought("librispeech-test-clean", tmp_path)
     chapter = place / "LibriSpeech" / "test-clean" / "1089" / "134686"
@@ -92,6 +110,18 @@ def test_what_is_no_audio_and_what_was_changed_is_found(tmp_path: Path) -> None:
         "changed since it was fetched: wav48_silence_trimmed/s5/s5_001_mic1.flac, "
         "txt/p225/p225_001.txt",
     ]
+
+
+def test_a_corpus_that_was_fetched_under_another_name_is_found(tmp_path: Path) -> None:
+    known, place = brought("librispeech-test-clean", tmp_path)
+    record = place / RECORD
+    record.write_text(record.read_text().replace(known.name, "vctk").replace(known.digest, "1"))
+    assert [one.split(";")[0] for one in check(known, place, silent).findings] == [
+        "a fetch brought vctk there",
+        "it was fetched by another version of rdbench's entry of vctk, which may be why",
+    ]
+    record.write_text(record.read_text().replace("vctk", known.name))
+    assert check(known, place, silent).findings == ()  # an entry may change in words alone
 
 
 def test_tables_must_be_there_and_fit(tmp_path: Path) -> None:

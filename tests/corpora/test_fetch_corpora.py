@@ -30,6 +30,7 @@ from rdbench.corpora.clips import corpus_of, named_corpus
 from rdbench.corpora.entries import Entry, entries, entry, names
 from rdbench.corpora.fetch import fetch
 from rdbench.corpora.places import place_of, read_record
+from rdbench.corpora.unpack import unpack
 from rdbench.types import DownloadError, SpecError
 
 
@@ -155,7 +156,9 @@ def test_what_lies_in_the_place_of_a_corpus_stays(
     (tmp_path / "mine").mkdir()
     with pytest.raises(DownloadError, match="mine is there and no fetch has made it"):
         fetch(known, folder=tmp_path / "mine", say=silent, opener=server.open)
-    assert fetch(known, folder=tmp_path / "new", say=silent, opener=server.open).is_dir()
+    new = fetch(known, folder=tmp_path / "new", say=silent, opener=server.open)
+    with pytest.raises(DownloadError, match="new is there and holds the corpus librispeech-test-c"):
+        fetch(entry("daps"), folder=new, say=silent, opener=server.open)
 
 
 def test_room_is_looked_for_before_anything_is_fetched(
@@ -167,6 +170,13 @@ def test_room_is_looked_for_before_anything_is_fetched(
     with pytest.raises(DownloadError, match=r"has room for 0\.0 GB; make room, or name another"):
         fetch(known, say=silent, opener=server.open)
     assert server.asked == []
+    # What broke off is there in part, and that needs no room again.
+    whole, server.breaks = known.bytes or 0, 300
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 2 * whole))
+    with pytest.raises(DownloadError, match="could not be fetched"):
+        fetch(known, say=silent, opener=server.open)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 2 * whole - 300))
+    assert fetch(known, say=silent, opener=server.open).is_dir()
 
 
 def test_archives_stay_where_a_corpus_is_laid_out_otherwise(cache: Path) -> None:
@@ -179,6 +189,15 @@ def test_archives_stay_where_a_corpus_is_laid_out_otherwise(cache: Path) -> None
         fetch(imitated("librispeech-test-clean", archives), say=silent, opener=server.open)
     (part,) = cache.iterdir()
     assert [path.name for path in part.iterdir()] == ["test-clean.tar.gz"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_is_one_whatever_its_last_member_is(mode: str, tmp_path: Path) -> None:
+    content = {"a/1.wav": b"RIFF", "a/texts.zip": zipped({"x.txt": b"hi"})}
+    (tmp_path / "corpus.tar").write_bytes(tarred(content, mode))
+    (tmp_path / "new").mkdir()
+    found = unpack([tmp_path / "corpus.tar"], tmp_path / "new", lambda path: True)
+    assert set(found.files) == set(content)
 
 
 def linked(kind: bytes) -> bytes:

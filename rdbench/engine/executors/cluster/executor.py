@@ -28,10 +28,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.environment import versions
 from rdbench.engine.executors.base import Intake, Loss, after_loss
 from rdbench.engine.executors.cluster import worker as there
 from rdbench.engine.executors.cluster.files import ROOT_VARIABLE, NamedFile
+from rdbench.engine.executors.cluster.packages import versions_here
 from rdbench.engine.executors.cluster.parcels import pack
 from rdbench.engine.executors.cluster.sender import Sender, Sending, is_file
 from rdbench.engine.executors.cluster.shares import Coming, Pace
@@ -52,6 +52,8 @@ GREETING_SECONDS = ANSWER_SECONDS = 60.0
 RELEASE_SECONDS = 5.0
 THREADS = 4
 """How many files are sent, and workers greeted, at the same time."""
+STRIKES = 3
+"""How often the process of a worker may not come to life, before it is not used any more."""
 TIMES_SENT = 3
 """How often a worker may lack what was sent to it, before it is not used any more."""
 INLINE_BYTES = 2**22
@@ -70,6 +72,12 @@ class _Worker:
     facts: there.Facts | None = None
     silent: bool = False
     busy: int = 0
+    strikes: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is given shards."""
+        return self.facts is not None and not self.silent
 
 
 @dataclass(eq=False)
@@ -112,7 +120,7 @@ class Cluster:
         payload, named = pack(setup)
         self._setup = self._sender.blob(payload, "setup")
         self._setup_files = [self._sender.file(path) for path in sorted(named) if is_file(path)]
-        self._versions = versions()
+        self._versions = versions_here()
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._workers: dict[str, _Worker] = {}
         self._refused: dict[str, str] = {}
@@ -185,11 +193,8 @@ class Cluster:
         """Workers with room, those that do least first."""
         if self._client.status != "running":
             return []
-        usable = [
-            one for one in self._workers.values()
-            if one.facts and not one.silent and one.busy < one.slots
-        ]  # fmt: skip
-        return sorted(usable, key=lambda one: one.busy)
+        with_room = [one for one in self._usable() if one.busy < one.slots]
+        return sorted(with_room, key=lambda one: one.busy)
 
     def _again(
         self, again: deque[tuple[Shard, str]], free: list[_Worker]
@@ -203,7 +208,7 @@ class Cluster:
         return None
 
     def _new(self, coming: Coming, free: list[_Worker]) -> tuple[Shard, _Worker] | None:
-        slots = sum(one.slots for one in self._workers.values() if one.facts and not one.silent)
+        slots = sum(one.slots for one in self._usable())
         shard = coming.next(self._pace.clips, slots)
         return (shard, free[0]) if shard else None
 
@@ -276,12 +281,14 @@ class Cluster:
                 return self._lost(flight, f"{type(error).__name__}: {error}", intake)
             self._end(flight)  # the scheduler is gone, which is nobody's loss
             return [(flight.shard, "")]
-        if answer.missing and flight.sent < TIMES_SENT:
+        if answer.missing and flight.worker.facts and flight.sent < TIMES_SENT:
             self._send(flight, answer.missing)
             return []
         self._end(flight)
-        if problem := self._problem(answer):
-            self._refuse(flight.worker, problem, intake)
+        if problem := self._problem(answer, flight.worker):
+            flight.worker.strikes += 1
+            if answer.loss is None or flight.worker.strikes == STRIKES:
+                self._refuse(flight.worker, problem, intake)
             return [(flight.shard, flight.worker.address)]
         self._take(answer, intake)
         if answer.loss is None:
@@ -290,11 +297,12 @@ class Cluster:
         parts = after_loss(flight.shard, answer.loss, intake)
         return [(part, flight.worker.address) for part in parts]
 
-    def _problem(self, answer: there.Answer) -> str:
+    def _problem(self, answer: there.Answer, worker: _Worker) -> str:
         """Why a worker is not used any more, or ""."""
         if answer.missing:
             return f"it does not keep what is sent to it ({answer.missing[0].path})"
-        if answer.loss is not None and answer.loss.final and self._at_work() > 1:
+        others = any(one is not worker for one in self._usable())
+        if answer.loss is not None and answer.loss.final and others:
             return answer.loss.reason
         return answer.problem
 
@@ -332,7 +340,10 @@ class Cluster:
         worker = flight.worker
         assert worker.facts is not None
         flight.sent += 1
-        flight.waits = {self._sender.send(worker.address, worker.facts.cache, f) for f in files}
+        cache, again = worker.facts.cache, flight.sent > 1
+        flight.waits = {
+            self._sender.send(worker.address, cache, file, again=again) for file in files
+        }
         for sending in list(flight.waits):
             event = "sent", (flight, sending)
             sending.problem.add_done_callback(partial(self._note, event))
@@ -403,11 +414,12 @@ class Cluster:
             if gone:
                 del self._workers[address]
                 self._refused.pop(address, None)
-            if known.facts and (gone or (known.silent and not was)):
+            busy = [one for one in self._flights if one.worker is known]
+            if (known.facts or busy) and (gone or (known.silent and not was)):
                 what = "is gone" if gone else f"was not heard of for {SILENT_SECONDS:g} s"
                 log = self._connection.last_words() if self._connection else ""
                 intake.say(f"the worker {address} {what}{f': {log}' if log else ''}")
-                for flight in [one for one in self._flights if one.worker is known]:
+                for flight in busy:
                     flight.future.cancel()
                     again += self._lost(flight, what, intake)
         return again
@@ -429,13 +441,18 @@ class Cluster:
             known.facts = facts
 
     def _refuse(self, worker: _Worker, why: str, intake: Intake) -> None:
+        if worker.address in self._refused:  # for another shard that it had in hand
+            return
         worker.facts = None
         self._refused[worker.address] = why
         intake.say(f"the worker {worker.address} is not used: {why}")
 
+    def _usable(self) -> list[_Worker]:
+        return [one for one in self._workers.values() if one.usable]
+
     def _at_work(self) -> int:
         """How many workers can be used."""
-        return sum(1 for one in self._workers.values() if one.facts and not one.silent)
+        return len(self._usable())
 
     def _is_there(self, address: str) -> bool:
         """Whether a worker may still answer; asked by other threads, too."""
@@ -473,7 +490,7 @@ class ClusterError(RdbenchError):
 
 
 def _differences(here: Mapping[str, str], found: Mapping[str, str]) -> str:
-    """What a worker has of other versions, or ""."""
+    """What a worker has of other versions, or "". What is not installed here, no key has."""
     return ", ".join(
         f"{name} {found.get(name, 'not installed')} (here {version})"
         for name, version in here.items()

@@ -9,6 +9,7 @@ the cache. What it uses holds what was hashed, whatever it is called.
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 ROOT_VARIABLE = "RDBENCH_DATA"
 """Names the root, on each side."""
 CHUNK_BYTES = 2**22
+LEFTOVER_SECONDS = 86400.0
+"""After how long without a byte a file on its way is nobody's any more."""
 _LONGEST_SUFFIX = 16
+_UNFINISHED = ".part"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class FileCache:
     """The files that a worker has.
 
     folder: of the cache, which workers of one machine may share. Raises OSError where that cannot
-    be written. name: tells caches apart.
+    be written. name: tells caches apart. What processes left there that were killed goes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,6 +63,10 @@ class FileCache:
         with suppress(FileExistsError), named.open("x") as file:
             file.write(uuid.uuid4().hex)
         self.name = named.read_text() or str(folder)
+        for left in folder.glob(f"*/.*{_UNFINISHED}"):
+            with suppress(OSError):  # another worker was faster
+                if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+                    left.unlink()
 
     def find(self, file: NamedFile, roots: Roots) -> str | None:
         """Where a file of that content is, fetched from the root where that is an address.
@@ -106,19 +114,24 @@ class FileCache:
 
 
 class Incoming:
-    """A file of a cache on its way: under another name until it is whole and what it should be."""
+    """A file of a cache on its way: under another name until it is whole and what it should be.
+
+    touched: when it came to its last piece (`time.monotonic`).
+    """
 
     def __init__(self, place: Path, file: NamedFile) -> None:
         self._place, self._expected = place, file
         place.parent.mkdir(parents=True, exist_ok=True)
-        self._unfinished = place.with_name(f".{uuid.uuid4().hex}.part")
+        self._unfinished = place.with_name(f".{uuid.uuid4().hex}{_UNFINISHED}")
         self._stream = self._unfinished.open("xb")
         self._hash = hashlib.sha256()
+        self.touched = time.monotonic()
 
     def write(self, piece: bytes) -> None:
         """Adds a piece; raises OSError where there is no room."""
         self._stream.write(piece)
         self._hash.update(piece)
+        self.touched = time.monotonic()
 
     def finish(self) -> bool:
         """Gives it its name, if it is the file that was meant."""

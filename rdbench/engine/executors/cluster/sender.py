@@ -75,17 +75,21 @@ class Sender:
                 if is_file(str(kept.path)):
                     yield self.file(str(kept.path))
 
-    def send(self, address: str, cache: str, file: NamedFile) -> Sending:
-        """Sends a file to a worker, unless it is on its way to that cache already."""
+    def send(self, address: str, cache: str, file: NamedFile, *, again: bool) -> Sending:
+        """Sends a file to a worker, unless it is on its way to that cache, or was sent there.
+
+        again: even where it was sent, since it is not there.
+        """
         where = cache, file.sha256
-        if where not in self._sending:
+        known = self._sending.get(where)
+        if known is None or (again and known.problem.done()):
             problem = self._pool.submit(self._sent, address, file)
             self._sending[where] = Sending(address, where, problem)
         return self._sending[where]
 
     def ended(self, sending: Sending) -> None:
         """The file is there, or may be tried again."""
-        if self._sending.get(sending.where) is sending:
+        if sending.problem.result() and self._sending.get(sending.where) is sending:
             del self._sending[sending.where]
 
     def _sent(self, address: str, file: NamedFile) -> str:

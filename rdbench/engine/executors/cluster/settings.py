@@ -196,7 +196,7 @@ def read_settings(path: Path) -> ClusterSettings:
     """The settings in a YAML file; raises SpecError for what is none."""
     try:
         content = yaml.safe_load(read_file(path, MAX_BYTES))
-    except (OSError, yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         said = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise SpecError(f"the cluster {path} cannot be read ({said}); mend it") from None
     try:

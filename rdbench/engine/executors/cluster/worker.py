@@ -14,13 +14,14 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing import process, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdbench.engine.environment import cores, versions
+from rdbench.engine.environment import cores
 from rdbench.engine.executors.base import Loss
 from rdbench.engine.executors.cluster.files import (
     ROOT_VARIABLE,
@@ -28,6 +29,7 @@ from rdbench.engine.executors.cluster.files import (
     Incoming,
     NamedFile,
 )
+from rdbench.engine.executors.cluster.packages import versions_here
 from rdbench.engine.executors.cluster.parcels import Parcel, Roots
 from rdbench.engine.executors.host import DONE, LOST, RESULTS, SAY, Event, Host, HostPlace
 from rdbench.weights.published import cache_folder
@@ -39,6 +41,8 @@ FILES = "files"
 """The folder of the cache within rdbench's."""
 CHANGED = "changed"
 """What `receive` says of a file that was not what was promised."""
+ABANDONED_SECONDS = 3600.0
+"""After how long without a piece a file on its way is given up: its run was ended."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Answer:
 
 def greet(dask_worker: Any) -> Facts:
     """What this worker is."""
-    machine, found = socket.gethostname(), versions()
+    machine, found = socket.gethostname(), versions_here()
     try:
         return Facts(machine, found, _bench(dask_worker).cache.name)
     except OSError as error:
@@ -150,6 +154,7 @@ class Bench:
 
     def receive(self, transfer: str, file: NamedFile, piece: bytes, *, last: bool) -> str:
         """Takes a piece of a file; what is wrong, or ""."""
+        self._give_up(ABANDONED_SECONDS)
         try:
             if transfer not in self._incoming:
                 self._incoming[transfer] = self.cache.begin(file)
@@ -185,14 +190,27 @@ class Bench:
             payload = Path(places[shard.path]).read_bytes()
             Path(places[shard.path]).unlink(missing_ok=True)
         seat = self._seat(job, places, roots)
-        answer = seat.measured(Parcel(payload, places, roots))
+        try:
+            answer = seat.measured(Parcel(payload, places, roots))
+        except BaseException:
+            seat.end()
+            raise
         self._idle.append(seat)
         return answer
 
     def release(self) -> None:
         """Ends the hosts that have nothing to do."""
+        self._give_up(ABANDONED_SECONDS)
         while self._idle:
             self._idle.pop().end()
+
+    def _give_up(self, seconds: float) -> None:
+        """Leaves files of which nothing came for so long; those of other runs may be among them."""
+        before = time.monotonic() - seconds
+        for transfer, incoming in list(self._incoming.items()):
+            if incoming.touched < before:
+                self._incoming.pop(transfer, None)
+                incoming.__exit__()
 
     def _seat(self, job: Job, places: Mapping[str, str], roots: Roots) -> _Seat:
         for seat in self._idle[:]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rdbench.audio.clip import Clip
-from rdbench.engine.environment import versions
 from rdbench.engine.executors.base import Loss, Provenance
 from rdbench.engine.executors.cluster import worker as there
 from rdbench.engine.executors.cluster.connect import Connection
 from rdbench.engine.executors.cluster.files import FileCache
+from rdbench.engine.executors.cluster.packages import versions_here
 from rdbench.engine.executors.cluster.parcels import Parcel, Roots
 from rdbench.engine.measure.shard import ClipWork, Shard
 from rdbench.engine.measure.work import Result
@@ -33,12 +33,16 @@ MADE_WITH = ("them", {"versions": {}})
 class Worker(there.Bench):
     """A worker that keeps files and measures nothing: all it is given comes out as 1.
 
-    before: called with each shard first; what it raises is the end of the worker.
+    before: called with each shard first; what it raises is the end of the worker, and an answer or
+    a loss that it returns is the worker's.
     """
 
-    def __init__(self, cache: Path, before: Callable[[Shard], Any] = lambda _: None) -> None:
+    def __init__(
+        self, cache: Path, before: Callable[[Shard], Any] = lambda _: None, slots: int = 1
+    ) -> None:
+        self.slots = slots
         self.cache = FileCache(cache)
-        self.versions = versions()
+        self.versions = versions_here()
         self.problem = ""
         self.beat = 0.0
         self.sizes: list[int] = []
@@ -62,9 +66,11 @@ class Worker(there.Bench):
             payload = Path(self.cache.find(payload, Roots()) or "").read_bytes()
         shard: Shard = pickle.loads(pickle.dumps(Parcel(payload, {})))
         self.sizes.append(len(shard.clips))
-        loss = self._before(shard)
-        if isinstance(loss, Loss):
-            return there.Answer(loss=loss)
+        told = self._before(shard)
+        if isinstance(told, there.Answer):
+            return told
+        if isinstance(told, Loss):
+            return there.Answer(loss=told)
         found = [
             Result(step, work.clip.name, "audio", quantity, Score(1.0), 1.0)
             for work in shard.clips
@@ -99,7 +105,7 @@ class Scheduler:
             raise OSError("gone")
         return {
             "workers": {
-                address: {"last_seen": worker.beat, "nthreads": 1}
+                address: {"last_seen": worker.beat, "nthreads": worker.slots}
                 for address, worker in self.workers.items()
             }
         }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,11 @@ from fake_scheduler import Counting, Dies, Scheduler, Worker, shards_of
 
 from rdbench.engine.executors.base import Loss
 from rdbench.engine.executors.cluster import executor
-from rdbench.engine.executors.cluster.executor import WORKER_TRIES, Cluster, ClusterError
+from rdbench.engine.executors.cluster import worker as there
+from rdbench.engine.executors.cluster.executor import STRIKES, WORKER_TRIES, Cluster, ClusterError
+from rdbench.engine.executors.cluster.files import NamedFile
+from rdbench.engine.executors.cluster.packages import versions_here
+from rdbench.engine.executors.cluster.parcels import Parcel
 from rdbench.engine.measure.shard import Setup, Shard
 from rdbench.types import RdbenchError
 
@@ -50,6 +58,7 @@ def test_every_unit_comes_once_and_says_with_what_it_was_measured(
     tmp_path: Path, intake: Counting
 ) -> None:
     workers = [Worker(tmp_path / "cache") for _ in range(3)]
+    workers[0].versions = workers[0].versions | {"a codec that is not installed here": "1"}
     scheduler = Scheduler(*workers)
     measure(scheduler, shards_of(tmp_path, NAMES), intake)
     assert intake.taken == dict.fromkeys(NAMES, 1)
@@ -137,7 +146,8 @@ def test_a_worker_that_joins_late_works(tmp_path: Path, intake: Counting) -> Non
 
 
 def _other(worker: Worker) -> None:
-    worker.versions = worker.versions | {"torch": "1.0"}
+    worker.versions = worker.versions | {"scipy": "1.0"}
+    del worker.versions["numba"]
 
 
 def _bare(worker: Worker) -> None:
@@ -151,7 +161,10 @@ def _full(worker: Worker) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (_other, r"it has torch 1\.0 \(here .*\), and its numbers may differ"),
+        (
+            _other,
+            r"it has scipy 1\.0 \(here .*\), numba not installed \(here .*\), and its numbers",
+        ),
         (_bare, "it cannot run rdbench .*rdbench.*; install it there"),
         (_full, "it cannot keep files"),
     ],
@@ -168,6 +181,15 @@ def test_a_worker_that_is_no_use_is_refused_and_said(
     assert said.startswith("the worker tcp://0 is not used: ")
     with pytest.raises(ClusterError, match=rf"no worker .* for 0\.3 s that can be used \({why}"):
         measure(Scheduler(useless), shards_of(tmp_path, NAMES), intake, wait_seconds=0.3)
+
+
+def test_versions_are_those_of_what_codecs_and_metrics_ask_for() -> None:
+    found = versions_here()
+    assert {"rdbench", "python", "torch", "scipy", "numba", "constriction", "pyyaml"} <= set(found)
+    assert not {"pytest", "mkdocs", "distributed", "setuptools", "rich"} & set(found)
+    for package in ("transformers", "snac", "onnxruntime", "audiobox-aesthetics"):  # of extras
+        with suppress(PackageNotFoundError):
+            assert version(package) == found[package]
 
 
 def test_a_run_without_workers_says_so_and_ends(tmp_path: Path, intake: Counting) -> None:
@@ -219,6 +241,49 @@ def test_a_worker_whose_device_cannot_be_used_leaves_its_work_to_others(
     assert intake.said == ["the worker tcp://0 is not used: no such device"]
 
 
+def test_a_worker_that_is_refused_with_shards_in_hand_leaves_them_to_others(
+    tmp_path: Path, intake: Counting
+) -> None:
+    other_works = threading.Event()
+
+    def broken(shard: Shard) -> Loss:
+        other_works.wait(20)
+        return Loss("no such device", final=True)
+
+    bad = Worker(tmp_path / "a", broken, slots=8)
+    good = Worker(tmp_path / "b", lambda _: other_works.set())
+    measure(Scheduler(bad, good), shards_of(tmp_path, NAMES), intake)
+    assert len(bad.sizes) > STRIKES  # more than it takes for it not to be used
+    assert intake.taken == dict.fromkeys(NAMES, 1)
+    assert intake.said == ["the worker tcp://0 is not used: no such device"]
+
+
+def test_what_becomes_of_a_refused_worker_leaves_nothing_in_its_hands(
+    tmp_path: Path, intake: Counting
+) -> None:
+    in_hand = threading.Semaphore(0)
+    turns = iter(("refused", "lacks a file", "dies"))
+
+    def ends(shard: Shard) -> there.Answer:
+        turn = next(turns)
+        if turn == "refused":
+            in_hand.acquire(timeout=20)
+            in_hand.acquire(timeout=20)
+            return there.Answer(problem="it cannot keep files")
+        in_hand.release()
+        while not intake.said:
+            time.sleep(0.01)
+        if turn == "dies":
+            raise Dies
+        return there.Answer(missing=(NamedFile("clip", "0" * 64, 1),))
+
+    scheduler = Scheduler(Worker(tmp_path / "a", ends, slots=3), Worker(tmp_path / "b"))
+    measure(scheduler, shards_of(tmp_path, NAMES), intake)
+    assert intake.taken == dict.fromkeys(NAMES, 1)
+    assert intake.said[0] == "the worker tcp://0 is not used: it cannot keep files"
+    assert intake.said[1:] == ["the worker tcp://0 is gone"]
+
+
 def test_files_are_sent_once_to_a_cache_and_not_where_they_are(
     tmp_path: Path, intake: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +320,28 @@ def test_a_file_that_was_changed_is_its_clips_failure(
     measure(Scheduler(worker), iter(shards), intake)
     assert intake.taken == {name: 1 for name in NAMES if name != "clip 3"}
     assert "was changed while the run went on" in intake.failed["clip 3"]
+
+
+def test_a_host_whose_results_cannot_be_taken_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    class Seat:
+        def measured(self, shard: Parcel) -> there.Answer:
+            raise OSError("no room for the audio")
+
+        def end(self) -> None:
+            ended.append("host")
+
+    bench = Worker(tmp_path / "cache")
+    monkeypatch.setattr(bench, "_seat", lambda *_: Seat())
+    path = tmp_path / "setup"
+    path.write_bytes(b"")
+    setup = NamedFile(str(path), hashlib.sha256(b"").hexdigest(), 0)
+    with pytest.raises(OSError, match="no room"):
+        there.Bench.work(bench, there.Job(setup, b"", (), "cpu", 1, 1.0, "", "", ()))
+    assert ended == ["host"]
 
 
 def test_what_runs_in_a_worker_of_dasks_loads_no_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +11,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fake_scheduler import Worker
 
+from rdbench.engine.executors.cluster import worker as there
 from rdbench.engine.executors.cluster.files import CHUNK_BYTES, FileCache, NamedFile, pieces_of
 from rdbench.engine.executors.cluster.parcels import Roots
 
@@ -68,6 +71,25 @@ def test_what_was_not_finished_leaves_nothing(tmp_path: Path, cache: FileCache) 
     with cache.begin(named(tmp_path / "a.wav")) as incoming:
         incoming.write(CONTENT)
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["name"]
+
+
+def test_what_a_killed_process_was_sent_is_given_up_after_a_time(
+    tmp_path: Path, cache: FileCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, young = (write(tmp_path / "cache" / "00" / name) for name in (".1.part", ".2.part"))
+    os.utime(old, (0, 0))
+    worker = Worker(tmp_path / "cache")
+    left = tmp_path / "cache"
+    assert list(left.rglob(".*.part")) == [young]
+    young.unlink()
+    assert (
+        worker.receive("of a client that is killed", named(tmp_path / "a"), b"x", last=False) == ""
+    )
+    assert worker.receive("of another", named(tmp_path / "b"), b"x", last=False) == ""
+    assert len(list(left.rglob(".*.part"))) == 2
+    monkeypatch.setattr(there, "ABANDONED_SECONDS", 0.0)
+    assert worker.receive("of the next", named(tmp_path / "c"), CONTENT, last=True) == ""
+    assert list(left.rglob(".*.part")) == []
 
 
 @pytest.mark.parametrize(

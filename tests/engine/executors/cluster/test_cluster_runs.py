@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import signal
 import subprocess
@@ -149,28 +149,48 @@ def test_a_scheduler_that_is_killed_costs_nothing_that_was_stored(
     check_equal(folder, one_machine)
 
 
+class Moving(Listener):
+    """Tells that rows have come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved = threading.Event()
+
+    def advance(self, steps: int = 1) -> None:
+        self.moved.set()
+
+
 @pytest.mark.slow
 def test_a_hundred_kills_lose_nothing(
     cluster: LocalCluster, clips: Path, one_machine: Path, tmp_path: Path
 ) -> None:
-    chance, ended, killed = random.Random(0), threading.Event(), []
+    chance, progress, killed = random.Random(0), Moving(), 0
+
+    def kill_one() -> bool:
+        """A worker, its host, or the server that hosts are forked from."""
+        with contextlib.suppress(psutil.Error):  # it has ended by itself
+            below = psutil.Process(cluster.worker_process).children(recursive=True)
+            victim = chance.choice(below)
+            if "tracker" not in " ".join(victim.cmdline()):
+                victim.kill()
+                return True
+        return False
 
     def kill() -> None:
-        while not ended.wait(chance.uniform(0.5, 6.0)):
-            victims = psutil.Process(cluster.worker_process).children(recursive=True)
-            victims = [one for one in victims if "tracker" not in " ".join(one.cmdline())]
-            if victims:
-                victim = chance.choice(victims)
-                killed.append(victim.pid)
-                os.kill(victim.pid, signal.SIGKILL)
+        nonlocal killed
+        while killed < KILLS:
+            progress.moved.wait()  # so that every run ends
+            progress.moved.clear()
+            time.sleep(chance.uniform(0.0, 3.0))
+            killed += kill_one()
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     runs = 0
-    while len(killed) < KILLS:
+    while killed < KILLS:
+        assert killer.is_alive()
         folder = tmp_path / f"run {runs}"
-        measure(clips, folder, cluster.address)
+        measure(clips, folder, cluster.address, progress=progress)
         measure(clips, folder)  # what failed, if anything did
         check_equal(folder, one_machine)
         runs += 1
-    ended.set()

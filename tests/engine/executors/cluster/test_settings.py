@@ -35,6 +35,7 @@ def settings(tmp_path: Path, content: Any) -> Any:
         (SLURM | {"walltime": "4h"}, "walltime: String should match"),
         ({"kind": "cloud"}, "kind: Input tag 'cloud'"),
         ("[1", "cannot be read"),
+        ("[" * 1_000, "cannot be read"),
         ("3", "kind: "),
     ],
 )
@@ -96,7 +97,9 @@ def test_what_ssh_and_kubernetes_are_told(tmp_path: Path) -> None:
     assert (told["image"], told["n_workers"], told["namespace"]) == ("me/rdbench:1", 3, "x")
 
 
-@pytest.mark.parametrize("text", ["local:0", "local:many", "local:-1", "somewhere", "absent.yaml"])
+@pytest.mark.parametrize(
+    "text", ["", "local:0", "local:many", "local:-1", "somewhere", "absent.yaml"]
+)
 def test_what_names_no_cluster_is_refused_before_anything_is_started(text: str) -> None:
     with pytest.raises(SpecError, match="cluster"):
         Target.of(text)
