@@ -5,7 +5,7 @@
 trains the stages of `recipes/rate_control.yaml` for three rates and three seeds each, measures all
 on whole clips, and writes `rate_control.md` and `rate_control.png`. What is finished is not done
 again, and a run that was stopped goes on. With `--steps 4 --limit 2 --page FOLDER` it is tried in
-minutes, and the page of the try lies elsewhere.
+minutes, and the page of the try lies elsewhere; what a try has trained is not taken for more.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import rdbench
+from rdbench.models import checkpoint
 from rdbench.training.data import CropData
-from rdbench.training.loop import WEIGHTS
+from rdbench.training.loop import WEIGHTS, TrainingError, check_base, is_finished
 from rdbench.training.objectives import nats_per_frame
 from rdbench.training.recipe import Recipe, load
 from rdbench.training.record.log import LOG, read_log
 from rdbench.training.run import crops, open_corpus, train
+from rdbench.types import RdbenchError
 
 HERE = Path(__file__).parent
 RECIPE = HERE / "recipes" / "rate_control.yaml"
@@ -76,7 +78,10 @@ def main() -> None:
         }
     began = time.process_time()
     corpus = open_corpus(recipes["base"], options.data)
-    train_all(recipes, crops(recipes["base"], corpus), options.out)
+    try:
+        train_all(recipes, crops(recipes["base"], corpus), options.out)
+    except RdbenchError as error:
+        parser.exit(1, f"{error}\n")
     cpu = time.process_time() - began
     clips = options.clips or "$RDBENCH_SHARED/clips/manifest.csv"
     found = measured(options.out, clips, options.limit, recipes)
@@ -110,16 +115,26 @@ def train_all(recipes: Mapping[str, Recipe], data: CropData, out: Path) -> None:
         recipe = recipes[method].model_copy(
             update={"name": name_of(method, target, seed), "seed": seed}
         )
-        if not (out / recipe.name / WEIGHTS).is_file():
-            objective = set_to(recipe, target, out)
-            recipe = recipe.model_copy(update={"objective": objective})
-            _train(recipe, data, out, out / f"base_s{seed}" / WEIGHTS)
+        recipe = recipe.model_copy(update={"objective": set_to(recipe, target, out)})
+        _train(recipe, data, out, out / f"base_s{seed}" / WEIGHTS)
 
 
 def _train(recipe: Recipe, data: CropData, out: Path, init: Path | None) -> None:
-    if not (out / recipe.name / WEIGHTS).is_file():
+    path = out / recipe.name / WEIGHTS
+    if not (path.is_file() and _is_done(path, recipe, data, init)):
         print(recipe.name, flush=True)
         train(recipe, out=out / recipe.name, corpus=data, init=init, accelerator="cpu")
+
+
+def _is_done(path: Path, recipe: Recipe, data: CropData, init: Path | None) -> bool:
+    """Whether `path` is of this recipe; raises TrainingError where of another, data or base."""
+    said = checkpoint.read_header(path).provenance
+    done = is_finished(path, said, recipe)
+    if said["data_sha256"] != data.sha256:
+        raise TrainingError(f"{path} was trained on other data; choose another --out")
+    if init is not None:
+        check_base(path, init, said["started_from_sha256"])
+    return done
 
 
 def set_to(recipe: Recipe, target: float, out: Path) -> Any:
@@ -157,7 +172,7 @@ def measured(out: Path, clips: str, limit: int, recipes: Mapping[str, Recipe]) -
         "name": "rate_control",
         "corpus": {
             "kind": "manifest", "path": os.path.expandvars(clips), "domains": ["speech"],
-            "limit": limit,
+            "sample": {"clips": limit},
         },
         "protocol": {"sample_rate": 16000, "channels": "mono"},
         "metrics": {"default": [METRIC]},

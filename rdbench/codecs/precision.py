@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-_Settings = list[tuple[Any, str, Any]]
 
 
 @contextmanager
@@ -18,21 +16,52 @@ def full_precision() -> Iterator[None]:
     """
     import torch
 
-    products: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    wanted: _Settings = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
-    if hasattr(cudnn, "conv"):  # torch 2.9 has names of its own, and the older ones may then raise
-        wanted += [(one, "fp32_precision", "ieee") for one in (products, cudnn.conv, cudnn.rnn)]
-    else:
-        wanted += [(one, "allow_tf32", False) for one in (products, cudnn)]
-    before = [(one, name, getattr(one, name)) for one, name, _ in wanted]
+    before = cudnn.benchmark, cudnn.deterministic
+    restore = turn_off_tf32()
     try:
-        _set(wanted)
+        cudnn.benchmark, cudnn.deterministic = False, True
         yield
     finally:
-        _set(before)
+        cudnn.benchmark, cudnn.deterministic = before
+        restore()
 
 
-def _set(settings: _Settings) -> None:
-    for one, name, value in settings:
-        setattr(one, name, value)
+def turn_off_tf32() -> Callable[[], None]:
+    """Turns TF32 off; returns what puts torch's settings back.
+
+    Torch 2.9 has names of its own for them, and refuses to read the older ones where a newer one
+    contradicts them. So the older ones are set while they can be read: what then runs may read them
+    too (`torch.backends.cudnn.flags` does).
+    """
+    import torch
+
+    products: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    try:
+        convolutions, precision = cudnn.allow_tf32, torch.get_float32_matmul_precision()
+        _ = products.allow_tf32
+    except RuntimeError:
+        return _turn_off_by_newer_names([products, cudnn.conv, cudnn.rnn])
+    cudnn.allow_tf32 = False
+    if precision != "highest":
+        torch.set_float32_matmul_precision("highest")
+
+    def restore() -> None:
+        cudnn.allow_tf32 = convolutions
+        if precision != "highest":
+            torch.set_float32_matmul_precision(precision)
+
+    return restore
+
+
+def _turn_off_by_newer_names(places: list[Any]) -> Callable[[], None]:
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "ieee"
+
+    def restore() -> None:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
+
+    return restore

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rdbench.codecs.precision import turn_off_tf32
+
 PACKAGES = (
     "torch",
     "torchaudio",
@@ -90,23 +92,14 @@ def torch_settings(threads: int) -> Iterator[None]:
     """Torch with `threads` threads and in full precision; afterwards as it was found."""
     import torch
 
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = torch.get_num_threads(), matmul.allow_tf32, cudnn.allow_tf32
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    full_precision()
+    restore = turn_off_tf32()
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        matmul.allow_tf32, cudnn.allow_tf32 = before[1:]
-
-
-def full_precision() -> None:
-    """TF32 would flip codes; float32 means float32."""
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+        torch.set_num_threads(before)
+        restore()
 
 
 def cores() -> int:

@@ -26,17 +26,20 @@ def score_clip(
     *,
     reconstruction: Clip,
     reference: Clip | None = None,
-    sample_rate: int = 1,
+    sample_rate: int | None = None,
     rule: ChannelRule = ChannelRule.AVERAGED,
 ) -> Score:
     """What `backend` says of one clip, as it is: nothing is aligned or resampled.
 
     sample_rate: hertz, where the metric depends on it. rule: how a backend that sees one signal at
-    a time sees several channels. Raises SpecError for what is no clip, and ValueError where the two
-    sides differ in channels or length.
+    a time sees several channels. Raises SpecError for what is no clip or no rate, and ValueError
+    where the two sides differ in channels or length.
     """
-    ours = _batch(reconstruction, "reconstruction", sample_rate)
-    theirs = None if reference is None else _batch(reference, "reference", sample_rate)
+    from rdbench.audio.arrays import checked_rate
+
+    rate = 1 if sample_rate is None else checked_rate(sample_rate)
+    ours = _batch(reconstruction, "reconstruction", rate)
+    theirs = None if reference is None else _batch(reference, "reference", rate)
     if theirs is not None:
         check_match(theirs, ours)
     if isinstance(backend, DeviceBackend):
@@ -47,10 +50,10 @@ def score_clip(
     others: list[Any] = [None] * len(mine)
     if theirs is not None:
         signals = signals_under(rule, theirs.samples[0].numpy())
-        others = [backend.prepare(one, sample_rate) for one in signals]
+        others = [backend.prepare(one, rate) for one in signals]
     return average_channels(
         [
-            backend.score(prepared, reconstruction=one, sample_rate=sample_rate)
+            backend.score(prepared, reconstruction=one, sample_rate=rate)
             for prepared, one in zip(others, mine, strict=True)
         ]
     )

@@ -16,7 +16,9 @@ from rdbench.training.rate_term import RateTerm
 from rdbench.training.record import fixed
 from rdbench.training.record.examples import FOLDER, write_examples
 from rdbench.training.record.gradients import gradient_norms
+from rdbench.training.staging import gate
 from rdbench.training.staging.replay import ReplayedLatents, encoders_of
+from rdbench.types import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -257,7 +259,27 @@ class AutoencoderRun(Run):
             self.adversary.load_state_dict(state["adversary"])
 
     def _save_weights(self, path: Path) -> None:
-        checkpoint.save(path, self.plain, self._provenance())
+        if not self._is_kept(path):
+            checkpoint.save(path, self.plain, self._provenance())
+        asked = self.recipe.gate
+        if asked is not None:
+            gate.write(path, asked.crops, self._measured(asked.crops))
+
+    def _is_kept(self, path: Path) -> bool:
+        """Whether `path` holds this model already: what was trained from it names its bytes."""
+        if not path.is_file():
+            return False
+        try:
+            kept, header = checkpoint.load(path)
+        except WeightsError:
+            return False
+        if header.config != self.recipe.model or header.provenance.get("steps") != self.step:
+            return False
+        mine = self.plain.state_dict()
+        return all(
+            torch.equal(value, mine[name].detach().to("cpu", torch.float16).float())
+            for name, value in kept.state_dict().items()
+        )
 
     def _provenance(self) -> dict[str, Any]:
         found = {
@@ -271,8 +293,6 @@ class AutoencoderRun(Run):
             found["same_encoder_as"] = list(self.same_encoder)
         if self._replayed_sha256:
             found["replayed_sha256"] = self._replayed_sha256
-        if self.recipe.gate is not None:
-            found["measured"] = self._measured(self.recipe.gate.crops)
         return found
 
     def _measured(self, crops: int) -> dict[str, float]:
@@ -281,7 +301,7 @@ class AutoencoderRun(Run):
         chosen = fixed.fixed_crops(self.data, seed, fixed.MEASURED, crops)
         found = fixed.measure(self.plain, self._losses, chosen, seed)
         losses = sum(value for name, value in found.items() if name != "kbps")
-        return {**found, "reconstruction": losses, "crops": float(crops)}
+        return {**found, "reconstruction": losses}
 
 
 def _start_from(

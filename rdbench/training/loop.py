@@ -5,6 +5,7 @@ resumed equals one that was not. A run's folder holds
 
     state.pt              what to resume from, written whole or not at all
     weights.safetensors   the finished model, in half precision
+    measured.json         what its gate is held against, where it has one (`staging.gate`)
     log.csv               what was measured on the way (`record.log`)
     tensorboard/          the same, where asked for
 
@@ -22,7 +23,7 @@ import pickle
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,6 +316,8 @@ def check_base(path: Path, base: Path, sha256: str) -> None:
 def _differing(said: Mapping[str, Any], recipe: RunRecipe) -> str:
     """The first field in which a checkpoint's recipe is another one, dots between its parts."""
     now: Mapping[str, Any] = recipe.model_dump(mode="json")
+    with suppress(ValidationError):  # an earlier rdbench left out fields that are newer
+        said = type(recipe).model_validate(said).model_dump(mode="json")
     for key, value in now.items():
         if key not in recipe.observing and said.get(key) != value:
             inner = said.get(key)

@@ -212,8 +212,8 @@ def _is_measured(recipe: Recipe | ProbeRecipe, finished: Path) -> bool:
     """Whether a finished stage has what its gate asks for; else its state goes on, and gets it."""
     if not isinstance(recipe, Recipe) or recipe.gate is None:
         return True
-    measured = checkpoint.read_header(finished).provenance.get("measured")
-    if isinstance(measured, Mapping) and measured.get("crops") == recipe.gate.crops:
+    measured = gate.read(finished)
+    if measured is not None and measured.crops == recipe.gate.crops:
         return True
     if not finished.with_name(STATE).is_file():
         raise TrainingError(
@@ -227,17 +227,23 @@ def _failure(recipe: Recipe | ProbeRecipe, finished: Path) -> str:
     """What the gate of a finished stage does not let pass, in a sentence; else ""."""
     if not isinstance(recipe, Recipe) or recipe.gate is None:
         return ""
-    measured = checkpoint.read_header(finished).provenance.get("measured") or {}
-    return gate.failure(recipe.gate, measured, recipe.target_kbps)
+    measured = gate.read(finished)
+    assert measured is not None
+    return gate.failure(recipe.gate, measured.values, recipe.target_kbps)
 
 
 def _check_before(
     recipe: Recipe | ProbeRecipe, recipes: Sequence[Recipe | ProbeRecipe], out: Path
 ) -> None:
-    """Raises TrainingError where a stage starts from one that failed its gate."""
+    """Raises TrainingError where a stage starts from one that has not passed its gate."""
     for before in recipes:
         finished = out / before.name / WEIGHTS
-        if before.name == recipe.after and finished.is_file() and _is_measured(before, finished):
+        if before.name == recipe.after and finished.is_file():
+            if not _is_measured(before, finished):
+                raise TrainingError(
+                    f"{recipe.name} starts from {before.name}, whose gate was not measured; run "
+                    "that stage first"
+                )
             failure = _failure(before, finished)
             if failure:
                 raise TrainingError(

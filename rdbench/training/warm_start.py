@@ -41,11 +41,14 @@ def take_over(model: Autoencoder, source: Autoencoder) -> int:
 def differing(model: Autoencoder, source: Autoencoder, part: str) -> str:
     """The first tensor of a part of `model` that `source` has not alike; "" where it has all.
 
-    A quantizer is not looked for: it is fitted where the source has none.
+    The quantizer is not looked for in a Gaussian source: it is fitted to its latents.
     """
     theirs = source.state_dict()
+    fitted = isinstance(source.bottleneck, GaussianBottleneck)
     for name, value in model.state_dict().items():
-        own = name.startswith(f"{part}.") and not name.startswith("bottleneck.quantizer.")
+        own = name.startswith(f"{part}.")
+        if fitted and name.startswith("bottleneck.quantizer."):
+            continue
         if own and (name not in theirs or theirs[name].shape != value.shape):
             return name
     return ""

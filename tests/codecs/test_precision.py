@@ -63,6 +63,8 @@ class Latent(PosteriorCodec):
 
     def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.seen.append(allowed())
+        with torch.backends.cudnn.flags(enabled=False):  # which reads the older names
+            pass
         return audio, torch.full_like(audio, 0.1)
 
     def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
@@ -105,6 +107,7 @@ def test_a_program_may_use_the_newer_names() -> None:
     program = """
 import torch
 from rdbench.codecs.precision import full_precision
+from rdbench.engine.environment import torch_settings
 backends = torch.backends
 for place, own in (
     (backends, "tf32"), (backends.cuda.matmul, "tf32"), (backends.cudnn.conv, "ieee")
@@ -112,6 +115,8 @@ for place, own in (
     before, place.fp32_precision = place.fp32_precision, own
     with full_precision():
         assert backends.cudnn.conv.fp32_precision == backends.cuda.matmul.fp32_precision == "ieee"
+        with torch_settings(1):
+            pass
     assert place.fp32_precision == own
     place.fp32_precision = before
 """

@@ -76,6 +76,7 @@ def test_functions_give_what_rdbench_score_does() -> None:
 
 def test_what_has_no_score_says_why_and_what_is_no_clip_is_refused() -> None:
     from rdbench.metrics.signal.snr import si_sdr
+    from rdbench.metrics.signal.true_peak import true_peak
 
     silent = si_sdr(reference=np.zeros(100), reconstruction=np.ones(100))
     assert (silent.status, silent.reason) == (Status.UNDEFINED, "the reference is silent")
@@ -83,3 +84,5 @@ def test_what_has_no_score_says_why_and_what_is_no_clip_is_refused() -> None:
         si_sdr(reference=np.zeros((2, 1, 9)), reconstruction=np.zeros(9))
     with pytest.raises(ValueError, match="differ in"):
         si_sdr(reference=np.zeros(9), reconstruction=np.zeros(8))
+    with pytest.raises(SpecError, match="sample_rate is 0; give whole hertz"):
+        true_peak(reconstruction=np.zeros(9), sample_rate=0)

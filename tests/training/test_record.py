@@ -101,6 +101,7 @@ def test_what_is_no_log_is_said(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,name,worth\n1,a,2\n")
     with pytest.raises(StoreError, match="no log of a training"):
         read_log(tmp_path / "log.csv")
+    (tmp_path / "log.csv").write_bytes(b"step,name,value\n9,\xff,2\n")
     Log(tmp_path).go_on(0)
     assert read_log(tmp_path / "log.csv").empty
 

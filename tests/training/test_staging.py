@@ -13,13 +13,13 @@ from tiny_runs import RATE, RVQ, Killed, assert_same, kill_at, recipe, state, we
 from rdbench.audio.clip import Corpus
 from rdbench.audio.corpus import folder_corpus
 from rdbench.identity import file_sha256
-from rdbench.models import checkpoint
 from rdbench.models.autoencoder import Autoencoder
 from rdbench.training.loop import STATE, WEIGHTS, TrainingError
 from rdbench.training.recipe import Recipe
 from rdbench.training.run import crops, train, train_file
-from rdbench.training.staging.gate import GateConfig, failure
+from rdbench.training.staging.gate import GateConfig, failure, read
 from rdbench.training.staging.replay import ReplayConfig, ReplayedLatents
+from rdbench.training.warm_start import differing
 
 HOP = 40
 LATENT = ["encoder", "bottleneck"]
@@ -61,6 +61,14 @@ def test_a_part_that_the_start_lacks_is_not_frozen(
     )  # fmt: skip
     with pytest.raises(TrainingError, match=r"freezes its encoder, of which .* lacks encoder\."):
         train(run, out=tmp_path, corpus=corpus, init=base, accelerator="cpu")
+
+
+def test_a_quantizer_of_other_codebooks_is_not_frozen() -> None:
+    """Only one that is fitted to a Gaussian's latents need not be there."""
+    wide = recipe({**RVQ, "codebooks": RVQ["codebooks"] + 1})
+    model, narrow = Autoencoder(wide.model), Autoencoder(recipe(RVQ).model)
+    assert differing(model, narrow, "bottleneck").startswith("bottleneck.quantizer.")
+    assert not differing(model, Autoencoder(wide.model), "bottleneck")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +190,9 @@ def test_a_gate_says_what_it_does_not_let_pass() -> None:
     gate = GateConfig(kbps_within=0.05, at_most={"mel": 0.4})
     measured = {"kbps": 2.05, "mel": 0.3}
     assert failure(gate, measured, 2.0) == ""
-    assert "2.2 kbps is +10.0% off its target of 2" in failure(gate, {**measured, "kbps": 2.2}, 2.0)
+    assert "2.2 kbps is +10.0 % off its target of 2" in failure(
+        gate, {**measured, "kbps": 2.2}, 2.0
+    )
     assert "`mel` of 0.41 is above the 0.4" in failure(gate, {**measured, "mel": 0.41}, 2.0)
     assert failure(gate, {**measured, "mel": float("nan")}, 2.0)
 
@@ -210,22 +220,31 @@ def test_a_stage_that_fails_its_gate_is_the_last_one(corpus: Corpus, tmp_path: P
     }  # fmt: skip
     path.write_text(STAGES)
     (first,) = train_file(path, **how).values()
-    assert "off its target of 2, and its gate asks for 0.0%" in first.failure
+    assert "off its target of 2, and its gate asks for 0.01 %" in first.failure
     assert not first.finished
     assert first.weights == out / "first" / WEIGHTS
-    measured = checkpoint.read_header(first.weights).provenance["measured"]
-    total = measured["wave"] + measured["mel"] + measured["stft"]
-    assert measured["reconstruction"] == pytest.approx(total)
+    measured = read(first.weights)
+    assert measured is not None
+    total = sum(measured.values[name] for name in ("wave", "mel", "stft"))
+    assert measured.values["reconstruction"] == pytest.approx(total)
     stamp = first.weights.stat().st_mtime_ns
     assert list(train_file(path, **how)) == ["first"]
     with pytest.raises(TrainingError, match="second starts from first, which failed: its rate"):
+        train_file(path, only=["second"], **how)
+    path.write_text(STAGES.replace("crops: 4", "crops: 5"))
+    with pytest.raises(TrainingError, match="first, whose gate was not measured; run that"):
         train_file(path, only=["second"], **how)
     # A gate is held against what was measured: nothing is trained again.
     path.write_text(STAGES.replace("0.0001", "1000"))
     assert [one.finished for one in train_file(path, **how).values()] == [True, True]
     assert first.weights.stat().st_mtime_ns == stamp
-    # On other crops it is measured anew, from the state.
+    # On other crops it is measured anew, from the state; what started from the weights stays.
     path.write_text(STAGES.replace("crops: 4", "crops: 6"))
     (again,) = train_file(path, **how).values()
-    assert checkpoint.read_header(first.weights).provenance["measured"]["crops"] == 6
     assert again.failure
+    path.write_text(STAGES.replace("0.0001, crops: 4", "1000, crops: 8"))
+    assert [one.finished for one in train_file(path, **how).values()] == [True, True]
+    found = read(first.weights)
+    assert found is not None
+    assert found.crops == 8
+    assert first.weights.stat().st_mtime_ns == stamp

@@ -297,6 +297,13 @@ def test_a_finished_stage_is_of_its_recipe_or_refused(corpus: Corpus, tmp_path: 
     constant = SWEEP.replace("common:\n", "common:\n  optimizer: {schedule: constant}\n")
     with pytest.raises(TrainingError, match=r"`optimizer\.schedule` differs"):
         again(constant)
+    # An earlier rdbench wrote no fields that are newer.
+    assert made is not None
+    model, header = checkpoint.load(made)
+    recipe = {k: v for k, v in header.provenance["recipe"].items() if k != "freeze"}
+    checkpoint.save(made, model, {**header.provenance, "recipe": recipe})
+    with pytest.raises(TrainingError, match=r"`objective.kbps` differs"):
+        again(SWEEP.replace("kbps: 2", "kbps: 1"))
     shutil.rmtree(out)
     assert again(constant)["base"].step == 30
     assert again(constant.replace("steps: 30", "steps: 33"))["base"].step == 33

@@ -5,13 +5,14 @@ Representations of Audio", ISMIR 2025 (arXiv:2509.09836). Stereo; the model of
 `rdbench.codecs.neural.codicodec`, whose 128 vectors of 4 values for each 32,768 samples are here 8
 frames of 64 channels, as the package has them:
 
-    z = artanh(v) / 0.8        v within ±1
+    z = artanh(v) / 0.8        v within ±(1 - 2⁻²⁴)
     44.1 kHz    10.77 frames/s × 64
     48 kHz      11.72 frames/s × 64
 
-The latent is a value and no posterior, so that there is no KL. The noise of the decoder is drawn
-from the generator of its device, which is seeded by the option `seed` for each clip. Clips are
-padded as those of the tokens are.
+A v that the network's tanh has saturated at ±1, of which artanh is infinite, counts as the float32
+next to it. The latent is a value and no posterior, so that there is no KL. The noise of the decoder
+is drawn from the generator of its device, which is seeded by the option `seed` for each clip. Clips
+are padded as those of the tokens are.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ NAME = "codicodec_latent"
 CHANNELS, VECTOR = 64, 4
 """Channels of a frame, and values of a vector: 16 vectors make a frame."""
 SCALE = 0.8
+LARGEST = 1 - 2.0**-24
+"""The largest float32 below 1."""
 
 
 class CoDiCodecLatent(PosteriorCodec):
@@ -82,7 +85,8 @@ class CoDiCodecLatent(PosteriorCodec):
         """The latent (clips, 64, frames), and no scale."""
         vectors = self.model.encode(audio, rounded=False)
         frames = vectors.reshape(len(vectors), -1, CHANNELS)
-        return frames.transpose(1, 2).atanh() / SCALE, None
+        inside = frames.transpose(1, 2).clamp(-LARGEST, LARGEST)
+        return inside.atanh() / SCALE, None
 
     def decode_latent(self, z: torch.Tensor) -> torch.Tensor:
         """Audio of whole pieces, less the zeros before a clip."""

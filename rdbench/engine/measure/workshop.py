@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rdbench.engine.environment import full_precision
+from rdbench.codecs.precision import turn_off_tf32
 from rdbench.engine.measure.desk import Desk
 from rdbench.engine.measure.passes import Passes
 from rdbench.engine.measure.shard import Setup
@@ -33,7 +33,7 @@ class Workshop(Desk):
         setup: Setup = pickle.loads(packed)
         super().__init__(device, setup.protocols, setup.timeout, rest=rest)
         torch.set_num_threads(setup.threads)
-        full_precision()
+        turn_off_tf32()
         self.packed = packed
         self.passes = Passes(setup.passes)
         self.batch_seconds = setup.batch_seconds

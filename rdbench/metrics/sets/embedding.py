@@ -97,9 +97,13 @@ class Comparison(ABC):
     def of_clips(
         self, *, reference: Sequence[Features], reconstruction: Sequence[Features]
     ) -> float:
-        """The value of two sets of clips, (windows, dimensions) each, in one order."""
+        """The value of two sets of clips, (windows, dimensions) each, in one order.
+
+        Raises ValueError for sides without clips, of other numbers or other dimensions.
+        """
         import numpy as np
 
+        _check(reference, reconstruction)
         sides = [[self.summary([clip]) for clip in side] for side in (reference, reconstruction)]
         values = self.distance(reference=sides[0], reconstruction=sides[1])
         return float(values(np.ones((1, len(reference))))[0])
@@ -117,3 +121,19 @@ class Comparison(ABC):
         """The value under any weighting of the groups of reconstructions (and of references, which
         stand in the same order, unless they are fixed).
         """
+
+
+def _check(reference: Sequence[Features], reconstruction: Sequence[Features]) -> None:
+    import numpy as np
+
+    if len(reference) != len(reconstruction) or not len(reference):
+        raise ValueError(
+            f"there are features of {len(reference)} references and {len(reconstruction)} "
+            "reconstructions; give one of each clip, in one order"
+        )
+    shapes = {np.shape(clip)[1:] for clip in (*reference, *reconstruction)}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(
+            "features of clips differ in dimensions, or have none; give (windows, dimensions) of "
+            "one embedding for all"
+        )

@@ -123,9 +123,12 @@ class _Set:
         if len(self._owner) + len(groups) <= _MOST_ROWS * means.shape[1]:
             self._rows = np.concatenate([group.factor for group in groups])
         else:
-            between = self._counts[:, None, None] * self._offsets[:, :, None]
-            between = between * self._offsets[:, None]
-            scatters = np.stack([group.scatter for group in groups]) + between
+            # One by one into their place: all of them are the largest thing here.
+            dimensions = means.shape[1]
+            scatters = np.empty((len(groups), dimensions, dimensions))
+            for place, group in enumerate(groups):
+                offset = self._offsets[place]
+                scatters[place] = group.scatter + group.count * np.outer(offset, offset)
             self._scatters = scatters.reshape(len(groups), -1)
 
     def gaussian(self, weights: Array) -> _Gaussian | None:

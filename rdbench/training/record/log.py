@@ -38,7 +38,8 @@ class Log:
         """Cuts rows of steps after `step`, and a row that was not written whole."""
         if not self.path.is_file():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        lines = text.splitlines(keepends=True)
         kept = [line for line in lines[1:] if line.endswith("\n") and _step(line) <= step]
         whole = "".join([",".join(COLUMNS) + "\n", *kept])
         write_atomically(self.path, whole.encode())

@@ -1,18 +1,26 @@
 """Whether a stage that has ended is good enough for those that start from it.
 
 Held against numbers that are measured after its last step, on fixed crops of the training data:
-the rate, and the losses, as the recipe weighs them, of what is decoded of samples.
+the rate, and the losses, as the recipe weighs them, of what is decoded of samples. They lie in
+`measured.json` beside the weights, which name what was trained from them: a gate that comes later,
+or asks for other crops, must not write those anew.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from rdbench.identity import file_sha256
+from rdbench.models.checkpoint import write_atomically
 from rdbench.models.config import Frozen
 from rdbench.training.objectives import Distortion, Positive
+
+MEASURED = "measured.json"
 
 
 class GateConfig(Frozen):
@@ -34,6 +42,33 @@ class GateConfig(Frozen):
         return self
 
 
+class Measured(Frozen):
+    """What was measured of the weights with this SHA-256, on so many crops.
+
+    values: `kbps` and losses, by name.
+    """
+
+    weights_sha256: str
+    crops: int
+    values: dict[str, float]
+
+
+def write(weights: Path, crops: int, values: Mapping[str, float]) -> None:
+    """Leaves what was measured beside `weights`, whole or not at all; raises OSError."""
+    found = Measured(weights_sha256=file_sha256(weights), crops=crops, values=dict(values))
+    text = json.dumps(found.model_dump(), indent=1)
+    write_atomically(weights.with_name(MEASURED), text.encode())
+
+
+def read(weights: Path) -> Measured | None:
+    """What was measured of `weights` as they are now; None where that is not there."""
+    try:
+        found = Measured.model_validate(json.loads(weights.with_name(MEASURED).read_bytes()))
+    except (OSError, ValueError, ValidationError, RecursionError):
+        return None
+    return found if found.weights_sha256 == file_sha256(weights) else None
+
+
 def failure(gate: GateConfig, measured: Mapping[str, float], target_kbps: float | None) -> str:
     """What of `measured` (`kbps` and losses) the gate does not let pass; "" where all does.
 
@@ -43,8 +78,8 @@ def failure(gate: GateConfig, measured: Mapping[str, float], target_kbps: float 
         error = measured["kbps"] / target_kbps - 1.0
         if not abs(error) <= gate.kbps_within:
             return (
-                f"its rate of {measured['kbps']:.3g} kbps is {error:+.1%} off its target of "
-                f"{target_kbps:g}, and its gate asks for {gate.kbps_within:.1%}"
+                f"its rate of {measured['kbps']:.3g} kbps is {100 * error:+.1f} % off its target "
+                f"of {target_kbps:g}, and its gate asks for {100 * gate.kbps_within:g} %"
             )
     for name, most in gate.at_most.items():
         if not measured[name] <= most:

@@ -80,6 +80,18 @@ def test_it_is_what_the_tokens_are_rounded_from(weights: Path) -> None:
     assert (indices == codes.streams[0].codes[0, 0]).float().mean() > 0.99  # but for ties
 
 
+def test_a_saturated_value_has_a_finite_latent(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = CoDiCodecLatent(weights=weights, steps=1)
+    ends = torch.tensor([[[-1.0, 1.0]]]).expand(1, 16, 2).reshape(1, -1, 4)
+    monkeypatch.setattr(codec.model, "encode", lambda *_, **__: torch.cat([ends] * 2, 1))
+    mean, _ = codec.posterior(torch.zeros(1, 2, 9))
+    assert mean.shape == (1, 64, 1)
+    assert mean.isfinite().all()
+    assert (0.8 * mean).tanh().unique().tolist() == pytest.approx([-1.0, 1.0])
+
+
 def test_the_decoders_noise_comes_from_the_seed_alone(weights: Path) -> None:
     codec = CoDiCodecLatent(weights=weights, steps=1)
     audio = example_audio(codec, seconds=0.1).select([0])

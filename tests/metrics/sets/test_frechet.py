@@ -151,6 +151,18 @@ def test_under_two_windows_there_is_no_covariance() -> None:
     assert np.isnan(values).tolist() == [True, False, True]
 
 
+def test_sides_that_are_no_two_sets_of_the_same_clips_are_refused() -> None:
+    one, other = windows(1, 5), np.zeros((5, 99))
+    for reference, reconstruction, message in (
+        ([], [], "features of 0 references"),
+        ([one], [one, one], "of 1 references and 2 reconstructions; give one of each"),
+        ([one], [other], "differ in dimensions"),
+        ([one[0]], [one[0]], "differ in dimensions, or have none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            frechet_distance(reference=reference, reconstruction=reconstruction)
+
+
 def noise(seed: int, *shape: int) -> torch.Tensor:
     return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
