@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from rdbench.cli.main import app
 from rdbench.leaderboard.check import check_submission
 from rdbench.leaderboard.nominal import wrong_rates
 from rdbench.leaderboard.submission import digest, write_submission
+from rdbench.types import StoreError
 
 
 def problems(folder: Path) -> str:
@@ -38,6 +40,7 @@ def test_a_run_becomes_a_submission_that_asks_only_who_submits(
     before = digest(tmp_path / "mine")
     again = CliRunner().invoke(app, ["submit", str(measured), "-o", str(tmp_path / "mine")])
     assert again.exit_code == 0, again.output
+    assert "note: the form that lay there was kept (name opus_run, by 'A. Author')" in again.output
     assert digest(tmp_path / "mine") == before
     checked = CliRunner().invoke(app, ["submit", "--check", str(tmp_path / "mine")])
     assert checked.exit_code == 0
@@ -52,6 +55,44 @@ def test_a_form_beside_the_run_is_taken(measured: Path, tmp_path: Path) -> None:
     finally:
         form.unlink()
     assert problems(tmp_path / "mine") == ""
+
+
+@pytest.mark.parametrize("into", ["itself", "another run", "what is no submission"])
+def test_a_submission_replaces_nothing_else(measured: Path, tmp_path: Path, into: str) -> None:
+    run = Path(shutil.copytree(measured, tmp_path / "run"))
+    (run / "submission.yaml").write_text("name: mine\n")
+    out = tmp_path / "free"
+    if into == "itself":
+        out = tmp_path / "link"
+        out.symlink_to(run)
+    elif into == "another run":
+        out = Path(shutil.copytree(run, tmp_path / "other"))
+        (out / "figures").mkdir()
+    else:
+        (out / "measurements").mkdir(parents=True)
+    before = sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*"))
+    with pytest.raises(StoreError, match="is the run itself|holds"):
+        write_submission(run, out)
+    assert sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*")) == before
+
+
+def test_a_submission_that_was_cut_off_is_written_again(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("rdbench.leaderboard.submission.write_part", cut)
+        write_submission(measured, tmp_path / "mine")
+    assert write_submission(measured, tmp_path / "mine").is_file()
+
+
+def test_a_form_that_is_too_long_is_one_sentence(measured: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(measured, tmp_path / "run"))
+    (run / "submission.yaml").write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(StoreError, match="cannot take the form"):
+        write_submission(run, tmp_path / "mine")
 
 
 def test_what_is_no_run_is_said_in_one_sentence(tmp_path: Path) -> None:
