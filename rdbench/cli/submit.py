@@ -30,8 +30,8 @@ def command(
     What stands in its submission.yaml is kept when it is written again. Exit code 0: nothing is
     missing; 1: something is, one line each; 2: RUN is no run.
     """
-    from rdbench.leaderboard.check import check_submission
     from rdbench.files import is_file
+    from rdbench.leaderboard.check import check_submission
     from rdbench.leaderboard.form import FORM
     from rdbench.leaderboard.submission import write_submission
 

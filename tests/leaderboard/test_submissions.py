@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -71,7 +72,7 @@ def test_a_submission_replaces_nothing_else(measured: Path, tmp_path: Path, into
     else:
         (out / "measurements").mkdir(parents=True)
     before = sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*"))
-    with pytest.raises(StoreError, match="is the run itself|holds"):
+    with pytest.raises(StoreError, match=r"is the run itself|holds"):
         write_submission(run, out)
     assert sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*")) == before
 
@@ -82,9 +83,10 @@ def test_a_submission_that_was_cut_off_is_written_again(
     def cut(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("rdbench.leaderboard.submission.write_part", cut)
-        write_submission(measured, tmp_path / "mine")
+        with pytest.raises(KeyboardInterrupt):
+            write_submission(measured, tmp_path / "mine")
     assert write_submission(measured, tmp_path / "mine").is_file()
 
 
@@ -111,8 +113,37 @@ def test_an_edited_row_is_found_by_the_hash_of_its_part(submission: Path) -> Non
     assert "is damaged" in problems(submission)
 
 
+def test_a_clip_of_two_durations_is_found(submission: Path) -> None:
+    longer = {"opus": 2.0}
+    change_rows(
+        submission,
+        lambda r: r.assign(seconds=r["seconds"] * r["system"].map(longer).fillna(1.0)),
+    )
+    assert "5 clips have several durations (clip_0.wav, " in problems(submission)
+
+
+def test_a_metric_that_no_reproduction_would_measure_is_found(submission: Path) -> None:
+    def unasked(manifest: dict[str, Any]) -> None:
+        (asked,) = manifest["spec"]["metrics"].values()
+        asked[:] = [one for one in asked if one["key"] != "lsd"]
+
+    change_manifest(submission, unasked)
+    assert "does not ask for the metrics lsd" in problems(submission)
+
+
+def test_numbers_that_no_sum_can_hold_are_found(submission: Path) -> None:
+    huge = {"payload": 1e308, "lsd": 1e13}
+    change_rows(submission, lambda r: r.assign(value=r["key"].map(huge).fillna(r["value"])))
+    found = problems(submission)
+    assert "rates are over 1e+09 bits per second" in found
+    assert "scores of lsd lie outside of" in found
+
+
 def test_a_score_that_no_clip_can_have_is_found(submission: Path) -> None:
-    change_manifest(submission, lambda m: m["metrics"]["si_sdr"].update(upper=100.0))
+    # What the submission says of a metric that rdbench knows in its version does not count.
+    mine = {"upper": 1000.0, "direction": "lower"}
+    change_manifest(submission, lambda m: m["metrics"]["si_sdr"].update(mine))
+    assert "says of si_sdr that lower is better" in problems(submission)
     scores = {"si_sdr": 500.0}
     change_rows(submission, lambda r: r.assign(value=r["key"].map(scores).fillna(r["value"])))
     assert "scores of si_sdr lie outside of" in problems(submission)
