@@ -10,12 +10,13 @@ pair of them is compared on its common clips:
 
 and all p-values of one ranking are corrected together (Holm). A pair is won where that p is below
 `LEVEL`, alike where it is not or where the curves cross, and open where it cannot be compared:
-the curves overlap neither in quality nor in rate, or over little of one, or have a gap there.
+the curves overlap neither in quality nor in rate, or over little of one, or have a gap there; or
+they are single rates over 10 % apart, and neither score is better for sure.
 
-With an arrow from the winner to the loser, and arrows both ways between two that are alike, a curve
-is behind those that reach it and that it does not reach. Its rank is a range: 1 + how many it is
-behind, to how many are not behind it. Curves that do not differ significantly share their rank, and
-what is open widens it.
+A curve is behind those that beat it, by themselves or by others that they beat, unless arrows from
+the winner to the loser, and both ways between two that are alike, lead from it to them as well. Its
+rank is a range: 1 + how many it is behind, to how many are not behind it. Ranges of curves that do
+not differ significantly overlap, and what is open widens them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 TOO_LITTLE = "refused: they overlap over too little of a curve, or across a gap in one"
+UNDECIDED = "refused: neither score is better for sure, and one needs over 10 % more bits"
 NO_SHARES = Sampling(resamples=1)  # in what share of resamples curves cross decides nothing here
 Verdict = Literal["first", "second", "alike", "open"]
 
@@ -128,7 +130,7 @@ def _ranking(
         else:
             duel = _by_curves(run, scores, metric, chosen, (one, two))
         duels.append(duel)
-    duels = _corrected(duels)
+    duels = [_decided(duel, kbps) for duel in _corrected(duels)]
     curves = tuple(side.curve for side in chosen)
     ranks = _ranks(len(curves), duels)
     return Ranking(scores.domain, kind, metric, curves, kbps, ranks, tuple(duels), refused)
@@ -199,22 +201,37 @@ def _corrected(duels: Sequence[Duel]) -> list[Duel]:
     return found
 
 
+def _decided(duel: Duel, kbps: Sequence[tuple[float, float]]) -> Duel:
+    """With a pair of single rates far apart open, where the sign of noise alone would decide."""
+    rates = [*kbps[duel.first], *kbps[duel.second]]
+    single = rates[0] == rates[1] and rates[2] == rates[3]
+    if duel.verdict != "alike" or not single or max(rates) <= (1 + NEAR) * min(rates):
+        return duel
+    return replace(duel, verdict="open", reason=UNDECIDED)
+
+
 def _ranks(count: int, duels: Sequence[Duel]) -> tuple[tuple[int, int] | None, ...]:
     """See the module.
 
     >>> duels = [Duel(0, 1, "first"), Duel(1, 2, "alike"), Duel(0, 2, "first"), Duel(2, 3, "open")]
     >>> _ranks(3, duels[:3]), _ranks(4, duels)
     (((1, 1), (2, 3), (2, 3)), ((1, 2), (2, 4), (2, 4), None))
+    >>> _ranks(3, [Duel(0, 1, "first"), Duel(1, 2, "alike"), Duel(0, 2, "open")])
+    ((1, 2), (2, 3), (1, 3))
     """
+    wins: npt.NDArray[np.bool_] = np.zeros((count, count), dtype=bool)
     reach: npt.NDArray[np.bool_] = np.eye(count, dtype=bool)
     compared = np.zeros(count, dtype=bool)
     for duel in duels:
         compared[[duel.first, duel.second]] |= duel.verdict != "open"
+        wins[duel.first, duel.second] |= duel.verdict == "first"
+        wins[duel.second, duel.first] |= duel.verdict == "second"
         reach[duel.first, duel.second] |= duel.verdict in ("first", "alike")
         reach[duel.second, duel.first] |= duel.verdict in ("second", "alike")
     for middle in range(count):
+        wins |= wins[:, middle, None] & wins[None, middle]
         reach |= reach[:, middle, None] & reach[None, middle]
-    ahead = reach & ~reach.T
+    ahead = wins & ~reach.T
     best, worst = 1 + ahead.sum(axis=0), count - ahead.sum(axis=1)
     return tuple(
         (int(one), int(two)) if known else None

@@ -29,7 +29,7 @@ def command(
     ] = 0.05,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Draws the clips.  [default: the digest of the submission]"),
+        typer.Option(min=0, help="Draws the clips.  [default: another one each time]"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on the cores.")] = None,

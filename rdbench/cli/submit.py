@@ -30,14 +30,22 @@ def command(
     What stands in its submission.yaml is kept when it is written again. Exit code 0: nothing is
     missing; 1: something is, one line each; 2: RUN is no run.
     """
+    from rdbench.files import is_file
     from rdbench.leaderboard.check import check_submission
+    from rdbench.leaderboard.form import FORM
     from rdbench.leaderboard.submission import write_submission
 
     folder = run if check else out or Path("submissions") / run.resolve().name
+    kept = not check and is_file(folder / FORM)
     if not check:
         form = write_submission(run, folder)
         typer.echo(f"{folder}: {form.name} is yours to edit")
     found = check_submission(folder)
+    if kept and found.submission is not None:
+        said = found.submission.form
+        typer.echo(
+            printable(f"note: the form that lay there was kept (name {said.name}, by {said.by!r})")
+        )
     for problem in found.problems:
         typer.echo(f"rdbench: {printable(problem)}", err=True)
     for note in found.notes:

@@ -60,7 +60,8 @@ def merge_runs(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[st
             if standing.costs_aside:
                 notes.append(
                     f"{standing.costs_aside} costs of a point and machine that another run timed "
-                    "too moved to retired/: those of the run named first stand"
+                    "too moved to retired/: those of the run named first stand (where both have "
+                    "one key, a run that goes on in the merged folder takes the retired one away)"
                 )
             # Of what lies beside a unit, the first run's counts, which is written last.
             for source, rows, aside in reversed(

@@ -9,9 +9,10 @@ A board is founded by a submission, whose protocol, clips and metric versions al
     boards:
       speech_16k: {like: speech_16k, title: "Speech, 16 kHz", anchor: opus}
 
-A submission with findings, or that fits no board, is left out with a sentence, and the others
-stand. Of one that fits, a metric of another version is not compared and listed apart; curves that
-are measurement by measurement those of an earlier submission stand once.
+`like` is the name of a folder or, where none has it, of a submission. A submission with findings,
+or that fits no board, is left out with a sentence, and the others stand. Of one that fits, a metric
+of another version is not compared and listed apart; curves that are measurement by measurement
+those of an earlier submission, by their keys and their values, stand once.
 """
 
 from __future__ import annotations
@@ -30,14 +31,21 @@ from rdbench.analysis.runs import Run, contents, differences, fingerprint, run_o
 from rdbench.files import is_file, is_folder
 from rdbench.leaderboard.check import check_submission
 from rdbench.leaderboard.form import FORM, Name, SystemForm
-from rdbench.leaderboard.record import REPRODUCED, SELF_REPORTED, badges
+from rdbench.leaderboard.record import (
+    REPRODUCED,
+    SECONDS,
+    SELF_REPORTED,
+    allowances,
+    badges,
+)
 from rdbench.leaderboard.submission import Submission
 from rdbench.spec.load import read_yaml
+from rdbench.store.merge.manifests import options_of
 from rdbench.store.reader import read_rows
 from rdbench.store.schema import Kind
 from rdbench.store.variants import variants_of
 from rdbench.suggest import nearest
-from rdbench.types import RdbenchError, SpecError, StoreError
+from rdbench.types import RdbenchError, SpecError, Status, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +107,8 @@ class Board:
     apart: list[str] = field(default_factory=list)
     submissions: list[Submission] = field(default_factory=list)
     _rows: list[pd.DataFrame] = field(default_factory=list)
-    _seen: dict[str, str] = field(default_factory=dict)
+    _seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _seconds: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:
@@ -163,28 +172,66 @@ class Board:
         chosen = rows["kind"].isin([Kind.RATE.value, Kind.METRIC.value])
         chosen &= rows["variant"].isin(sent)
         clips = zip(rows["domain"], rows["clip"], strict=True)
-        inside = [clip == "" or (domain, clip) in here for domain, clip in clips]
+        # The value of a set is of exactly its clips.
+        whole = {
+            domain for domain in measured if _clips_of(there, domain) == _clips_of(here, domain)
+        }
+        inside = [(domain, clip) in here if clip else domain in whole for domain, clip in clips]
         chosen &= np.array(inside, dtype=bool)
         if not chosen.any():
             return None, "nothing in it was decoded from what can be transmitted"
-        return rows[chosen].reset_index(drop=True), ""
+        rows = rows[chosen].reset_index(drop=True)
+        return rows, self._other_seconds(rows)
+
+    def _other_seconds(self, rows: pd.DataFrame) -> str:
+        """Why rows are of clips that are longer or shorter than the board's, or ""."""
+        done = rows[(rows["clip"] != "") & (rows["status"] != Status.FAILED.value)]
+        theirs = {
+            (str(domain), str(clip)): float(seconds)
+            for domain, clip, seconds in done[["domain", "clip", "seconds"]]
+            .drop_duplicates(["domain", "clip"])
+            .itertuples(index=False)
+        }
+        self._seconds = self._seconds or theirs
+        for (domain, clip), seconds in theirs.items():
+            known = self._seconds.get((domain, clip), seconds)
+            if not abs(known - seconds) <= SECONDS:
+                return (
+                    f"clip {clip} has {seconds:g} seconds there and {known:g} on the board; submit "
+                    "the seconds as they were measured"
+                )
+        return ""
 
     def _take_curves(self, submission: Submission, rows: pd.DataFrame) -> None:
         given, _ = badges(submission)
         twice: dict[str, dict[str, None]] = {}
         for curve, part in rows.groupby("curve", sort=False):
             keys = set(part["unit_key"])
-            owners = {self._seen[key] for key in keys if key in self._seen}
+            owners = {self._seen[key][0] for key in keys if key in self._seen}
             if keys <= self._seen.keys():
-                twice.setdefault(min(owners), {})[str(curve)] = None
-                continue
-            self._seen |= dict.fromkeys(keys - self._seen.keys(), submission.name)
+                if self._has(part):
+                    twice.setdefault(min(owners), {})[str(curve)] = None
+                    continue
+                self.apart.append(
+                    f"{submission.name}: {curve} has other values than {min(owners)} of the same "
+                    "system and clips; both stand"
+                )
+            for key, value in zip(part["unit_key"], part["value"], strict=True):
+                self._seen.setdefault(str(key), (submission.name, float(value)))
             self._rows.append(self._named(submission, str(curve), part, given))
         for owner, curves in twice.items():
             self.apart.append(
                 f"{submission.name}: {', '.join(curves)} is measured as {owner} has it, and stands "
                 "once"
             )
+
+    def _has(self, part: pd.DataFrame) -> bool:
+        """Whether each value of a curve, whose keys are known, is the one that is known."""
+        known = np.array([self._seen[key][1] for key in part["unit_key"]], dtype=float)
+        values = part["value"].to_numpy(float)
+        allowed = allowances(part, self.cards.get("metrics", {}))
+        near = np.abs(known - values) <= allowed
+        return bool((near | (np.isnan(known) & np.isnan(values))).all())
 
     def _named(
         self, submission: Submission, curve: str, part: pd.DataFrame, given: Mapping[str, str]
@@ -251,7 +298,10 @@ def read_collection(folder: Path) -> Collection:
     config = read_config(folder / CONFIG) if is_file(folder / CONFIG) else Config()
     left_out: list[tuple[str, str]] = []
     submissions: dict[str, Submission] = {}
-    for path in sorted(path for path in folder.iterdir() if _may_be_one(path)):
+    # Founders come first, so that no folder before theirs takes their names.
+    likes = {board.like for board in config.boards.values()}
+    paths = sorted(path for path in folder.iterdir() if _may_be_one(path))
+    for path in sorted(paths, key=lambda path: path.name not in likes):
         checked = check_submission(path)
         if checked.problems or checked.submission is None:
             left_out.append((path.name, checked.problems[0]))
@@ -262,9 +312,9 @@ def read_collection(folder: Path) -> Collection:
             submissions[name] = checked.submission
     if not submissions and not left_out:
         raise StoreError(f"{folder} holds no submissions; write one with `rdbench submit RUN`")
-    boards = _boards(config, submissions)
+    boards = _boards(config, submissions, left_out)
     said = []
-    for submission in submissions.values():
+    for submission in sorted(submissions.values(), key=lambda one: one.folder.name):
         why = _place(submission, boards, founding=not config.boards)
         if why:
             left_out.append((submission.folder.name, why))
@@ -289,15 +339,35 @@ def _may_be_one(path: Path) -> bool:
     return is_folder(path) and not path.name.startswith(".")
 
 
-def _boards(config: Config, submissions: Mapping[str, Submission]) -> list[Board]:
+def _boards(
+    config: Config, submissions: Mapping[str, Submission], left_out: list[tuple[str, str]]
+) -> list[Board]:
+    """The boards of a configuration with their founders; those that cannot be shown are left out.
+
+    Raises SpecError for a founder or an anchor that is not there.
+    """
+    folders = {submission.folder.name: submission for submission in submissions.values()}
+    findings = dict(left_out)
     boards = []
     for name, board in config.boards.items():
-        if board.like not in submissions:
-            hint = nearest(board.like, list(submissions), many="there are")
+        founder = folders.get(board.like)
+        if founder is None and board.like not in findings:
+            founder = submissions.get(board.like)
+        if founder is None:
+            hint = nearest(board.like, [*submissions, *findings], many="there are")
+            if board.like in findings:
+                hint = f"that has findings: {findings[board.like]}"
             raise SpecError(f"{CONFIG}: the board {name} is like {board.like!r}; {hint}")
-        founder = submissions[board.like]
         boards.append(Board(name, board.title or name, board.anchor, founder))
-        boards[-1].add(founder)
+        if why := boards[-1].add(founder):
+            left_out.append((founder.folder.name, why))
+        elif board.anchor and f"{founder.name}/{board.anchor}" not in boards[-1].entries:
+            curves = [curve.removeprefix(f"{founder.name}/") for curve in boards[-1].entries]
+            hint = nearest(board.anchor, curves, many="it has")
+            raise SpecError(
+                f"{CONFIG}: the board {name} has the anchor {board.anchor!r}, which "
+                f"{founder.name} has not; {hint}"
+            )
     return boards
 
 
@@ -317,7 +387,14 @@ def _place(submission: Submission, boards: list[Board], *, founding: bool) -> st
 
 def _identity(card: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes scores of one key comparable."""
-    return tuple(card.get(key) for key in ("version", "options", "model_file"))
+    try:
+        return card.get("version"), options_of(card)
+    except (AttributeError, TypeError):  # of a card that is damaged
+        return card.get("version"), card.get("options"), card.get("model_file")
+
+
+def _clips_of(known: Mapping[tuple[str, str], str], domain: str) -> set[tuple[str, str]]:
+    return {key for key in known if key[0] == domain}
 
 
 def _no_rows() -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 Nothing of a submission is trusted: its folder holds what a submission holds, its rows are what was
 written and all that was planned, its protocol is the one whose fingerprint it states, its scores
-lie where the metric has them, and its nominal rates are at least what its frames and codebooks
-make. What numbers alone cannot tell, a reproduction tells (`rdbench.leaderboard.reproduce`).
+lie where the metric has them, its clips have one duration each, and its nominal rates are at least
+what its frames and codebooks make. What numbers alone cannot tell, a reproduction tells
+(`rdbench.leaderboard.reproduce`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rdbench.analysis.extent import check_extent
 from rdbench.analysis.runs import contents
 from rdbench.leaderboard.form import unfilled
 from rdbench.leaderboard.nominal import uncounted, wrong_rates
+from rdbench.leaderboard.record import SECONDS
 from rdbench.leaderboard.submission import NAMES, Submission, read_submission
 from rdbench.store.reader import read_rows
 from rdbench.store.schema import Kind
@@ -31,8 +33,12 @@ from rdbench.types import RateKind, SpecError, Status, StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdbench.metrics.base import MetricDefinition
+
 SHOWN = 3
 SLACK = 1e-3  # of a bound: programs round
+MOST_BITS_PER_SECOND, LARGEST_SCORE = 1e9, 1e12
+"""No audio has more; sums of larger numbers overflow, and a site of all would fail with one."""
 HEX_DIGITS = 64
 
 
@@ -66,7 +72,13 @@ def check_submission(folder: Path) -> Checked:
         *_unknown_systems(rows, manifest),
     ]
     if not problems:
-        problems = [*_scores(rows, manifest), *_rates(rows), *wrong_rates(rows, manifest)]
+        problems = [
+            *_unasked(rows, manifest),
+            *_lengths(rows),
+            *_scores(rows, manifest),
+            *_rates(rows),
+            *wrong_rates(rows, manifest),
+        ]
     notes = [*validated.notes, *_paths(manifest.get("spec"))]
     if names := uncounted(rows, manifest):
         notes.append(
@@ -129,13 +141,53 @@ def _unknown_systems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterato
         )
 
 
+def _unasked(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Metrics that the spec does not ask for, and no reproduction would measure."""
+    from rdbench.spec.model import DEFAULT, BenchmarkSpec
+
+    asked = BenchmarkSpec.model_validate(manifest.get("spec")).metrics
+    scores = rows.loc[rows["kind"] == Kind.METRIC.value, ["domain", "key"]].drop_duplicates()
+    strange: dict[str, None] = {}
+    for domain, key in scores.itertuples(index=False):
+        known = {one.key for name in (domain, DEFAULT) for one in asked.get(name, ())}
+        if key not in known and key != RESIDUAL_DELAY:
+            strange[str(key)] = None
+    if strange:
+        yield (
+            f"the spec in manifest.json does not ask for the metrics {_listed(strange)}, of which "
+            "there are scores; submit both as run"
+        )
+
+
+def _lengths(rows: pd.DataFrame) -> Iterator[str]:
+    """Clips that are said to be longer in some rows than in others."""
+    measured = rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value])
+    measured &= (rows["status"] != Status.FAILED.value) & (rows["clip"] != "")
+    clips = rows[measured].groupby(["domain", "clip"], sort=False)["seconds"]
+    apart = clips.max() - clips.min()
+    names = [clip for _, clip in apart.index[(apart > SECONDS).to_numpy()]]
+    if names:
+        yield (
+            f"{len(names)} clips have several durations ({_listed(names)}); submit the seconds as "
+            "they were measured"
+        )
+
+
 def _scores(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Scores that no clip can have."""
+    """Scores that no clip can have, and metrics that are said to mean something else."""
     ok = rows[(rows["kind"] == Kind.METRIC.value) & (rows["status"] == Status.OK.value)]
     for key, part in ok.groupby("key", sort=False):
         card = (manifest.get("metrics") or {}).get(str(key)) or {}
-        low, high = _bound(card.get("lower"), -math.inf), _bound(card.get("upper"), math.inf)
-        slack = SLACK * (high - low if math.isfinite(high - low) else 1.0)
+        known = _definition(str(key), card.get("version"))
+        if known is not None and known.direction.value != card.get("direction"):
+            yield (
+                f"manifest.json says of {key} that {card.get('direction')} is better, and in this "
+                f"version {known.direction.value} is; submit both as run"
+            )
+        of = (known.lower, known.upper) if known else (card.get("lower"), card.get("upper"))
+        low = max(_bound(of[0], -math.inf), -LARGEST_SCORE)
+        high = min(_bound(of[1], math.inf), LARGEST_SCORE)
+        slack = SLACK * (high - low if high - low < LARGEST_SCORE else 1.0)
         out = part[(part["value"] < low - slack) | (part["value"] > high + slack)]
         if len(out):
             first = out.iloc[0]
@@ -146,10 +198,26 @@ def _scores(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def _definition(key: str, version: Any) -> MetricDefinition | None:
+    """What this rdbench knows of a metric in this version; its bounds count, and not those said."""
+    from rdbench.metrics.registry import definition, keys
+
+    try:
+        found = definition(key) if key in keys() else None
+    except SpecError:
+        return None
+    return found if found is not None and found.version == version else None
+
+
 def _rates(rows: pd.DataFrame) -> Iterator[str]:
     ok = rows[(rows["kind"] == Kind.RATE.value) & (rows["status"] == Status.OK.value)]
     if (ok["value"] < 0).any():
         yield "some rates are negative; submit rates as they were measured"
+    if (ok["value"] > MOST_BITS_PER_SECOND * ok["seconds"].clip(lower=1.0)).any():
+        yield (
+            f"some rates are over {MOST_BITS_PER_SECOND:g} bits per second, which no audio needs; "
+            "submit rates as they were measured"
+        )
     kinds = {kind.value for kind in RateKind}
     if strange := sorted(set(ok["key"]) - kinds):
         yield f"there is no kind of rate {_listed(strange)}; submit rates as they were measured"

@@ -1,8 +1,11 @@
 """The record of a reproduction: what was decoded again, and whether it came out as submitted.
 
 It names the digest of what it reproduced, so that it says nothing of a submission whose manifest or
-rows were edited since. A system is *reproduced* where every one of its rates and scores that were
-measured again is the submitted one; all else is *self-reported*. Two values x and y are one where
+rows were edited since. A system is *reproduced* where every one of its rates and scores of the
+clips that were decoded again is the submitted one; all else is *self-reported*. What a reproduction
+leaves out is not compared: entropy-coded bits, values of sets of clips, further seeds, and latents
+that came from outside of the codec. Two values x and y are one where their durations are within
+`SECONDS`, and
 
     |x − y| ≤ tolerance + SPREAD · σ + ROUNDING · max(|x|, 1)
 
@@ -14,7 +17,7 @@ it on every clip moves a mean over 40 clips by a thirtieth of the half-width of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,25 +27,28 @@ from rdbench.leaderboard.submission import RECORD, Submission, read_record_json
 from rdbench.store.atomic import write_atomic
 from rdbench.store.manifest import as_json
 from rdbench.store.schema import Kind
-from rdbench.types import Status
+from rdbench.types import RateKind, Status
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
 REPRODUCED, SELF_REPORTED = "reproduced", "self-reported"
 ROUNDING = 1e-5
 """Relative: sums of thousands of numbers in single precision differ by so much between machines."""
 SPREAD = 0.01
-QUANTITY = ["system", "point", "variant", "domain", "kind", "key", "backend"]
-ASKED = ["system", "variant", "kind", "key", "backend"]
-CELL = ["system", "point", "variant", "domain", "clip", "kind", "key", "backend"]
+SECONDS = 1e-3
+"""By which durations of one clip may differ: codecs count samples at rates of their own."""
+QUANTITY = ["system", "point", "variant", "domain", "kind", "key", "model"]
+CELL = ["system", "point", "variant", "domain", "clip", "kind", "key", "model"]
 
 
 @dataclass(frozen=True)
 class SystemRecord:
     """One system: how many values were compared, how many were the same, and the largest change.
 
-    largest: by metric or kind of rate, the largest difference. reason: why nothing was compared.
+    largest: by metric or kind of rate, the largest difference. reason: why nothing was compared, or
+    what was not measured again.
     """
 
     compared: int
@@ -69,40 +75,62 @@ class Record:
 
 
 def compared(
-    submitted: pd.DataFrame, again: pd.DataFrame, manifest: Mapping[str, Any]
+    submitted: pd.DataFrame,
+    again: pd.DataFrame,
+    manifest: Mapping[str, Any],
+    *,
+    left_out: Collection[str] = (),
 ) -> dict[str, SystemRecord]:
     """Row by row, by system of `submitted`; `again` has the rows of some of the clips.
 
-    manifest: of what was measured again, whose tolerances count. Compared are all rates and scores
-    that were submitted of these clips, of the variants and quantities that were measured again; one
-    that is missing there, at a point that failed for example, differs.
+    manifest: of what was measured again, whose tolerances count. left_out: variants that were not
+    to be measured again. Compared are all other rates and scores that were submitted of these
+    clips, whatever computed them; one that is missing there, of a point that failed for example,
+    or of a metric that nobody asked for, differs. Of a system of which nothing was measured again
+    nothing is compared.
     """
-    tolerances = {
-        key: float(card.get("tolerance") or 0.0)
-        for key, card in (manifest.get("metrics") or {}).items()
-        if isinstance(card.get("tolerance"), int | float)
-    }
     mine, theirs = _cells(submitted), _cells(again)
-    spread = mine.groupby(QUANTITY, sort=False)["value"].transform("std").fillna(0.0)
-    mine = mine.assign(spread=spread)[mine["clip"].isin(set(again["clip"]))]
-    mine = mine.merge(theirs[ASKED].drop_duplicates(), on=ASKED)
+    mine = mine.assign(allowed=allowances(mine, manifest.get("metrics") or {}))
+    mine = mine[mine["clip"].isin(set(again["clip"])) & ~mine["variant"].isin(set(left_out))]
+    mine = mine[mine["system"].isin(set(theirs["system"]))]
     joined = mine.merge(theirs, on=CELL, suffixes=("", "_again"), how="left")
     old, new = joined["value"].to_numpy(float), joined["value_again"].to_numpy(float)
-    allowed = np.array([tolerances.get(key, 0.0) for key in joined["key"]], dtype=float)
-    allowed += SPREAD * joined["spread"].to_numpy(float)
     apart = np.abs(old - new)
-    with np.errstate(invalid="ignore"):
-        near = apart <= allowed + ROUNDING * np.maximum(np.abs(old), 1.0)
+    near = apart <= joined["allowed"].to_numpy(float)
+    lengths = (joined["seconds"] - joined["seconds_again"]).abs().to_numpy(float) <= SECONDS
     same_status = (joined["status"] == joined["status_again"]).to_numpy()
-    joined = joined.assign(same=same_status & (near | np.isnan(old)), apart=apart)
+    same = same_status & lengths & (near | np.isnan(old))
+    joined = joined.assign(same=same, apart=apart)
     found = {}
     for name in submitted["system"].unique():
         part = joined[joined["system"] == name]
         largest = part.groupby("key", sort=False)["apart"].max()
         known = {str(key): float(value) for key, value in largest.dropna().items()}
-        reason = "" if len(part) else _why(again[again["system"] == name])
+        there = set(part.loc[part["status_again"].notna(), "key"])
+        lacking = [str(key) for key in part["key"].unique() if key not in there]
+        reason = f"not measured again: {', '.join(lacking)}" if lacking else ""
+        if not len(part):
+            reason = _why(again[again["system"] == name])
         found[str(name)] = SystemRecord(len(part), int(part["same"].sum()), known, reason)
     return found
+
+
+def allowances(rows: pd.DataFrame, metrics: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    """By how much another value may differ from that of each row and be the same; see the module.
+
+    metrics: their cards, of which the tolerances count. NaN where a row has no value.
+    """
+    tolerances = {
+        key: float(card.get("tolerance") or 0.0)
+        for key, card in metrics.items()
+        if isinstance(card.get("tolerance"), int | float)
+    }
+    known = rows if "model" in rows else rows.assign(model=rows["backend"])
+    values = rows["value"].to_numpy(float)
+    spread = known.groupby(QUANTITY, sort=False)["value"].transform("std").fillna(0.0)
+    stated = np.array([tolerances.get(key, 0.0) for key in rows["key"]], dtype=float)
+    allowed = stated + SPREAD * spread.to_numpy(float) + ROUNDING * np.maximum(np.abs(values), 1.0)
+    return np.asarray(allowed, dtype=float)
 
 
 def write_record(submission: Submission, record: Record) -> None:
@@ -159,8 +187,12 @@ def _counts(told: Any) -> tuple[int, int]:
 
 
 def _cells(rows: pd.DataFrame) -> pd.DataFrame:
-    measured = rows["kind"].isin([Kind.METRIC.value, Kind.RATE.value]) & (rows["clip"] != "")
-    return rows.loc[measured & (rows["status"] != Status.FAILED.value), [*CELL, "value", "status"]]
+    """The rows that are compared; model: what a rate is counted with, "" of a score."""
+    score, rate = rows["kind"] == Kind.METRIC.value, rows["kind"] == Kind.RATE.value
+    measured = (score | (rate & (rows["key"] != RateKind.ENTROPY.value))) & (rows["clip"] != "")
+    chosen = rows[measured & (rows["status"] != Status.FAILED.value)]
+    model = chosen["backend"].where(chosen["kind"] == Kind.RATE.value, "")
+    return chosen.assign(model=model)[[*CELL, "value", "seconds", "status"]]
 
 
 def _why(rows: pd.DataFrame) -> str:
@@ -182,5 +214,5 @@ def differences_of(record: Record) -> Iterator[str]:
         )
         yield (
             f"{name} came out otherwise: {one.compared - one.same} of {one.compared} values "
-            f"differ ({worst or 'in what has a value'})"
+            f"differ ({worst or one.reason or 'in what has a value, or in duration'})"
         )

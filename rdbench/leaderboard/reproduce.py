@@ -1,9 +1,11 @@
 """Decodes part of a submission again, by the engine as it is, and compares row by row.
 
 The spec in the manifest is run on a share of the clips that a seed draws, at all points: of every
-point of every system the same clips are decoded again. Costs, statistics of latents, entropy-coded
-bits and further seeds are left out. What cannot be built here (weights that are not public, code
-that may not run) is a system that was not reproduced, and costs nobody else the badge.
+point of every system the same clips are decoded again. Nobody knows the seed before: one that came
+from the submission could be tried out until it draws the clips that were measured honestly. Costs,
+statistics of latents, entropy-coded bits and further seeds are left out. What cannot be built here
+(weights that are not public, code that may not run) is a system that was not reproduced, and costs
+nobody else the badge.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +25,7 @@ from rdbench.engine.run import RunOptions, run_benchmark
 from rdbench.leaderboard.check import check_submission
 from rdbench.leaderboard.record import Record, compared, write_record
 from rdbench.store.reader import read_manifest, read_rows
+from rdbench.store.variants import variants_of
 from rdbench.types import RdbenchError
 
 if TYPE_CHECKING:
@@ -42,10 +46,9 @@ def reproduce(
 ) -> Record:
     """Measures a share of the submission in `folder` again, and leaves the record beside it.
 
-    share: of the clips of each domain, at least one. seed: draws them; None takes it from the
-    digest of the submission, so that whoever edits it gets other clips. data: the folder or the
-    manifest of the clips. replaced: codec options, as in `rdbench.engine.specs.read_spec`; paths in
-    the spec start in the current folder.
+    share: of the clips of each domain, at least one. seed: draws them, and stands in the record;
+    None is another one each time. data: the folder or the manifest of the clips. replaced: codec
+    options, as in `rdbench.engine.specs.read_spec`; paths in the spec start in the current folder.
 
     Raises RdbenchError for a submission with findings, and NotComparableError where the clips here
     are others.
@@ -56,7 +59,7 @@ def reproduce(
     if checked.submission is None or checked.problems:
         raise RdbenchError(f"{folder} has findings: {checked.problems[0]}")
     submission = checked.submission
-    drawn = int(submission.digest[:8], 16) if seed is None else seed
+    drawn = secrets.randbits(32) if seed is None else seed
     clips = drawn_clips(submission.manifest, share=share, seed=drawn)
     spec = _spec(submission.manifest, clips, data=data, replaced=replaced or {})
     with tempfile.TemporaryDirectory(prefix="rdbench-") as made:
@@ -74,7 +77,8 @@ def reproduce(
         )
     record = Record(
         submission.digest, drawn, share, clips,
-        compared(submitted, rows, manifest), manifest.get("versions") or {},
+        compared(submitted, rows, manifest, left_out=_undone(submission.manifest)),
+        manifest.get("versions") or {},
     )  # fmt: skip
     write_record(submission, record)
     return record
@@ -91,6 +95,14 @@ def drawn_clips(manifest: Mapping[str, Any], *, share: float, seed: int) -> tupl
         for names in domains.values()
         for name in sorted(generator.sample(names, math.ceil(share * len(names))))
     )
+
+
+def _undone(manifest: Mapping[str, Any]) -> list[str]:
+    """The variants that `_spec` leaves out, or that no spec has: of further seeds, and predicted.
+
+    A board has none of them.
+    """
+    return [name for name, card in variants_of(manifest).items() if card.of or card.digest]
 
 
 def _spec(

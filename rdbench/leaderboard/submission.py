@@ -20,7 +20,7 @@ from typing import Any
 
 from rdbench.files import is_file, is_folder, read_file
 from rdbench.leaderboard.form import FORM, Form, filled, read_form
-from rdbench.store.atomic import make_folder, remove, write_atomic
+from rdbench.store.atomic import is_temporary, make_folder, remove, write_atomic
 from rdbench.store.manifest import MANIFEST_NAME, MAX_BYTES, as_json, read_manifest
 from rdbench.store.parts import (
     MEASUREMENTS,
@@ -73,17 +73,19 @@ def write_submission(run: Path, folder: Path) -> Path:
     """Writes the submission of the run in `run` into `folder`, and returns the path of its form.
 
     A form that lies there, or beside the run, is taken as it is. Raises StoreError for a folder
-    that is no run or of something else, and where it cannot be written.
+    that is no run or of something else (the run itself, another run), and where it cannot be
+    written.
     """
     run, folder = Path(run), Path(folder)
     manifest = read_manifest(run)
     rows = _rows(run)
-    if is_folder(folder) and any(folder.iterdir()) and not is_file(folder / FORM):
-        raise StoreError(f"{folder} holds files that are no submission; choose another folder")
-    make_folder(folder / MEASUREMENTS, within=folder)
+    _check_free(run, folder)
+    # The form comes first: it says that what lies here is a submission, and may be written again.
+    make_folder(folder)
     form = folder / FORM
     if not is_file(form):
         write_atomic(form, _form(run, manifest), within=folder)
+    make_folder(folder / MEASUREMENTS, within=folder)
     for part in list_parts(folder / MEASUREMENTS):
         remove(part.path, within=folder)
     write_part(folder / MEASUREMENTS, 1, rows)
@@ -109,6 +111,22 @@ def digest(folder: Path) -> str:
     for row in zip(*columns.values(), strict=True):
         made.update(repr(row).encode())
     return made.hexdigest()
+
+
+def _check_free(run: Path, folder: Path) -> None:
+    """Raises StoreError where something else than a submission would be written over."""
+    if run.resolve() == folder.resolve():
+        raise StoreError(f"{folder} is the run itself; give the submission a folder of its own")
+    if not is_folder(folder):
+        return
+    names = {path.name for path in folder.iterdir() if not is_temporary(path.name)}
+    if strange := sorted(names - NAMES):
+        raise StoreError(
+            f"{folder} holds a run, or something else that is no submission ({strange[0]}); "
+            "choose another folder"
+        )
+    if names and not is_file(folder / FORM):
+        raise StoreError(f"{folder} holds files that are no submission; choose another folder")
 
 
 def _rows(run: Path) -> Any:
@@ -143,7 +161,13 @@ def _plan(manifest: Mapping[str, Any]) -> Any:
 def _form(run: Path, manifest: Mapping[str, Any]) -> bytes:
     beside = run / FORM
     if is_file(beside):
-        return read_file(beside, MOST_FORM)
+        try:
+            return read_file(beside, MOST_FORM)
+        except OSError as error:
+            why = error.strerror or error
+            raise StoreError(
+                f"cannot take the form {beside} ({why}); mend it, or take it away"
+            ) from error
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in _name(run))
     return filled(kept.lstrip("_.-")[:80] or "submission", manifest).encode()
 

@@ -22,13 +22,15 @@ from rdbench.analysis.runs import read_run
 from rdbench.engine.merge import Merged, merge_runs
 from rdbench.rate.trace import Trace
 from rdbench.report.text.status import provenance_text
+from rdbench.spec.model import CorpusSpec
 from rdbench.store.audio import kept_audio, open_audio, write_audio
 from rdbench.store.features import read_features
 from rdbench.store.lock import RunLock
 from rdbench.store.manifest import read_manifest
+from rdbench.store.merge.place import appearing
 from rdbench.store.parts import RETIRED, read_all
 from rdbench.store.reader import read_rows
-from rdbench.store.schema import Kind, Quantity, Row
+from rdbench.store.schema import SCHEMA_VERSION, Kind, Quantity, Row
 from rdbench.store.status import run_status
 from rdbench.store.traces import read_traces
 from rdbench.store.validate import validate_run
@@ -282,7 +284,10 @@ def test_costs_of_a_machine_stand_once_and_those_of_another_beside_them(tmp_path
     found = merged(tmp_path, *runs)
     rows = read_rows(tmp_path / "out").set_index("backend")["value"]
     assert rows.to_dict() == {"here": 1.0, "there": 4.0, "elsewhere": 5.0}
-    assert [note for note in found.notes if "1 costs" in note]
+    assert [note for note in found.notes if "2 costs" in note]
+    retired = read_all(tmp_path / "out" / RETIRED)["value"].to_pylist()
+    assert sorted(retired) == [2.0, 3.0]
+    assert found.aside == 2
 
 
 def test_traces_features_and_audio_come_along(tmp_path: Path) -> None:
@@ -414,7 +419,8 @@ def test_runs_and_folders_that_cannot_be_merged_now(tmp_path: Path) -> None:
     with RunLock(b):
         assert "is being written by process" in refusal(tmp_path, a, b)
     raw = (b / "manifest.json").read_text()
-    (b / "manifest.json").write_text(raw.replace('"schema_version": 3', '"schema_version": 2'))
+    now = f'"schema_version": {SCHEMA_VERSION}'
+    (b / "manifest.json").write_text(raw.replace(now, '"schema_version": 2'))
     assert "of schema 2" in refusal(tmp_path, a, b)
     (b / "manifest.json").write_text(raw)
     (tmp_path / "out").mkdir()
@@ -422,6 +428,26 @@ def test_runs_and_folders_that_cannot_be_merged_now(tmp_path: Path) -> None:
     assert "not empty" in refusal(tmp_path, a, b)
     (tmp_path / "out" / "thesis.txt").unlink()
     assert merged(tmp_path, a, b).rows == 12
+
+
+def test_parts_of_several_folders_have_a_spec_that_names_all_clips(tmp_path: Path) -> None:
+    def sampled(manifest: dict[str, Any]) -> None:
+        manifest["spec"]["corpus"] |= {"path": "others", "sample": {"clips": 1}}
+
+    runs = make(tmp_path / "a", clips=["a"]), make(tmp_path / "b", clips=["b"], change=sampled)
+    merged(tmp_path, *runs)
+    corpus = CorpusSpec.model_validate(read_manifest(tmp_path / "out")["spec"]["corpus"])
+    assert (corpus.path, corpus.clips, corpus.sample) == ("clips", ("a", "b"), None)
+
+
+def test_two_merges_of_one_name_do_not_take_each_others_files(tmp_path: Path) -> None:
+    runs = make(tmp_path / "a"), make(tmp_path / "b")
+    with appearing(tmp_path / "out") as folder:
+        (folder / "mine").touch()
+        with pytest.raises(StoreError, match="is being made by"):
+            merged(tmp_path, *runs)
+        assert (folder / "mine").exists()
+    assert (tmp_path / "out" / "mine").exists()
 
 
 # -- ends at any moment

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from submissions import another, change_manifest, change_rows, fill_in
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ from rdbench.cli.main import app
 from rdbench.leaderboard.boards import read_collection
 from rdbench.leaderboard.site import write_site
 from rdbench.spec.model import ProtocolSpec
-from rdbench.types import RdbenchError
+from rdbench.types import RdbenchError, SpecError
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -90,6 +91,72 @@ def test_what_two_submissions_measured_alike_stands_once(submission: Path) -> No
     (board,) = read_collection(submission.parent).boards
     assert set(board.entries) == {"copy/opus", "copy/identity"}
     assert board.apart == ["opus_run: identity, opus is measured as copy has it, and stands once"]
+    # Who copies the keys and not the values takes nobody's place.
+    better = {"si_sdr": 20.0}
+    change_rows(copy, lambda r: r.assign(value=r["value"] + r["key"].map(better).fillna(0.0) * (
+        r["system"] == "opus")))  # fmt: skip
+    (board,) = read_collection(submission.parent).boards
+    assert set(board.entries) == {"copy/opus", "copy/identity", "opus_run/opus"}
+    assert "opus_run: opus has other values than copy of the same" in board.apart[0]
+
+
+def test_clips_of_other_durations_and_sets_of_other_clips_do_not_stand(submission: Path) -> None:
+    longer = another(submission, "longer")
+    change_rows(longer, lambda r: r.assign(seconds=2 * r["seconds"]))
+    more = another(submission, "more")
+
+    def with_a_set(rows: pd.DataFrame) -> pd.DataFrame:
+        one = rows[(rows["key"] == "lsd") & (rows["system"] == "opus")].iloc[:1]
+        return pd.concat([rows, one.assign(clip="", unit_key="set", value=0.001)])
+
+    def with_a_clip(manifest: dict[str, Any]) -> None:
+        clips = manifest["corpus"]["clips"]
+        clips.append({**clips[0], "name": "more.wav", "content": "0" * 64})
+        manifest["plan"] = []
+
+    change_rows(more, with_a_set)
+    change_manifest(more, with_a_clip)
+    (submission.parent / "leaderboard.yaml").write_text("boards: {main: {like: opus_run}}\n")
+    found = read_collection(submission.parent)
+    assert dict(found.left_out) == {
+        "longer": "clip clip_0.wav has 2 seconds there and 1 on the board; submit the seconds as "
+        "they were measured"
+    }
+    (board,) = found.boards
+    assert "more/opus" in board.entries
+    assert (board.run.rows["clip"] != "").all()
+
+
+def test_a_model_may_lie_elsewhere_on_another_machine(submission: Path) -> None:
+    for folder, place in ((submission, "/a/model"), (another(submission, "z"), "/b/model")):
+        card = {"options": {"weights": place}, "model_file": {"path": place, "sha256": "0" * 64}}
+        change_manifest(folder, lambda m, card=card: m["metrics"]["lsd"].update(card))
+    (board,) = read_collection(submission.parent).boards
+    assert board.apart == []
+
+
+def test_what_a_configuration_names_is_there_or_said(submission: Path) -> None:
+    folder = submission.parent
+    config = folder / "leaderboard.yaml"
+    squatter = another(submission, "0_first")
+    fill_in(squatter, name="opus_run")
+    fill_in(another(submission, "bad"), by="")
+    hidden = another(submission, "hidden")
+    change_manifest(hidden, lambda m: [c.update(transmitted=False) for c in m["variants"].values()])
+    for said, why in {
+        "{like: opus_run, anchor: opsu}": "which opus_run has not; did you mean 'opus'?",
+        "{like: bad}": "'bad'; that has findings: submission.yaml does not say who submits",
+    }.items():
+        config.write_text(f"boards: {{main: {said}}}\n")
+        with pytest.raises(SpecError) as caught:
+            read_collection(folder)
+        assert why in str(caught.value)
+    config.write_text("boards: {one: {like: hidden}, main: {like: opus_run}}\n")
+    found = read_collection(folder)
+    why_not = dict(found.left_out)
+    assert why_not["hidden"] == "nothing in it was decoded from what can be transmitted"
+    assert why_not["0_first"] == "opus_run is called 'opus_run' too; give it another name"
+    assert found.boards[1].founder.folder == submission
 
 
 def test_a_folder_without_a_usable_submission_makes_no_site(tmp_path: Path) -> None:

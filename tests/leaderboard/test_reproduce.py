@@ -63,6 +63,27 @@ def test_a_point_that_is_not_measured_again_is_not_reproduced(submission: Path) 
     assert found["identity"].reproduced
     louder = some.assign(value=some["value"] + 0.09 * (some["key"] == "si_sdr"))
     assert compared(rows, louder, generous)["opus"].same == 15
+    longer = some.assign(seconds=2 * some["seconds"])
+    assert compared(rows, longer, generous)["opus"].same == 0
+
+
+def test_scores_count_whoever_computed_them_and_whether_or_not_they_are_asked_for(
+    submission: Path,
+) -> None:
+    rows = read_rows(submission)
+    again = rows[rows["clip"] == "clip_0.wav"]
+    lsd = rows["key"] == "lsd"
+    faked = rows.assign(value=rows["value"] * (1 - 0.5 * lsd), backend="another")
+    rates = rows["kind"] == "rate"
+    faked["backend"] = faked["backend"].where(~rates, rows["backend"])
+    assert not compared(faked, again, {})["opus"].reproduced
+    honest = rows.assign(backend=faked["backend"])
+    assert compared(honest, again, {})["opus"].reproduced
+    found = compared(rows, again[again["key"] != "lsd"], {})["opus"]
+    assert (found.reproduced, found.reason) == (False, "not measured again: lsd")
+    (variant,) = rows["variant"].unique()
+    assert not compared(rows, again, {}, left_out=[variant])["opus"].compared
+    assert not compared(rows, again[again["system"] != "opus"], {})["opus"].compared
 
 
 def test_other_clips_reproduce_nothing(submission: Path, tmp_path: Path) -> None:

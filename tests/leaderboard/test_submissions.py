@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from rdbench.cli.main import app
 from rdbench.leaderboard.check import check_submission
 from rdbench.leaderboard.nominal import wrong_rates
 from rdbench.leaderboard.submission import digest, write_submission
+from rdbench.types import StoreError
 
 
 def problems(folder: Path) -> str:
@@ -38,6 +41,7 @@ def test_a_run_becomes_a_submission_that_asks_only_who_submits(
     before = digest(tmp_path / "mine")
     again = CliRunner().invoke(app, ["submit", str(measured), "-o", str(tmp_path / "mine")])
     assert again.exit_code == 0, again.output
+    assert "note: the form that lay there was kept (name opus_run, by 'A. Author')" in again.output
     assert digest(tmp_path / "mine") == before
     checked = CliRunner().invoke(app, ["submit", "--check", str(tmp_path / "mine")])
     assert checked.exit_code == 0
@@ -52,6 +56,45 @@ def test_a_form_beside_the_run_is_taken(measured: Path, tmp_path: Path) -> None:
     finally:
         form.unlink()
     assert problems(tmp_path / "mine") == ""
+
+
+@pytest.mark.parametrize("into", ["itself", "another run", "what is no submission"])
+def test_a_submission_replaces_nothing_else(measured: Path, tmp_path: Path, into: str) -> None:
+    run = Path(shutil.copytree(measured, tmp_path / "run"))
+    (run / "submission.yaml").write_text("name: mine\n")
+    out = tmp_path / "free"
+    if into == "itself":
+        out = tmp_path / "link"
+        out.symlink_to(run)
+    elif into == "another run":
+        out = Path(shutil.copytree(run, tmp_path / "other"))
+        (out / "figures").mkdir()
+    else:
+        (out / "measurements").mkdir(parents=True)
+    before = sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*"))
+    with pytest.raises(StoreError, match=r"is the run itself|holds"):
+        write_submission(run, out)
+    assert sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*")) == before
+
+
+def test_a_submission_that_was_cut_off_is_written_again(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rdbench.leaderboard.submission.write_part", cut)
+        with pytest.raises(KeyboardInterrupt):
+            write_submission(measured, tmp_path / "mine")
+    assert write_submission(measured, tmp_path / "mine").is_file()
+
+
+def test_a_form_that_is_too_long_is_one_sentence(measured: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(measured, tmp_path / "run"))
+    (run / "submission.yaml").write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(StoreError, match="cannot take the form"):
+        write_submission(run, tmp_path / "mine")
 
 
 def test_what_is_no_run_is_said_in_one_sentence(tmp_path: Path) -> None:
@@ -70,8 +113,37 @@ def test_an_edited_row_is_found_by_the_hash_of_its_part(submission: Path) -> Non
     assert "is damaged" in problems(submission)
 
 
+def test_a_clip_of_two_durations_is_found(submission: Path) -> None:
+    longer = {"opus": 2.0}
+    change_rows(
+        submission,
+        lambda r: r.assign(seconds=r["seconds"] * r["system"].map(longer).fillna(1.0)),
+    )
+    assert "5 clips have several durations (clip_0.wav, " in problems(submission)
+
+
+def test_a_metric_that_no_reproduction_would_measure_is_found(submission: Path) -> None:
+    def unasked(manifest: dict[str, Any]) -> None:
+        (asked,) = manifest["spec"]["metrics"].values()
+        asked[:] = [one for one in asked if one["key"] != "lsd"]
+
+    change_manifest(submission, unasked)
+    assert "does not ask for the metrics lsd" in problems(submission)
+
+
+def test_numbers_that_no_sum_can_hold_are_found(submission: Path) -> None:
+    huge = {"payload": 1e308, "lsd": 1e13}
+    change_rows(submission, lambda r: r.assign(value=r["key"].map(huge).fillna(r["value"])))
+    found = problems(submission)
+    assert "rates are over 1e+09 bits per second" in found
+    assert "scores of lsd lie outside of" in found
+
+
 def test_a_score_that_no_clip_can_have_is_found(submission: Path) -> None:
-    change_manifest(submission, lambda m: m["metrics"]["si_sdr"].update(upper=100.0))
+    # What the submission says of a metric that rdbench knows in its version does not count.
+    mine = {"upper": 1000.0, "direction": "lower"}
+    change_manifest(submission, lambda m: m["metrics"]["si_sdr"].update(mine))
+    assert "says of si_sdr that lower is better" in problems(submission)
     scores = {"si_sdr": 500.0}
     change_rows(submission, lambda r: r.assign(value=r["key"].map(scores).fillna(r["value"])))
     assert "scores of si_sdr lie outside of" in problems(submission)

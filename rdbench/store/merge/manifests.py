@@ -22,6 +22,8 @@ _MEASURES = (
 )  # fmt: skip
 _FILES = ("weights", "reference")
 """Options that say where a file lies; what it holds, `model_file` and `backend_version` say."""
+_PLACE = ("kind", "name", "path", "root")
+"""Of a corpus: a spec has one, and who runs it elsewhere says where the clips are."""
 _LONGEST = 60
 
 
@@ -117,12 +119,19 @@ def _check_metric(
 
 
 def _measured_with(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a metric's values depend on, wherever its files lie."""
+    return {**{name: card.get(name) for name in _MEASURES}, **options_of(card)}
+
+
+def options_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The options and files that a metric's values depend on, wherever these files lie.
+
+    card: of a manifest. Raises AttributeError for one that is none.
+    """
     model, options = card.get("model_file") or {}, card.get("options") or {}
     return {
-        **{name: card.get(name) for name in _MEASURES},
         "options": {name: value for name, value in options.items() if name not in _FILES},
         "model": model.get("sha256"),
+        "reference": card.get("backend_version") if "reference" in options else None,
     }
 
 
@@ -217,7 +226,8 @@ def _system_spec(source: Source, name: str) -> Mapping[str, Any]:
 def _specs(sources: Sequence[Source]) -> dict[str, Any]:
     """What the specs have in common, with the systems and the metrics of all.
 
-    A section that they say otherwise is in none: `merged` has each spec whole.
+    A section that they say otherwise is in none: `merged` has each spec whole. Of corpora the place
+    is the first's, and the clips are those of all, by their names.
     """
     specs = [source.manifest.get("spec") or {} for source in sources]
     joined = {
@@ -234,10 +244,25 @@ def _specs(sources: Sequence[Source]) -> dict[str, Any]:
         for domain, chosen in (spec.get("metrics") or {}).items():
             for one in chosen:
                 metrics.setdefault(domain, {}).setdefault(str(one.get("key")), one)
+    corpora = [spec.get("corpus") for spec in specs]
+    if "corpus" not in joined and all(isinstance(corpus, Mapping) for corpus in corpora):
+        joined["corpus"] = _corpus_spec(sources, corpora)
     return joined | {
         "systems": list(systems.values()),
         "metrics": {domain: list(chosen.values()) for domain, chosen in metrics.items()},
     }
+
+
+def _corpus_spec(sources: Sequence[Source], corpora: Sequence[Any]) -> dict[str, Any]:
+    first = corpora[0]
+    place = {key: first[key] for key in _PLACE if first.get(key) is not None}
+    common = {
+        key: value
+        for key, value in first.items()
+        if key not in ("sample", "limit") and all(one.get(key) == value for one in corpora)
+    }
+    clips = {str(clip.get("name")): None for source in sources for clip in source.clips()}
+    return {**common, **place, "clips": list(clips)}
 
 
 def _wider(mine: Mapping[str, Any], its: Mapping[str, Any]) -> dict[str, Any]:

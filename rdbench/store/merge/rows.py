@@ -53,6 +53,7 @@ def standing_rows(sources: Sequence[Source], joined: Mapping[str, Any]) -> Stand
     Raises StoreError for rows that contradict each other, for parts that cannot be read, and for
     more rows than a run may have.
     """
+    import pandas as pd
     import pyarrow as pa
 
     tables = list(
@@ -62,8 +63,9 @@ def standing_rows(sources: Sequence[Source], joined: Mapping[str, Any]) -> Stand
     names = [source.name for source in sources]
     _check_labels(frame, names)
     _check_values(frame, names)
-    # Of a unit, the first run's in which it has not failed; the rest says nothing else.
+    # Of a unit, the first run's in which it has not failed; the rest says nothing else, but costs.
     frame = frame.sort_values(["failed", "run", "place"], kind="stable")
+    twice = _other_timings(frame)
     frame = frame.drop_duplicates("unit_key")
     grown = _grown(sources, joined)
     aside = _of_grown_sets(frame, grown) | _of_other_costs(frame, sources)
@@ -71,16 +73,18 @@ def standing_rows(sources: Sequence[Source], joined: Mapping[str, Any]) -> Stand
     second = beside.duplicated(_PLACE)
     _check_places(beside, second, names)
     aside |= second.reindex(frame.index, fill_value=False)
-    moved = (aside & (frame["kind"] == Kind.COST)).sum()
+    moved = (aside & (frame["kind"] == Kind.COST)).sum() + len(twice)
 
-    def taken(run: int, which: pd.Series[bool]) -> pa.Table:
-        places = frame.loc[which & (frame["run"] == run), "place"].sort_values()
+    moved_rows = pd.concat([frame[aside], twice])
+
+    def taken(run: int, rows: pd.DataFrame) -> pa.Table:
+        places = rows.loc[rows["run"] == run, "place"].sort_values()
         return tables[run].take(pa.array(places.to_numpy()))
 
     runs = range(len(sources))
     return Standing(
-        [taken(run, ~aside) for run in runs],
-        [taken(run, aside) for run in runs],
+        [taken(run, frame[~aside]) for run in runs],
+        [taken(run, moved_rows) for run in runs],
         frozenset(domain for of_run in grown for domain in of_run),
         int(moved),
     )
@@ -189,6 +193,15 @@ def _of_grown_sets(frame: pd.DataFrame, grown: Sequence[frozenset[str]]) -> pd.S
     found = frame["run"] < 0
     for run, domains in enumerate(grown):
         found |= of_set & (frame["run"] == run) & frame["domain"].isin(domains)
+    return found
+
+
+def _other_timings(frame: pd.DataFrame) -> pd.DataFrame:
+    """Costs of units that an earlier row of `frame` has, timed by another run to another value."""
+    costs = frame[~frame["failed"] & (frame["kind"] == Kind.COST)]
+    twice = costs[costs.duplicated("unit_key")]
+    first = costs.drop_duplicates("unit_key").set_index("unit_key").loc[twice["unit_key"]]
+    found: pd.DataFrame = twice.iloc[_other(twice, first)]
     return found
 
 
