@@ -309,11 +309,8 @@ class _Run:
             device_class = self.devices[0].partition(":")[0]
             keys = renamed(plan, self.spec, device_class, index(self.folder))
             quantities: dict[str, Quantity] = {}
-        elif version <= 3 and any(self._of_scope(sets=True).values()):
-            sets = self._of_scope(sets=True)
-            keys, quantities = shared_features(plan, sets, index(self.folder))
         else:
-            return
+            keys, quantities = shared_features(plan, self._of_scope(sets=True), self.folder)
         if keys:
             writer.rekey(keys, quantities)
             self.progress.say(

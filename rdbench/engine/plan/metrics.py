@@ -84,7 +84,7 @@ class Metric:
             return self.identity(everywhere=everywhere)
         aligned = meant.alignment(everywhere=everywhere) is not Alignment.NONE
         how = [meant.sample_rate, meant.channels.value, meant.minimum_seconds]
-        return [*shared, *how, *([align.VERSION] if aligned else [])]
+        return [*shared, *how, *_own_content(self), *([align.VERSION] if aligned else [])]
 
     def card(self) -> dict[str, Any]:
         """What the manifest says of it."""
@@ -188,7 +188,17 @@ def _feature(metric: Metric) -> Quantity:
     if shared is None:
         return Quantity(Kind.FEATURE, metric.key)
     name, identity = shared
-    return Quantity(Kind.FEATURE, name, digest(identity)[:_MODEL_DIGITS])
+    own = _own_content(metric)
+    told = [identity, *own] if own else identity
+    return Quantity(Kind.FEATURE, name, digest(told)[:_MODEL_DIGITS])
+
+
+def _own_content(metric: Metric) -> list[Any]:
+    """Of a metric that is not rdbench's own: hashes of its code and model file."""
+    backend = metric.backend
+    if not backend.source:
+        return []
+    return [*backend.source, *([backend.model_sha256] if backend.model_sha256 else [])]
 
 
 @cache

@@ -56,13 +56,22 @@ def renamed(plan: Plan, spec: BenchmarkSpec, device_class: str, index: Index) ->
 
 
 def shared_features(
-    plan: Plan, metrics: Mapping[str, Sequence[Metric]], index: Index
+    plan: Plan, metrics: Mapping[str, Sequence[Metric]], folder: Path
 ) -> tuple[dict[str, str], dict[str, Quantity]]:
     """New keys by old ones of features that metrics of sets share, and what they are now, by new.
 
-    metrics: of sets, by domain.
+    metrics: of sets, by domain. Whatever the version of the manifest: features of metrics that no
+    plan has named since lie there, or set aside, under their old keys still.
     """
-    held = set(index.table["unit_key"].to_pylist())
+    sharing = {
+        metric.key
+        for each in metrics.values()
+        for metric in each
+        if metric.feature != Quantity(Kind.FEATURE, metric.key)
+    }
+    held, alone = _features_of(folder) if sharing else (set(), set())
+    if not sharing & alone:
+        return {}, {}
     keys: dict[str, str] = {}
     quantities: dict[str, Quantity] = {}
     for step, clip in product((None, *plan.steps.values()), plan.clips):
@@ -74,9 +83,25 @@ def shared_features(
             if own == feature or (old := plan.key(place, clip.name, own)) not in held:
                 continue
             new = plan.key(place, clip.name, feature)
-            if new not in quantities:  # one of those that were made of the same
+            if new not in held and new not in quantities:  # one of those made of the same
                 keys[old], quantities[new] = new, feature
     return keys, quantities
+
+
+def _features_of(folder: Path) -> tuple[set[str], set[str]]:
+    """Units of a run that are features, those set aside too; and metrics that have their own."""
+    import pyarrow.compute as pc
+
+    from rdbench.store.parts import MEASUREMENTS, RETIRED, read_all
+
+    units: set[str] = set()
+    metrics: set[str] = set()
+    for name in (MEASUREMENTS, RETIRED):
+        if (folder / name).is_dir():
+            table = read_all(folder / name, ("unit_key", "key", "backend"), kind=Kind.FEATURE)
+            units.update(table["unit_key"].to_pylist())
+            metrics.update(table["key"].filter(pc.equal(table["backend"], "")).unique().to_pylist())
+    return units, metrics
 
 
 class _OldKeys:

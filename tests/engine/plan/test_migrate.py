@@ -128,3 +128,19 @@ def test_what_several_metrics_made_of_a_clip_in_version_3_is_one_feature(tmp_pat
     listener.said.clear()
     assert run_benchmark(spec, folder, how, listener).written == 0
     assert listener.said == []
+
+
+def test_features_that_the_first_plan_left_out_are_taken_up_by_a_later_one(tmp_path: Path) -> None:
+    stored, folder, other = Path(__file__).parent / "stored_v3", tmp_path / "run", tmp_path / "o"
+    shutil.copytree(stored / "run", folder)
+    text = (stored / "spec.yaml").read_text()
+    other.write_text(text.replace("frechet_logmel, kernel_logmel", "snr"))
+    listener, how = Listener(), RunOptions(device="cpu", workers=1)
+    run_benchmark(read_spec(other), folder, how)
+    assert read_manifest(folder)["schema_version"] == SCHEMA_VERSION
+    spec = read_spec(stored / "spec.yaml")
+    assert run_benchmark(spec, folder, how, listener).written == 0
+    assert "4 rows got new keys" in listener.said[0]
+    listener.said.clear()
+    run_benchmark(spec, folder, how, listener)
+    assert listener.said == []

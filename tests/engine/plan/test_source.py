@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -10,6 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from rdbench.engine.plan.digests import digest
+from rdbench.engine.plan.metrics import Metric
+from rdbench.metrics.base import SetBackend
+from rdbench.metrics.registry import backend
+from rdbench.store.schema import Kind, Quantity
 
 CODE = """
 import torch
@@ -94,3 +101,22 @@ def test_codecs_of_rdbench_know_their_own() -> None:
     from rdbench.engine.plan.source import code_of
 
     assert code_of(create("opus", points=[12]), "{}").source == ()
+
+
+def test_features_that_a_foreign_metric_shares_are_of_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it says of them cannot tell that it was edited; built-in ones keep their keys."""
+    built = {}
+    for options, source in (("{}", ()), ('{"a": 1}', ("ab",)), ('{"a": 2}', ("cd",))):
+        built[options] = copy.copy(backend("frechet_logmel"))
+        built[options].source = source
+    monkeypatch.setattr("rdbench.engine.plan.metrics._built", lambda metric: built[metric.options])
+    own, *foreign = (Metric("frechet_logmel", options=one) for one in built)
+    assert len({metric.feature for metric in (own, *foreign)}) == 3
+    shared = own.feature_identity()
+    assert [one.feature_identity() for one in foreign] == [[*shared, "ab"], [*shared, "cd"]]
+    assert isinstance(built["{}"], SetBackend)
+    assert built["{}"].shared_features is not None
+    name, identity = built["{}"].shared_features
+    assert own.feature == Quantity(Kind.FEATURE, name, digest(identity)[:12])
