@@ -15,6 +15,8 @@ settings.load_profile("rdbench")
 
 # A script for another interpreter, whose packages are not here.
 collect_ignore = ["codecs/remote/seeded_dualcodec.py"]
+# Doctests are looked for in every file, and all of these have one name as modules.
+collect_ignore_glob = ["*/conftest.py"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
