@@ -81,7 +81,7 @@ leaderboard: $(VENV)/.base
 	rm -rf build/submissions
 	for run in speech_16k music_44k; do \
 	  $(BIN)/rdbench submit results/$$run -o build/submissions/$$run || exit 1; \
-	  cp results/$$run/reproduction.json build/submissions/$$run 2>/dev/null || true; \
+	  [ ! -f results/$$run/reproduction.json ] || cp results/$$run/reproduction.json build/submissions/$$run || exit 1; \
 	done
 	cp results/leaderboard.yaml build/submissions
 	$(BIN)/rdbench leaderboard build/submissions -o site/leaderboard

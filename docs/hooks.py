@@ -189,7 +189,6 @@ def _help(option: Any) -> str:
 
 
 def _corpora() -> str:
-    from rdbench.cli.corpora import domains, size
     from rdbench.corpora.entries import entries
 
     known = list(entries())
@@ -197,9 +196,9 @@ def _corpora() -> str:
         (
             f"`{one.name}`",
             f"[{one.title}]({one.homepage})",
-            domains(one),
+            one.all_domains,
             str(one.clips.count or "not stated"),
-            size(one),
+            one.size,
             "by hand" if one.by_hand else "fetch",
             one.licence,
         )

@@ -46,7 +46,7 @@ def _list() -> None:
 
     titles = ("corpus", "domain", "size", "licence", "to be had")
     found = list(entries())
-    rows = [(one.name, domains(one), size(one), one.licence, _where(one)) for one in found]
+    rows = [(one.name, one.all_domains, one.size, one.licence, _where(one)) for one in found]
     width = terminal_width()
     if width is None:
         print_table(titles, rows)
@@ -61,18 +61,6 @@ def _list() -> None:
     typer.echo("`rdbench corpora show NAME` says all of one, with its licence.")
     if any(one.fetched is None for one in found):
         typer.echo("* not fetched for real yet: its layout was tried on a small imitation")
-
-
-def domains(known: Entry) -> str:
-    return ", ".join(dict.fromkeys([*(kind.means for kind in known.domains), known.domain]))
-
-
-def size(known: Entry) -> str:
-    return "not known" if known.bytes is None else _bytes(known.bytes)
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _where(known: Entry) -> str:
@@ -97,7 +85,7 @@ def show(name: NameArgument) -> None:
     known = entry(name)
     said = {
         "title": known.title,
-        "domain": domains(known),
+        "domain": known.all_domains,
         "clips": f"{known.clips.count} ({known.clips.found})" if known.clips.count else "",
         "licence": known.licence,
         "cite": known.citation,
@@ -156,13 +144,15 @@ def fetch(
 
 def _progress(name: str) -> Callable[[int, int], None]:
     """Tells each tenth of a file."""
+    from rdbench.corpora.entries import size_text
+
     told = 0.0
 
     def tell(have: int, whole: int) -> None:
         nonlocal told
         if whole and have < whole and have / whole >= told + _STEP:
             told = have / whole
-            typer.echo(f"  {name}: {_bytes(have)} of {_bytes(whole)}", err=True)
+            typer.echo(f"  {name}: {size_text(have)} of {size_text(whole)}", err=True)
 
     return tell
 

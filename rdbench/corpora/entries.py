@@ -212,11 +212,32 @@ class Entry(_Model):
         sizes = [part.bytes for archive in self.archives for part in archive.parts]
         return None if None in sizes or not sizes else sum(size or 0 for size in sizes)
 
+    @property
+    def size(self) -> str:
+        """The same as text, in megabytes or gigabytes."""
+        return "not known" if self.bytes is None else size_text(self.bytes)
+
+    @property
+    def all_domains(self) -> str:
+        """Every domain that a clip may have, with commas."""
+        return ", ".join(dict.fromkeys([*(kind.means for kind in self.domains), self.domain]))
+
     def domain_of(self, path: str) -> str:
         """The domain of a clip by its path."""
         return next(
             (kind.means for kind in self.domains if re.fullmatch(kind.files, path)), self.domain
         )
+
+
+def size_text(size: int) -> str:
+    """Some bytes in megabytes or gigabytes, where they are as many.
+
+    >>> size_text(700), size_text(346_663_984), size_text(22_656_664_047)
+    ('700 bytes', '347 MB', '22.7 GB')
+    """
+    if size < 1e6:
+        return f"{size} bytes"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 @cache

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rdbench import download
 from rdbench.corpora.clips import corpus_of
-from rdbench.corpora.entries import Archive, Entry, File
+from rdbench.corpora.entries import Archive, Entry, File, size_text
 from rdbench.corpora.places import Record, place_of, read_record
 from rdbench.corpora.unpack import unpack
 from rdbench.download import Opener, Progress
@@ -170,8 +170,8 @@ class _Source:
         free = shutil.disk_usage(self._part).free
         if coming > free:
             raise DownloadError(
-                f"{known.name} takes about {coming / 1e9:.1f} GB, and {self._part.parent} has room "
-                f"for {free / 1e9:.1f} GB; make room, or name another folder with --data"
+                f"{known.name} takes about {size_text(coming)}, and {self._part.parent} has room "
+                f"for {size_text(free)}; make room, or name another folder with --data"
             )
 
     def _here(self, file: File) -> int:

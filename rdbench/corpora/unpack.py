@@ -35,6 +35,7 @@ SPARE_BYTES = 2**26
 _BLOCK = 2**20
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError, EOFError,
+    # Of zipfile: a method that it does not know, a password, and fields that make no sense.
     NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
 _JUNK = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store)", re.DOTALL)
@@ -129,7 +130,8 @@ def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
         if info.isdir():
             continue
         yield info.name, archive.extractfile(info) if info.isreg() else None
-        archive.members = []  # type: ignore[attr-defined]  # which it would keep all of
+        # tarfile keeps every member that it has passed: gigabytes, for millions of files.
+        archive.members = []  # type: ignore[attr-defined]
 
 
 def _read_zip(stream: IO[bytes], parts: Sequence[Path]) -> zipfile.ZipFile:

@@ -39,6 +39,7 @@ from rdbench.leaderboard.record import (
     badges,
 )
 from rdbench.leaderboard.submission import Submission
+from rdbench.spec.complaints import sentence
 from rdbench.spec.load import read_yaml
 from rdbench.store.merge.manifests import options_of
 from rdbench.store.reader import read_rows
@@ -330,9 +331,7 @@ def read_config(path: Path) -> Config:
     try:
         return Config.model_validate(read_yaml(path, "leaderboard"))
     except ValidationError as error:
-        first = error.errors()[0]
-        named = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{path}: {named}: {first['msg']}") from None
+        raise SpecError(f"{path}: {sentence(error, Config)}") from None
 
 
 def _may_be_one(path: Path) -> bool:

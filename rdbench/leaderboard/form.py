@@ -30,6 +30,7 @@ from pydantic import (
     field_validator,
 )
 
+from rdbench.spec.complaints import sentence
 from rdbench.spec.load import read_yaml
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
@@ -88,13 +89,7 @@ def read_form(path: Path) -> Form:
     try:
         return Form.model_validate(content)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-        named = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            inside = SystemForm if first["loc"][0] == "systems" else Form
-            message = f"is not known; {nearest(str(first['loc'][-1]), list(inside.model_fields))}"
-        raise SpecError(f"{path}: {named}: {message}") from None
+        raise SpecError(f"{path}: {sentence(error, Form)}") from None
 
 
 def unfilled(form: Form, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rdbench.report.cards import systems_with_streams
+from rdbench.spec.complaints import sentence
 from rdbench.spec.load import read_yaml
 from rdbench.store.variants import variants_of
 from rdbench.suggest import nearest
@@ -117,14 +118,7 @@ def read_report_config(path: Path | None) -> ReportConfig:
     try:
         return ReportConfig.model_validate(content)
     except ValidationError as error:
-        # A key that is not known explains most other complaints.
-        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-        named = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            inside = SystemLook if first["loc"][0] == "systems" else ReportConfig
-            message = f"is not known; {nearest(str(first['loc'][-1]), list(inside.model_fields))}"
-        raise SpecError(f"{path}: {named}: {message}") from None
+        raise SpecError(f"{path}: {sentence(error, ReportConfig)}") from None
 
 
 def configured(run: Run, config: ReportConfig) -> Run:

@@ -14,16 +14,16 @@ import os
 import re
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from rdbench.files import read_file
 from rdbench.identity import names_class
 from rdbench.spec import shipped
-from rdbench.spec.model import DEFAULT, BenchmarkSpec, CorpusSpec, MetricSpec, SystemSpec
+from rdbench.spec.complaints import sentence, shown, type_name
+from rdbench.spec.model import BenchmarkSpec, CorpusSpec, MetricSpec, SystemSpec
 from rdbench.suggest import nearest
 from rdbench.types import SpecError
 
@@ -106,7 +106,7 @@ def make_spec(
     try:
         spec = BenchmarkSpec.model_validate(content)
     except ValidationError as error:
-        raise SpecError(f"{where}: {_sentence(error)}") from None
+        raise SpecError(f"{where}: {sentence(error, BenchmarkSpec, 'the spec')}") from None
     try:
         _check_names(spec, metric_keys, codec_names)
     except SpecError as error:
@@ -197,7 +197,7 @@ def read_yaml(path: Path, what: str = "spec") -> dict[str, Any]:
     """The mapping in a YAML file, read as data only; raises SpecError with one sentence."""
     content = yaml_data(path, what)
     if not isinstance(content, dict):
-        raise SpecError(f"{what} {path} must be a mapping of keys, not {_type_name(content)}")
+        raise SpecError(f"{what} {path} must be a mapping of keys, not {type_name(content)}")
     return content
 
 
@@ -288,10 +288,10 @@ class _Loader(yaml.SafeLoader):
             key: Any = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise _refusal(
-                    key_node, f"the key {_shown(key)} is {_type_name(key)}; put it in quotes"
+                    key_node, f"the key {shown(key)} is {type_name(key)}; put it in quotes"
                 )
             if key in seen:
-                raise _refusal(key_node, f"the key {_shown(key)} is there twice; keep one")
+                raise _refusal(key_node, f"the key {shown(key)} is there twice; keep one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -373,89 +373,3 @@ def _with(spec: BenchmarkSpec, update: dict[str, Any]) -> BenchmarkSpec:
     changed = spec.model_copy(update=update)
     changed._folder = spec.folder
     return changed
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first of pydantic's errors as one sentence, unknown keys before all others.
-
-    A misspelt key makes a required one missing too; the misspelling is what helps.
-    """
-    errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    # A list whose items are wrong is also said to be too short.
-    around = {item["loc"][:end] for item in errors for end in range(len(item["loc"]))}
-    errors = [item for item in errors if item["loc"] not in around]
-    text = _one(errors[0])
-    more = len(errors) - 1
-    return f"{text} (and {more} more)" if more else text
-
-
-def _one(error: ErrorDetails) -> str:
-    location = error["loc"]
-    where = f"`{_path(location)}`" if _path(location) else "the spec"
-    return f"{where}{_complaint(error['type'], location, error['input'], error)}"
-
-
-def _complaint(kind: str, location: tuple[int | str, ...], value: Any, error: ErrorDetails) -> str:
-    context = error.get("ctx", {})
-    if kind == "value_error":
-        return f": {context.get('error', error['msg'])}"
-    if kind == "extra_forbidden":
-        known = _model_at(location[:-1]).model_fields
-        text = f"is not a known key; {nearest(str(location[-1]), known)}"
-        if location[0] == "systems" and len(location) == 3 and "did you mean" not in text:
-            text += "; what a codec is given stands under `options`"
-    elif kind == "missing":
-        text = "is missing; add it"
-    elif kind in ("literal_error", "enum"):
-        choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        text = f"is {_shown(value)}; {nearest(str(value), choices, many='choose from')}"
-    elif kind == "string_pattern_mismatch":
-        text = f"is {_shown(value)}; use a name without slashes, and without a dot at its end"
-    elif kind == "string_too_long":
-        text = f"has {len(value)} characters; use at most {context['max_length']}"
-    elif kind in ("dict_type", "model_type", "model_attributes_type"):
-        text = f"must be a mapping of keys, not {_type_name(value)}"
-    elif kind == "too_short":
-        text = "is empty; name at least one, or leave the key out"
-    elif kind in ("tuple_type", "list_type"):
-        text = f"must be a list, not {_type_name(value)}"
-    else:
-        reason = error["msg"].removeprefix("Input ").removeprefix("Value ")
-        text = f"is {_shown(value)}, but it {reason}"
-    return f" {text}"
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """`systems[2].poinst`; the `default` that one value for all domains became is left out."""
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif part not in (DEFAULT, "[key]"):
-            text += f".{part}" if text else str(part)
-    return text
-
-
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that is validated at a place of the spec."""
-    model: type[BaseModel] = BenchmarkSpec
-    for part in location:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        model = (_model_in(field.annotation) if field else None) or model
-    return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _type_name(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing", bool: "yes/no"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else "another type")

@@ -44,11 +44,10 @@ T = TypeVar("T")
 _COPY = re.compile(r"noise_-?[0-9]{1,2}(\.[0-9]+)?|room_(?!0*\.?0*$)([0-9](\.[0-9]+)?|10)")
 
 # Names become parts of file names, table cells and legend entries.
+NAME_PATTERN = r"^[^\x00-\x1f\x7f/\\]*[^\x00-\x20/\\.]$"
 Name = Annotated[
     str,
-    StringConstraints(
-        min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f/\\]*[^\x00-\x20/\\.]$"
-    ),
+    StringConstraints(min_length=1, max_length=80, pattern=NAME_PATTERN),
 ]
 Channels = Literal["mono", "stereo", "native"]
 SampleRate = Annotated[StrictInt, Field(ge=8000, le=192_000)]

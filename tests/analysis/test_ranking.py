@@ -124,7 +124,7 @@ def test_ranges_of_what_is_alike_overlap_and_the_better_is_never_behind(
 ) -> None:
     count, verdicts = drawn
     pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-    duels = [Duel(i, j, verdict) for (i, j), verdict in zip(pairs, verdicts, strict=True)]  # type: ignore[arg-type]
+    duels = [Duel(i, j, verdict) for (i, j), verdict in zip(pairs, verdicts, strict=True)]
     ranks = _ranks(count, duels)
     for duel in duels:
         one, two = ranks[duel.first], ranks[duel.second]

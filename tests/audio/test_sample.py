@@ -37,7 +37,7 @@ def test_neither_the_order_of_the_files_nor_the_size_decides(
     corpus: Corpus, seed: int, per: tuple[str, ...], random: object
 ) -> None:
     shuffled = list(corpus.clips)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     before: set[str] = set()
     for count in range(1, len(shuffled) + 1):
         chosen = corpus.sample(count, seed=seed, per=per).clips

@@ -86,7 +86,7 @@ def tf32() -> Iterator[None]:
 def test_tf32_is_off_while_a_model_runs_and_allowed_again_behind_it(build: type[Codec]) -> None:
     codec = build()
     codec.roundtrip(np.zeros(80, np.float32), 8000)
-    assert codec.seen == [(False, False)] * 2  # type: ignore[attr-defined]
+    assert codec.seen == [(False, False)] * 2
     assert allowed() == (True, True)
 
 

@@ -55,7 +55,7 @@ def zipped(content: Tree) -> bytes:
 
 def tarred(content: Tree, mode: str = "w:gz") -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=out, mode=mode) as archive:
         for name, data in content.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)

@@ -167,7 +167,7 @@ def test_room_is_looked_for_before_anything_is_fetched(
     known, server = libri
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(9, 9, 100))
-    with pytest.raises(DownloadError, match=r"has room for 0\.0 GB; make room, or name another"):
+    with pytest.raises(DownloadError, match=r"has room for 100 bytes; make room, or name another"):
         fetch(known, say=silent, opener=server.open)
     assert server.asked == []
     # What broke off is there in part, and that needs no room again.

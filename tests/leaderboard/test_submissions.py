@@ -188,7 +188,7 @@ def test_weights_must_be_said_how_to_have(submission: Path) -> None:
     ("field", "value", "said"),
     [
         ("link", "javascript:alert(1)", "a link begins with https://"),
-        ("name", "../../etc", "name: String should match pattern"),
+        ("name", "../../etc", "`name` is '../../etc', but it should match pattern"),
         ("buy", "me", "did you mean 'by'?"),
     ],
 )

@@ -130,6 +130,7 @@ class GateConfig(BaseModel):
 
 def read_config(path: Path | None) -> GateConfig:
     """The configuration at `path`, the defaults for None; raises SpecError in one sentence."""
+    from rdbench.spec.complaints import sentence
     from rdbench.spec.load import yaml_data
 
     if path is None:
@@ -138,10 +139,4 @@ def read_config(path: Path | None) -> GateConfig:
     try:
         return GateConfig.model_validate({} if content is None else content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            fields = GateConfig.model_fields if len(first["loc"]) == 1 else Tolerance.model_fields
-            message = f"is no field; {nearest(str(first['loc'][-1]), list(fields))}"
-        raise SpecError(f"{path}: {place}: {message}; see docs/gate.md") from error
+        raise SpecError(f"{path}: {sentence(error, GateConfig)}; see docs/gate.md") from error

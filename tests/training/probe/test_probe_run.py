@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tiny_runs import Killed, assert_same
 
 from rdbench.identity import file_sha256
 from rdbench.models import checkpoint as autoencoders
@@ -61,16 +62,6 @@ def state(out: Path) -> dict[str, torch.Tensor]:
     content = torch.load(out / STATE, weights_only=True)
     average = {str(i): value for i, value in enumerate(content["average"])}
     return dict(content["model"]) | average
-
-
-def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
-
-
-class Killed(Exception):
-    """Stands for SIGKILL: nothing is tidied up."""
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

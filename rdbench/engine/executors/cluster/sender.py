@@ -110,7 +110,7 @@ class Sender:
                 return str(call.result(timeout=2.0))
             except TimeoutError:
                 continue
-            except Exception as error:  # of Dask's
+            except Exception as error:  # whatever a worker raised, or Dask for one that went
                 return f"{type(error).__name__}: {error}"
         call.cancel()
         return "it is gone"

@@ -13,15 +13,15 @@ import importlib
 import shlex
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rdbench.files import read_file
+from rdbench.spec.complaints import sentence, shown
+from rdbench.spec.load import read_yaml
+from rdbench.suggest import nearest
 from rdbench.types import RdbenchError, SpecError
 
-MAX_BYTES = 64 * 2**10
 BEFORE_THE_END = 300
 """Seconds before the end of a job's time at which its worker gives back what it has not begun."""
 STAGGER = 120
@@ -187,24 +187,25 @@ class KubernetesSettings(_Settings):
 
 
 ClusterSettings = JobSettings | SshSettings | KubernetesSettings
-_ANY: TypeAdapter[ClusterSettings] = TypeAdapter(
-    Annotated[ClusterSettings, Field(discriminator="kind")]
-)
+KINDS: dict[str, type[ClusterSettings]] = {
+    kind: model
+    for model in (JobSettings, SshSettings, KubernetesSettings)
+    for kind in get_args(model.model_fields["kind"].annotation)
+}
 
 
 def read_settings(path: Path) -> ClusterSettings:
     """The settings in a YAML file; raises SpecError for what is none."""
+    content = read_yaml(path, "cluster")
+    kind = content.get("kind")
+    model = KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        hint = nearest(str(kind), list(KINDS), many="choose from")
+        raise SpecError(f"cluster {path}: `kind` is {shown(kind)}; {hint}")
     try:
-        content = yaml.safe_load(read_file(path, MAX_BYTES))
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise SpecError(f"the cluster {path} cannot be read ({said}); mend it") from None
-    try:
-        return _ANY.validate_python(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "kind"
-        raise SpecError(f"the cluster {path}: {where}: {first['msg']}; mend that") from None
+        raise SpecError(f"cluster {path}: {sentence(error, model)}") from None
 
 
 def _class_of(module: str, name: str) -> Any:

@@ -30,13 +30,13 @@ def settings(tmp_path: Path, content: Any) -> Any:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (SLURM | {"wall": 1}, "slurm.wall: Extra inputs are not permitted"),
-        (SLURM | {"workers": 0}, "workers: Input should be greater than or equal to 1"),
-        (SLURM | {"walltime": "4h"}, "walltime: String should match"),
-        ({"kind": "cloud"}, "kind: Input tag 'cloud'"),
-        ("[1", "cannot be read"),
-        ("[" * 1_000, "cannot be read"),
-        ("3", "kind: "),
+        (SLURM | {"wall": 1}, "`wall` is not a known key; did you mean 'walltime'"),
+        (SLURM | {"workers": 0}, "`workers` is 0, but it should be greater than or equal to 1"),
+        (SLURM | {"walltime": "4h"}, "`walltime` is '4h', but it should match pattern"),
+        ({"kind": "cloud"}, "`kind` is 'cloud'; choose from: slurm, pbs"),
+        ("[1", "is not valid YAML"),
+        ("[" * 1_000, "is not valid YAML"),
+        ("3", "must be a mapping of keys"),
     ],
 )
 def test_a_file_that_says_nothing_of_use_is_a_sentence(
