@@ -3,8 +3,8 @@
 It looks like a checkout, but for files under the names of our specs, cut to two systems at two
 points, two clips and two metrics; its recipe is cut to one step of training, and its published
 results to a few systems and metrics.
-`.venv/bin` holds commands of the Python that runs the tests; `pip install --editable .` there only
-makes the entry points of the folder's pyproject.toml known.
+`.venv/bin` holds commands of the Python that runs the tests, `rdbench` by way of `warm_commands`;
+`pip install --editable .` there only makes the entry points of the folder's pyproject.toml known.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from warm_commands import CLIENT
 
 from rdbench.spec import shipped
 
@@ -58,6 +59,11 @@ def make_sandbox(folder: Path) -> None:
         folder / "checkpoints" / "step_1000.safetensors",
     )
     _results(folder / ".published")
+
+
+def socket_of(folder: Path) -> Path:
+    """Where `rdbench` of the sandbox is served."""
+    return folder / ".venv" / "served"
 
 
 def restore(folder: Path) -> None:
@@ -115,10 +121,12 @@ def _cut_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 def _commands(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder.parent / "pip.py").write_text(_PIP)
+    (folder.parent / "client.py").write_text(CLIENT)
+    served = f"-I -S {folder.parent / 'client.py'} {socket_of(folder.parent.parent)} rdbench"
     refused = "-c 'raise SystemExit(\"this python installs nothing\")'"
     programs = {
         "python": refused,
-        "rdbench": "-m rdbench",
+        "rdbench": served,
         "pytest": "-m pytest -p no:cacheprovider",
         "pip": str(folder.parent / "pip.py"),
     }
