@@ -347,6 +347,8 @@ def units(folder: Path, count: int) -> tuple[str, list[str], list[str]]:
         f"| `rdbench status` | {_seconds(listing)} |",
         f"| `rdbench validate` | {_seconds(checking)} |",
         f"| units per second | {done / (half['measured'] + rest['measured']):.0f} |",
+        f"| … from 10 to 40 %; from 60 to 90 % | {_speed(half, done, 0.1, 0.4):.0f}; "
+        f"{_speed(rest, done, 0.6, 0.9):.0f} |",
     ]
     findings = [
         f"memory grew from {least:.0f} to {most:.0f} MB"
@@ -357,7 +359,8 @@ def units(folder: Path, count: int) -> tuple[str, list[str], list[str]]:
         findings.append(f"{done} units of {clips * QUANTITIES}")
     # Seconds of CPU: on a machine that others use too, the clock measures them.
     slow = {"resuming": rest["start"], "resuming what is done": again["start"], "status": listing}
-    findings += [f"{name} took {_seconds(took)}" for name, took in slow.items() if took[1] > 5]
+    most = 5 * max(1.0, count / 100_000)
+    findings += [f"{name} took {_seconds(took)}" for name, took in slow.items() if took[1] > most]
     return "units", table, findings
 
 
@@ -414,6 +417,7 @@ def _long_run(folder: Path, *, stop_at: float = 1.0) -> dict[str, Any]:
     )
     found: dict[str, Any] = {
         "memory": [],
+        "times": [],
         "parts": 0,
         "found": 0,
         "total": 1,
@@ -432,6 +436,7 @@ def _long_run(folder: Path, *, stop_at: float = 1.0) -> dict[str, Any]:
             done = int(line.split()[1].partition("/")[0])
             share = done / found["total"]
             found["memory"].append((share, work.memory_info().rss))
+            found["times"].append((share, now))
             parts = len(list((folder / "run" / "measurements").glob("*.parquet")))
             found["parts"] = max(found["parts"], parts)
             if share >= stop_at < 1:
@@ -439,6 +444,15 @@ def _long_run(folder: Path, *, stop_at: float = 1.0) -> dict[str, Any]:
     process.wait()
     found["measured"] = time.monotonic() - began - found["start"][0]
     return found
+
+
+def _speed(run: dict[str, Any], units: int, first: float, last: float) -> float:
+    """Units per second over a range of shares, of so many units in all."""
+    inside = [(share, now) for share, now in run["times"] if first <= share <= last]
+    if len(inside) < 2:
+        return float("nan")
+    (begin, began), (end, ended) = inside[0], inside[-1]
+    return (end - begin) * units / (ended - began)
 
 
 def _memory(run: dict[str, Any], first: float, last: float) -> tuple[float, float]:

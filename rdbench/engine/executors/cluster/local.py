@@ -55,6 +55,11 @@ class LocalCluster:
         )  # fmt: skip
 
     @property
+    def scheduler_process(self) -> int:
+        """The scheduler's process."""
+        return self._processes[0].pid
+
+    @property
     def worker_process(self) -> int:
         """The process below which the workers are."""
         return self._processes[1].pid
