@@ -146,9 +146,9 @@ class AutoencoderConfig(Frozen):
 
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)] = 16_000
     channels: Annotated[int, Field(ge=1, le=64)] = 1
-    backbone: Annotated[
-        SpectralConfig | DacConfig | StarConfig, Field(discriminator="kind")
-    ] = SpectralConfig()
+    backbone: Annotated[SpectralConfig | DacConfig | StarConfig, Field(discriminator="kind")] = (
+        SpectralConfig()
+    )
     bottleneck: Annotated[GaussianConfig | RvqConfig, Field(discriminator="kind")] = (
         GaussianConfig()
     )

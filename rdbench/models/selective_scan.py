@@ -42,7 +42,7 @@ def selective_scan(
     *,
     chunk: int = CHUNK,
 ) -> torch.Tensor:
-    """y (clips, frames, width) of the recurrence above, from a state of zero.
+    """Y (clips, frames, width) of the recurrence above, from a state of zero.
 
     u, delta: (clips, frames, width), delta ≥ 0. a: (width, state), below 0. b, c: (clips, frames,
     state). chunk: frames at once, which changes speed and memory and nothing else.
@@ -60,7 +60,7 @@ def selective_scan(
 def _states(
     u: torch.Tensor, delta: torch.Tensor, a: torch.Tensor, b: torch.Tensor, before: torch.Tensor
 ) -> torch.Tensor:
-    """Every h_t (clips, frames, width, state) of a chunk, after `before` (clips, 1, width, state)."""
+    """Every h_t (clips, frames, width, state) of a chunk; `before`: the state that it starts from."""
     kept = (delta.unsqueeze(-1) * a).exp()
     taken = (delta * u).unsqueeze(-1) * b.unsqueeze(2)
     taken = torch.cat([taken[:, :1] + kept[:, :1] * before, taken[:, 1:]], 1)

@@ -32,12 +32,12 @@ class Snake(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.log_alpha = nn.Parameter(torch.zeros(channels, 1))
+        self.log_alpha = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The shape of `x`."""
-        alpha = self.log_alpha.exp()
-        return x + (alpha * x).sin().square() / alpha
+        alpha = self.log_alpha.exp()[:, None]
+        return x + (alpha * x).sin().square() * alpha.reciprocal()
 
 
 class ResidualBlock(nn.Module):
@@ -94,7 +94,11 @@ class StarEncoder(nn.Module):
         self.features = config.widths[-1]
         layers: list[nn.Module] = [_convolution(channels, config.widths[0])]
         for (width, wider), stride in zip(pairwise(config.widths), config.strides, strict=True):
-            layers += [*_residual(width, config.dilations), Snake(width), Down(width, wider, stride)]
+            layers += [
+                *_residual(width, config.dilations),
+                Snake(width),
+                Down(width, wider, stride),
+            ]
         self.convolutions = nn.Sequential(*layers)
         self.scans = _scans(config)
 
