@@ -60,7 +60,7 @@ def selective_scan(
 def _states(
     u: torch.Tensor, delta: torch.Tensor, a: torch.Tensor, b: torch.Tensor, before: torch.Tensor
 ) -> torch.Tensor:
-    """Every h_t (clips, frames, width, state) of a chunk; `before`: the state that it starts from."""
+    """Every h_t of a chunk, (clips, frames, width, state), from the state `before` on."""
     kept = (delta.unsqueeze(-1) * a).exp()
     taken = (delta * u).unsqueeze(-1) * b.unsqueeze(2)
     taken = torch.cat([taken[:, :1] + kept[:, :1] * before, taken[:, 1:]], 1)
