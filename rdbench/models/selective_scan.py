@@ -30,7 +30,7 @@ CHUNK = 64
 _KERNEL = 4
 _CHANNELS_PER_RANK = 16
 _STEPS = (1e-3, 0.1)
-"""Between these lie Δ before training (as published): a memory of ten to a thousand frames."""
+"""Between these lies Δ before training: a memory of ten to a thousand frames."""
 
 
 def selective_scan(
@@ -91,7 +91,8 @@ class SelectiveDirection(nn.Module):
         # for as a table it would be taken for a matrix, which Muon keeps orthogonal.
         self.decay = nn.Parameter(torch.zeros(width * state))
         self.skip = nn.Parameter(torch.ones(width))
-        self._start_steps()
+        # Undoes softplus at the ends: Δ is then about uniform in its logarithm, as published.
+        nn.init.uniform_(self.step.bias, *(math.log(math.expm1(delta)) for delta in _STEPS))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """What each frame sees of itself and of those before it."""
@@ -107,12 +108,6 @@ class SelectiveDirection(nn.Module):
     def _a(self) -> torch.Tensor:
         order = torch.arange(1, self.state + 1, device=self.decay.device)
         return -order * self.decay.reshape(-1, self.state).exp()
-
-    @torch.no_grad()
-    def _start_steps(self) -> None:
-        low, high = map(math.log, _STEPS)
-        delta = torch.rand_like(self.step.bias).mul(high - low).add(low).exp()
-        self.step.bias.copy_(delta + (-torch.expm1(-delta)).log())  # softplus undone
 
 
 class BidirectionalScan(nn.Module):
