@@ -10,15 +10,16 @@ minutes, and the page of the try lies elsewhere; what a try has trained is not t
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from trained_models import HERE, options_of, speech_spec, system
 
 import rdbench
 from rdbench.models import checkpoint
@@ -30,7 +31,6 @@ from rdbench.training.record.log import LOG, read_log
 from rdbench.training.run import crops, open_corpus, train
 from rdbench.types import RdbenchError
 
-HERE = Path(__file__).parent
 RECIPE = HERE / "recipes" / "rate_control.yaml"
 RATES = (1.5, 3.0, 6.0)
 SEEDS = (1, 2, 3)
@@ -62,14 +62,7 @@ class Trained:
 
 def main() -> None:
     """Trains, measures, and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="states, weights and rows")
-    parser.add_argument("--data", help="a folder of training clips in place of the recipe's")
-    parser.add_argument("--clips", default="", help="the manifest of the clips to measure on")
-    parser.add_argument("--limit", type=int, default=20, help="of these clips")
-    parser.add_argument("--steps", type=int, help="of every stage, for a try")
-    parser.add_argument("--page", type=Path, default=HERE, help="folder of the page")
-    options = parser.parse_args()
+    options = options_of(__doc__).parse_args()
     logging.basicConfig(level=logging.WARNING)
     recipes = {one.name: one for one in load(RECIPE) if isinstance(one, Recipe)}
     if options.steps:
@@ -81,10 +74,9 @@ def main() -> None:
     try:
         train_all(recipes, crops(recipes["base"], corpus), options.out)
     except RdbenchError as error:
-        parser.exit(1, f"{error}\n")
+        sys.exit(str(error))
     cpu = time.process_time() - began
-    clips = options.clips or "$RDBENCH_SHARED/clips/manifest.csv"
-    found = measured(options.out, clips, options.limit, recipes)
+    found = measured(options.out, options.clips, options.limit, recipes)
     options.page.mkdir(parents=True, exist_ok=True)
     draw(found, options.page)
     page = options.page / "rate_control.md"
@@ -159,25 +151,8 @@ def _last(folder: Path, name: str) -> float:
 def measured(out: Path, clips: str, limit: int, recipes: Mapping[str, Recipe]) -> list[Trained]:
     """Rates and mel distances of samples on whole clips, by `rdbench.run`."""
     todo = {name_of(*job): job for job in jobs(recipes)}
-    systems = [
-        {
-            "codec": "vae",
-            "name": name,
-            "options": {"weights": str((out / name / WEIGHTS).resolve())},
-            "variants": ["sample"],
-        }
-        for name in todo
-    ]
-    spec = {
-        "name": "rate_control",
-        "corpus": {
-            "kind": "manifest", "path": os.path.expandvars(clips), "domains": ["speech"],
-            "sample": {"clips": limit},
-        },
-        "protocol": {"sample_rate": 16000, "channels": "mono"},
-        "metrics": {"default": [METRIC]},
-        "systems": systems,
-    }  # fmt: skip
+    systems = [system(name, out / name / WEIGHTS, ["sample"]) for name in todo]
+    spec = speech_spec("rate_control", systems, clips=clips, limit=limit, metrics=[METRIC])
     table = rdbench.run(spec, out=out / "measured", costs="none", workers=1).frame()
     rows = table[(table["metric"] == METRIC) & (table["variant"] == "sample")]
     return [

@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from rdbench.models.bottleneck import GaussianBottleneck, RvqBottleneck
-from rdbench.models.config import AutoencoderConfig, DacConfig, GaussianConfig
+from rdbench.models.config import AutoencoderConfig, DacConfig, GaussianConfig, StarConfig
 from rdbench.models.dac_backbone import DacDecoder, DacEncoder
 from rdbench.models.packages import older_weight_norm
 from rdbench.models.spectral import SpectralDecoder, SpectralEncoder
+from rdbench.models.star_backbone import StarDecoder, StarEncoder
 
 
 class Pass(NamedTuple):
@@ -36,8 +37,8 @@ class Pass(NamedTuple):
 class Autoencoder(nn.Module):
     """The model that `config` describes, with fresh weights from torch's global generator."""
 
-    encoder: SpectralEncoder | DacEncoder
-    decoder: SpectralDecoder | DacDecoder
+    encoder: SpectralEncoder | DacEncoder | StarEncoder
+    decoder: SpectralDecoder | DacDecoder | StarDecoder
     bottleneck: GaussianBottleneck | RvqBottleneck
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -51,6 +52,9 @@ class Autoencoder(nn.Module):
         if isinstance(config.backbone, DacConfig):
             self.encoder = DacEncoder(config.backbone)
             self.decoder = DacDecoder(config.backbone, latents)
+        elif isinstance(config.backbone, StarConfig):
+            self.encoder = StarEncoder(config.backbone, config.channels)
+            self.decoder = StarDecoder(config.backbone, config.channels, latents)
         else:
             self.encoder = SpectralEncoder(config.backbone, config.channels)
             self.decoder = SpectralDecoder(config.backbone, config.channels, latents)

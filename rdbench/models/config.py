@@ -77,6 +77,39 @@ class DacConfig(Frozen):
         return math.prod(self.encoder_rates)
 
 
+class StarConfig(Frozen):
+    """Strided residual Snake blocks, and bidirectional selective scans at the frame rate.
+
+    strides: their product is the hop. widths: channels at the sample rate and after each stride,
+    the last ones those of the scans. dilations: one residual block for each, at every width.
+    layers: scans in the encoder, and in the decoder. expansion: width within a scan over its own.
+    state: hidden numbers of each channel. tied: whether both directions have the same weights.
+    """
+
+    kind: Literal["star"] = "star"
+    strides: Strides = (4, 5, 8)
+    widths: Strides = (32, 64, 128, 256)
+    dilations: Strides = (1, 3, 9)
+    layers: Annotated[int, Field(ge=0, le=64)] = 2
+    expansion: Annotated[float, Field(gt=0, le=8)] = 1.0
+    state: Annotated[int, Field(ge=1, le=1024)] = 16
+    tied: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> StarConfig:
+        if not self.strides or len(self.widths) != len(self.strides) + 1:
+            raise ValueError(
+                f"widths must be one more than strides, which must be at least one: "
+                f"{len(self.widths)} and {len(self.strides)}"
+            )
+        return self
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.strides)
+
+
 class GaussianConfig(Frozen):
     """A diagonal Gaussian posterior over `channels` latents, prior N(0, I).
 
@@ -113,7 +146,9 @@ class AutoencoderConfig(Frozen):
 
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)] = 16_000
     channels: Annotated[int, Field(ge=1, le=64)] = 1
-    backbone: Annotated[SpectralConfig | DacConfig, Field(discriminator="kind")] = SpectralConfig()
+    backbone: Annotated[SpectralConfig | DacConfig | StarConfig, Field(discriminator="kind")] = (
+        SpectralConfig()
+    )
     bottleneck: Annotated[GaussianConfig | RvqConfig, Field(discriminator="kind")] = (
         GaussianConfig()
     )

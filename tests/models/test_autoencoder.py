@@ -10,12 +10,14 @@ from rdbench.models.config import (
     GaussianConfig,
     RvqConfig,
     SpectralConfig,
+    StarConfig,
 )
 
 SPECTRAL = SpectralConfig(hop=40, width=16, encoder_layers=1, decoder_layers=1)
 DAC = DacConfig(
     encoder_width=4, encoder_rates=(2, 5, 4), decoder_width=32, decoder_rates=(4, 5, 2), features=16
 )
+STAR = StarConfig(strides=(5, 8), widths=(4, 6, 8), dilations=(1, 3), layers=1, state=2)
 GAUSSIAN = GaussianConfig(channels=6)
 
 
@@ -25,7 +27,7 @@ def build(**fields: object) -> Autoencoder:
     return Autoencoder(AutoencoderConfig.model_validate(values))
 
 
-@pytest.mark.parametrize("backbone", [SPECTRAL, DAC], ids=["spectral", "dac"])
+@pytest.mark.parametrize("backbone", [SPECTRAL, DAC, STAR], ids=["spectral", "dac", "star"])
 @pytest.mark.parametrize("length", [1, 39, 40, 41, 399])
 def test_frames_cover_the_clip_exactly(backbone: object, length: int) -> None:
     model = build(backbone=backbone).eval()
@@ -36,8 +38,9 @@ def test_frames_cover_the_clip_exactly(backbone: object, length: int) -> None:
     assert model(torch.randn(2, 1, length)).audio.shape == (2, 1, length)
 
 
-def test_stereo_goes_through_the_spectral_backbone() -> None:
-    model = build(channels=2).eval()
+@pytest.mark.parametrize("backbone", [SPECTRAL, STAR], ids=["spectral", "star"])
+def test_stereo_goes_through(backbone: object) -> None:
+    model = build(channels=2, backbone=backbone).eval()
     audio = torch.randn(1, 2, 400)
     assert model.decode(model.posterior(audio)[0]).shape == (1, 2, 400)
 
@@ -94,10 +97,15 @@ def test_passthrough_of_a_quantizer_bypasses_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "bottleneck", [GAUSSIAN, RvqConfig(channels=6, codebooks=2, codebook_size=4)]
+    ("backbone", "bottleneck"),
+    [
+        (SPECTRAL, GAUSSIAN),
+        (SPECTRAL, RvqConfig(channels=6, codebooks=2, codebook_size=4)),
+        (STAR, GAUSSIAN),
+    ],
 )
-def test_every_parameter_is_trained(bottleneck: object) -> None:
-    model = build(bottleneck=bottleneck)
+def test_every_parameter_is_trained(backbone: object, bottleneck: object) -> None:
+    model = build(backbone=backbone, bottleneck=bottleneck)
     made = model(0.1 * torch.randn(2, 1, 400))
     loss = made.audio.square().mean() + made.commitment + made.codebook
     if made.scale is not None:
@@ -116,3 +124,5 @@ def test_wrong_configurations_are_refused() -> None:
         GaussianConfig(channels=0)
     with pytest.raises(ValueError, match="odd"):
         SpectralConfig(kernel=4)
+    with pytest.raises(ValueError, match="one more than strides"):
+        StarConfig(strides=(4, 4), widths=(8, 16))

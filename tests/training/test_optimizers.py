@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from rdbench.models.autoencoder import Autoencoder
-from rdbench.models.config import AutoencoderConfig, GaussianConfig, RvqConfig, SpectralConfig
+from rdbench.models.config import (
+    AutoencoderConfig,
+    GaussianConfig,
+    RvqConfig,
+    SpectralConfig,
+    StarConfig,
+)
 from rdbench.training.optimizers import learning_rate, optimizers_of, set_learning_rate
 from rdbench.training.run_recipe import OptimizerConfig
 from rdbench.types import RdbenchError
@@ -46,6 +52,17 @@ def test_muon_moves_matrices_but_no_codebook_and_adamw_the_rest() -> None:
     assert sorted(names[id(p)] for p in moved) == sorted(names.values())
     set_learning_rate(adamw, 0.5)
     assert [group["lr"] for group in adamw.param_groups] == [0.5, 5.0]
+
+
+def test_muon_moves_no_table_of_the_star_backbone() -> None:
+    """Decays and slopes belong to channels one by one: they are not what a layer multiplies by."""
+    backbone = StarConfig(strides=(4,), widths=(4, 8), dilations=(1,), layers=1, state=2)
+    whole = Autoencoder(AutoencoderConfig(backbone=backbone))
+    _, muon = optimizers_of(whole, OptimizerConfig(kind="muon"))
+    names = {id(p): name for name, p in whole.named_parameters()}
+    moved = {names[id(p)] for p in muon.param_groups[0]["params"]}
+    assert "encoder.scans.0.directions.0.select.weight" in moved
+    assert {name.rpartition(".")[2] for name in moved} == {"weight"}
 
 
 def test_muon_has_the_step_of_adamw() -> None:

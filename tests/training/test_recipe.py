@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from rdbench.models.autoencoder import Autoencoder
 from rdbench.models.config import RvqConfig
 from rdbench.training.objectives import TargetKl
-from rdbench.training.recipe import load, parse
+from rdbench.training.recipe import Recipe, load, parse
 from rdbench.types import SpecError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,6 +50,28 @@ def test_the_sweep_is_the_one_that_is_shown() -> None:
     }
     tuned = [recipe for name, recipe in recipes.items() if name != "base"]
     assert len({(r.steps, r.model.backbone, r.data, r.init_from) for r in tuned}) == 1
+
+
+def test_stars_two_by_two_differs_in_backbone_and_weights_alone() -> None:
+    recipes = {r.name: r for r in load(REPOSITORY / "benchmarks/recipes/star.yaml")}
+    compared = [r for r in recipes.values() if isinstance(r, Recipe) and r.init_from]
+    assert {(r.model.backbone.kind, _gamma(r)) for r in compared} == {
+        ("spectral", 0.0), ("spectral", 0.5), ("spectral", 1.0), ("spectral", 2.0),
+        ("spectral", 3.0), ("star", 0.0), ("star", 2.0),
+    }  # fmt: skip
+    rest = {"name", "init_from", "model", "objective"}
+    assert len({r.model_dump_json(exclude=rest) for r in compared}) == 1
+    assert len({r.model.bottleneck for r in compared}) == 1
+    assert {(r.target_kbps, r.model.frame_rate) for r in compared} == {(6.0, 50.0)}
+    assert {r.init_from for r in compared} == {"spectral_base", "star_base"}
+    with torch.device("meta"):
+        small, large = sorted(Autoencoder(m).parameter_count for m in {r.model for r in compared})
+    assert large < 1.2 * small
+
+
+def _gamma(recipe: Recipe) -> float:
+    assert isinstance(recipe.objective, TargetKl)
+    return recipe.objective.weights.gamma if recipe.objective.weights else 0.0
 
 
 @pytest.mark.parametrize("kbps", [-6.0, 0.0, float("inf"), float("nan")])

@@ -188,8 +188,16 @@ def test_a_state_of_another_recipe_or_a_damaged_one_is_refused(
         train(recipe(steps=2), out=tmp_path, corpus=corpus, accelerator="cpu")
 
 
-def test_mixed_precision_trains(corpus: Corpus, tmp_path: Path) -> None:
-    run = recipe(steps=3, precision="bf16-mixed")
+SPECTRAL = recipe().model.backbone.model_dump()
+STAR = {"kind": "star", "strides": (5, 8), "widths": (4, 6, 8), "layers": 1, "state": 2}
+
+
+@pytest.mark.parametrize("backbone", [SPECTRAL, STAR], ids=["spectral", "star"])
+def test_mixed_precision_trains(
+    corpus: Corpus, tmp_path: Path, backbone: dict[str, object]
+) -> None:
+    model = {"sample_rate": 8000, "backbone": backbone, "bottleneck": GAUSSIAN}
+    run = recipe(steps=3, precision="bf16-mixed", model=model)
     train(run, out=tmp_path, corpus=corpus, accelerator="cpu")
     assert all(value.dtype == torch.float32 for value in state(tmp_path).values())
 
