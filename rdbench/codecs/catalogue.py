@@ -275,7 +275,7 @@ CARDS: Mapping[str, Card] = {
         "weights",
     ),
     "vae": Card(
-        "vae or rvq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
+        "vae or rvq or vq", "those of the checkpoint", ("weights",), "Apache-2.0 (those of rdbench)"
     ),
     "diffusers": Card("vae", "posterior", (*_HUB, "vocoder"), _NAMED, _DIFFUSERS, "weights"),
     "oobleck": Card("vae", "posterior", _HUB, _NAMED, _DIFFUSERS, "weights"),

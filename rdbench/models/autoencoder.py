@@ -13,18 +13,27 @@ from torch import nn
 from torch.nn import functional as F
 
 from rdbench.models.bottleneck import GaussianBottleneck, RvqBottleneck
-from rdbench.models.config import AutoencoderConfig, DacConfig, GaussianConfig, StarConfig
+from rdbench.models.config import (
+    AutoencoderConfig,
+    DacConfig,
+    GaussianConfig,
+    RvqConfig,
+    SpectrogramConfig,
+    StarConfig,
+)
 from rdbench.models.dac_backbone import DacDecoder, DacEncoder
 from rdbench.models.packages import older_weight_norm
 from rdbench.models.spectral import SpectralDecoder, SpectralEncoder
+from rdbench.models.spectrogram import SpectrogramDecoder, SpectrogramEncoder
 from rdbench.models.star_backbone import StarDecoder, StarEncoder
+from rdbench.models.vq import VqBottleneck
 
 
 class Pass(NamedTuple):
     """What one training pass gives.
 
     audio: the reconstruction, shaped as the input. mean, scale: the posterior, (clips, channels,
-    frames), None for RVQ. commitment, codebook: the quantizer's losses, zero for a Gaussian.
+    frames), None for a quantizer. commitment, codebook: a quantizer's losses, zero for a Gaussian.
     """
 
     audio: torch.Tensor
@@ -37,9 +46,9 @@ class Pass(NamedTuple):
 class Autoencoder(nn.Module):
     """The model that `config` describes, with fresh weights from torch's global generator."""
 
-    encoder: SpectralEncoder | DacEncoder | StarEncoder
-    decoder: SpectralDecoder | DacDecoder | StarDecoder
-    bottleneck: GaussianBottleneck | RvqBottleneck
+    encoder: SpectralEncoder | DacEncoder | SpectrogramEncoder | StarEncoder
+    decoder: SpectralDecoder | DacDecoder | SpectrogramDecoder | StarDecoder
+    bottleneck: GaussianBottleneck | RvqBottleneck | VqBottleneck
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -55,14 +64,19 @@ class Autoencoder(nn.Module):
         elif isinstance(config.backbone, StarConfig):
             self.encoder = StarEncoder(config.backbone, config.channels)
             self.decoder = StarDecoder(config.backbone, config.channels, latents)
+        elif isinstance(config.backbone, SpectrogramConfig):
+            self.encoder = SpectrogramEncoder(config.backbone, config.channels)
+            self.decoder = SpectrogramDecoder(config.backbone, config.channels, latents)
         else:
             self.encoder = SpectralEncoder(config.backbone, config.channels)
             self.decoder = SpectralDecoder(config.backbone, config.channels, latents)
         features = self.encoder.features
         if isinstance(config.bottleneck, GaussianConfig):
             self.bottleneck = GaussianBottleneck(config.bottleneck, features)
-        else:
+        elif isinstance(config.bottleneck, RvqConfig):
             self.bottleneck = RvqBottleneck(config.bottleneck, features)
+        else:
+            self.bottleneck = VqBottleneck(config.bottleneck, features)
 
     @property
     def parameter_count(self) -> int:
@@ -75,19 +89,19 @@ class Autoencoder(nn.Module):
 
     def posterior(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and scale, (clips, channels, frames) each, of audio (clips, channels, time)."""
-        assert isinstance(self.bottleneck, GaussianBottleneck), "an RVQ model has no posterior"
+        assert isinstance(self.bottleneck, GaussianBottleneck), "a quantizer has no posterior"
         mean, scale = self.bottleneck(self.encoder(self._whole(audio)))
         return mean.transpose(1, 2), scale.transpose(1, 2)
 
     def codes(self, audio: torch.Tensor, codebooks: int | None = None) -> torch.Tensor:
         """Codes int64 (clips, codebooks, frames) of audio (clips, channels, time)."""
-        assert isinstance(self.bottleneck, RvqBottleneck), "a Gaussian model has no codes"
+        assert not isinstance(self.bottleneck, GaussianBottleneck), "a Gaussian has no codes"
         latents = self.bottleneck(self.encoder(self._whole(audio)))
         return self.bottleneck.quantize(latents, codebooks)[1]
 
     def dequantize(self, codes: torch.Tensor) -> torch.Tensor:
         """The latent (clips, channels, frames) of codes (clips, codebooks, frames)."""
-        assert isinstance(self.bottleneck, RvqBottleneck), "a Gaussian model has no codes"
+        assert not isinstance(self.bottleneck, GaussianBottleneck), "a Gaussian has no codes"
         return self.bottleneck.dequantize(codes).transpose(1, 2)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
@@ -135,7 +149,11 @@ class Autoencoder(nn.Module):
         if replayed is not None:
             own = latent[: len(latent) - len(replayed)]
             latent = torch.cat([own, replayed.transpose(1, 2)])
-        out = self.decoder(latent)[..., : audio.shape[-1]]
+        if isinstance(self.decoder, SpectrogramDecoder):
+            out = self.decoder(latent, phase_of=self._whole(audio))
+        else:
+            out = self.decoder(latent)
+        out = out[..., : audio.shape[-1]]
         return Pass(out, mean, scale, commitment, codebook)
 
     def _whole(self, audio: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Bottlenecks: a diagonal Gaussian posterior, and residual vector quantization.
+"""Bottlenecks: a diagonal Gaussian posterior, and residual vector quantization (`vq` has its own).
 
 Gaussian, with the prior N(0, I), per latent element and in nats:
 
@@ -22,6 +22,8 @@ from rdbench.models.config import GaussianConfig, RvqConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DEAD_NATS = 0.01
+"""A channel whose KL is below this, in nats per frame, is dead: it has collapsed to the prior."""
 _LOGVAR_RANGE = (-30.0, 20.0)
 _SOFTPLUS_FLOOR = 1e-4
 

@@ -77,6 +77,45 @@ class DacConfig(Frozen):
         return math.prod(self.encoder_rates)
 
 
+class SpectrogramConfig(Frozen):
+    """2-D convolutions on a log-magnitude spectrogram, decoded with a phase by Griffin-Lim.
+
+    spectrum_hop, window: of the spectrogram, in samples. widths: channels of the layers, each of
+    which halves the frequencies. strides: spectra that become one in each layer, 1 or 2; their
+    product times `spectrum_hop` is the samples per frame. rounds: of Griffin-Lim.
+    """
+
+    kind: Literal["spectrogram"] = "spectrogram"
+    spectrum_hop: Count = 160
+    window: Annotated[int, Field(ge=16, le=65_536)] = 512
+    widths: Annotated[Strides, Field(min_length=1)] = (16, 32, 64, 64)
+    strides: tuple[Literal[1, 2], ...] = (1, 2, 1, 1)
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 32
+
+    @model_validator(mode="after")
+    def _check(self) -> SpectrogramConfig:
+        if len(self.strides) != len(self.widths):
+            raise ValueError("widths and strides must list as many layers")
+        if self.window % 2 ** (len(self.widths) + 1):
+            raise ValueError("window must be divisible by 2 once for each layer and once more")
+        if not 2 * self.spectrum_hop <= self.window < 2 * self.hop:
+            raise ValueError(
+                "window must be 2 hops of the spectrogram at least, and less than 2 frames, so "
+                "that a clip of one frame can be inverted"
+            )
+        return self
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return self.spectrum_hop * math.prod(self.strides)
+
+    @property
+    def bands(self) -> int:
+        """Rows that are left of the spectrogram behind the last layer."""
+        return self.window // 2 ** (len(self.widths) + 1)
+
+
 class StarConfig(Frozen):
     """Strided residual Snake blocks, and bidirectional selective scans at the frame rate.
 
@@ -136,9 +175,49 @@ class RvqConfig(Frozen):
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @property
-    def bits_per_frame(self) -> float:
-        """Nominal bits of a frame, all codebooks together."""
-        return self.codebooks * math.log2(self.codebook_size)
+    def indices(self) -> tuple[int, ...]:
+        """How many indices of a frame are of each codebook."""
+        return (1,) * self.codebooks
+
+    @property
+    def nested(self) -> bool:
+        """Whether the first codebooks alone are of use: they are where training left others out."""
+        return self.dropout > 0.0
+
+
+class VqConfig(Frozen):
+    """Vector quantization of `channels` latents by one codebook, or by one for each of two levels.
+
+    codebook_size: entries of each. decay: of the moving averages that the entries follow, per step.
+    smoothing: Laplace's, of the share of frames that an entry has.
+    restart_below: an entry that is chosen for less than this part of an even share starts again at
+        an output of the encoder; 0 for never.
+    top_stride: frames of the backbone for which one index of the upper of two levels stands; None
+        for one level.
+    """
+
+    kind: Literal["vq"] = "vq"
+    channels: Count = 64
+    codebook_size: Annotated[int, Field(ge=2, le=65_536)] = 512
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    smoothing: Annotated[float, Field(ge=0, le=1)] = 1e-5
+    restart_below: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    top_stride: Annotated[int, Field(ge=2, le=64)] | None = None
+
+    @property
+    def stride(self) -> int:
+        """Frames of the backbone in a frame of indices."""
+        return self.top_stride or 1
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """How many indices of a frame are of each codebook: the upper level's, then the lower's."""
+        return (1,) if self.top_stride is None else (1, self.top_stride)
+
+    @property
+    def nested(self) -> bool:
+        """Whether the first codebooks alone are of use."""
+        return False
 
 
 class AutoencoderConfig(Frozen):
@@ -146,10 +225,10 @@ class AutoencoderConfig(Frozen):
 
     sample_rate: Annotated[int, Field(ge=1000, le=768_000)] = 16_000
     channels: Annotated[int, Field(ge=1, le=64)] = 1
-    backbone: Annotated[SpectralConfig | DacConfig | StarConfig, Field(discriminator="kind")] = (
-        SpectralConfig()
-    )
-    bottleneck: Annotated[GaussianConfig | RvqConfig, Field(discriminator="kind")] = (
+    backbone: Annotated[
+        SpectralConfig | DacConfig | SpectrogramConfig | StarConfig, Field(discriminator="kind")
+    ] = SpectralConfig()
+    bottleneck: Annotated[GaussianConfig | RvqConfig | VqConfig, Field(discriminator="kind")] = (
         GaussianConfig()
     )
 
@@ -161,8 +240,17 @@ class AutoencoderConfig(Frozen):
 
     @property
     def hop(self) -> int:
-        """Samples per frame."""
-        return self.backbone.hop
+        """Samples per frame: of latents, or of indices, which may stand for several latents."""
+        bottleneck = self.bottleneck
+        return self.backbone.hop * (bottleneck.stride if isinstance(bottleneck, VqConfig) else 1)
+
+    @property
+    def bits_per_frame(self) -> float | None:
+        """Nominal bits of a frame's indices, all codebooks together; None for a Gaussian."""
+        bottleneck = self.bottleneck
+        if isinstance(bottleneck, GaussianConfig):
+            return None
+        return sum(bottleneck.indices) * math.log2(bottleneck.codebook_size)
 
     @property
     def frame_rate(self) -> float:

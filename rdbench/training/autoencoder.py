@@ -300,7 +300,7 @@ class AutoencoderRun(Run):
         seed = self.recipe.seed
         chosen = fixed.fixed_crops(self.data, seed, fixed.MEASURED, crops)
         found = fixed.measure(self.plain, self._losses, chosen, seed)
-        losses = sum(value for name, value in found.items() if name != "kbps")
+        losses = sum(value for name, value in found.items() if name not in ("kbps", "dead"))
         return {**found, "reconstruction": losses}
 
 

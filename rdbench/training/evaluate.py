@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rdbench.models.config import RvqConfig
 from rdbench.rate.kl import kl_bits
 from rdbench.types import Posterior
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 def evaluate_rate(model: Autoencoder, corpus: Corpus) -> float:
     """Kbps over `corpus`: total bits over total unpadded seconds, each clip alone and whole.
 
-    The KL to N(0, I) for a Gaussian model, the nominal rate of all codebooks for an RVQ.
+    The KL to N(0, I) for a Gaussian model, the nominal rate of all codebooks for a quantizer.
     """
     from rdbench.audio.load import read
     from rdbench.audio.resample import resample
@@ -38,8 +37,8 @@ def evaluate_rate(model: Autoencoder, corpus: Corpus) -> float:
 def _bits(model: Autoencoder, audio: torch.Tensor) -> float:
     config = model.config
     frames = model.frames(audio.shape[-1])
-    if isinstance(config.bottleneck, RvqConfig):
-        return frames * config.bottleneck.bits_per_frame
+    if config.bits_per_frame is not None:
+        return frames * config.bits_per_frame
     mean, scale = model.posterior(audio)
     posterior = Posterior(mean, scale, torch.tensor([frames]), config.frame_rate)
     return float(kl_bits(posterior).sum())

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from rdbench.models.config import AutoencoderConfig, Frozen, GaussianConfig, RvqConfig
+from rdbench.models.config import AutoencoderConfig, Frozen, GaussianConfig, VqConfig
 from rdbench.training.objectives import (
     Capacity,
     Geco,
@@ -147,8 +147,12 @@ class Recipe(RunRecipe):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         bottleneck = self.model.bottleneck
-        if isinstance(bottleneck, RvqConfig) and self.objective is not None:
-            raise ValueError("an RVQ model has no KL: leave `objective` out")
+        if not isinstance(bottleneck, GaussianConfig) and self.objective is not None:
+            raise ValueError("a quantizer has no KL: leave `objective` out")
+        if isinstance(bottleneck, VqConfig) and bottleneck.top_stride and self.passthrough:
+            raise ValueError(
+                "of two levels no one latent can pass through: leave `passthrough` out"
+            )
         if isinstance(bottleneck, GaussianConfig):
             if self.objective is None:
                 raise ValueError("a Gaussian model needs an `objective`")
@@ -164,8 +168,9 @@ class Recipe(RunRecipe):
             raise ValueError("with all parts frozen there is nothing to train: thaw one")
         if self.gradients_every and "encoder" in self.freeze:
             raise ValueError("no gradient reaches a frozen encoder: leave `gradients_every` out")
-        if isinstance(self.model.bottleneck, RvqConfig) and (self.latent_noise or self.replay):
-            raise ValueError("an RVQ model has no prior: leave `latent_noise` and `replay` out")
+        quantized = not isinstance(self.model.bottleneck, GaussianConfig)
+        if quantized and (self.latent_noise or self.replay):
+            raise ValueError("a quantizer has no prior: leave `latent_noise` and `replay` out")
         if self.replay is not None and not (self.keeps_encoder and self.init_from):
             raise ValueError(
                 "replayed latents are of the encoder as it was: name it in `init_from` and set "

@@ -10,6 +10,7 @@ from rdbench.models.config import (
     GaussianConfig,
     RvqConfig,
     SpectralConfig,
+    SpectrogramConfig,
     StarConfig,
 )
 
@@ -18,6 +19,7 @@ DAC = DacConfig(
     encoder_width=4, encoder_rates=(2, 5, 4), decoder_width=32, decoder_rates=(4, 5, 2), features=16
 )
 STAR = StarConfig(strides=(5, 8), widths=(4, 6, 8), dilations=(1, 3), layers=1, state=2)
+SPECTROGRAM = SpectrogramConfig(spectrum_hop=20, window=64, widths=(4, 6), strides=(1, 2), rounds=2)
 GAUSSIAN = GaussianConfig(channels=6)
 
 
@@ -27,7 +29,7 @@ def build(**fields: object) -> Autoencoder:
     return Autoencoder(AutoencoderConfig.model_validate(values))
 
 
-@pytest.mark.parametrize("backbone", [SPECTRAL, DAC, STAR], ids=["spectral", "dac", "star"])
+@pytest.mark.parametrize("backbone", [SPECTRAL, DAC, SPECTROGRAM, STAR], ids=lambda one: one.kind)
 @pytest.mark.parametrize("length", [1, 39, 40, 41, 399])
 def test_frames_cover_the_clip_exactly(backbone: object, length: int) -> None:
     model = build(backbone=backbone).eval()

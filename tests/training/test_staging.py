@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_runs import RATE, RVQ, Killed, assert_same, kill_at, recipe, state, weights
+from tiny_runs import RATE, RVQ, TWO_LEVELS, Killed, assert_same, kill_at, recipe, state, weights
 
 from rdbench.audio.clip import Corpus
 from rdbench.audio.corpus import folder_corpus
 from rdbench.identity import file_sha256
 from rdbench.models.autoencoder import Autoencoder
+from rdbench.models.vq import VqBottleneck
 from rdbench.training.loop import STATE, WEIGHTS, TrainingError
+from rdbench.training.objectives import kbps_of
 from rdbench.training.recipe import Recipe
+from rdbench.training.record.fixed import measure
 from rdbench.training.run import crops, train, train_file
-from rdbench.training.staging.gate import GateConfig, failure, read
+from rdbench.training.staging.gate import GateConfig, Measured, answers, failure, read
 from rdbench.training.staging.replay import ReplayConfig, ReplayedLatents
 from rdbench.training.warm_start import differing
 
@@ -80,8 +83,9 @@ def test_a_quantizer_of_other_codebooks_is_not_frozen() -> None:
         ({"gate": {}}, "a gate needs"),
         ({"gate": {"kbps_within": 0.1}, "objective": {"kind": "beta", "beta": 1}}, "`at_most`"),
         ({"bottleneck": RVQ, "latent_noise": 0.1}, "has no prior"),
+        ({"bottleneck": TWO_LEVELS, "passthrough": 0.1}, "no one latent can pass"),
     ],
-    ids=["all", "gradients", "replay", "gate", "target", "rvq"],
+    ids=["all", "gradients", "replay", "gate", "target", "rvq", "levels"],
 )
 def test_what_makes_no_stage_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -195,6 +199,30 @@ def test_a_gate_says_what_it_does_not_let_pass() -> None:
     )
     assert "`mel` of 0.41 is above the 0.4" in failure(gate, {**measured, "mel": 0.41}, 2.0)
     assert failure(gate, {**measured, "mel": float("nan")}, 2.0)
+    collapse = GateConfig(at_most={"dead": 0}, crops=4)
+    assert "`dead` of 3 is above the 0" in failure(collapse, {**measured, "dead": 3.0}, None)
+    # What an earlier rdbench measured does not answer a gate of today.
+    assert not answers(collapse, Measured(weights_sha256="", crops=4, values=measured))
+
+
+def test_dead_channels_and_codes_are_counted() -> None:
+    audio = 0.1 * torch.randn(12, 1, RATE // 10)
+    model = Autoencoder(recipe().model)
+    with torch.no_grad():  # three of four channels are the prior, the last says μ = 2
+        for layer, last in ((model.bottleneck.mean, 2.0), (model.bottleneck.scale, 0.0)):
+            assert isinstance(layer, torch.nn.Linear)
+            layer.weight.zero_()
+            layer.bias.copy_(torch.tensor([0.0, 0.0, 0.0, last]))
+    found = measure(model, lambda **_: {"mel": torch.ones(())}, audio, seed=0)
+    kbps = kbps_of(0.5 * 2.0**2, RATE / HOP)
+    assert found == {"mel": pytest.approx(1.0), "kbps": pytest.approx(kbps), "dead": 3.0}
+    quantized = Autoencoder(recipe(TWO_LEVELS).model).eval()
+    assert isinstance(quantized.bottleneck, VqBottleneck)
+    quantized.bottleneck.codebook.entries[1:] = 99.0
+    found = measure(quantized, lambda **_: {}, audio, seed=0)
+    upper = quantized.codes(audio)[:, 0].unique()
+    assert found["dead"] == 3 + 4 - len(upper)
+    assert found["kbps"] == pytest.approx(3 * 2 * RATE / HOP / 2 / 1000)
 
 
 STAGES = """

@@ -14,6 +14,7 @@ import torch
 from tiny_runs import (
     GAUSSIAN,
     RVQ,
+    TWO_LEVELS,
     Killed,
     assert_same,
     kill_at,
@@ -38,8 +39,8 @@ from rdbench.types import MissingExtraError, RateKind, SpecError
 
 @pytest.mark.parametrize(
     ("bottleneck", "optimizer"),
-    [(GAUSSIAN, "adamw"), (GAUSSIAN, "muon"), (RVQ, "muon")],
-    ids=["gaussian-adamw", "gaussian-muon", "rvq-muon"],
+    [(GAUSSIAN, "adamw"), (GAUSSIAN, "muon"), (RVQ, "muon"), (TWO_LEVELS, "adamw")],
+    ids=["gaussian-adamw", "gaussian-muon", "rvq-muon", "vq-adamw"],
 )
 def test_fifty_steps_repeat_and_a_killed_run_equals_a_whole_one(
     corpus: Corpus, tmp_path: Path, bottleneck: dict[str, object], optimizer: str

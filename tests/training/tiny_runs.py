@@ -20,6 +20,7 @@ RVQ = {
     "codebook_dim": 2,
     "dropout": 0.5,
 }
+TWO_LEVELS = {"kind": "vq", "channels": 4, "codebook_size": 4, "top_stride": 2}
 
 
 def recipe(bottleneck: dict[str, object] = GAUSSIAN, **fields: object) -> Recipe:
@@ -40,7 +41,7 @@ def recipe(bottleneck: dict[str, object] = GAUSSIAN, **fields: object) -> Recipe
         },
         "data": {"seconds": 0.1, "batch": 2},
         "loss": {"windows": [64, 128], "mels": [8, 16], "windows_per_step": 1},
-        "passthrough": 0.25,
+        "passthrough": 0.0 if bottleneck is TWO_LEVELS else 0.25,
         "save_every": 20,
         "log_every": 10,
     }

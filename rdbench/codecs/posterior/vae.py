@@ -6,6 +6,7 @@
 - Gaussian: one operating point, named by the rate that training aimed at; variants `sample` (the
   headline) and `mean`. Its rate is the KL, measured per clip; the target is never a rate.
 - residual VQ: one point per number of codebooks, named by its nominal kbps, nested.
+- VQ: one point, of its one codebook or of both levels (a frame holds indices of either).
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def Vae(
     """The codec of a checkpoint.
 
     Args:
-        points: as in a spec; None means the one point of a Gaussian model, or for a residual
-            quantizer those of 1.5, 3, 6 and 12 kbps that it has (all where it has none of them).
+        points: as in a spec; None means the one point that a Gaussian or a VQ model has, or for a
+            residual quantizer those of 1.5, 3, 6 and 12 kbps that it has (all where it has none).
         weights: a shipped name or a path.
 
     Raises:
@@ -66,7 +67,7 @@ def codec_of(
     model: Autoencoder, header: Header, *, name: str, points: Sequence[float | str] | None = None
 ) -> Codec:
     """The codec of a model that is in memory, and of what its checkpoint says, or would say."""
-    kind = RvqCodec if header.config.bottleneck.kind == "rvq" else GaussianCodec
+    kind = GaussianCodec if header.config.bottleneck.kind == "gaussian" else QuantizedCodec
     return kind(model, header, name=name, sha256=header.sha256, points=points)
 
 
@@ -107,8 +108,8 @@ class GaussianCodec(PosteriorCodec):
         return self.model.decode(z)
 
 
-class RvqCodec(ResidualCodec):
-    """A residual-VQ autoencoder of ours; nested."""
+class QuantizedCodec(ResidualCodec):
+    """A residual-VQ autoencoder of ours, nested where it was trained so, or one with plain VQ."""
 
     def __init__(
         self,
@@ -121,23 +122,22 @@ class RvqCodec(ResidualCodec):
     ) -> None:
         config = header.config
         bottleneck = config.bottleneck
-        assert bottleneck.kind == "rvq"
+        assert bottleneck.kind != "gaussian"
         per_codebook = config.frame_rate * math.log2(bottleneck.codebook_size) / 1000.0
         self.model = model
         self.codebook_size = bottleneck.codebook_size
         every = tuple(
             OperatingPoint(f"{n * per_codebook:g}", n * per_codebook, {"n_codebooks": n})
-            for n in range(1, bottleneck.codebooks + 1)
+            for n in range(1, sum(bottleneck.indices) + 1)
         )
         # Trained with all its codebooks alone, a model is no good at fewer.
-        single = bottleneck.dropout == 0.0
-        available = every[-1:] if single else every
+        available = every if bottleneck.nested else every[-1:]
         usual = [p.name for p in available if p.target_kbps in _DEFAULT_KBPS]
         self.points = resolve(name, points, available, usual or None)
-        self.nested = not single
+        self.nested = bottleneck.nested
         self.info = CodecInfo(
             name=name,
-            family="rvq",
+            family=bottleneck.kind,
             sample_rates=(config.sample_rate,),
             channels=(config.channels,),
             headline=RateKind.NOMINAL,

@@ -22,7 +22,7 @@ import torch
 
 from rdbench.identity import file_sha256
 from rdbench.models import checkpoint
-from rdbench.models.bottleneck import kl_nats
+from rdbench.models.bottleneck import DEAD_NATS, kl_nats
 from rdbench.models.config import GaussianConfig
 from rdbench.models.probe.condition import coarse_log_mel
 from rdbench.types import AudioError, RdbenchError, WeightsError
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 VERSION = 1
 """Raised when the same checkpoint and clips give another cache."""
-DEAD_NATS = 0.01
-"""A channel whose KL is below this, in nats per frame, is dead."""
 _BLOCK = 2**15  # frames at once
 _TENSORS = ("mean", "scale", "condition", "frames")
 

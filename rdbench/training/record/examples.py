@@ -3,8 +3,8 @@
     examples/reference_0.flac
     examples/step_000500_0.flac
 
-16-bit FLAC at the model's rate; what is decoded is a sample (of an RVQ the codes), with the same
-noise at every step.
+16-bit FLAC at the model's rate; what is decoded is a sample (of a quantizer the codes), with the
+same noise at every step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def write_examples(
     """Writes what `model` makes of `crops` (clips, channels, time); raises OSError."""
     folder.mkdir(exist_ok=True)
     rate = model.config.sample_rate
-    made, _, _ = reconstruct(model, crops, seed)
+    made = reconstruct(model, crops, seed).audio
     for number, (reference, decoded) in enumerate(zip(crops, made, strict=True)):
         first = folder / f"reference_{number}.flac"
         if not first.is_file():

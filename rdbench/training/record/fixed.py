@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from rdbench.models.bottleneck import GaussianBottleneck, kl_nats
-from rdbench.models.config import RvqConfig
+from rdbench.models.bottleneck import DEAD_NATS, GaussianBottleneck, kl_nats
+from rdbench.models.config import GaussianConfig
 from rdbench.training.objectives import kbps_of
 
 if TYPE_CHECKING:
@@ -63,14 +63,21 @@ def relative_change(now: torch.Tensor, before: torch.Tensor) -> float:
     return float((now - before).norm() / before.norm().clamp_min(1e-12))
 
 
-def reconstruct(
-    model: Autoencoder, audio: torch.Tensor, seed: int
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """What is decoded of a sample (of the codes, for an RVQ), and mean and scale, on the CPU.
+class Reconstruction(NamedTuple):
+    """What a model makes of crops, on the CPU.
 
-    audio: (clips, channels, time); the noise is a function of `seed` alone.
+    audio: decoded of a sample, or of the codes. mean, scale: of a Gaussian. codes: of a quantizer.
     """
-    mean = scale = None
+
+    audio: torch.Tensor
+    mean: torch.Tensor | None = None
+    scale: torch.Tensor | None = None
+    codes: torch.Tensor | None = None
+
+
+def reconstruct(model: Autoencoder, audio: torch.Tensor, seed: int) -> Reconstruction:
+    """What `model` makes of audio (clips, channels, time); noise is a function of `seed` alone."""
+    mean = scale = codes = None
     with evaluating(model):
         given = audio.to(_device(model))
         if isinstance(model.bottleneck, GaussianBottleneck):
@@ -78,36 +85,52 @@ def reconstruct(
             noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
             latent = (mean + scale * noise).to(given.device)
         else:
-            latent = model.dequantize(model.codes(given))
+            codes = model.codes(given)
+            latent, codes = model.dequantize(codes), codes.cpu()
         made = model.decode(latent)[..., : audio.shape[-1]].cpu()
-    return made, mean, scale
+    return Reconstruction(made, mean, scale, codes)
 
 
 def measure(model: Autoencoder, losses: Losses, crops: torch.Tensor, seed: int) -> dict[str, float]:
-    """The rate `kbps` (KL, or nominal) and the losses of samples, over `crops`.
+    """The losses of samples, the rate `kbps` (KL, or nominal) and how much of a latent is `dead`.
 
-    losses: of a reference and its reconstruction, by name.
+    Dead are channels whose KL is below 0.01 nat per frame, over all crops; of a quantizer entries
+    of its codebooks that no frame chose. losses: of a reference and its reconstruction, by name.
     """
     sums: dict[str, float] = {}
+    used: list[torch.Tensor] = []
     for number, audio in enumerate(torch.split(crops, _AT_ONCE)):
-        made, mean, scale = reconstruct(model, audio, seed + number)
+        made = reconstruct(model, audio, seed + number)
         device = _device(model)
         with torch.no_grad():
-            found = losses(reference=audio.to(device), reconstruction=made.to(device))
-        values = {name: float(value) for name, value in found.items()}
-        values["kbps"] = _kbps(model, mean, scale)
-        for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + value * len(audio) / len(crops)
-    return sums
+            found = losses(reference=audio.to(device), reconstruction=made.audio.to(device))
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(audio) / len(crops)
+        used.append(_used(model, made) * len(audio) / len(crops))
+    total = torch.stack(used).sum(0)
+    return {**sums, **_latent(model, total)}
 
 
-def _kbps(model: Autoencoder, mean: torch.Tensor | None, scale: torch.Tensor | None) -> float:
-    bottleneck, frame_rate = model.config.bottleneck, model.config.frame_rate
-    if isinstance(bottleneck, RvqConfig):
-        return bottleneck.bits_per_frame * frame_rate / 1000.0
-    assert mean is not None
-    assert scale is not None
-    return kbps_of(float(kl_nats(mean, scale).sum(1).mean()), frame_rate)
+def _used(model: Autoencoder, made: Reconstruction) -> torch.Tensor:
+    """Means over frames: the KL of each channel in nats, or the choices of each codebook entry."""
+    if made.codes is None:
+        assert made.mean is not None
+        assert made.scale is not None
+        return kl_nats(made.mean, made.scale).mean((0, 2))
+    bottleneck = model.config.bottleneck
+    assert not isinstance(bottleneck, GaussianConfig)
+    parts = made.codes.split([*bottleneck.indices], dim=1)
+    counts = [torch.bincount(part.flatten(), minlength=bottleneck.codebook_size) for part in parts]
+    return torch.cat([count / part.numel() for count, part in zip(counts, parts, strict=True)])
+
+
+def _latent(model: Autoencoder, used: torch.Tensor) -> dict[str, float]:
+    config = model.config
+    if config.bits_per_frame is None:
+        kbps = kbps_of(float(used.sum()), config.frame_rate)
+        return {"kbps": kbps, "dead": float((used < DEAD_NATS).sum())}
+    kbps = config.bits_per_frame * config.frame_rate / 1000.0
+    return {"kbps": kbps, "dead": float((used == 0.0).sum())}
 
 
 def _device(model: torch.nn.Module) -> torch.device:

@@ -19,9 +19,11 @@ from rdbench.types import MEAN, SAMPLE, AudioBatch, CodecError, Posterior, RateK
 RATE = 16_000
 GAUSSIAN = {"kind": "gaussian", "channels": 6, "scale": "softplus"}
 RVQ = {"kind": "rvq", "channels": 6, "codebooks": 6, "codebook_size": 32, "codebook_dim": 4}
-
-
+VQ = {"kind": "vq", "channels": 6, "codebook_size": 32}
 SPECTRAL = {"kind": "spectral", "width": 16, "encoder_layers": 1, "decoder_layers": 1}
+SPECTROGRAM = {
+    "kind": "spectrogram", "spectrum_hop": 80, "window": 256, "widths": [4, 8], "strides": [1, 2]
+}  # fmt: skip
 STAR = {"kind": "star", "strides": (10, 16), "widths": (4, 6, 8), "layers": 1, "state": 2}
 
 
@@ -48,14 +50,32 @@ def ragged(seed: int = 0) -> AudioBatch:
 
 @pytest.mark.parametrize(
     ("bottleneck", "backbone"),
-    [(GAUSSIAN, SPECTRAL), (GAUSSIAN, STAR), (RVQ | {"dropout": 0.5}, SPECTRAL), (RVQ, SPECTRAL)],
-    ids=["gaussian", "star", "nested", "single"],
+    [
+        (GAUSSIAN, SPECTRAL),
+        (GAUSSIAN, STAR),
+        (GAUSSIAN, SPECTROGRAM),
+        (RVQ | {"dropout": 0.5}, SPECTRAL),
+        (RVQ, SPECTRAL),
+        (VQ, SPECTRAL),
+        (VQ | {"top_stride": 2}, SPECTRAL),
+    ],
+    ids=["gaussian", "star", "spectrogram", "nested", "single", "vq", "hierarchical"],
 )
 def test_our_checkpoints_pass_the_codec_checks(
     tmp_path: Path, bottleneck: dict[str, object], backbone: dict[str, object]
 ) -> None:
-    """A scan reaches to a clip's other end, so of `star` the check of padding is a sharp one."""
+    """Of `star` the check of padding is a sharp one: a scan reaches to a clip's other end. Of
+    `spectrogram` it says that Griffin-Lim of a batch is that of its clips."""
     check_codec(Vae(weights=save(tmp_path, bottleneck, backbone=backbone)))
+
+
+def test_two_levels_cost_the_indices_of_each(tmp_path: Path) -> None:
+    codec = Vae(weights=save(tmp_path, VQ | {"top_stride": 2}))
+    assert [point.name for point in codec.points] == ["0.75"]
+    assert not codec.nested
+    found = rates(codec.encode(ragged(), codec.points[0]))[RateKind.NOMINAL]
+    # 25 and 16 frames of the lower level, padded to whole pairs, and half as many of the upper.
+    assert [rate.bits for rate in found] == [5 * (26 + 13), 5 * (16 + 8), 5 * (26 + 13)]
 
 
 def test_a_gaussian_checkpoint_is_one_point_named_by_its_target(tmp_path: Path) -> None:
