@@ -1,12 +1,13 @@
 """Recipes: what a file may say, and what is refused in one sentence."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from rdbench.models.config import RvqConfig
 from rdbench.training.objectives import TargetKl
-from rdbench.training.recipe import load, parse
+from rdbench.training.recipe import Recipe, load, parse
 from rdbench.types import SpecError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,6 +49,21 @@ def test_the_sweep_is_the_one_that_is_shown() -> None:
     }
     tuned = [recipe for name, recipe in recipes.items() if name != "base"]
     assert len({(r.steps, r.model.backbone, r.data, r.init_from) for r in tuned}) == 1
+
+
+def test_the_siblings_of_the_published_setting_have_its_rates_and_its_backbone() -> None:
+    recipes = {r.name: r for r in load(REPOSITORY / "benchmarks/recipes/target_kl_48k.yaml")}
+    for nats in (80, 160, 320, 640, 1280):
+        vae, rvq = recipes[f"kl_{nats}"], recipes[f"rvq_{nats}"]
+        assert isinstance(vae, Recipe)
+        assert isinstance(rvq, Recipe)
+        assert isinstance(vae.objective, TargetKl)
+        assert isinstance(rvq.model.bottleneck, RvqConfig)
+        # 40 frames a second; the lowest rate is between 11 and 12 codebooks
+        assert vae.objective.kbps == pytest.approx(nats * 40 / math.log(2) / 1000)
+        nominal = rvq.model.bottleneck.bits_per_frame * rvq.model.frame_rate / 1000
+        assert nominal == pytest.approx(vae.objective.kbps, rel=0.04 if nats == 80 else 0.004)
+        assert (vae.steps, vae.data, vae.model.backbone) == (rvq.steps, rvq.data, rvq.model.backbone)
 
 
 @pytest.mark.parametrize("kbps", [-6.0, 0.0, float("inf"), float("nan")])
