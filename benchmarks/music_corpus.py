@@ -39,7 +39,8 @@ SECONDS = 20.0
 EXCERPTS = 4
 SILENCE = 1e-3  # RMS over full scale: the training data's own floor, −60 dB
 COLUMNS = (
-    "file", "domain", "group", "seconds", "licence", "attribution", "package", "path", "from", "sha256",
+    "file", "domain", "group", "seconds", "licence", "attribution", "package", "path", "from",
+    "sha256",
 )  # fmt: skip
 
 
