@@ -29,7 +29,6 @@ import soundfile
 import torch
 
 from rdbench.audio.corpus import audio_files
-from rdbench.audio.load import read
 from rdbench.audio.resample import resample
 from rdbench.identity import file_sha256
 from rdbench.types import AudioError, RdbenchError
@@ -142,10 +141,10 @@ def cut(package: Package, unpacked: Path, out: Path) -> Iterator[dict[str, str]]
         group = f"{package.name.split()[0]}_{path.with_suffix('').as_posix()}"
         group = group.replace("/", "_").replace(" ", "_")
         with soundfile.SoundFile(piece) as opened:
-            seconds = opened.frames / opened.samplerate
-            by = opened.copy_metadata().get("artist", package.by)
-        for number, start in enumerate(starts(seconds)):
-            samples = excerpt(piece, start, min(SECONDS, seconds))
+            by, rate = opened.copy_metadata().get("artist", package.by), opened.samplerate
+            audio = opened.read(dtype="float32", always_2d=True)  # some are shorter than they say
+        for number, start in enumerate(starts(len(audio) / rate)):
+            samples = excerpt(audio, rate, start)
             if np.sqrt(np.mean(np.square(samples / 32768.0))) <= SILENCE:
                 continue
             file = f"{group}_{number}.flac"
@@ -171,11 +170,12 @@ def starts(seconds: float) -> list[float]:
     return [number * (SECONDS + gap) for number in range(count)]
 
 
-def excerpt(piece: Path, start: float, seconds: float) -> np.ndarray:
-    """A part of a piece, int16 (2, time) at RATE."""
-    samples, rate = read(piece, start=start, duration=seconds)
-    audio = resample(samples, rate, RATE).clamp(-1.0, 1.0).expand(2, -1)
-    return torch.round(audio * 32767.0).to(torch.int16).numpy()
+def excerpt(audio: np.ndarray, rate: int, start: float) -> np.ndarray:
+    """SECONDS of a piece (time, channels) from `start` on, or what there is, int16 (2, time)."""
+    first = round(start * rate)
+    part = torch.from_numpy(audio[first : first + round(SECONDS * rate)].T.copy())
+    wanted = resample(part, rate, RATE).clamp(-1.0, 1.0).expand(2, -1)
+    return torch.round(wanted * 32767.0).to(torch.int16).numpy()
 
 
 if __name__ == "__main__":

@@ -57,4 +57,4 @@ def test_the_systems_that_wait_for_the_music_models_name_the_stages_of_their_rec
     assert waiting == {
         one.name: f"./runs/music_44k/{one.name}/{WEIGHTS}" for one in stages if one.init_from
     }
-    assert spec.protocol.sample_rate == stages[0].model.sample_rate
+    assert spec.protocol.sample_rate == {"default": stages[0].model.sample_rate}
