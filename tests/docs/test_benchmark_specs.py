@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from rdbench.metrics.registry import keys
 from rdbench.models import shipped as checkpoints
 from rdbench.spec import shipped
 from rdbench.spec.load import load_spec
+from rdbench.training.loop import WEIGHTS
+from rdbench.training.recipe import Recipe, load
 
 BENCHMARKS = sorted(shipped.FOLDER.glob("*.yaml"))
 
@@ -39,3 +42,19 @@ def test_like_stands_beside_like_on_speech() -> None:
         "Opus audio 20 ms": (None, None), "Opus voip 40 ms": ("voip", 40),
     }  # fmt: skip
     assert {s.points for s in opus.values()} == {(6, 8, 10, 12, 16, 20, 24, 32)}
+
+
+def test_the_systems_that_wait_for_the_music_models_name_the_stages_of_their_recipe(
+    tmp_path: Path,
+) -> None:
+    text = (shipped.FOLDER / "music_44k.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "music_44k.yaml"
+    path.write_text(re.sub(r"^  # - \{codec", "  - {codec", text, flags=re.M), encoding="utf-8")
+    spec = load_spec(path, metric_keys=keys(), codec_names=names())
+    waiting = {s.name: s.options["weights"] for s in spec.systems if s.codec == "vae"}
+    folder = Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"
+    stages = [one for one in load(folder / "music_44k.yaml") if isinstance(one, Recipe)]
+    assert waiting == {
+        one.name: f"./runs/music_44k/{one.name}/{WEIGHTS}" for one in stages if one.init_from
+    }
+    assert spec.protocol.sample_rate == {"default": stages[0].model.sample_rate}

@@ -1,5 +1,6 @@
 """Recipes: what a file may say, and what is refused in one sentence."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ def test_stars_two_by_two_differs_in_backbone_and_weights_alone() -> None:
 def _gamma(recipe: Recipe) -> float:
     assert isinstance(recipe.objective, TargetKl)
     return recipe.objective.weights.gamma if recipe.objective.weights else 0.0
+
+
+def test_the_siblings_of_the_published_setting_have_its_rates_and_its_backbone() -> None:
+    recipes = {r.name: r for r in load(REPOSITORY / "benchmarks/recipes/target_kl_48k.yaml")}
+    for nats in (80, 160, 320, 640, 1280):
+        vae, rvq = recipes[f"kl_{nats}"], recipes[f"rvq_{nats}"]
+        assert isinstance(vae, Recipe)
+        assert isinstance(rvq, Recipe)
+        assert isinstance(vae.objective, TargetKl)
+        assert rvq.model.bits_per_frame is not None
+        # 40 frames a second; the lowest rate is between 11 and 12 codebooks
+        assert vae.objective.kbps == pytest.approx(nats * 40 / math.log(2) / 1000)
+        nominal = rvq.model.bits_per_frame * rvq.model.frame_rate / 1000
+        assert nominal == pytest.approx(vae.objective.kbps, rel=0.04 if nats == 80 else 0.004)
+        alike = [(one.steps, one.data, one.loss.mel, one.model.backbone) for one in (vae, rvq)]
+        assert alike[0] == alike[1]
 
 
 @pytest.mark.parametrize("kbps", [-6.0, 0.0, float("inf"), float("nan")])

@@ -18,8 +18,7 @@ RECIPES = sorted((Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"
 NO_LIMIT = 1e9
 SMALL: dict[str, Any] = {
     "width": 8, "encoder_layers": 1, "decoder_layers": 1, "layers": 1, "heads": 1,
-    "encoder_width": 2, "decoder_width": 16, "features": 8, "widths": [2, 2, 2, 2],
-    "codebook_size": 4,
+    "encoder_width": 2, "decoder_width": 16, "features": 8, "codebook_size": 4, "state": 2,
 }  # fmt: skip
 
 
@@ -31,6 +30,7 @@ def small(recipe: Any) -> dict[str, Any]:
     parts = content["model"]
     for part in (parts, parts.get("backbone", {}), parts.get("bottleneck", {})):
         part |= {key: value for key, value in SMALL.items() if key in part}
+        part |= {"widths": [2] * len(part["widths"])} if "widths" in part else {}
     if content.get("adversarial"):
         content["adversarial"] |= {"periods": [2], "fft_sizes": [128], "start": 0}
     if content.get("gate"):
