@@ -29,8 +29,9 @@ def small(recipe: Any) -> dict[str, Any]:
     content["data"] |= {"seconds": 0.25, "batch": 1}
     parts = content["model"]
     for part in (parts, parts.get("backbone", {}), parts.get("bottleneck", {})):
-        part |= {key: value for key, value in SMALL.items() if key in part}
-        part |= {"widths": [2] * len(part["widths"])} if "widths" in part else {}
+        part.update((key, value) for key, value in SMALL.items() if key in part)
+        if "widths" in part:
+            part["widths"] = [2] * len(part["widths"])
     if content.get("adversarial"):
         content["adversarial"] |= {"periods": [2], "fft_sizes": [128], "start": 0}
     if content.get("gate"):
