@@ -208,7 +208,8 @@ def measure_speed(arguments: argparse.Namespace, results: dict[str, Any]) -> Non
             clips, coded = audio_of(key, arguments)
             measure = measure_both if key in RATES else measure_single
             measure(key, pool, clips, coded, arguments=arguments, results=results)
-    results.setdefault("machines", {})[arguments.device] = machine(arguments)
+    if any(key in RATES for key in arguments.metrics):
+        results.setdefault("machines", {})[arguments.device] = machine(arguments)
 
 
 def audio_of(
@@ -277,7 +278,8 @@ def measure_single(
     outcomes = [score.status is Status.OK for one in scores for score in one]
     entry = results.setdefault("single", {}).setdefault(key, {})
     entry[arguments.device] = {
-        "seconds": seconds_of(clips), "wall": spent, "scored": sum(outcomes), "pairs": len(outcomes)
+        "seconds": seconds_of(clips), "wall": spent, "scored": sum(outcomes),
+        "pairs": len(outcomes), "on": machine(arguments),
     }  # fmt: skip
     print(f"{key}: {seconds_of(clips) / spent:.1f} × real time", flush=True)
 
@@ -423,10 +425,15 @@ def table(results: Mapping[str, Any]) -> Iterator[str]:
         "`dnsmos_*` are one call, and so are the three of WORLD: together they cost what one does."
     )
     yield ""
+    measured = results.get("single", {})
+    for device in ("cpu", "cuda"):
+        found = {entry[device]["on"] for entry in measured.values() if device in entry}
+        yield f"- {device}: {'; '.join(sorted(found)) or 'not measured'}"
+    yield ""
     yield "| metric | runs in | CPU | CUDA | scored |"
     yield "|---|---|---|---|---|"
     for key in SINGLE:
-        entry = results.get("single", {}).get(key, {})
+        entry = measured.get(key, {})
         one, there = entry.get("cpu"), entry.get("cuda")
         pooled = package_of(key).runs_on is RunsOn.POOL
         cells = [

@@ -89,7 +89,7 @@ class SpectrogramConfig(Frozen):
     spectrum_hop: Count = 160
     window: Annotated[int, Field(ge=16, le=65_536)] = 512
     widths: Annotated[Strides, Field(min_length=1)] = (16, 32, 64, 64)
-    strides: tuple[Literal[1, 2], ...] = (1, 2, 1, 1)
+    strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1, 2, 1, 1)
     rounds: Annotated[int, Field(ge=1, le=1000)] = 32
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ class SpectrogramConfig(Frozen):
     @property
     def hop(self) -> int:
         """Samples per frame."""
-        return self.spectrum_hop * math.prod(self.strides)
+        return math.prod((self.spectrum_hop, *self.strides))
 
     @property
     def bands(self) -> int:

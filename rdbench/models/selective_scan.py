@@ -92,7 +92,8 @@ class SelectiveDirection(nn.Module):
         self.decay = nn.Parameter(torch.zeros(width * state))
         self.skip = nn.Parameter(torch.ones(width))
         # Undoes softplus at the ends: Δ is then about uniform in its logarithm, as published.
-        nn.init.uniform_(self.step.bias, *(math.log(math.expm1(delta)) for delta in _STEPS))
+        low, high = (math.log(math.expm1(delta)) for delta in _STEPS)
+        nn.init.uniform_(self.step.bias, low, high)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """What each frame sees of itself and of those before it."""

@@ -45,7 +45,7 @@ class _Spectrogram(nn.Module):
             audio.float().flatten(0, 1), self.size, self.hop, window=self.window,
             pad_mode="constant", return_complex=True,
         )  # fmt: skip
-        return found.unflatten(0, audio.shape[:2])
+        return found.reshape(*audio.shape[:2], *found.shape[1:])
 
 
 class SpectrogramEncoder(_Spectrogram):
@@ -104,7 +104,7 @@ class SpectrogramDecoder(_Spectrogram):
                 audio = torch.istft(
                     spectrum, self.size, self.hop, window=self.window, length=length
                 )
-        return audio.unflatten(0, magnitude.shape[:2])
+        return audio.reshape(*magnitude.shape[:2], -1)
 
     def _magnitude(self, latents: torch.Tensor) -> torch.Tensor:
         """(clips, channels, frequencies, spectra + 1), float32."""

@@ -82,11 +82,12 @@ def test_full_passthrough_sees_the_mean_without_noise() -> None:
 
 
 def test_partial_passthrough_bypasses_whole_clips() -> None:
+    torch.manual_seed(0)
     model = build()
     audio = (0.1 * torch.randn(1, 1, 400)).expand(64, 1, 400)
     torch.manual_seed(3)
     clean = model.decode(model.posterior(audio[:1])[0])
-    bypassed = [torch.allclose(out, clean[0], atol=1e-6) for out in model(audio, 0.5).audio]
+    bypassed = [torch.allclose(out, clean[0], atol=1e-5) for out in model(audio, 0.5).audio]
     assert 16 <= sum(bypassed) <= 48
 
 

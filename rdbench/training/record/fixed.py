@@ -119,7 +119,7 @@ def _used(model: Autoencoder, made: Reconstruction) -> torch.Tensor:
         return kl_nats(made.mean, made.scale).mean((0, 2))
     bottleneck = model.config.bottleneck
     assert not isinstance(bottleneck, GaussianConfig)
-    parts = made.codes.split([*bottleneck.indices], dim=1)
+    parts = torch.split(made.codes, [*bottleneck.indices], dim=1)
     counts = [torch.bincount(part.flatten(), minlength=bottleneck.codebook_size) for part in parts]
     return torch.cat([count / part.numel() for count, part in zip(counts, parts, strict=True)])
 
