@@ -89,7 +89,7 @@ class SpectrogramConfig(Frozen):
     spectrum_hop: Count = 160
     window: Annotated[int, Field(ge=16, le=65_536)] = 512
     widths: Annotated[Strides, Field(min_length=1)] = (16, 32, 64, 64)
-    strides: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1, 2, 1, 1)
+    strides: tuple[Literal[1, 2], ...] = (1, 2, 1, 1)
     rounds: Annotated[int, Field(ge=1, le=1000)] = 32
 
     @model_validator(mode="after")
@@ -108,12 +108,12 @@ class SpectrogramConfig(Frozen):
     @property
     def hop(self) -> int:
         """Samples per frame."""
-        return math.prod((self.spectrum_hop, *self.strides))
+        return self.spectrum_hop * math.prod(self.strides)
 
     @property
     def bands(self) -> int:
         """Rows that are left of the spectrogram behind the last layer."""
-        return self.window // 2 ** (len(self.widths) + 1)
+        return self.window >> (len(self.widths) + 1)
 
 
 class StarConfig(Frozen):
