@@ -26,6 +26,7 @@ BEFORE_THE_END = 300
 """Seconds before the end of a job's time at which its worker gives back what it has not begun."""
 STAGGER = 120
 """Seconds by which the ends of workers may differ, so that not all leave at once."""
+IDLE = "10 minutes"
 
 
 class _Settings(BaseModel):
@@ -141,15 +142,20 @@ class SshSettings(_Settings):
             "hosts": [self.scheduler or self.hosts[0], *self.hosts],
             "connect_options": self.connect,
             "worker_options": {"nthreads": self.slots, "n_workers": self.workers},
-            "scheduler_options": {"port": 0, "dashboard": False},
+            # Programs over there outlive this one where it is killed, until they are idle so long.
+            "scheduler_options": {"port": 0, "dashboard": False, "idle_timeout": IDLE},
             "remote_python": self.python,
             **self.options,
         }
 
     def start(self) -> Any:
         """The cluster."""
+        import dask
+
         cluster = _class_of("distributed", "SSHCluster")
-        return _started(self.kind, lambda: cluster(**self.arguments()))
+        # It waits for a line of the log of the programs over there, which take this configuration.
+        with dask.config.set({"logging": {"distributed": "info"}}):
+            return _started(self.kind, lambda: cluster(**self.arguments()))
 
 
 class KubernetesSettings(_Settings):

@@ -97,6 +97,18 @@ def test_what_ssh_and_kubernetes_are_told(tmp_path: Path) -> None:
     assert (told["image"], told["n_workers"], told["namespace"]) == ("me/rdbench:1", 3, "x")
 
 
+def test_programs_over_there_say_what_sshcluster_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take the configuration of this side, which otherwise keeps Dask quiet."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    level = "logging.distributed"
+    monkeypatch.setattr(distributed, "SSHCluster", lambda **_: dask.config.get(level))
+    with dask.config.set({"logging": {"distributed": "critical"}}):
+        assert settings(tmp_path, {"kind": "ssh", "hosts": ["a"]}).start() == "info"
+        assert dask.config.get(level) == "critical"
+
+
 @pytest.mark.parametrize(
     "text", ["", "local:0", "local:many", "local:-1", "somewhere", "absent.yaml"]
 )
