@@ -15,6 +15,10 @@ import pytest
 from commands import rdbench
 from terminals import in_a_terminal
 
+from rdbench.analysis.matched import Matched
+from rdbench.analysis.paired import PAIR_COLUMNS
+from rdbench.analysis.runs import read_run
+from rdbench.report.text.matched import verdict
 from rdbench.store.schema import SCHEMA_VERSION, Kind, Row
 from rdbench.store.writer import RunWriter
 from rdbench.types import Status
@@ -112,6 +116,16 @@ def test_what_was_measured_alike_is_the_same(run: Path, tmp_path: Path) -> None:
     shown = rdbench("compare", run, again).stdout
     assert shown.splitlines()[0].endswith("are the same: all that both have was measured alike.")
     assert "the same in both: opus, vae" in shown
+
+
+def test_a_system_that_has_other_points_is_not_called_the_same(run: Path) -> None:
+    """Checkpoints of one name and two targets: each VAE's point is named by its own."""
+    nothing = pd.DataFrame(columns=list(PAIR_COLUMNS))
+    found = Matched(read_run(run), nothing, None, (), ("opus",), ("mine",), ("mine",))
+    said = verdict(found, old="last week", new="now")
+    assert said.startswith(
+        "now and last week cannot be compared in mine: no point of it is in both"
+    )
 
 
 def test_one_run_alone_needs_an_anchor(run: Path) -> None:

@@ -65,6 +65,13 @@ def verdict(matched: Matched, *, old: str, new: str) -> str:
     untold = int((differ & ~tested).sum())
     better, worse = len(matched.better), len(matched.worse)
     if not len(matched.pairs):
+        moved = [name for name in matched.only_new if name in matched.only_old]
+        if moved:
+            return (
+                f"{new} and {old} cannot be compared in {listed(map(clean, moved), NAMED)}: no "
+                "point of it is in both (that of a VAE is named by its target); give both runs a "
+                "point in common."
+            )
         return f"{new} and {old} are the same: all that both have was measured alike."
     if not tests:
         return f"{new} and {old} cannot be told apart: no difference could be tested."
