@@ -124,7 +124,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=list(WORKERS))
     asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
-    generator, rows = np.random.default_rng(0), []
+    before, generator = os.getloadavg()[0], np.random.default_rng(0)
+    rows: list[str] = []
     findings: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         os.environ["RDBENCH_CACHE"] = str(Path(name) / "cache")
@@ -145,7 +146,8 @@ def main() -> None:
                 findings.append(f"{share:.2f} of linear with {workers} workers")
     table = [
         f"{asked.clips} clips through a codec that sleeps {asked.sleep:g} s for each, "
-        f"{spent.rows} rows, on workers of one machine (`local:N`):",
+        f"{spent.rows} rows, on workers of one machine (`local:N`), whose load was {before:.1f} "
+        "before and is given below as it was after:",
         "",
         "| workers | clips per second | seconds | share of linear | scheduler | writer |",
         "|---:|---:|---:|---:|---:|---:|",

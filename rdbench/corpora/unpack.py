@@ -131,7 +131,7 @@ def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
             continue
         yield info.name, archive.extractfile(info) if info.isreg() else None
         # tarfile keeps every member that it has passed: gigabytes, for millions of files.
-        archive.members = []  # type: ignore[attr-defined]
+        archive.members = []  # type: ignore[attr-defined]  # documented nowhere, and so not typed
 
 
 def _read_zip(stream: IO[bytes], parts: Sequence[Path]) -> zipfile.ZipFile:

@@ -95,8 +95,9 @@ def _end_of(words: list[str]) -> int:
     from rdbench.cli.main import entry
 
     sys.argv = words
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-    code: object = 0
+    # Those of the server are of other files; these stay open as long as the process.
+    sys.stdin, sys.stdout, sys.stderr = map(os.fdopen, STREAMS, ("r", "w", "w"))
+    code: str | int | None = None
     try:
         entry()
     except SystemExit as end:
@@ -107,4 +108,4 @@ def _end_of(words: list[str]) -> int:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    return int(code or 0)  # type: ignore[call-overload]
+    return code or 0

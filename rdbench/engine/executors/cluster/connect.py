@@ -129,12 +129,16 @@ def _first(error: Exception) -> str:
 
 
 def _keep_quiet() -> None:
-    """Dask's messages go nowhere, unless its own configuration says where."""
+    """Dask's messages go nowhere, unless its own configuration says where.
+
+    That is left as it was: programs on other machines take it, and SSHCluster waits for a line of
+    their log.
+    """
     import dask.config
 
     if dask.config.get("logging", None) is None:
-        dask.config.set({"logging": {"distributed": "critical"}})
-        import distributed  # noqa: F401  (which sets its loggers up)
+        with dask.config.set({"logging": {"distributed": "critical"}}):
+            import distributed  # noqa: F401  (which sets its loggers up)
 
         for name in list(logging.root.manager.loggerDict):
             if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):

@@ -27,6 +27,7 @@ BEFORE_THE_END = 300
 STAGGER = 120
 """Seconds by which the ends of workers may differ, so that not all leave at once."""
 IDLE = "10 minutes"
+"""Without work, after which a scheduler on an SSH host ends, and its workers with it."""
 
 
 class _Settings(BaseModel):
@@ -142,7 +143,7 @@ class SshSettings(_Settings):
             "hosts": [self.scheduler or self.hosts[0], *self.hosts],
             "connect_options": self.connect,
             "worker_options": {"nthreads": self.slots, "n_workers": self.workers},
-            # Programs over there outlive this one where it is killed, until they are idle so long.
+            # Programs over there outlive this one where it is killed.
             "scheduler_options": {"port": 0, "dashboard": False, "idle_timeout": IDLE},
             "remote_python": self.python,
             **self.options,
@@ -150,12 +151,8 @@ class SshSettings(_Settings):
 
     def start(self) -> Any:
         """The cluster."""
-        import dask
-
         cluster = _class_of("distributed", "SSHCluster")
-        # It waits for a line of the log of the programs over there, which take this configuration.
-        with dask.config.set({"logging": {"distributed": "info"}}):
-            return _started(self.kind, lambda: cluster(**self.arguments()))
+        return _started(self.kind, lambda: cluster(**self.arguments()))
 
 
 class KubernetesSettings(_Settings):

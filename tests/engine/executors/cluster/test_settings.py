@@ -97,16 +97,16 @@ def test_what_ssh_and_kubernetes_are_told(tmp_path: Path) -> None:
     assert (told["image"], told["n_workers"], told["namespace"]) == ("me/rdbench:1", 3, "x")
 
 
-def test_programs_over_there_say_what_sshcluster_waits_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They take the configuration of this side, which otherwise keeps Dask quiet."""
-    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
-    level = "logging.distributed"
-    monkeypatch.setattr(distributed, "SSHCluster", lambda **_: dask.config.get(level))
-    with dask.config.set({"logging": {"distributed": "critical"}}):
-        assert settings(tmp_path, {"kind": "ssh", "hosts": ["a"]}).start() == "info"
-        assert dask.config.get(level) == "critical"
+def test_quiet_on_this_side_is_not_told_to_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that SSH starts take this side's configuration, and must say that they listen."""
+    config = pytest.importorskip("dask").config
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("rdbench.engine.executors.cluster.connect.CONNECT_SECONDS", 0.2)
+    with config.set({"logging": None}):  # as where nobody has asked for a log
+        before = config.serialize(config.global_config)
+        with pytest.raises(RdbenchError):
+            Target.of("tcp://127.0.0.1:9").connect()
+        assert config.serialize(config.global_config) == before
 
 
 @pytest.mark.parametrize(
