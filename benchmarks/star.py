@@ -264,7 +264,10 @@ def _least(value: float) -> str:
 
 
 def _gap(found: tuple[float, float, float] | None) -> str:
-    return "no probe" if found is None else f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]"
+    if found is None:
+        return "no probe"
+    value, low, high = found
+    return f"{value:+.3f}" + ("" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
 
 
 def draw(found: Sequence[Measured], path: Path) -> None:
@@ -285,15 +288,20 @@ def draw(found: Sequence[Measured], path: Path) -> None:
                 style = styles[one.name]
                 panel.plot(
                     KEPT, [one.share(metric, count) for count in KEPT], color=style.colour,
-                    marker=style.marker, linestyle=style.dash, label=one.label,
+                    marker=style.marker, linestyle=style.dash,
+                    label=one.label if panel is panels[0] else None,
                 )  # fmt: skip
             panel.axhline(1.1, color=QUIET, linewidth=0.6)
             panel.axvline(FEW, color=QUIET, linewidth=0.6)
             panel.set_yscale("log")
-            panel.set_xlabel("First channels kept (thin: 37.5 %; error of 1.1)")
+            panel.yaxis.set_major_formatter("{x:g}")  # powers would be formulas, which are not set
+            panel.yaxis.set_minor_formatter("{x:g}")
             panel.set_title(title)
         panels[0].set_ylabel("Error over that with all channels")
-        panels[1].legend()
+        figure.supxlabel(
+            "First channels kept (thin lines: 37.5 %, and an error of 1.1)", fontsize=7
+        )
+        figure.legend(loc="outside right")
         path.write_bytes(figure_png(figure))
 
 
